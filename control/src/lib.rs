@@ -1,0 +1,1 @@
+//! vpclab: control plane, lab and command line.

@@ -1,0 +1,3 @@
+//! The `vpclab` command.
+
+fn main() {}

@@ -1,0 +1,19 @@
+//! vpclab's data plane: packets in, packets out.
+//!
+//! Sans-IO: no clock, no randomness, no control plane, no async runtime. The
+//! same code runs in simulation and on real interfaces. Imports point down
+//! (DESIGN §3.1):
+//!
+//! ```text
+//! addr, time, drop ← packet ← lpm, acl, flow, nat, gwlb ← tables ← walk ← pipeline ← worker
+//!                    packet ← io ← worker
+//! ```
+
+pub mod addr;
+pub mod counters;
+pub mod drop;
+pub mod lpm;
+pub mod packet;
+pub mod pipeline;
+pub mod tables;
+pub mod time;

@@ -1,0 +1,219 @@
+//! A frame in a buffer with headroom, with the metadata that offloads need.
+
+use crate::addr::EniId;
+
+/// Bytes kept free before a received frame: room for one GENEVE encapsulation
+/// (68 bytes), a VLAN tag and a virtio header, rounded up to cache lines.
+pub const HEADROOM: usize = 128;
+
+/// State of the transport checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Checksum {
+    /// The field holds what the sender put there; nobody has checked it.
+    #[default]
+    Unverified,
+    /// The field is known to be right.
+    Verified,
+    /// Partial (virtio `NEEDS_CSUM`): the field at `start + offset` holds the
+    /// folded, *not* complemented pseudo-header sum; the sum from `start` to
+    /// the packet's end is still to be added. Offsets are from the frame's start.
+    Partial {
+        /// Where summing starts: the transport header.
+        start: u16,
+        /// Where the field lies, from `start`.
+        offset: u16,
+    },
+}
+
+/// What kind of super-packet a frame is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Segmentation {
+    /// An ordinary packet.
+    #[default]
+    None,
+    /// TCP to be cut into segments of this many payload bytes.
+    Tcp(u16),
+    /// UDP to be cut into datagrams of this many payload bytes (UDP_L4).
+    Udp(u16),
+}
+
+/// Offload metadata, carried with every frame from port to port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Offload {
+    /// Transport checksum.
+    pub checksum: Checksum,
+    /// Segmentation still to be done.
+    pub segmentation: Segmentation,
+}
+
+/// One Ethernet frame. Bytes live in one allocation with free room before and
+/// after them, so that headers are added and removed without copying.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    buffer: Vec<u8>,
+    head: usize,
+    /// The interface by which the frame entered.
+    pub port: EniId,
+    /// Offload metadata.
+    pub offload: Offload,
+}
+
+impl Frame {
+    /// An empty frame with room for `capacity` bytes after the headroom.
+    pub fn with_capacity(capacity: usize) -> Self {
+        let mut buffer = Vec::with_capacity(HEADROOM + capacity);
+        buffer.resize(HEADROOM, 0);
+        Self {
+            buffer,
+            head: HEADROOM,
+            port: EniId(0),
+            offload: Offload::default(),
+        }
+    }
+
+    /// A frame that entered by `port` and holds a copy of `bytes`.
+    pub fn from_bytes(port: EniId, bytes: &[u8]) -> Self {
+        let mut frame = Self::with_capacity(bytes.len());
+        frame.refill(port, bytes);
+        frame
+    }
+
+    /// Empties the frame for another use; keeps the allocation.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+        self.buffer.resize(HEADROOM, 0);
+        self.head = HEADROOM;
+        self.offload = Offload::default();
+    }
+
+    /// Clears, then holds a copy of `bytes`. Allocates only to grow.
+    pub fn refill(&mut self, port: EniId, bytes: &[u8]) {
+        self.clear();
+        self.buffer.extend_from_slice(bytes);
+        self.port = port;
+    }
+
+    /// The frame's bytes, from the Ethernet header on.
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.head..).unwrap_or_default()
+    }
+
+    /// The frame's bytes, to change in place.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(self.head..).unwrap_or_default()
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.buffer.len() - self.head
+    }
+
+    /// Whether there is no byte in the frame.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes free before the frame.
+    pub fn headroom(&self) -> usize {
+        self.head
+    }
+
+    /// Adds `n` bytes (of unspecified value) at the front and returns the whole
+    /// frame. Falls back to moving the bytes when the headroom is too small.
+    pub fn push_front(&mut self, n: usize) -> &mut [u8] {
+        if n > self.head {
+            let grow = n - self.head + HEADROOM;
+            self.buffer.splice(0..0, std::iter::repeat_n(0, grow));
+            self.head += grow;
+        }
+        self.head -= n;
+        self.bytes_mut()
+    }
+
+    /// Removes `n` bytes (or all there are) from the front.
+    pub fn pull_front(&mut self, n: usize) {
+        self.head = (self.head + n).min(self.buffer.len());
+    }
+
+    /// Shortens or (with zeros) lengthens the frame to `len` bytes.
+    pub fn resize(&mut self, len: usize) {
+        self.buffer.resize(self.head + len, 0);
+    }
+
+    /// Appends bytes at the end.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+}
+
+/// Recycles frames, so that the packet path allocates nothing after warm-up.
+#[derive(Debug, Default)]
+pub struct FramePool {
+    free: Vec<Frame>,
+    limit: usize,
+}
+
+impl FramePool {
+    /// A pool that keeps at most `limit` idle frames.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            free: Vec::with_capacity(limit),
+            limit,
+        }
+    }
+
+    /// An empty frame, recycled if there is one.
+    pub fn take(&mut self) -> Frame {
+        self.free
+            .pop()
+            .unwrap_or_else(|| Frame::with_capacity(2048))
+    }
+
+    /// Takes a frame back.
+    pub fn put(&mut self, mut frame: Frame) {
+        if self.free.len() < self.limit {
+            frame.clear();
+            self.free.push(frame);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_come_and_go_without_moving_the_payload() {
+        let mut frame = Frame::from_bytes(EniId(3), b"payload");
+        let payload_at = frame.bytes().as_ptr();
+        frame
+            .push_front(4)
+            .get_mut(..4)
+            .unwrap()
+            .copy_from_slice(b"head");
+        assert_eq!(frame.bytes(), b"headpayload");
+        frame.pull_front(4);
+        assert_eq!(frame.bytes(), b"payload");
+        assert_eq!(frame.bytes().as_ptr(), payload_at);
+    }
+
+    #[test]
+    fn push_beyond_headroom_still_works() {
+        let mut frame = Frame::from_bytes(EniId(0), b"x");
+        frame.push_front(500);
+        assert_eq!(frame.len(), 501);
+        assert_eq!(frame.bytes().last(), Some(&b'x'));
+    }
+
+    #[test]
+    fn pool_returns_clean_frames() {
+        let mut pool = FramePool::new(1);
+        let mut frame = pool.take();
+        frame.extend(b"old");
+        frame.offload.checksum = Checksum::Verified;
+        pool.put(frame);
+        let again = pool.take();
+        assert!(again.is_empty());
+        assert_eq!(again.offload, Offload::default());
+    }
+}

@@ -1,0 +1,244 @@
+//! Makes the next snapshot from the last one.
+//!
+//! Cost of each `set_*` is logarithmic in the whole and linear in the row. An
+//! equal row is left alone and keeps its generation, so pushing too much is
+//! slow but never stales a flow.
+
+use std::net::IpAddr;
+
+use imbl::HashSet;
+
+use super::{
+    EndpointRow, EniKind, EniRow, LoadBalancerRow, NetworkAclRow, PrefixListRow, RouteTable,
+    RouteTableRow, SecurityGroupRow, Settings, Slab, Snapshot, Stamped, SubnetRow, TargetGroupRow,
+    VpcRow,
+};
+use crate::addr::{
+    EndpointId, EniId, LoadBalancerId, NetworkAclId, PrefixListId, RouteTableId, SecurityGroupId,
+    SubnetId, TargetGroupId, VpcId,
+};
+
+/// Collects changes to the tables.
+#[derive(Debug, Default)]
+pub struct Builder {
+    next: Snapshot,
+    changed: bool,
+}
+
+impl Builder {
+    /// Starts from `base`; the result has the next version.
+    pub fn from(base: &Snapshot) -> Self {
+        let mut next = base.clone();
+        next.version += 1;
+        Self {
+            next,
+            changed: false,
+        }
+    }
+
+    /// Starts from nothing.
+    pub fn new(settings: Settings) -> Self {
+        let next = Snapshot {
+            version: 1,
+            settings,
+            ..Snapshot::default()
+        };
+        Self {
+            next,
+            changed: false,
+        }
+    }
+
+    /// Whether anything differs from the base.
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// The finished snapshot.
+    pub fn finish(self) -> Snapshot {
+        self.next
+    }
+
+    /// What has been built so far.
+    pub fn view(&self) -> &Snapshot {
+        &self.next
+    }
+
+    /// Replaces the process-wide settings.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.changed |= self.next.settings != settings;
+        self.next.settings = settings;
+    }
+
+    /// Puts or removes a VPC.
+    pub fn set_vpc(&mut self, id: VpcId, row: Option<VpcRow>) {
+        if row.is_none() {
+            self.next.vpc_index.remove(&id);
+        }
+        let version = self.next.version;
+        self.changed |= put(&mut self.next.vpcs, id, row, version);
+    }
+
+    /// Puts or removes a subnet.
+    pub fn set_subnet(&mut self, id: SubnetId, row: Option<SubnetRow>) {
+        let version = self.next.version;
+        self.changed |= put(&mut self.next.subnets, id, row, version);
+    }
+
+    /// Puts or removes a route table. Routes that stay as they were keep their
+    /// generations.
+    pub fn set_route_table(&mut self, id: RouteTableId, row: Option<RouteTableRow>) {
+        let version = self.next.version;
+        let old = self.next.route_tables.row(id);
+        if old.map(RouteTable::row) == row.as_ref() {
+            return;
+        }
+        let table = row.map(|row| RouteTable::compile(row, old, version));
+        let stamped = table.map(|row| Stamped {
+            generation: version,
+            row,
+        });
+        self.next.route_tables.set(id, stamped);
+        self.changed = true;
+    }
+
+    /// Puts or removes a security group.
+    pub fn set_security_group(&mut self, id: SecurityGroupId, row: Option<SecurityGroupRow>) {
+        let version = self.next.version;
+        self.changed |= put(&mut self.next.security_groups, id, row, version);
+    }
+
+    /// Puts or removes a network ACL; rules are sorted here.
+    pub fn set_network_acl(&mut self, id: NetworkAclId, row: Option<NetworkAclRow>) {
+        let row = row.map(|mut row| {
+            row.ingress.sort_by_key(|rule| rule.number);
+            row.egress.sort_by_key(|rule| rule.number);
+            row
+        });
+        let version = self.next.version;
+        self.changed |= put(&mut self.next.network_acls, id, row, version);
+    }
+
+    /// Puts or removes a prefix list.
+    pub fn set_prefix_list(&mut self, id: PrefixListId, row: Option<PrefixListRow>) {
+        let version = self.next.version;
+        self.changed |= put(&mut self.next.prefix_lists, id, row, version);
+    }
+
+    /// Puts or removes an endpoint.
+    pub fn set_endpoint(&mut self, id: EndpointId, row: Option<EndpointRow>) {
+        let version = self.next.version;
+        self.changed |= put(&mut self.next.endpoints, id, row, version);
+    }
+
+    /// Puts or removes a load balancer.
+    pub fn set_load_balancer(&mut self, id: LoadBalancerId, row: Option<LoadBalancerRow>) {
+        let version = self.next.version;
+        self.changed |= put(&mut self.next.load_balancers, id, row, version);
+    }
+
+    /// Puts or removes a target group.
+    pub fn set_target_group(&mut self, id: TargetGroupId, row: Option<TargetGroupRow>) {
+        let version = self.next.version;
+        self.changed |= put(&mut self.next.target_groups, id, row, version);
+    }
+
+    /// Puts or removes an interface, and with it what is found by address.
+    pub fn set_eni(&mut self, id: EniId, row: Option<EniRow>) {
+        if self.next.enis.row(id) == row.as_ref() {
+            return;
+        }
+        let internet = |snapshot: &Snapshot, row: &EniRow| {
+            snapshot.vpcs.row(row.vpc).is_some_and(|vpc| vpc.internet)
+        };
+        if let Some(old) = self.next.enis.row(id).cloned() {
+            let in_internet = internet(&self.next, &old);
+            self.unindex(id, &old, in_internet);
+        }
+        if let Some(new) = &row {
+            let in_internet = internet(&self.next, new);
+            self.index(id, new, in_internet);
+        }
+        let version = self.next.version;
+        self.changed |= put(&mut self.next.enis, id, row, version);
+    }
+
+    fn index(&mut self, id: EniId, row: &EniRow, internet: bool) {
+        let index = self.next.vpc_index.entry(row.vpc).or_default();
+        for &address in &row.addresses {
+            index.addresses.insert(address, id);
+        }
+        for &prefix in &row.prefixes {
+            index.prefixes.push((prefix, id));
+        }
+        index.macs.insert(row.mac, id);
+        for address in public_addresses(row, internet) {
+            self.next.public.insert(address, id);
+        }
+        for &group in &row.groups {
+            let members = self.next.group_members.entry(group).or_default();
+            members.extend(row.addresses.iter().copied());
+            self.next.group_generation.insert(group, self.next.version);
+        }
+    }
+
+    fn unindex(&mut self, id: EniId, row: &EniRow, internet: bool) {
+        if let Some(index) = self.next.vpc_index.get_mut(&row.vpc) {
+            for address in &row.addresses {
+                // A moved address may already belong to another interface.
+                if index.addresses.get(address) == Some(&id) {
+                    index.addresses.remove(address);
+                }
+            }
+            index.prefixes.retain(|&(_, owner)| owner != id);
+            if index.macs.get(&row.mac) == Some(&id) {
+                index.macs.remove(&row.mac);
+            }
+        }
+        for address in public_addresses(row, internet) {
+            if self.next.public.get(&address) == Some(&id) {
+                self.next.public.remove(&address);
+            }
+        }
+        for &group in &row.groups {
+            let mut members: HashSet<IpAddr> = self
+                .next
+                .group_members
+                .get(&group)
+                .cloned()
+                .unwrap_or_default();
+            for address in &row.addresses {
+                members.remove(address);
+            }
+            self.next.group_members.insert(group, members);
+            self.next.group_generation.insert(group, self.next.version);
+        }
+    }
+}
+
+/// The addresses by which the internet reaches this interface.
+fn public_addresses(row: &EniRow, internet: bool) -> impl Iterator<Item = IpAddr> {
+    let reachable_v6 = !row.deny_all_igw_traffic && matches!(row.kind, EniKind::Host);
+    let own = row
+        .addresses
+        .iter()
+        .copied()
+        .filter(move |a| internet || (a.is_ipv6() && reachable_v6));
+    own.chain(row.public.iter().map(|pair| pair.public))
+}
+
+/// Puts a row unless an equal one is there; says whether anything changed.
+fn put<T: PartialEq>(slab: &mut Slab<T>, id: impl Into<u32>, row: Option<T>, version: u64) -> bool {
+    let id = id.into();
+    if slab.row(id) == row.as_ref() {
+        return false;
+    }
+    slab.set(
+        id,
+        row.map(|row| Stamped {
+            generation: version,
+            row,
+        }),
+    );
+    true
+}

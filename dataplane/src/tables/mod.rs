@@ -1,0 +1,149 @@
+//! Table snapshots: what the control plane pushes and the walk reads.
+//!
+//! A [`Snapshot`] never changes. [`Builder`] makes the next one from the last,
+//! sharing what is equal; [`Tables`] publishes it to the workers. A row carries
+//! the version at which it changed: flow entries remember these *generations*
+//! and notice when something they were decided from has moved on.
+
+mod builder;
+mod publish;
+mod route_table;
+mod rows;
+mod slab;
+
+pub use builder::Builder;
+pub use publish::Tables;
+pub use route_table::{RouteHit, RouteTable};
+pub use rows::*;
+pub use slab::{Slab, Stamped};
+
+use std::net::IpAddr;
+
+use imbl::{HashMap, HashSet};
+
+use crate::addr::{EniId, Mac, Prefix, SecurityGroupId, VpcId};
+
+/// TTL that each kind of hop takes away (ASSUMPTION: AWS documents none;
+/// `aws-behaviour.md` §1.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// By the VPC router.
+    pub ttl_vpc_router: u8,
+    /// By the internet gateway.
+    pub ttl_igw: u8,
+    /// By a gateway load balancer endpoint.
+    pub ttl_gateway_endpoint: u8,
+    /// Fresh TTL of the leg that a load balancer owns.
+    pub ttl_load_balancer: u8,
+    /// Faults for tests that prove the demo's checks; all off in every build.
+    pub sabotage: Sabotage,
+}
+
+/// Switches that break one promise each, so that tests can show that the demo
+/// notices. Reached only through the library: no command or file sets them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Sabotage {
+    /// PrivateLink keeps the client's source address.
+    pub no_source_nat: bool,
+    /// The provider may start flows toward the consumer.
+    pub two_way: bool,
+    /// GENEVE returns are accepted unchecked.
+    pub no_geneve_checks: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ttl_vpc_router: 0,
+            ttl_igw: 0,
+            ttl_gateway_endpoint: 0,
+            ttl_load_balancer: 64,
+            sabotage: Sabotage::default(),
+        }
+    }
+}
+
+/// Where an address lives within one VPC; kept by the builder from the ENI rows.
+#[derive(Clone, Debug, Default)]
+pub struct VpcIndex {
+    /// Every interface address.
+    pub addresses: HashMap<IpAddr, EniId>,
+    /// Delegated prefixes.
+    pub prefixes: Vec<(Prefix, EniId)>,
+    /// Every interface by MAC address.
+    pub macs: HashMap<Mac, EniId>,
+}
+
+impl VpcIndex {
+    /// The interface that owns `address`, itself or by a delegated prefix.
+    pub fn owner(&self, address: IpAddr) -> Option<EniId> {
+        self.addresses.get(&address).copied().or_else(|| {
+            self.prefixes
+                .iter()
+                .find(|(prefix, _)| prefix.contains(address))
+                .map(|&(_, eni)| eni)
+        })
+    }
+}
+
+/// Everything the walk may read, at one version. Immutable.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Grows with each published change; 0 is empty.
+    pub version: u64,
+    /// Process-wide choices.
+    pub settings: Settings,
+    /// VPCs.
+    pub vpcs: Slab<VpcRow>,
+    /// Subnets.
+    pub subnets: Slab<SubnetRow>,
+    /// Interfaces.
+    pub enis: Slab<EniRow>,
+    /// Route tables, compiled.
+    pub route_tables: Slab<RouteTable>,
+    /// Security groups.
+    pub security_groups: Slab<SecurityGroupRow>,
+    /// Network ACLs.
+    pub network_acls: Slab<NetworkAclRow>,
+    /// Prefix lists.
+    pub prefix_lists: Slab<PrefixListRow>,
+    /// VPC endpoints.
+    pub endpoints: Slab<EndpointRow>,
+    /// Load balancers.
+    pub load_balancers: Slab<LoadBalancerRow>,
+    /// Target groups.
+    pub target_groups: Slab<TargetGroupRow>,
+    /// Derived from ENI rows: who lives where.
+    pub(crate) vpc_index: HashMap<VpcId, VpcIndex>,
+    /// Derived: private addresses of each group's interfaces, counted by row.
+    pub(crate) group_members: HashMap<SecurityGroupId, HashSet<IpAddr>>,
+    /// Derived: generation of each group's membership.
+    pub(crate) group_generation: HashMap<SecurityGroupId, u64>,
+    /// Derived: public address (or internet host's address, or IPv6 address) → owner.
+    pub(crate) public: HashMap<IpAddr, EniId>,
+}
+
+impl Snapshot {
+    /// The interface of `vpc` that owns `address`.
+    pub fn owner(&self, vpc: VpcId, address: IpAddr) -> Option<EniId> {
+        self.vpc_index.get(&vpc)?.owner(address)
+    }
+
+    /// The interface of `vpc` with this MAC address.
+    pub fn eni_by_mac(&self, vpc: VpcId, mac: Mac) -> Option<EniId> {
+        self.vpc_index.get(&vpc)?.macs.get(&mac).copied()
+    }
+
+    /// Whether `address` is a private address of an interface in `group`.
+    pub fn is_group_member(&self, group: SecurityGroupId, address: IpAddr) -> bool {
+        self.group_members
+            .get(&group)
+            .is_some_and(|members| members.contains(&address))
+    }
+
+    /// The interface that the internet reaches by `address`: an Elastic IP's
+    /// interface, an internet host, or the owner of an IPv6 address.
+    pub fn public_owner(&self, address: IpAddr) -> Option<EniId> {
+        self.public.get(&address).copied()
+    }
+}

@@ -1,0 +1,419 @@
+//! The rows that the control plane pushes: what the data plane knows of each
+//! resource. Rows name each other by dense index; `label` is the AWS id, shown
+//! by traces and never parsed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::addr::{
+    AzId, EndpointId, EniId, LoadBalancerId, Mac, NetworkAclId, Prefix, PrefixListId, RouteTableId,
+    SecurityGroupId, SubnetId, TargetGroupId, VpcId,
+};
+use crate::time::Duration;
+
+/// A VPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VpcRow {
+    /// AWS id.
+    pub label: Arc<str>,
+    /// IPv4 and IPv6 CIDR blocks.
+    pub cidrs: Vec<Prefix>,
+    /// The attached internet gateway.
+    pub igw: Option<IgwRow>,
+    /// True for the one pseudo-VPC in which internet hosts live: its hosts own
+    /// public addresses, and every destination is beyond its router.
+    pub internet: bool,
+}
+
+/// An internet gateway attached to a VPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IgwRow {
+    /// AWS id.
+    pub label: Arc<str>,
+    /// Edge association: the table that rules traffic entering here.
+    pub edge_table: Option<RouteTableId>,
+}
+
+/// A subnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubnetRow {
+    /// AWS id.
+    pub label: Arc<str>,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// IPv4 block first, then IPv6 blocks.
+    pub cidrs: Vec<Prefix>,
+    /// MAC address of the VPC router in this subnet.
+    pub router_mac: Mac,
+    /// The route table in force: explicit association or the main table.
+    pub route_table: RouteTableId,
+    /// The network ACL in force.
+    pub network_acl: NetworkAclId,
+    /// Zone.
+    pub az: AzId,
+}
+
+/// What stands behind an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EniKind {
+    /// A host: instance, appliance, internet host. Packets leave by its port.
+    Host,
+    /// An interface endpoint's requester-managed ENI.
+    Endpoint(EndpointId),
+    /// A gateway load balancer endpoint's requester-managed ENI.
+    GatewayEndpoint(EndpointId),
+    /// A node of a network or gateway load balancer.
+    LoadBalancer(LoadBalancerId),
+}
+
+/// Connection-tracking timeouts of an interface (AWS: EC2 "connection tracking").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackingTimeouts {
+    /// Established TCP.
+    pub tcp_established: Duration,
+    /// UDP seen one way, or a single exchange.
+    pub udp: Duration,
+    /// UDP with several exchanges.
+    pub udp_stream: Duration,
+}
+
+impl Default for TrackingTimeouts {
+    fn default() -> Self {
+        Self {
+            tcp_established: Duration::from_secs(432_000),
+            udp: Duration::from_secs(30),
+            udp_stream: Duration::from_secs(180),
+        }
+    }
+}
+
+/// A public address mapped 1:1 to a private one by the internet gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublicAddress {
+    /// Private IPv4 address of the interface.
+    pub private: IpAddr,
+    /// Elastic or auto-assigned public IPv4 address.
+    pub public: IpAddr,
+}
+
+/// An elastic network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EniRow {
+    /// AWS id.
+    pub label: Arc<str>,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// Its subnet.
+    pub subnet: SubnetId,
+    /// MAC address.
+    pub mac: Mac,
+    /// Every address, the primary IPv4 first.
+    pub addresses: Vec<IpAddr>,
+    /// Delegated prefixes (/28, /80).
+    pub prefixes: Vec<Prefix>,
+    /// Public addresses of its private IPv4 addresses.
+    pub public: Vec<PublicAddress>,
+    /// Security groups; none means that no group filters (load-balancer nodes
+    /// made without groups, internet hosts).
+    pub groups: Vec<SecurityGroupId>,
+    /// Source/destination check.
+    pub source_dest_check: bool,
+    /// What stands behind it.
+    pub kind: EniKind,
+    /// Whether a running host is attached (always true unless `Host`).
+    pub attached: bool,
+    /// Refuses all traffic of an internet gateway (endpoint IPv6 interfaces).
+    pub deny_all_igw_traffic: bool,
+    /// Largest IP packet that the host takes, in bytes (9001; internet 1500).
+    pub mtu: u32,
+    /// Connection-tracking timeouts.
+    pub timeouts: TrackingTimeouts,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RouteTarget {
+    /// Inside the VPC.
+    Local,
+    /// The VPC's internet gateway.
+    InternetGateway,
+    /// An interface: a NAT instance, router or appliance.
+    Eni(EniId),
+    /// A gateway load balancer endpoint.
+    GatewayEndpoint(EndpointId),
+    /// The target is gone; the route stays and drops.
+    Blackhole,
+}
+
+/// How a route came into a table; decides between equal prefixes:
+/// static, then prefix list, then propagated (AWS: route priority).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RouteOrigin {
+    /// A VPC CIDR's own route (`CreateRouteTable`), perhaps re-targeted.
+    Local,
+    /// `CreateRoute` with a CIDR.
+    Static,
+    /// An entry of a prefix list named by a route; equal entries of several
+    /// lists: the lowest list wins (ASSUMPTION: AWS picks at random).
+    PrefixList(PrefixListId),
+    /// Propagated by a gateway; never beats an overlapping local route.
+    Propagated,
+}
+
+/// One route, as configured: equal prefixes may occur with other origins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination block.
+    pub prefix: Prefix,
+    /// Where it leads.
+    pub target: RouteTarget,
+    /// How it came here.
+    pub origin: RouteOrigin,
+    /// The target's AWS id ("local", "igw-…"), for traces.
+    pub label: Arc<str>,
+}
+
+/// A route table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteTableRow {
+    /// AWS id.
+    pub label: Arc<str>,
+    /// All routes of both families, in any order.
+    pub routes: Vec<Route>,
+}
+
+/// Which ports, or which ICMP types, a rule covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortMatch {
+    /// All of them.
+    Any,
+    /// Destination ports from–to, inclusive (TCP and UDP).
+    Range(u16, u16),
+    /// ICMP type and, unless `None`, code.
+    Icmp(u8, Option<u8>),
+}
+
+/// The other side of a security-group rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// An address block.
+    Cidr(Prefix),
+    /// Every entry of a prefix list.
+    PrefixList(PrefixListId),
+    /// The private addresses of the interfaces in a group.
+    Group(SecurityGroupId),
+}
+
+/// A security-group rule. All rules allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecurityGroupRule {
+    /// `sgr-…`
+    pub label: Arc<str>,
+    /// IP protocol; `None` is all.
+    pub protocol: Option<u8>,
+    /// Ports or ICMP types.
+    pub ports: PortMatch,
+    /// Source (ingress) or destination (egress).
+    pub peer: Peer,
+}
+
+/// A security group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecurityGroupRow {
+    /// AWS id.
+    pub label: Arc<str>,
+    /// Inbound rules.
+    pub ingress: Vec<SecurityGroupRule>,
+    /// Outbound rules.
+    pub egress: Vec<SecurityGroupRule>,
+}
+
+/// A network ACL entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkAclRule {
+    /// Rule number, 1–32766; lowest first.
+    pub number: u16,
+    /// Allow or deny.
+    pub allow: bool,
+    /// IP protocol; `None` is all.
+    pub protocol: Option<u8>,
+    /// Ports or ICMP types.
+    pub ports: PortMatch,
+    /// Source (ingress) or destination (egress).
+    pub cidr: Prefix,
+}
+
+/// A network ACL. No match means deny (rule `*`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkAclRow {
+    /// AWS id.
+    pub label: Arc<str>,
+    /// Inbound rules, sorted by number.
+    pub ingress: Vec<NetworkAclRule>,
+    /// Outbound rules, sorted by number.
+    pub egress: Vec<NetworkAclRule>,
+}
+
+/// A prefix list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrefixListRow {
+    /// AWS id.
+    pub label: Arc<str>,
+    /// Its blocks.
+    pub entries: Vec<Prefix>,
+}
+
+/// What an endpoint leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointKind {
+    /// PrivateLink interface endpoint to a service of network load balancers.
+    /// The ENI of a zone uses one of those that have a node in that zone.
+    Interface {
+        /// The service's load balancers, in the order of the service.
+        load_balancers: Vec<LoadBalancerId>,
+        /// The requester-managed interfaces, one per zone.
+        enis: Vec<EniId>,
+    },
+    /// Gateway load balancer endpoint.
+    GatewayLoadBalancer {
+        /// The service's load balancers.
+        load_balancers: Vec<LoadBalancerId>,
+        /// The requester-managed interface in the endpoint's one subnet.
+        eni: EniId,
+    },
+}
+
+/// A VPC endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointRow {
+    /// `vpce-0` + 16 hex digits.
+    pub label: Arc<str>,
+    /// The low 64 bits of the id: GENEVE option 1 (`gwlb-geneve.md` §3).
+    pub vpce: u64,
+    /// The consumer's VPC.
+    pub vpc: VpcId,
+    /// Whether its state is `available`.
+    pub available: bool,
+    /// What it leads to.
+    pub kind: EndpointKind,
+}
+
+/// Which kind of load balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadBalancerKind {
+    /// Network load balancer.
+    Network,
+    /// Gateway load balancer.
+    Gateway,
+}
+
+/// A load balancer's presence in a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadBalancerNode {
+    /// Zone.
+    pub az: AzId,
+    /// Its interface; the addresses are the interface's.
+    pub eni: EniId,
+}
+
+/// A listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// 6 (TCP), 17 (UDP); 0 for a gateway load balancer's only listener.
+    pub protocol: u8,
+    /// Port; 0 for a gateway load balancer.
+    pub port: u16,
+    /// Where connections go.
+    pub target_group: Option<TargetGroupId>,
+    /// Idle timeout of TCP flows (350 s unless set, 60–6000).
+    pub tcp_idle: Duration,
+}
+
+/// A network or gateway load balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadBalancerRow {
+    /// Name, for traces.
+    pub label: Arc<str>,
+    /// Network or gateway.
+    pub kind: LoadBalancerKind,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// One node per enabled zone.
+    pub nodes: Vec<LoadBalancerNode>,
+    /// Listeners.
+    pub listeners: Vec<Listener>,
+    /// Whether a node uses the targets of all zones.
+    pub cross_zone: bool,
+    /// Whether the nodes' security groups judge PrivateLink traffic.
+    pub enforce_privatelink_groups: bool,
+}
+
+/// Health of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TargetHealth {
+    /// First checks are under way.
+    Initial,
+    /// Takes new flows.
+    Healthy,
+    /// Fails its checks.
+    Unhealthy,
+    /// Deregistering: keeps its flows, gets no new one.
+    Draining,
+    /// Its load balancer or zone does not use it.
+    Unused,
+}
+
+/// A registered target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Private address.
+    pub address: IpAddr,
+    /// Port (6081 in a GENEVE group).
+    pub port: u16,
+    /// Zone; `None` means all zones.
+    pub az: Option<AzId>,
+    /// Health.
+    pub health: TargetHealth,
+}
+
+/// How flows stick to a gateway load balancer's targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Stickiness {
+    /// Addresses, protocol and ports.
+    #[default]
+    FiveTuple,
+    /// `source_ip_dest_ip_proto`
+    ThreeTuple,
+    /// `source_ip_dest_ip`
+    TwoTuple,
+}
+
+/// What happens to the flows of a failed target (gateway load balancers).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Failover {
+    /// They stay on it.
+    #[default]
+    NoRebalance,
+    /// They move to healthy targets.
+    Rebalance,
+}
+
+/// A target group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetGroupRow {
+    /// Name, for traces.
+    pub label: Arc<str>,
+    /// The targets' VPC.
+    pub vpc: VpcId,
+    /// Registered targets.
+    pub targets: Vec<Target>,
+    /// Gateway load balancers: stickiness.
+    pub stickiness: Stickiness,
+    /// Gateway load balancers: flows of failed targets.
+    pub failover: Failover,
+    /// Network load balancers: a target turning unhealthy resets its connections.
+    pub reset_on_unhealthy: bool,
+    /// Gateway load balancers: late TCP packets of an expired flow are answered
+    /// with a reset (`send_tcp_reset.on_idle_timeout.enabled`).
+    pub reset_on_idle: bool,
+}
