@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use super::field::write16;
 use super::frame::{Checksum, Frame};
 use super::headers::{Fragment, Headers, protocol};
 use crate::drop::DropReason;
@@ -286,13 +287,6 @@ fn start_sum(headers: &Headers, len: usize) -> Sum {
     let len = u32::try_from(len).unwrap_or(u32::MAX);
     let tuple = &headers.tuple;
     pseudo_header(tuple.src, tuple.dst, tuple.protocol, len)
-}
-
-/// Writes a 16-bit field, if it is there.
-fn write16(bytes: &mut [u8], at: usize, value: u16) {
-    if let Some(field) = bytes.get_mut(at..at + 2) {
-        field.copy_from_slice(&value.to_be_bytes());
-    }
 }
 
 #[cfg(test)]
