@@ -4,11 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::deps::DepsId;
 use super::table::SessionId;
-use super::{Direction, Key, Tracking};
+use super::{Direction, Key, Tracking, TrackingTimeouts};
 use crate::addr::{EndpointId, EniId, LoadBalancerId, Mac};
 use crate::drop::DropReason;
 use crate::packet::FiveTuple;
-use crate::tables::TrackingTimeouts;
 use crate::time::{Duration, Instant};
 
 /// Most interfaces that track one session: client, endpoint, node, target.
@@ -169,7 +168,9 @@ pub struct Pass {
     pub rewrite: Rewrite,
     /// What this was decided from.
     pub deps: DepsId,
-    /// Destination MAC of the frames for which this was decided.
+    /// Port and destination MAC of the frames for which this was decided.
+    pub port: EniId,
+    /// Destination MAC address.
     pub dst_mac: Mac,
     /// Another session that tracks this packet at the interface where it
     /// leaves (asymmetric paths, appliances in between).
@@ -208,19 +209,26 @@ impl Session {
     /// Whether the network load balancer still knows this flow.
     pub fn lb_alive(&self, now: Instant) -> bool {
         self.lb.as_ref().is_some_and(|lb| {
-            !self.tracking.is_idle(now, self.tracking.lb_idle_timeout(lb.tcp_idle, NLB_UDP_IDLE))
+            !self.tracking.is_idle(
+                now,
+                self.tracking.lb_idle_timeout(lb.tcp_idle, NLB_UDP_IDLE),
+            )
         })
     }
 
     /// Whether interface `eni`, with these timeouts, still tracks it.
     pub fn tracked_by(&self, eni: EniId, timeouts: &TrackingTimeouts, now: Instant) -> bool {
         self.tracked.contains(eni)
-            && !self.tracking.is_idle(now, self.tracking.idle_timeout(timeouts))
+            && !self
+                .tracking
+                .is_idle(now, self.tracking.idle_timeout(timeouts))
     }
 
     /// Whether a cached pass may be used without a closer look.
     pub fn is_fresh(&self, now: Instant) -> bool {
-        !self.tracking.is_idle(now, self.tracking.idle_timeout(&self.shortest))
+        !self
+            .tracking
+            .is_idle(now, self.tracking.idle_timeout(&self.shortest))
             && (self.lb.is_none() || self.lb_alive(now))
     }
 
