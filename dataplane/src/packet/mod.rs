@@ -9,6 +9,8 @@ mod build;
 pub mod checksum;
 mod field;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod geneve;
 mod headers;
 mod icmp;
