@@ -99,11 +99,11 @@ impl IcmpError {
 pub fn may_cause_error(headers: &Headers) -> bool {
     let tuple = &headers.tuple;
     let broadcast = |address| address == std::net::IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
-    !headers.is_icmp_error()
-        && headers.fragment != Fragment::Later
-        && !(tuple.src.is_unspecified() || tuple.src.is_loopback())
-        && !(tuple.src.is_multicast() || tuple.dst.is_multicast())
-        && !(broadcast(tuple.src) || broadcast(tuple.dst))
+    let of_group = tuple.src.is_multicast() || tuple.dst.is_multicast();
+    let to_all = broadcast(tuple.src) || broadcast(tuple.dst);
+    let of_nobody = tuple.src.is_unspecified() || tuple.src.is_loopback();
+    let is_later = headers.fragment == Fragment::Later;
+    !(headers.is_icmp_error() || is_later || of_group || to_all || of_nobody)
 }
 
 /// Turns an echo request, in place, into the reply that its destination sends:
