@@ -20,4 +20,5 @@ pub mod packet;
 pub mod pipeline;
 pub mod tables;
 pub mod time;
+pub mod trace;
 pub mod walk;

@@ -1,29 +1,28 @@
 //! What a successful walk leaves behind: flows, sessions and compiled passes.
 
+use super::Pipeline;
 use super::forward::Arrival;
-use super::{Context, Pipeline, Sink};
 use crate::drop::DropReason;
-use crate::flow::{
-    Direction, Ingress, Key, Pass, Rewrite, Session, SessionId, Tracking, Tunnel,
-};
+use crate::flow::{Direction, Ingress, Key, Pass, Rewrite, Session, SessionId, Tracking, Tunnel};
 use crate::packet::Fragment;
+use crate::tables::Snapshot;
 use crate::time::Instant;
 use crate::walk::{Path, Verdict, View};
 
 impl Pipeline {
     /// Creates and updates connection state for a packet that is delivered.
     /// Returns the final rewrite: a new flow's cookie is known only now.
-    pub(super) fn commit<S: Sink>(
+    pub(super) fn commit(
         &mut self,
-        context: &mut Context<'_, S>,
+        tables: &Snapshot,
+        now: Instant,
         arrival: &Arrival,
         view: &View,
-        path: &mut Path,
+        path: &Path,
     ) -> Result<Rewrite, DropReason> {
         let Verdict::Forward(mut rewrite) = path.verdict else {
             return Err(DropReason::NotRoutable);
         };
-        let now = context.now;
         self.open_gwlb_flow(path, &mut rewrite, now)?;
         if let Some((slot, target)) = path.retargets {
             self.connections.gwlb.retarget(slot, target);
@@ -32,7 +31,9 @@ impl Pipeline {
             && let Some(flow) = self.connections.gwlb.get(tunnel.flow)
         {
             let direction = flow.direction(&entered);
-            self.connections.gwlb.chain(tunnel.flow, direction, path.from_flow);
+            self.connections
+                .gwlb
+                .chain(tunnel.flow, direction, path.from_flow);
         }
         self.touch_flows(path.from_flow, rewrite.tunnel, view, now);
         let ingress = match path.from_flow {
@@ -49,7 +50,7 @@ impl Pipeline {
         }
         let (id, direction) = self.session(ingress, view, path, &rewrite, now)?;
         for &eni in &path.tracks {
-            if let Some(row) = context.tables.enis.row(eni)
+            if let Some(row) = tables.enis.row(eni)
                 && let Some(session) = self.connections.sessions.get_mut(id)
             {
                 session.track(eni, &row.timeouts);
@@ -62,7 +63,7 @@ impl Pipeline {
             self.touch_linked(linked, direction, view, now);
         }
         if view.headers.fragment == Fragment::Whole {
-            let deps = self.connections.deps.intern(&path.deps, context.tables.version);
+            let deps = self.connections.deps.intern(&path.deps, tables.version);
             let pass = Pass {
                 rewrite,
                 deps,
@@ -85,7 +86,11 @@ impl Pipeline {
         let (Some(spec), Some(tunnel)) = (path.opens_gwlb, &mut rewrite.tunnel) else {
             return Ok(());
         };
-        let slot = self.connections.gwlb.create(spec, now).ok_or(DropReason::FlowTableFull)?;
+        let slot = self
+            .connections
+            .gwlb
+            .create(spec, now)
+            .ok_or(DropReason::FlowTableFull)?;
         self.counters.gwlb_flows_created += 1;
         if let Some(flow) = self.connections.gwlb.get(slot) {
             tunnel.flow = slot;
@@ -104,12 +109,19 @@ impl Pipeline {
         rewrite: &Rewrite,
         now: Instant,
     ) -> Result<(SessionId, Direction), DropReason> {
-        let near = Key { ingress, tuple: view.headers.tuple };
+        let near = Key {
+            ingress,
+            tuple: view.headers.tuple,
+        };
         let far = match (rewrite.tunnel, path.tunnelled) {
-            (Some(Tunnel { flow, .. }), Some(entered)) => {
-                Key { ingress: Ingress::Gwlb(flow), tuple: entered.reversed() }
-            }
-            _ => Key { ingress: Ingress::Eni(rewrite.out), tuple: rewrite.tuple.reversed() },
+            (Some(Tunnel { flow, .. }), Some(entered)) => Key {
+                ingress: Ingress::Gwlb(flow),
+                tuple: entered.reversed(),
+            },
+            _ => Key {
+                ingress: Ingress::Eni(rewrite.out),
+                tuple: rewrite.tuple.reversed(),
+            },
         };
         if let Some((id, direction)) = self.connections.sessions.find(&near) {
             let moved = direction == Direction::Forward
@@ -119,7 +131,9 @@ impl Pipeline {
                     .get(id)
                     .is_some_and(|session| session.keys[1].is_some_and(|key| key != far));
             if moved {
-                return self.rekey(id, near, far, view, now).map(|id| (id, direction));
+                return self
+                    .rekey(id, near, far, view, now)
+                    .map(|id| (id, direction));
             }
             self.touch(id, direction, view, now);
             return Ok((id, direction));
@@ -135,7 +149,11 @@ impl Pipeline {
         let mut session = Session::new([Some(near), Some(far)], tracking, now);
         session.packets[0] = 1;
         session.bytes[0] = u64::from(view.headers.ip_len);
-        let id = self.connections.sessions.insert(session).ok_or(DropReason::FlowTableFull)?;
+        let id = self
+            .connections
+            .sessions
+            .insert(session)
+            .ok_or(DropReason::FlowTableFull)?;
         self.counters.flows_created += 1;
         Ok((id, Direction::Forward))
     }
@@ -150,11 +168,24 @@ impl Pipeline {
         view: &View,
         now: Instant,
     ) -> Result<SessionId, DropReason> {
-        let old = self.connections.sessions.get(id).cloned().ok_or(DropReason::FlowTableFull)?;
+        let old = self
+            .connections
+            .sessions
+            .get(id)
+            .cloned()
+            .ok_or(DropReason::FlowTableFull)?;
         self.connections.end(id);
-        let mut session = Session { keys: [Some(near), Some(far)], passes: [None, None], ..old };
+        let mut session = Session {
+            keys: [Some(near), Some(far)],
+            passes: [None, None],
+            ..old
+        };
         let lb = session.lb.take();
-        let id = self.connections.sessions.insert(session).ok_or(DropReason::FlowTableFull)?;
+        let id = self
+            .connections
+            .sessions
+            .insert(session)
+            .ok_or(DropReason::FlowTableFull)?;
         if let Some(lb) = lb {
             self.connections.set_lb(id, lb);
         }
@@ -164,7 +195,9 @@ impl Pipeline {
 
     /// Takes a packet of a session into account.
     pub(super) fn touch(&mut self, id: SessionId, direction: Direction, view: &View, now: Instant) {
-        let Some(session) = self.connections.sessions.get_mut(id) else { return };
+        let Some(session) = self.connections.sessions.get_mut(id) else {
+            return;
+        };
         let was_half_open = session.tracking.is_half_open();
         session.tracking.touch(&view.headers, direction, now);
         if let Some(packets) = session.packets.get_mut(direction.index()) {
@@ -187,7 +220,9 @@ impl Pipeline {
         view: &View,
         now: Instant,
     ) {
-        let Some(session) = self.connections.sessions.get_mut(id) else { return };
+        let Some(session) = self.connections.sessions.get_mut(id) else {
+            return;
+        };
         let was_half_open = session.tracking.is_half_open();
         session.tracking.touch(&view.headers, direction, now);
         if was_half_open && !session.tracking.is_half_open() {

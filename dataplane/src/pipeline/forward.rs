@@ -10,7 +10,7 @@ use crate::packet::{
 };
 use crate::tables::Snapshot;
 use crate::time::Instant;
-use crate::walk::{Entry, Geneve, Packet, Verdict, View, walk};
+use crate::walk::{Entry, Geneve, Packet, Path, Verdict, View, walk};
 
 /// A packet on its way: what it is, and what its bytes are.
 pub(super) struct Arrival {
@@ -47,14 +47,26 @@ impl Pipeline {
         let port = Ingress::Eni(frame.port);
         let outer = self.view(port, wire, &frame, 0, context.now);
         let geneve = tunnel.then(|| self.geneve(&frame, &wire, context.now));
-        let arrival = Arrival { packet: Packet { outer, geneve }, wire, frame, entry };
+        let arrival = Arrival {
+            packet: Packet { outer, geneve },
+            wire,
+            frame,
+            entry,
+        };
         let hit = match (arrival.packet.geneve, entry) {
             (_, Entry::Node(_)) => None,
             (None, _) => self.lookup(context.tables, context.now, &arrival, port, &outer, None),
             (Some(Ok(geneve)), _) => self.returning_flow(&arrival, &geneve).and_then(|slot| {
                 let inner = geneve.inner;
                 let ingress = Ingress::Gwlb(slot);
-                self.lookup(context.tables, context.now, &arrival, ingress, &inner, Some(slot))
+                self.lookup(
+                    context.tables,
+                    context.now,
+                    &arrival,
+                    ingress,
+                    &inner,
+                    Some(slot),
+                )
             }),
             (Some(Err(_)), _) => None,
         };
@@ -74,14 +86,7 @@ impl Pipeline {
         wire: Headers,
         entry: Entry,
     ) {
-        let mut pieces = Vec::new();
-        let result = self.segment(&frame, &wire, &mut pieces);
-        if let Err(reason) = result {
-            return self.drop_frame(context, frame, reason);
-        }
-        self.counters.generated += (pieces.len() as u64).saturating_sub(1);
-        self.pool.put(frame);
-        for piece in pieces {
+        for piece in self.segment(context, frame) {
             match parse_ip(piece.bytes(), usize::from(wire.l3)) {
                 Ok(headers) => self.forward(context, piece, headers, entry),
                 Err(reason) => self.drop_frame(context, piece, reason),
@@ -111,7 +116,11 @@ impl Pipeline {
             // An error about a flow goes the way of that flow's packets.
             let flow = quoted.tuple.reversed();
             if self.connections.find(ingress, flow).is_some() {
-                view.headers = Headers { tuple: flow, tcp_flags: 0, ..wire };
+                view.headers = Headers {
+                    tuple: flow,
+                    tcp_flags: 0,
+                    ..wire
+                };
                 view.error = Some((wire.tuple.protocol, wire.icmp_type, wire.icmp_code));
             }
         }
@@ -129,11 +138,18 @@ impl Pipeline {
             .map_or(u32::MAX, |(slot, _)| slot);
         let plain = View::plain(inner);
         let view = if inner.fragment == Fragment::Later || inner.is_icmp_error() {
-            View { size: inner.ip_len, ..self.view(Ingress::Gwlb(slot), inner, frame, 0, now) }
+            View {
+                size: inner.ip_len,
+                ..self.view(Ingress::Gwlb(slot), inner, frame, 0, now)
+            }
         } else {
             plain
         };
-        Ok(Geneve { vpce: parsed.endpoint_id, cookie: parsed.cookie, inner: view })
+        Ok(Geneve {
+            vpce: parsed.endpoint_id,
+            cookie: parsed.cookie,
+            inner: view,
+        })
     }
 
     /// The flow that a tunnelled packet returns from, if everything about the
@@ -158,7 +174,10 @@ impl Pipeline {
         from_flow: Option<u32>,
     ) -> Option<(SessionId, Direction, Pass)> {
         let headers = &view.headers;
-        let key = Key { ingress, tuple: headers.tuple };
+        let key = Key {
+            ingress,
+            tuple: headers.tuple,
+        };
         let (id, direction) = self.connections.sessions.find(&key)?;
         let session = self.connections.sessions.get(id)?;
         let ended = session.tracking.is_closed() && headers.is_tcp_open();
@@ -222,17 +241,55 @@ impl Pipeline {
         }
     }
 
+    /// Walks a packet without bytes, and keeps what it leaves behind: how a
+    /// trace follows a packet and its reply.
+    pub(crate) fn judge(
+        &mut self,
+        now: Instant,
+        tables: &Snapshot,
+        entry: Entry,
+        packet: Packet,
+    ) -> &Path {
+        let mut path = std::mem::take(&mut self.path);
+        walk(tables, &self.connections, now, entry, &packet, &mut path);
+        if let Verdict::Forward(rewrite) = path.verdict {
+            let mut frame = Frame::with_capacity(0);
+            let (Entry::Port(port, _) | Entry::Node(port)) = entry;
+            frame.port = port;
+            let arrival = Arrival {
+                frame,
+                packet,
+                wire: packet.outer.headers,
+                entry,
+            };
+            let view = self.inside(&arrival, rewrite.decapsulate);
+            path.verdict = match self.commit(tables, now, &arrival, &view, &path) {
+                Ok(rewrite) => Verdict::Forward(rewrite),
+                Err(reason) => Verdict::Drop(reason),
+            };
+        }
+        self.path = path;
+        &self.path
+    }
+
     #[cold]
     fn miss<S: Sink>(&mut self, context: &mut Context<'_, S>, arrival: Arrival) {
         self.counters.flow_misses += 1;
         let mut path = std::mem::take(&mut self.path);
         let (tables, now) = (context.tables, context.now);
-        walk(tables, &self.connections, now, arrival.entry, &arrival.packet, &mut path);
+        walk(
+            tables,
+            &self.connections,
+            now,
+            arrival.entry,
+            &arrival.packet,
+            &mut path,
+        );
         match path.verdict {
             Verdict::Forward(rewrite) => {
                 let view = self.inside(&arrival, rewrite.decapsulate);
                 if self.fits(context, &arrival, &view, &rewrite) {
-                    match self.commit(context, &arrival, &view, &mut path) {
+                    match self.commit(tables, now, &arrival, &view, &path) {
                         Ok(rewrite) => self.apply(context, arrival, &view, &rewrite),
                         Err(reason) => self.drop_frame(context, arrival.frame, reason),
                     }
@@ -255,7 +312,11 @@ fn wire_size(frame: &Frame, headers: &Headers) -> u32 {
         Segmentation::None => headers.ip_len,
         Segmentation::Udp(payload) => before + 8 + u32::from(payload),
         Segmentation::Tcp(payload) => {
-            let offset = frame.bytes().get(usize::from(headers.l4) + 12).copied().unwrap_or(0x50);
+            let offset = frame
+                .bytes()
+                .get(usize::from(headers.l4) + 12)
+                .copied()
+                .unwrap_or(0x50);
             before + u32::from(offset >> 4) * 4 + u32::from(payload)
         }
     };

@@ -99,7 +99,10 @@ impl Pipeline {
         headers: &Headers,
     ) -> Result<Frame, DropReason> {
         let eni = tables.enis.row(frame.port).ok_or(DropReason::NoSuchPort)?;
-        let subnet = tables.subnets.row(eni.subnet).ok_or(DropReason::NoSuchPort)?;
+        let subnet = tables
+            .subnets
+            .row(eni.subnet)
+            .ok_or(DropReason::NoSuchPort)?;
         match headers.icmp_type {
             nd_type::NEIGHBOR_SOLICITATION => {
                 let asked = NeighborSolicitation::parse(frame.bytes(), headers)?;

@@ -36,7 +36,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { connections: 1 << 16, gwlb_flows: 1 << 14, fragments: 1 << 10, seed: 0 }
+        Self {
+            connections: 1 << 16,
+            gwlb_flows: 1 << 14,
+            fragments: 1 << 10,
+            seed: 0,
+        }
     }
 }
 
@@ -129,7 +134,11 @@ impl Pipeline {
 
     /// When [`Self::expire`] next has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.connections.sessions.is_empty() { None } else { self.next_sweep }
+        if self.connections.sessions.is_empty() {
+            None
+        } else {
+            self.next_sweep
+        }
     }
 
     /// Frees some of what has timed out by `now`. What is still in a table
@@ -172,7 +181,12 @@ impl Pipeline {
         self.counters.flows_ended += 1;
     }
 
-    fn drop_frame<S: Sink>(&mut self, context: &mut Context<'_, S>, frame: Frame, reason: DropReason) {
+    fn drop_frame<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        frame: Frame,
+        reason: DropReason,
+    ) {
         self.counters.drop(reason);
         context.sink.dropped(frame.port, reason, frame.bytes());
         self.pool.put(frame);

@@ -11,7 +11,7 @@ use crate::flow::Rewrite;
 use crate::packet::checksum;
 use crate::packet::{
     Delta, Endpoints, FiveTuple, Headers, IcmpError, Segmentation, TcpReset, echo_reply,
-    may_cause_error, parse_quoted, protocol,
+    fragment_ipv4, may_cause_error, parse_ip, parse_quoted, protocol,
 };
 use crate::tables::Snapshot;
 use crate::walk::{View, router_address};
@@ -48,48 +48,51 @@ impl Pipeline {
         }
         let error = IcmpError::time_exceeded(&view.headers);
         let source = self.nearest_router(context.tables, &arrival, view);
-        self.refuse(context, arrival, view, error, source, DropReason::TtlExpired);
+        self.refuse(
+            context,
+            arrival,
+            view,
+            error,
+            source,
+            DropReason::TtlExpired,
+        );
     }
 
     /// Splits a packet that may be fragmented, and sends the pieces on.
     fn fragment<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
-        mut arrival: Arrival,
+        arrival: Arrival,
         view: &View,
         rewrite: &Rewrite,
         mtu: u32,
     ) {
-        let mut pieces = Vec::new();
-        let done = checksum::complete_partial(&mut arrival.frame).and_then(|()| {
-            crate::packet::fragment_ipv4(
-                &arrival.frame,
-                &arrival.wire,
-                mtu as usize,
-                &mut self.pool,
-                |piece| pieces.push(piece),
-            )
-        });
-        if let Err(reason) = done {
-            return self.drop_frame(context, arrival.frame, reason);
-        }
-        self.counters.generated += (pieces.len() as u64).saturating_sub(1);
         let port = arrival.frame.port;
-        self.pool.put(arrival.frame);
+        let mut pieces = Vec::new();
+        let emit = &mut |piece| pieces.push(piece);
+        let cut = fragment_ipv4(arrival.frame, mtu as usize, &mut self.pool, emit);
         let l3 = usize::from(arrival.wire.l3);
-        for mut frame in pieces {
-            frame.port = port;
-            let Ok(wire) = crate::packet::parse_ip(frame.bytes(), l3) else {
+        for frame in self.count_pieces(context, port, cut, pieces) {
+            let Ok(wire) = parse_ip(frame.bytes(), l3) else {
                 self.drop_frame(context, frame, DropReason::MalformedIp);
                 continue;
             };
-            let piece = Arrival { frame, wire, packet: arrival.packet, entry: arrival.entry };
+            let piece = Arrival {
+                frame,
+                wire,
+                packet: arrival.packet,
+                entry: arrival.entry,
+            };
             self.apply(context, piece, view, rewrite);
         }
     }
 
     fn nearest_router(&self, tables: &Snapshot, arrival: &Arrival, view: &View) -> IpAddr {
-        let subnet = tables.enis.row(arrival.frame.port).map(|eni| eni.subnet).unwrap_or_default();
+        let subnet = tables
+            .enis
+            .row(arrival.frame.port)
+            .map(|eni| eni.subnet)
+            .unwrap_or_default();
         router_address(tables, subnet, view.headers.is_ipv4())
     }
 
@@ -109,7 +112,12 @@ impl Pipeline {
         let ends = tables.enis.row(port).and_then(|eni| {
             let subnet = tables.subnets.row(eni.subnet)?;
             let (src_mac, dst_mac) = (subnet.router_mac, eni.mac);
-            Some(Endpoints { src_mac, dst_mac, src: source, dst: wire.tuple.src })
+            Some(Endpoints {
+                src_mac,
+                dst_mac,
+                src: source,
+                dst: wire.tuple.src,
+            })
         });
         // A packet out of a tunnel has its sender elsewhere: silent there.
         let same_family = source.is_ipv4() == wire.is_ipv4();
@@ -139,12 +147,18 @@ impl Pipeline {
         let port = arrival.frame.port;
         let wire = arrival.wire;
         let reset = TcpReset::answering(arrival.frame.bytes(), &wire);
-        let macs = tables.enis.row(port).and_then(|eni| {
-            Some((tables.subnets.row(eni.subnet)?.router_mac, eni.mac))
-        });
+        let macs = tables
+            .enis
+            .row(port)
+            .and_then(|eni| Some((tables.subnets.row(eni.subnet)?.router_mac, eni.mac)));
         if let (Some(reset), Some((src_mac, dst_mac))) = (reset, macs) {
             let tuple = wire.tuple.reversed();
-            let ends = Endpoints { src_mac, dst_mac, src: tuple.src, dst: tuple.dst };
+            let ends = Endpoints {
+                src_mac,
+                dst_mac,
+                src: tuple.src,
+                dst: tuple.dst,
+            };
             let mut reply = self.pool.take();
             reset.write(&mut reply, &ends, tuple.sport, tuple.dport);
             reply.port = port;
@@ -157,7 +171,9 @@ impl Pipeline {
     /// Answers a ping of the router.
     #[cold]
     pub(super) fn router_echo<S: Sink>(&mut self, context: &mut Context<'_, S>, arrival: Arrival) {
-        let Arrival { mut frame, wire, .. } = arrival;
+        let Arrival {
+            mut frame, wire, ..
+        } = arrival;
         if !echo_reply(&mut frame, &wire) {
             return self.drop_frame(context, frame, DropReason::NotAnswered);
         }
@@ -190,28 +206,48 @@ pub(super) fn rewrite_error(bytes: &mut [u8], wire: &Headers, flow: &FiveTuple, 
     if let Some(quoted) = parse_quoted(bytes, quoted_at) {
         rewrite_quoted(bytes, &quoted, &new.reversed());
     }
-    let moved = Headers { tuple: FiveTuple { src, dst: new.dst, ..wire.tuple }, ..*wire };
+    let moved = Headers {
+        tuple: FiveTuple {
+            src,
+            dst: new.dst,
+            ..wire.tuple
+        },
+        ..*wire
+    };
     checksum::fill_transport(bytes, &moved);
 }
 
 fn rewrite_quoted(bytes: &mut [u8], quoted: &Headers, sent: &FiveTuple) {
     let was = quoted.tuple;
-    let addresses = Delta::default().replace_addr(was.src, sent.src).replace_addr(was.dst, sent.dst);
+    let addresses = Delta::default()
+        .replace_addr(was.src, sent.src)
+        .replace_addr(was.dst, sent.dst);
     write_addresses(bytes, usize::from(quoted.l3), sent.src, sent.dst, addresses);
     if !matches!(was.protocol, protocol::TCP | protocol::UDP) {
         return;
     }
     let l4 = usize::from(quoted.l4);
-    let delta = addresses.replace16(was.sport, sent.sport).replace16(was.dport, sent.dport);
+    let delta = addresses
+        .replace16(was.sport, sent.sport)
+        .replace16(was.dport, sent.dport);
     if let Some(ports) = bytes.get_mut(l4..).and_then(|b| b.first_chunk_mut::<4>()) {
         ports[..2].copy_from_slice(&sent.sport.to_be_bytes());
         ports[2..].copy_from_slice(&sent.dport.to_be_bytes());
     }
     // The quoted checksum, where it was not cut off.
-    let Some(offset) = checksum::field_offset(was.protocol) else { return };
-    if let Some(field) = bytes.get_mut(l4 + offset..).and_then(|b| b.first_chunk_mut::<2>()) {
+    let Some(offset) = checksum::field_offset(was.protocol) else {
+        return;
+    };
+    if let Some(field) = bytes
+        .get_mut(l4 + offset..)
+        .and_then(|b| b.first_chunk_mut::<2>())
+    {
         let held = u16::from_be_bytes(*field);
-        let new = if was.protocol == protocol::UDP { delta.apply_udp(held) } else { delta.apply(held) };
+        let new = if was.protocol == protocol::UDP {
+            delta.apply_udp(held)
+        } else {
+            delta.apply(held)
+        };
         *field = new.to_be_bytes();
     }
 }

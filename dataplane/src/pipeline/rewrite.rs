@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use super::forward::Arrival;
 use super::{Context, Pipeline, Sink};
+use crate::addr::EniId;
 use crate::drop::DropReason;
 use crate::flow::{Rewrite, Tunnel};
 use crate::packet::checksum::{self, field_offset};
 use crate::packet::{
     Checksum, Delta, ETHERNET_LEN, FiveTuple, Fragment, Frame, GENEVE_OUTER_LEN, GeneveOuter,
-    Headers, Offload, Segmentation, clamp_mss, ethertype, protocol, tcp_flag,
+    Headers, Offload, Segmentation, clamp_mss, ethertype, parse_ip, protocol, segment, tcp_flag,
 };
 use crate::walk::View;
 
@@ -34,13 +35,22 @@ impl Pipeline {
         view: &View,
         rewrite: &Rewrite,
     ) {
-        let Arrival { mut frame, mut wire, .. } = arrival;
+        let Arrival {
+            mut frame,
+            mut wire,
+            ..
+        } = arrival;
         if rewrite.decapsulate {
-            wire = decapsulate(&mut frame, view, arrival.packet.outer.headers, wire);
+            wire = decapsulate(&mut frame, view);
         }
         set_ttl(frame.bytes_mut(), &wire, rewrite);
         if view.error.is_some() {
-            super::replies::rewrite_error(frame.bytes_mut(), &wire, &view.headers.tuple, &rewrite.tuple);
+            super::replies::rewrite_error(
+                frame.bytes_mut(),
+                &wire,
+                &view.headers.tuple,
+                &rewrite.tuple,
+            );
         } else {
             translate(&mut frame, &wire, &view.headers.tuple, &rewrite.tuple);
             if let Some(limit) = rewrite.clamp_mss
@@ -63,7 +73,11 @@ impl Pipeline {
         ipv4: bool,
         rewrite: &Rewrite,
     ) {
-        let kind = if ipv4 { ethertype::IPV4 } else { ethertype::IPV6 };
+        let kind = if ipv4 {
+            ethertype::IPV4
+        } else {
+            ethertype::IPV6
+        };
         if let Some(header) = frame.bytes_mut().first_chunk_mut::<ETHERNET_LEN>() {
             header[..6].copy_from_slice(&rewrite.dst_mac.0);
             header[6..12].copy_from_slice(&rewrite.src_mac.0);
@@ -88,13 +102,7 @@ impl Pipeline {
         tunnel: &Tunnel,
     ) {
         if frame.offload.segmentation != Segmentation::None {
-            let mut pieces = Vec::new();
-            if let Err(reason) = self.segment(&frame, wire, &mut pieces) {
-                return self.drop_frame(context, frame, reason);
-            }
-            self.counters.generated += (pieces.len() as u64).saturating_sub(1);
-            self.pool.put(frame);
-            for mut piece in pieces {
+            for mut piece in self.segment(context, frame) {
                 encapsulate(&mut piece, wire, tunnel);
                 self.emit(context, piece, true, rewrite);
             }
@@ -107,28 +115,61 @@ impl Pipeline {
         self.emit(context, frame, true, rewrite);
     }
 
-    /// Cuts a super-packet into ordinary ones with full checksums.
-    pub(super) fn segment(
+    /// Cuts a super-packet into ordinary ones with full checksums; none, and
+    /// the drop counted, if it is not what it says.
+    pub(super) fn segment<S: Sink>(
         &mut self,
-        frame: &Frame,
-        headers: &Headers,
-        pieces: &mut Vec<Frame>,
-    ) -> Result<(), DropReason> {
-        crate::packet::segment(frame, headers, &mut self.pool, |piece| pieces.push(piece))
+        context: &mut Context<'_, S>,
+        frame: Frame,
+    ) -> Vec<Frame> {
+        let port = frame.port;
+        let mut pieces = Vec::new();
+        let cut = segment(frame, &mut self.pool, &mut |piece| pieces.push(piece));
+        self.count_pieces(context, port, cut, pieces)
+    }
+
+    /// Books the pieces that one frame became.
+    pub(super) fn count_pieces<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        port: EniId,
+        cut: Result<usize, DropReason>,
+        mut pieces: Vec<Frame>,
+    ) -> Vec<Frame> {
+        match cut {
+            Ok(count) => self.counters.generated += (count as u64).saturating_sub(1),
+            Err(reason) => {
+                pieces.drain(..).for_each(|piece| self.pool.put(piece));
+                self.counters.drop(reason);
+                context.sink.dropped(port, reason, &[]);
+            }
+        }
+        for piece in &mut pieces {
+            piece.port = port;
+        }
+        pieces
     }
 }
 
 /// Removes the outer headers; returns the inner headers where they now are.
-fn decapsulate(frame: &mut Frame, view: &View, outer: Headers, wire: Headers) -> Headers {
+fn decapsulate(frame: &mut Frame, view: &View) -> Headers {
     let l3 = view.headers.l3;
     frame.pull_front(usize::from(l3) - ETHERNET_LEN);
     // Whatever the outer checksum's state was, it is gone with the header.
     frame.offload = Offload::default();
-    let _ = (outer, wire);
     let shift = l3 - ETHERNET_LEN as u16;
-    let mut inner = crate::packet::parse_ip(frame.bytes(), ETHERNET_LEN).unwrap_or(view.headers);
-    inner.l3 = ETHERNET_LEN as u16;
-    inner.l4 = view.headers.l4 - shift;
+    let moved = Headers {
+        l3: ETHERNET_LEN as u16,
+        l4: view.headers.l4 - shift,
+        ..view.headers
+    };
+    // The view of an error or a later fragment has its flow's tuple.
+    let own = view.error.is_none() && view.headers.fragment != Fragment::Later;
+    let inner = if own {
+        moved
+    } else {
+        parse_ip(frame.bytes(), ETHERNET_LEN).unwrap_or(moved)
+    };
     // Bytes after the inner packet were the outer one's padding.
     frame.resize(ETHERNET_LEN + inner.ip_len as usize);
     inner
@@ -147,8 +188,9 @@ fn encapsulate(frame: &mut Frame, inner: &Headers, tunnel: &Tunnel) {
         cookie: tunnel.cookie,
         ttl: tunnel.ttl,
     };
-    if let Some(place) =
-        bytes.get_mut(ETHERNET_LEN..).and_then(|b| b.first_chunk_mut::<GENEVE_OUTER_LEN>())
+    if let Some(place) = bytes
+        .get_mut(ETHERNET_LEN..)
+        .and_then(|b| b.first_chunk_mut::<GENEVE_OUTER_LEN>())
     {
         let ip_len = u16::try_from(ip_len).unwrap_or(u16::MAX);
         outer.encode(place, ip_len, !inner.is_ipv4());
@@ -156,7 +198,10 @@ fn encapsulate(frame: &mut Frame, inner: &Headers, tunnel: &Tunnel) {
 }
 
 fn set_ttl(bytes: &mut [u8], wire: &Headers, rewrite: &Rewrite) {
-    let ttl = rewrite.ttl_set.unwrap_or(wire.ttl).saturating_sub(rewrite.ttl_less);
+    let ttl = rewrite
+        .ttl_set
+        .unwrap_or(wire.ttl)
+        .saturating_sub(rewrite.ttl_less);
     if ttl == wire.ttl {
         return;
     }
@@ -180,8 +225,9 @@ fn translate(frame: &mut Frame, wire: &Headers, old: &FiveTuple, new: &FiveTuple
     if old == new {
         return;
     }
-    let addresses =
-        Delta::default().replace_addr(old.src, new.src).replace_addr(old.dst, new.dst);
+    let addresses = Delta::default()
+        .replace_addr(old.src, new.src)
+        .replace_addr(old.dst, new.dst);
     let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
     let bytes = frame.bytes_mut();
     write_addresses(bytes, usize::from(wire.l3), new.src, new.dst, addresses);
@@ -192,7 +238,9 @@ fn translate(frame: &mut Frame, wire: &Headers, old: &FiveTuple, new: &FiveTuple
     let transport = matches!(wire.tuple.protocol, protocol::TCP | protocol::UDP);
     let mut delta = addresses;
     if transport && (old.sport, old.dport) != (new.sport, new.dport) {
-        delta = delta.replace16(old.sport, new.sport).replace16(old.dport, new.dport);
+        delta = delta
+            .replace16(old.sport, new.sport)
+            .replace16(old.dport, new.dport);
         if let Some(ports) = bytes.get_mut(l4..).and_then(|b| b.first_chunk_mut::<4>()) {
             ports[..2].copy_from_slice(&new.sport.to_be_bytes());
             ports[2..].copy_from_slice(&new.dport.to_be_bytes());
@@ -202,8 +250,13 @@ fn translate(frame: &mut Frame, wire: &Headers, old: &FiveTuple, new: &FiveTuple
     if wire.tuple.protocol == protocol::ICMP {
         return;
     }
-    let Some(offset) = field_offset(wire.tuple.protocol) else { return };
-    if let Some(field) = bytes.get_mut(l4 + offset..).and_then(|b| b.first_chunk_mut::<2>()) {
+    let Some(offset) = field_offset(wire.tuple.protocol) else {
+        return;
+    };
+    if let Some(field) = bytes
+        .get_mut(l4 + offset..)
+        .and_then(|b| b.first_chunk_mut::<2>())
+    {
         let held = u16::from_be_bytes(*field);
         *field = match (partial, wire.tuple.protocol) {
             (true, _) => addresses.apply_partial(held),
@@ -215,13 +268,7 @@ fn translate(frame: &mut Frame, wire: &Headers, old: &FiveTuple, new: &FiveTuple
 }
 
 /// Writes the addresses of an IP header and mends its own checksum.
-pub(super) fn write_addresses(
-    bytes: &mut [u8],
-    l3: usize,
-    src: IpAddr,
-    dst: IpAddr,
-    delta: Delta,
-) {
+pub(super) fn write_addresses(bytes: &mut [u8], l3: usize, src: IpAddr, dst: IpAddr, delta: Delta) {
     match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             if let Some(header) = bytes.get_mut(l3..).and_then(|b| b.first_chunk_mut::<20>()) {

@@ -27,8 +27,8 @@ mod security_group;
 mod source_check;
 
 pub use connections::{Connections, Known};
-pub(crate) use source_check::mac_of_link_local;
 pub use path::{Component, Hop, Path, Rule, Verdict};
+pub(crate) use source_check::mac_of_link_local;
 
 use std::net::IpAddr;
 

@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 
 use super::{Component, Rule, Verdict, Walk};
-use crate::addr::{EniId, SecurityGroupId};
+use crate::addr::EniId;
 use crate::drop::DropReason;
 use crate::flow::{Dep, Direction, Object};
 use crate::packet::protocol;
@@ -178,20 +178,5 @@ fn peer_matches(tables: &Snapshot, peer: Peer, address: IpAddr) -> bool {
             .row(list)
             .is_some_and(|list| list.entries.iter().any(|entry| entry.contains(address))),
         Peer::Group(group) => tables.is_group_member(group, address),
-    }
-}
-
-/// The groups of an interface and a rule that decided, for messages.
-pub fn rule_of(
-    tables: &Snapshot,
-    group: SecurityGroupId,
-    egress: bool,
-    index: usize,
-) -> Option<&SecurityGroupRule> {
-    let row = tables.security_groups.row(group)?;
-    if egress {
-        row.egress.get(index)
-    } else {
-        row.ingress.get(index)
     }
 }
