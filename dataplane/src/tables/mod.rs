@@ -6,6 +6,7 @@
 //! and notice when something they were decided from has moved on.
 
 mod builder;
+mod generations;
 mod publish;
 mod route_table;
 mod rows;
@@ -16,6 +17,9 @@ pub use publish::Tables;
 pub use route_table::{RouteHit, RouteTable};
 pub use rows::*;
 pub use slab::{Slab, Stamped};
+
+pub use crate::flow::TrackingTimeouts;
+pub use crate::gwlb::{Stickiness, Target, TargetHealth};
 
 use std::net::IpAddr;
 
