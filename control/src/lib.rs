@@ -1,1 +1,6 @@
 //! vpclab: control plane, lab and command line.
+
+pub mod api;
+pub mod compile;
+pub mod model;
+pub mod quotas;

@@ -7,6 +7,7 @@
 
 mod builder;
 mod generations;
+mod compare;
 mod publish;
 mod route_table;
 mod rows;
@@ -23,7 +24,7 @@ pub use crate::gwlb::{Stickiness, Target, TargetHealth};
 
 use std::net::IpAddr;
 
-use imbl::{HashMap, HashSet};
+use imbl::HashMap;
 
 use crate::addr::{EniId, Mac, Prefix, SecurityGroupId, VpcId};
 
@@ -119,8 +120,8 @@ pub struct Snapshot {
     pub target_groups: Slab<TargetGroupRow>,
     /// Derived from ENI rows: who lives where.
     pub(crate) vpc_index: HashMap<VpcId, VpcIndex>,
-    /// Derived: private addresses of each group's interfaces, counted by row.
-    pub(crate) group_members: HashMap<SecurityGroupId, HashSet<IpAddr>>,
+    /// Derived: private addresses of each group's interfaces, with their owners.
+    pub(crate) group_members: HashMap<SecurityGroupId, HashMap<IpAddr, EniId>>,
     /// Derived: generation of each group's membership.
     pub(crate) group_generation: HashMap<SecurityGroupId, u64>,
     /// Derived: public address (or internet host's address, or IPv6 address) → owner.
@@ -142,7 +143,7 @@ impl Snapshot {
     pub fn is_group_member(&self, group: SecurityGroupId, address: IpAddr) -> bool {
         self.group_members
             .get(&group)
-            .is_some_and(|members| members.contains(&address))
+            .is_some_and(|members| members.contains_key(&address))
     }
 
     /// The interface that the internet reaches by `address`: an Elastic IP's
