@@ -143,13 +143,11 @@ impl Peer {
     }
 }
 
+type Outcome = (Instant, Result<(), ProbeFailure>);
+
 /// Runs both in virtual time until `end`; returns results with their times, and
 /// every frame that the prober sent.
-fn run(
-    prober: &mut Prober<u32>,
-    peer: &mut Peer,
-    end: Instant,
-) -> (Vec<(Instant, Result<(), ProbeFailure>)>, Vec<Frame>) {
+fn run(prober: &mut Prober<u32>, peer: &mut Peer, end: Instant) -> (Vec<Outcome>, Vec<Frame>) {
     let (mut seen, mut sent) = (Vec::new(), Vec::new());
     let (mut to_peer, mut to_node) = (Vec::new(), Vec::new());
     let mut now = Instant::ZERO;
