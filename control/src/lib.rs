@@ -1,3 +1,7 @@
 //! vpclab: control plane, lab and command line.
 
+pub mod api;
+pub mod compile;
 pub mod health;
+pub mod model;
+pub mod quotas;
