@@ -16,9 +16,9 @@ use vpclab_dataplane::addr::{EniId, Mac};
 use vpclab_dataplane::packet::Frame;
 use vpclab_dataplane::time::{Duration, Instant};
 
-use super::check::{CheckProtocol, HealthCheck, ProbeFailure};
 use super::http;
 use super::stack::NodeDevice;
+use crate::model::{CheckProtocol, HealthCheck, ProbeFailure};
 
 /// Local ports of probes: the data plane's NAT leaves them free at every node
 /// address, so a probe's reply is never taken for a client's.

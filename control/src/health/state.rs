@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use vpclab_dataplane::tables::TargetHealth;
 
-use super::check::{HealthCheck, ProbeFailure};
+use crate::model::{HealthCheck, ProbeFailure};
 
 /// What one node thinks of one target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,15 +71,15 @@ impl<N> Default for TargetState<N> {
     }
 }
 
-impl<N: Ord + Copy> TargetState<N> {
+impl<N: Ord> TargetState<N> {
     /// Takes in the result of a probe by `node`.
     pub fn observe(&mut self, node: N, check: &HealthCheck, result: Result<(), ProbeFailure>) {
         self.tracks.entry(node).or_default().observe(check, result);
     }
 
     /// Forgets nodes that no longer check the target.
-    pub fn retain(&mut self, keep: impl Fn(N) -> bool) {
-        self.tracks.retain(|&node, _| keep(node));
+    pub fn retain(&mut self, keep: impl Fn(&N) -> bool) {
+        self.tracks.retain(|node, _| keep(node));
     }
 
     /// The one health of the target, and the reason when it is not healthy.
@@ -105,8 +105,8 @@ impl<N: Ord + Copy> TargetState<N> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::check::{CheckPort, CheckProtocol};
     use super::*;
+    use crate::model::{CheckPort, CheckProtocol};
 
     fn check(healthy_threshold: u32, unhealthy_threshold: u32) -> HealthCheck {
         HealthCheck {
@@ -175,7 +175,7 @@ mod tests {
         );
         state.observe(2, &check(2, 1), Ok(()));
         assert_eq!(state.health().0, TargetHealth::Healthy);
-        state.retain(|node| node == 1);
+        state.retain(|&node| node == 1);
         assert_eq!(state.health().0, TargetHealth::Unhealthy);
     }
 }
