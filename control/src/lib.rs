@@ -2,5 +2,6 @@
 
 pub mod api;
 pub mod compile;
+pub mod health;
 pub mod model;
 pub mod quotas;
