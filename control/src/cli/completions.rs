@@ -1,6 +1,6 @@
 //! `vpclab completions`: shell completion scripts.
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
 use super::{Cli, CliError, Exit, Globals, print};
@@ -15,10 +15,19 @@ pub struct Args {
 
 /// Prints the script.
 pub fn run(args: Args, _globals: &Globals) -> Result<Exit, CliError> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "vpclab", &mut script);
-    print(&String::from_utf8_lossy(&script))?;
+    print(&script(args.shell))?;
     Ok(Exit::Ok)
+}
+
+fn script(shell: Shell) -> String {
+    // clap_complete would offer hidden commands too: leave them out.
+    let full = Cli::command();
+    let mut visible = Command::new("vpclab")
+        .args(full.get_arguments().cloned())
+        .subcommands(full.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut visible, "vpclab", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 #[cfg(test)]
@@ -26,15 +35,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bash_completion_knows_the_commands_and_not_the_hidden_ones() {
-        let mut script = Vec::new();
-        clap_complete::generate(Shell::Fish, &mut Cli::command(), "vpclab", &mut script);
-        let script = String::from_utf8(script).expect("UTF-8");
-        for command in [
-            "demo", "up", "down", "exec", "ps", "inspect", "trace", "capture", "flows",
-        ] {
-            assert!(script.contains(&format!("-a \"{command}\"")), "{command}");
+    fn completions_know_the_commands_and_not_the_hidden_ones() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = script(shell);
+            for command in ["demo", "up", "exec", "inspect", "trace", "capture", "flows"] {
+                assert!(script.contains(command), "{shell}: {command}");
+            }
+            assert!(!script.contains("daemon "), "{shell}");
         }
-        assert!(!script.contains("-a \"daemon\""));
     }
 }
