@@ -12,8 +12,10 @@
 pub mod addr;
 pub mod counters;
 pub mod drop;
+pub mod io;
 pub mod lpm;
 pub mod packet;
 pub mod pipeline;
 pub mod tables;
 pub mod time;
+pub mod worker;
