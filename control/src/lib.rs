@@ -1,1 +1,3 @@
 //! vpclab: control plane, lab and command line.
+
+pub mod cli;
