@@ -57,7 +57,11 @@ impl Connections {
     /// The session of packets with `tuple` that enter by `ingress`.
     pub fn find(&self, ingress: Ingress, tuple: FiveTuple) -> Option<Known<'_>> {
         let (id, direction) = self.sessions.find(&Key { ingress, tuple })?;
-        Some(Known { id, direction, session: self.sessions.get(id)? })
+        Some(Known {
+            id,
+            direction,
+            session: self.sessions.get(id)?,
+        })
     }
 
     /// The session, if interface `eni` tracks it and has not forgotten it,
@@ -85,7 +89,8 @@ impl Connections {
 
     /// Remembers a first fragment.
     pub fn learn_fragment(&mut self, ingress: Ingress, headers: &Headers, now: Instant) {
-        self.fragments.learn(fragment_key(ingress, headers), headers.tuple, now);
+        self.fragments
+            .learn(fragment_key(ingress, headers), headers.tuple, now);
     }
 
     /// Stores the compiled pass of one direction, replacing an older one.
@@ -106,12 +111,17 @@ impl Connections {
     /// How many source ports are in use from the source of `translated` to its
     /// destination (address, port and protocol).
     pub fn lb_ports_used(&self, translated: &FiveTuple) -> u32 {
-        self.lb_ports.get(&portless(translated)).copied().unwrap_or(0)
+        self.lb_ports
+            .get(&portless(translated))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Gives a session its load balancer flow, and counts its port.
     pub fn set_lb(&mut self, id: SessionId, flow: LbFlow) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
         *self.lb_ports.entry(portless(&flow.translated)).or_default() += 1;
         if let Some(old) = session.lb.replace(flow) {
             self.release_port(&old);
@@ -158,5 +168,8 @@ const fn fragment_key(ingress: Ingress, headers: &Headers) -> FragmentKey {
 
 /// Source, destination and destination port: what shares a range of source ports.
 const fn portless(translated: &FiveTuple) -> FiveTuple {
-    FiveTuple { sport: 0, ..*translated }
+    FiveTuple {
+        sport: 0,
+        ..*translated
+    }
 }

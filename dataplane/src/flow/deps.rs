@@ -59,7 +59,10 @@ impl Dep {
 
     /// A dependency on the present members of a group.
     pub fn members(tables: &Snapshot, group: SecurityGroupId) -> Self {
-        Self::Members(group, tables.group_generation.get(&group).copied().unwrap_or(0))
+        Self::Members(
+            group,
+            tables.group_generation.get(&group).copied().unwrap_or(0),
+        )
     }
 
     fn holds(&self, tables: &Snapshot) -> bool {
@@ -70,7 +73,11 @@ impl Dep {
             Self::Members(group, generation_then) => {
                 tables.group_generation.get(&group).copied().unwrap_or(0) == generation_then
             }
-            Self::Route { table, cell, generation } => tables
+            Self::Route {
+                table,
+                cell,
+                generation,
+            } => tables
                 .route_tables
                 .row(table)
                 .and_then(|table| table.lookup(cell.0))
@@ -126,7 +133,12 @@ impl DepSets {
             set.valid = true;
             return DepsId(index);
         }
-        let set = DepSet { deps: deps.into(), users: 1, checked: version, valid: true };
+        let set = DepSet {
+            deps: deps.into(),
+            users: 1,
+            checked: version,
+            valid: true,
+        };
         let index = match self.free.pop() {
             Some(index) => index,
             None => self.sets.len() as u32,
@@ -141,7 +153,9 @@ impl DepSets {
 
     /// Gives up one use.
     pub fn release(&mut self, id: DepsId) {
-        let Some(set) = self.sets.get_mut(id.0 as usize) else { return };
+        let Some(set) = self.sets.get_mut(id.0 as usize) else {
+            return;
+        };
         set.users = set.users.saturating_sub(1);
         if set.users == 0 {
             self.by_content.remove(&set.deps);
@@ -152,7 +166,9 @@ impl DepSets {
     /// Whether everything in the set is as it was. One comparison unless the
     /// tables changed since the last call.
     pub fn hold(&mut self, id: DepsId, tables: &Snapshot) -> bool {
-        let Some(set) = self.sets.get_mut(id.0 as usize) else { return false };
+        let Some(set) = self.sets.get_mut(id.0 as usize) else {
+            return false;
+        };
         if set.checked != tables.version {
             set.checked = tables.version;
             set.valid = set.deps.iter().all(|dep| dep.holds(tables));

@@ -49,7 +49,10 @@ impl Fragments {
             self.order.push_back((key, now));
         }
         while self.order.len() > self.capacity
-            || self.order.front().is_some_and(|(_, at)| now.since(*at) > LIFETIME)
+            || self
+                .order
+                .front()
+                .is_some_and(|(_, at)| now.since(*at) > LIFETIME)
         {
             if let Some((key, _)) = self.order.pop_front() {
                 self.tuples.remove(&key);

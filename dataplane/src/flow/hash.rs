@@ -30,16 +30,22 @@ impl Seed {
 
     /// Hash of a five-tuple; the two directions differ.
     pub fn tuple(self, tuple: &FiveTuple) -> u64 {
-        let ports = u64::from(tuple.protocol) << 32
-            | u64::from(tuple.sport) << 16
-            | u64::from(tuple.dport);
+        let ports =
+            u64::from(tuple.protocol) << 32 | u64::from(tuple.sport) << 16 | u64::from(tuple.dport);
         match (tuple.src, tuple.dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                self.words(&[u64::from(u32::from(src)) << 32 | u64::from(u32::from(dst)), ports])
-            }
+            (IpAddr::V4(src), IpAddr::V4(dst)) => self.words(&[
+                u64::from(u32::from(src)) << 32 | u64::from(u32::from(dst)),
+                ports,
+            ]),
             (src, dst) => {
                 let (src, dst) = (wide(src), wide(dst));
-                self.words(&[(src >> 64) as u64, src as u64, (dst >> 64) as u64, dst as u64, ports])
+                self.words(&[
+                    (src >> 64) as u64,
+                    src as u64,
+                    (dst >> 64) as u64,
+                    dst as u64,
+                    ports,
+                ])
             }
         }
     }
@@ -56,7 +62,11 @@ impl Seed {
     /// Hash of an address.
     pub fn address(self, address: IpAddr) -> u64 {
         let bits = wide(address);
-        self.words(&[(bits >> 64) as u64, bits as u64, u64::from(address.is_ipv4())])
+        self.words(&[
+            (bits >> 64) as u64,
+            bits as u64,
+            u64::from(address.is_ipv4()),
+        ])
     }
 }
 
@@ -91,6 +101,9 @@ mod tests {
         for port in 0..6400u64 {
             buckets[(Seed(7).words(&[port]) & 63) as usize] += 1;
         }
-        assert!(buckets.iter().all(|&n| (50..200).contains(&n)), "{buckets:?}");
+        assert!(
+            buckets.iter().all(|&n| (50..200).contains(&n)),
+            "{buckets:?}"
+        );
     }
 }

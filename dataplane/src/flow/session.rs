@@ -208,19 +208,26 @@ impl Session {
     /// Whether the network load balancer still knows this flow.
     pub fn lb_alive(&self, now: Instant) -> bool {
         self.lb.as_ref().is_some_and(|lb| {
-            !self.tracking.is_idle(now, self.tracking.lb_idle_timeout(lb.tcp_idle, NLB_UDP_IDLE))
+            !self.tracking.is_idle(
+                now,
+                self.tracking.lb_idle_timeout(lb.tcp_idle, NLB_UDP_IDLE),
+            )
         })
     }
 
     /// Whether interface `eni`, with these timeouts, still tracks it.
     pub fn tracked_by(&self, eni: EniId, timeouts: &TrackingTimeouts, now: Instant) -> bool {
         self.tracked.contains(eni)
-            && !self.tracking.is_idle(now, self.tracking.idle_timeout(timeouts))
+            && !self
+                .tracking
+                .is_idle(now, self.tracking.idle_timeout(timeouts))
     }
 
     /// Whether a cached pass may be used without a closer look.
     pub fn is_fresh(&self, now: Instant) -> bool {
-        !self.tracking.is_idle(now, self.tracking.idle_timeout(&self.shortest))
+        !self
+            .tracking
+            .is_idle(now, self.tracking.idle_timeout(&self.shortest))
             && (self.lb.is_none() || self.lb_alive(now))
     }
 

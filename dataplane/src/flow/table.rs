@@ -93,7 +93,13 @@ impl Table {
                 let held = self.slots.get(slot as usize)?;
                 let session = held.session.as_ref()?;
                 if session.keys.get(direction.index()) == Some(&Some(*key)) {
-                    return Some((SessionId { slot, age: held.age }, direction));
+                    return Some((
+                        SessionId {
+                            slot,
+                            age: held.age,
+                        },
+                        direction,
+                    ));
                 }
             }
             at = (at + 1) & self.mask;
@@ -103,13 +109,21 @@ impl Table {
     /// The session, unless it has ended.
     pub fn get(&self, id: SessionId) -> Option<&Session> {
         let slot = self.slots.get(id.slot as usize)?;
-        if slot.age == id.age { slot.session.as_ref() } else { None }
+        if slot.age == id.age {
+            slot.session.as_ref()
+        } else {
+            None
+        }
     }
 
     /// The session, to change. Its keys must stay as they are.
     pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         let slot = self.slots.get_mut(id.slot as usize)?;
-        if slot.age == id.age { slot.session.as_mut() } else { None }
+        if slot.age == id.age {
+            slot.session.as_mut()
+        } else {
+            None
+        }
     }
 
     /// Adds a session. An end that another session already answers for is
@@ -145,7 +159,10 @@ impl Table {
         let held = self.slots.get_mut(slot as usize)?;
         held.age = held.age.wrapping_add(1);
         held.session = Some(session);
-        let id = SessionId { slot, age: held.age };
+        let id = SessionId {
+            slot,
+            age: held.age,
+        };
         if half_open {
             self.list(slot);
         }
@@ -177,13 +194,22 @@ impl Table {
     /// The half-open session that began first.
     pub fn oldest_half_open(&self) -> Option<SessionId> {
         let slot = self.slots.get(self.half_open_first as usize)?;
-        Some(SessionId { slot: self.half_open_first, age: slot.age })
+        Some(SessionId {
+            slot: self.half_open_first,
+            age: slot.age,
+        })
     }
 
     /// All live sessions, in slot order.
     pub fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
         self.slots.iter().enumerate().filter_map(|(slot, held)| {
-            Some((SessionId { slot: slot as u32, age: held.age }, held.session.as_ref()?))
+            Some((
+                SessionId {
+                    slot: slot as u32,
+                    age: held.age,
+                },
+                held.session.as_ref()?,
+            ))
         })
     }
 
@@ -194,9 +220,15 @@ impl Table {
             let slot = self.hand % self.slots.len();
             self.hand = slot + 1;
             if let Some(held) = self.slots.get(slot)
-                && held.session.as_ref().is_some_and(|session| session.dies_at() < now)
+                && held
+                    .session
+                    .as_ref()
+                    .is_some_and(|session| session.dies_at() < now)
             {
-                return Some(SessionId { slot: slot as u32, age: held.age });
+                return Some(SessionId {
+                    slot: slot as u32,
+                    age: held.age,
+                });
             }
         }
         None
@@ -206,7 +238,10 @@ impl Table {
         let mut at = hash as usize & self.mask;
         while let Some(entry) = self.index.get_mut(at) {
             if entry.reference == 0 {
-                *entry = Entry { hash: (hash >> 32) as u32, reference };
+                *entry = Entry {
+                    hash: (hash >> 32) as u32,
+                    reference,
+                };
                 return;
             }
             at = (at + 1) & self.mask;
@@ -216,8 +251,16 @@ impl Table {
     /// Removes an entry and closes the gap, so that probes need no tombstones.
     fn erase(&mut self, hash: u64, reference: u32) {
         let mut gap = hash as usize & self.mask;
-        while self.index.get(gap).is_some_and(|entry| entry.reference != reference) {
-            if self.index.get(gap).is_some_and(|entry| entry.reference == 0) {
+        while self
+            .index
+            .get(gap)
+            .is_some_and(|entry| entry.reference != reference)
+        {
+            if self
+                .index
+                .get(gap)
+                .is_some_and(|entry| entry.reference == 0)
+            {
                 return;
             }
             gap = (gap + 1) & self.mask;
@@ -225,7 +268,9 @@ impl Table {
         let mut at = gap;
         loop {
             at = (at + 1) & self.mask;
-            let Some(entry) = self.index.get(at).copied() else { break };
+            let Some(entry) = self.index.get(at).copied() else {
+                break;
+            };
             if entry.reference == 0 {
                 break;
             }
@@ -266,7 +311,9 @@ impl Table {
     }
 
     fn unlist(&mut self, slot: u32) {
-        let Some(held) = self.slots.get_mut(slot as usize) else { return };
+        let Some(held) = self.slots.get_mut(slot as usize) else {
+            return;
+        };
         if !held.listed {
             return;
         }
@@ -285,7 +332,11 @@ impl Table {
 
 fn unpack(reference: u32) -> (u32, Direction) {
     let packed = reference.wrapping_sub(1);
-    let direction = if packed & 1 == 0 { Direction::Forward } else { Direction::Reply };
+    let direction = if packed & 1 == 0 {
+        Direction::Forward
+    } else {
+        Direction::Reply
+    };
     (packed / 2, direction)
 }
 
@@ -304,8 +355,16 @@ mod tests {
             sport: 1000,
             dport: 80,
         };
-        let key = |eni, tuple| Some(Key { ingress: Ingress::Eni(EniId(eni)), tuple });
-        let headers = Headers { tcp_flags: tcp_flag::SYN, ..Headers::synthetic(tuple) };
+        let key = |eni, tuple| {
+            Some(Key {
+                ingress: Ingress::Eni(EniId(eni)),
+                tuple,
+            })
+        };
+        let headers = Headers {
+            tcp_flags: tcp_flag::SYN,
+            ..Headers::synthetic(tuple)
+        };
         let keys = [key(1, tuple), key(2, tuple.reversed())];
         Session::new(keys, Tracking::open(&headers, Instant::ZERO), Instant::ZERO)
     }
@@ -313,7 +372,9 @@ mod tests {
     #[test]
     fn both_ends_find_a_session_until_it_is_removed() {
         let mut table = Table::new(200, Seed(3));
-        let ids: Vec<_> = (0..200).map(|n| table.insert(session(n)).unwrap()).collect();
+        let ids: Vec<_> = (0..200)
+            .map(|n| table.insert(session(n)).unwrap())
+            .collect();
         assert!(table.is_full() && table.insert(session(999)).is_none());
         // Remove every third, in an order that leaves gaps everywhere.
         for id in ids.iter().step_by(3) {

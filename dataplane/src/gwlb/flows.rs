@@ -44,7 +44,12 @@ impl FlowKey {
         };
         let (low, high) = if src <= dst { (src, dst) } else { (dst, src) };
         let protocol = (stickiness != Stickiness::TwoTuple).then_some(tuple.protocol);
-        Self { endpoint, low, high, protocol }
+        Self {
+            endpoint,
+            low,
+            high,
+            protocol,
+        }
     }
 
     /// A seeded hash.
@@ -53,9 +58,7 @@ impl FlowKey {
         seed.words(&[
             seed.address(self.low.0),
             seed.address(self.high.0),
-            u64::from(self.low.1) << 48
-                | u64::from(self.high.1) << 32
-                | u64::from(self.endpoint.0),
+            u64::from(self.low.1) << 48 | u64::from(self.high.1) << 32 | u64::from(self.endpoint.0),
             protocol,
         ])
     }
@@ -117,7 +120,11 @@ impl Flow {
     pub fn idle_timeout(&self) -> Duration {
         if self.fins == 3 {
             Duration::from_secs(10)
-        } else if self.spec.first.protocol == protocol::TCP { self.spec.tcp_idle } else { OTHER_IDLE }
+        } else if self.spec.first.protocol == protocol::TCP {
+            self.spec.tcp_idle
+        } else {
+            OTHER_IDLE
+        }
     }
 
     /// Whether the flow is still known.
@@ -176,7 +183,9 @@ impl Flows {
     /// The flow that has exactly this cookie.
     pub fn by_cookie(&self, cookie: u32) -> Option<(u32, &Flow)> {
         let slot = cookie & self.mask;
-        self.get(slot).filter(|flow| flow.cookie == cookie).map(|flow| (slot, flow))
+        self.get(slot)
+            .filter(|flow| flow.cookie == cookie)
+            .map(|flow| (slot, flow))
     }
 
     /// Whether another flow fits.
@@ -202,7 +211,11 @@ impl Flows {
                 let slot = self.free.pop()?;
                 let nonce = self.seed.words(&[hash, u64::from(self.created)]) as u32;
                 // ASSUMPTION: 49152 + hash mod 16384 (`gwlb-geneve.md` §3).
-                (slot, nonce & !self.mask | slot, 49152 + (hash % 16384) as u16)
+                (
+                    slot,
+                    nonce & !self.mask | slot,
+                    49152 + (hash % 16384) as u16,
+                )
             }
         };
         let flow = Flow {
@@ -238,7 +251,9 @@ impl Flows {
 
     /// Takes a packet that enters the endpoint into account.
     pub fn touch(&mut self, slot: u32, headers: &Headers, now: Instant) {
-        let Some(Some(flow)) = self.slots.get_mut(slot as usize) else { return };
+        let Some(Some(flow)) = self.slots.get_mut(slot as usize) else {
+            return;
+        };
         flow.last_seen = now;
         if headers.tuple.protocol != protocol::TCP {
             return;
@@ -275,7 +290,11 @@ impl Flows {
                 // a late packet (reset if so configured) from an unknown one.
                 now.since(flow.last_seen) > flow.idle_timeout() + flow.idle_timeout()
             };
-            if self.slots.get(slot).is_some_and(|flow| flow.as_ref().is_some_and(dead)) {
+            if self
+                .slots
+                .get(slot)
+                .is_some_and(|flow| flow.as_ref().is_some_and(dead))
+            {
                 self.remove(slot as u32);
             }
         }
@@ -283,6 +302,9 @@ impl Flows {
 
     /// All flows, in slot order.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Flow)> {
-        self.slots.iter().enumerate().filter_map(|(slot, flow)| Some((slot as u32, flow.as_ref()?)))
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, flow)| Some((slot as u32, flow.as_ref()?)))
     }
 }

@@ -28,9 +28,8 @@ pub fn choose(
                 && !matches!(target.health, TargetHealth::Draining | TargetHealth::Unused)
         })
     };
-    let score = |target: &Target| {
-        seed.words(&[seed.address(target.address), u64::from(target.port), flow])
-    };
+    let score =
+        |target: &Target| seed.words(&[seed.address(target.address), u64::from(target.port), flow]);
     candidates()
         .filter(|(_, target)| target.health == TargetHealth::Healthy)
         .max_by_key(|(_, target)| score(target))
@@ -44,7 +43,12 @@ mod tests {
 
     fn target(last: u8, az: u16, health: TargetHealth) -> Target {
         let address = std::net::IpAddr::from([10, 0, 0, last]);
-        Target { address, port: 80, az: Some(AzId(az)), health }
+        Target {
+            address,
+            port: 80,
+            az: Some(AzId(az)),
+            health,
+        }
     }
 
     fn share(targets: &[Target], az: u16, cross: bool) -> Vec<usize> {
@@ -68,7 +72,10 @@ mod tests {
             target(5, 0, Draining),
         ];
         let here = share(&targets, 0, false);
-        assert!(here[0] > 1300 && here[1] > 1300 && here[2..] == [0, 0, 0], "{here:?}");
+        assert!(
+            here[0] > 1300 && here[1] > 1300 && here[2..] == [0, 0, 0],
+            "{here:?}"
+        );
         let cross = share(&targets, 0, true);
         assert!(cross[3] > 800 && cross[2] == 0, "{cross:?}");
         assert_eq!(share(&targets, 7, false), [0; 5]);
@@ -76,13 +83,18 @@ mod tests {
 
     #[test]
     fn with_no_healthy_target_all_are_used() {
-        let targets = [target(1, 0, TargetHealth::Unhealthy), target(2, 0, TargetHealth::Initial)];
+        let targets = [
+            target(1, 0, TargetHealth::Unhealthy),
+            target(2, 0, TargetHealth::Initial),
+        ];
         assert!(share(&targets, 0, false).iter().all(|&n| n > 1300));
     }
 
     #[test]
     fn a_leaving_target_moves_only_its_own_flows() {
-        let all: Vec<_> = (1..=4).map(|n| target(n, 0, TargetHealth::Healthy)).collect();
+        let all: Vec<_> = (1..=4)
+            .map(|n| target(n, 0, TargetHealth::Healthy))
+            .collect();
         let fewer = &all[..3];
         for flow in 0..1000 {
             let hash = Seed(9).words(&[flow]);

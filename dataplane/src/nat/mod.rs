@@ -30,9 +30,23 @@ pub fn free_port(
     let count = u32::from(u16::MAX - PORT_FIRST) + 1;
     let start = (hash % u64::from(count)) as u32;
     // A target without an interface gets no packet, so any port will do.
-    let Some(receiver) = receiver else { return Some(PORT_FIRST + start as u16) };
-    (0..count).map(|step| PORT_FIRST + ((start + step) % count) as u16).find(|&sport| {
-        let tuple = FiveTuple { sport, ..translated }.reversed();
-        connections.sessions.find(&Key { ingress: Ingress::Eni(receiver), tuple }).is_none()
-    })
+    let Some(receiver) = receiver else {
+        return Some(PORT_FIRST + start as u16);
+    };
+    (0..count)
+        .map(|step| PORT_FIRST + ((start + step) % count) as u16)
+        .find(|&sport| {
+            let tuple = FiveTuple {
+                sport,
+                ..translated
+            }
+            .reversed();
+            connections
+                .sessions
+                .find(&Key {
+                    ingress: Ingress::Eni(receiver),
+                    tuple,
+                })
+                .is_none()
+        })
 }

@@ -43,7 +43,10 @@ impl Walk<'_> {
         }
         self.hop(component, check);
         let source = self.router_address(eni.subnet);
-        self.limit(SizeLimit { bytes: eni.mtu, outcome: Outcome::TooBig(source) });
+        self.limit(SizeLimit {
+            bytes: eni.mtu,
+            outcome: Outcome::TooBig(source),
+        });
         Ok(self.rewrite_to(id, eni, false))
     }
 
@@ -54,7 +57,11 @@ impl Walk<'_> {
     }
 
     fn rewrite_to(&self, id: EniId, eni: &EniRow, local: bool) -> Rewrite {
-        let router = self.tables.subnets.row(eni.subnet).map(|subnet| subnet.router_mac);
+        let router = self
+            .tables
+            .subnets
+            .row(eni.subnet)
+            .map(|subnet| subnet.router_mac);
         // A neighbour's frame keeps its sender; what was routed is the router's.
         let src_mac = self.sender_mac.or(router).unwrap_or_default();
         Rewrite {

@@ -27,13 +27,17 @@ const CHAIN_MAX: usize = 16;
 impl Walk<'_> {
     /// A route leads into an endpoint; `from` is the subnet, `None` a gateway.
     pub(super) fn gwlb_enter(&mut self, id: EndpointId, from: Option<SubnetId>) -> Step {
-        let component = Component::Tunnel { endpoint: id, outward: true };
+        let component = Component::Tunnel {
+            endpoint: id,
+            outward: true,
+        };
         self.depend(Object::Endpoint, id);
         let row = self.tables.endpoints.row(id);
         let Some((endpoint, load_balancers, eni)) = row.and_then(|row| match &row.kind {
-            EndpointKind::GatewayLoadBalancer { load_balancers, eni } => {
-                Some((row, load_balancers, *eni))
-            }
+            EndpointKind::GatewayLoadBalancer {
+                load_balancers,
+                eni,
+            } => Some((row, load_balancers, *eni)),
             EndpointKind::Interface { .. } => None,
         }) else {
             return Err(self.end(component, Rule::None, DropReason::EndpointUnavailable));
@@ -48,8 +52,13 @@ impl Walk<'_> {
         if self.tunnel.is_some() || self.is_loop(id) {
             return Err(self.end(component, Rule::None, DropReason::Loop));
         }
-        self.limit(SizeLimit { bytes: GWLB_MTU, outcome: Outcome::Silent(DropReason::GwlbMtu) });
-        self.ttl_less = self.ttl_less.saturating_add(self.tables.settings.ttl_gateway_endpoint);
+        self.limit(SizeLimit {
+            bytes: GWLB_MTU,
+            outcome: Outcome::Silent(DropReason::GwlbMtu),
+        });
+        self.ttl_less = self
+            .ttl_less
+            .saturating_add(self.tables.settings.ttl_gateway_endpoint);
         let az = self.tables.subnets.row(eni.subnet).map(|subnet| subnet.az);
         let found = load_balancers.iter().find_map(|&id| {
             let row = self.tables.load_balancers.row(id)?;
@@ -133,7 +142,11 @@ impl Walk<'_> {
             dport: GENEVE_PORT,
         };
         self.hop_from(component, rule, before);
-        self.packet = View { portless: false, error: None, ..self.packet };
+        self.packet = View {
+            portless: false,
+            error: None,
+            ..self.packet
+        };
         self.tunnel = Some(Tunnel {
             node: source,
             target: target_v4,
@@ -164,7 +177,11 @@ impl Walk<'_> {
             // `send_tcp_reset.on_idle_timeout.enabled` answers them.
             let late = expired.is_some() && targets.reset_on_idle;
             let verdict = self.end(component, Rule::None, DropReason::GwlbNoFlow);
-            return Err(if late { Verdict::Reset(DropReason::GwlbNoFlow) } else { verdict });
+            return Err(if late {
+                Verdict::Reset(DropReason::GwlbNoFlow)
+            } else {
+                verdict
+            });
         }
         Ok(())
     }
@@ -203,10 +220,14 @@ impl Walk<'_> {
         };
         let endpoint = flow.spec.endpoint;
         self.depend(Object::Endpoint, endpoint);
-        let exit = self.tables.endpoints.row(endpoint).and_then(|row| match row.kind {
-            EndpointKind::GatewayLoadBalancer { eni, .. } => Some(eni),
-            EndpointKind::Interface { .. } => None,
-        });
+        let exit = self
+            .tables
+            .endpoints
+            .row(endpoint)
+            .and_then(|row| match row.kind {
+                EndpointKind::GatewayLoadBalancer { eni, .. } => Some(eni),
+                EndpointKind::Interface { .. } => None,
+            });
         let Some(exit) = exit else {
             return Err(self.end(component, Rule::None, DropReason::GwlbEndpointId));
         };
@@ -214,7 +235,14 @@ impl Walk<'_> {
         let before = self.tuple;
         self.packet = geneve.inner;
         self.tuple = geneve.inner.headers.tuple;
-        self.hop_from(Component::Tunnel { endpoint, outward: false }, Rule::KnownFlow, before);
+        self.hop_from(
+            Component::Tunnel {
+                endpoint,
+                outward: false,
+            },
+            Rule::KnownFlow,
+            before,
+        );
         self.decapsulate = true;
         // The outer packet's own leg is over.
         self.limits = Limits::default();
@@ -238,7 +266,8 @@ impl Walk<'_> {
         let checked = self.check(eni, &geneve);
         if checked.is_err() && self.tables.settings.sabotage.no_geneve_checks {
             let inner = geneve.inner.headers.tuple;
-            let same = |flow: &Flow| flow.spec.first == inner || flow.spec.first == inner.reversed();
+            let same =
+                |flow: &Flow| flow.spec.first == inner || flow.spec.first == inner.reversed();
             if let Some((slot, _)) = self.connections.gwlb.iter().find(|(_, flow)| same(flow)) {
                 return Ok((slot, geneve));
             }
@@ -252,7 +281,11 @@ impl Walk<'_> {
         }
         let vpce = geneve.vpce.ok_or(DropReason::GwlbEndpointId)?; // 5
         let cookie = geneve.cookie.ok_or(DropReason::GwlbCookie)?; // 6
-        let (slot, flow) = self.connections.gwlb.by_cookie(cookie).ok_or(DropReason::GwlbCookie)?;
+        let (slot, flow) = self
+            .connections
+            .gwlb
+            .by_cookie(cookie)
+            .ok_or(DropReason::GwlbCookie)?;
         if flow.spec.vpce != vpce {
             return Err(DropReason::GwlbEndpointId); // 5, another endpoint
         }

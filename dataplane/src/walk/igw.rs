@@ -30,7 +30,10 @@ impl Walk<'_> {
             return Err(self.end(component, Rule::None, DropReason::IgwNoPublicAddress));
         }
         let source = self.router_address(subnet);
-        self.limit(SizeLimit { bytes: INTERNET_MTU, outcome: Outcome::TooBig(source) });
+        self.limit(SizeLimit {
+            bytes: INTERNET_MTU,
+            outcome: Outcome::TooBig(source),
+        });
         self.ttl_less = self.ttl_less.saturating_add(self.tables.settings.ttl_igw);
         let out = (DropReason::IgwRfc1918, DropReason::IgwRfc6598);
         if let Some(reason) = not_public(self.tuple.dst, out) {
@@ -42,7 +45,9 @@ impl Walk<'_> {
             && self.left.is_none()
             && let Some(edge) = igw.edge_table
             && let Some(table) = self.tables.route_tables.row(edge)
-            && table.lookup(self.tuple.src).is_some_and(|hit| hit.route.target != RouteTarget::Local)
+            && table
+                .lookup(self.tuple.src)
+                .is_some_and(|hit| hit.route.target != RouteTarget::Local)
         {
             return Err(self.end(component, Rule::None, DropReason::IngressRedirection));
         }
@@ -74,7 +79,10 @@ impl Walk<'_> {
     /// From an internet host.
     pub(super) fn from_internet(&mut self, subnet: SubnetId) -> Step {
         let source = self.router_address(subnet);
-        self.limit(SizeLimit { bytes: INTERNET_MTU, outcome: Outcome::TooBig(source) });
+        self.limit(SizeLimit {
+            bytes: INTERNET_MTU,
+            outcome: Outcome::TooBig(source),
+        });
         self.to_internet(DropReason::IgwNoPrivateAddress)
     }
 
@@ -86,7 +94,12 @@ impl Walk<'_> {
         let eni = self.eni(owner)?;
         self.depend(Object::Vpc, eni.vpc);
         self.hop(Component::Internet, Rule::None);
-        if self.tables.vpcs.row(eni.vpc).is_some_and(|vpc| vpc.internet) {
+        if self
+            .tables
+            .vpcs
+            .row(eni.vpc)
+            .is_some_and(|vpc| vpc.internet)
+        {
             self.deliver(owner, eni)
         } else {
             self.igw_in(eni)
@@ -96,7 +109,10 @@ impl Walk<'_> {
     /// Into the VPC of `eni`, which has the destination's public address.
     fn igw_in(&mut self, eni: &EniRow) -> Step {
         let vpc = eni.vpc;
-        let component = Component::InternetGateway { vpc, outward: false };
+        let component = Component::InternetGateway {
+            vpc,
+            outward: false,
+        };
         let Some(igw) = self.tables.vpcs.row(vpc).and_then(|row| row.igw.as_ref()) else {
             return Err(self.end(component, Rule::None, DropReason::IgwNoPrivateAddress));
         };
@@ -127,7 +143,9 @@ impl Walk<'_> {
 /// The reason (for RFC 1918, for RFC 6598) why an address is not public.
 fn not_public(address: IpAddr, reasons: (DropReason, DropReason)) -> Option<DropReason> {
     const SHARED: (u32, u32) = (u32::from_be_bytes([100, 64, 0, 0]), 0xffc0_0000);
-    let IpAddr::V4(address) = address else { return None };
+    let IpAddr::V4(address) = address else {
+        return None;
+    };
     if Ipv4Addr::is_private(&address) {
         Some(reasons.0)
     } else if u32::from(address) & SHARED.1 == SHARED.0 {

@@ -91,14 +91,22 @@ pub struct View {
 impl View {
     /// An ordinary packet.
     pub const fn plain(headers: Headers) -> Self {
-        Self { headers, size: headers.ip_len, portless: false, error: None }
+        Self {
+            headers,
+            size: headers.ip_len,
+            portless: false,
+            error: None,
+        }
     }
 }
 
 impl Packet {
     /// An ordinary packet without a tunnel.
     pub const fn plain(headers: Headers) -> Self {
-        Self { outer: View::plain(headers), geneve: None }
+        Self {
+            outer: View::plain(headers),
+            geneve: None,
+        }
     }
 }
 
@@ -194,7 +202,13 @@ impl<'a> Walk<'a> {
     /// Records a hop that turned `before` into the present tuple.
     fn hop_from(&mut self, component: Component, rule: Rule, before: FiveTuple) {
         let after = self.tuple;
-        self.path.hops.push(Hop { component, rule, before, after, dropped: None });
+        self.path.hops.push(Hop {
+            component,
+            rule,
+            before,
+            after,
+            dropped: None,
+        });
     }
 
     /// Records a hop at which the packet ends.
@@ -217,7 +231,10 @@ impl<'a> Walk<'a> {
     /// The row of an interface, and a dependency on it.
     fn eni(&mut self, id: EniId) -> Result<&'a EniRow, Verdict> {
         self.depend(Object::Eni, id);
-        self.tables.enis.row(id).ok_or(Verdict::Drop(DropReason::NoSuchPort))
+        self.tables
+            .enis
+            .row(id)
+            .ok_or(Verdict::Drop(DropReason::NoSuchPort))
     }
 
     /// A hop's limit. Limits are compared with the packet that entered, so
@@ -248,7 +265,8 @@ impl<'a> Walk<'a> {
 
     /// Whether the packet travels against the direction of its session.
     fn is_reply(&self) -> bool {
-        self.own.is_some_and(|own| own.direction == Direction::Reply)
+        self.own
+            .is_some_and(|own| own.direction == Direction::Reply)
     }
 
     const fn is_tcp(&self) -> bool {

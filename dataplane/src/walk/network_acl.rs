@@ -17,7 +17,12 @@ impl Walk<'_> {
     /// Judges a packet that leaves (`egress`) or enters `subnet`.
     pub(super) fn network_acl(&mut self, subnet: SubnetId, egress: bool) -> Result<(), Verdict> {
         self.depend(Object::Subnet, subnet);
-        let Some(acl) = self.tables.subnets.row(subnet).map(|subnet| subnet.network_acl) else {
+        let Some(acl) = self
+            .tables
+            .subnets
+            .row(subnet)
+            .map(|subnet| subnet.network_acl)
+        else {
             return Err(Verdict::Drop(DropReason::NetworkAcl));
         };
         self.depend(Object::NetworkAcl, acl);
@@ -27,7 +32,8 @@ impl Walk<'_> {
             .network_acls
             .row(acl)
             .map(|row| if egress { &row.egress } else { &row.ingress });
-        let found = rules.and_then(|rules| rules.iter().find(|rule| self.acl_matches(rule, egress)));
+        let found =
+            rules.and_then(|rules| rules.iter().find(|rule| self.acl_matches(rule, egress)));
         let rule = Rule::AclEntry(found.map(|rule| rule.number));
         if found.is_some_and(|rule| rule.allow) {
             self.hop(component, rule);
@@ -45,9 +51,19 @@ impl Walk<'_> {
             headers.icmp_type,
             headers.icmp_code,
         ));
-        let remote = if egress { self.tuple.dst } else { self.tuple.src };
+        let remote = if egress {
+            self.tuple.dst
+        } else {
+            self.tuple.src
+        };
         rule.protocol.is_none_or(|protocol| protocol == ip_protocol)
-            && ports_match(rule.ports, ip_protocol, self.tuple.dport, (kind, code), self.packet.portless)
+            && ports_match(
+                rule.ports,
+                ip_protocol,
+                self.tuple.dport,
+                (kind, code),
+                self.packet.portless,
+            )
             && rule.cidr.contains(remote)
     }
 }

@@ -163,9 +163,14 @@ impl Path {
     }
 
     pub(super) fn clear(&mut self) {
-        let Self { hops, deps, tracks, .. } = self;
-        let (mut hops, mut deps, mut tracks) =
-            (std::mem::take(hops), std::mem::take(deps), std::mem::take(tracks));
+        let Self {
+            hops, deps, tracks, ..
+        } = self;
+        let (mut hops, mut deps, mut tracks) = (
+            std::mem::take(hops),
+            std::mem::take(deps),
+            std::mem::take(tracks),
+        );
         hops.clear();
         deps.clear();
         tracks.clear();

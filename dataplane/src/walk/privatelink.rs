@@ -56,13 +56,19 @@ impl Walk<'_> {
             let node = row.nodes.iter().find(|node| Some(node.az) == az)?;
             Some((id, node.eni))
         };
-        let count = load_balancers.iter().filter(|&&id| in_zone(id).is_some()).count() as u64;
+        let count = load_balancers
+            .iter()
+            .filter(|&&id| in_zone(id).is_some())
+            .count() as u64;
         let choice = match known {
             Some(flow) => Some((flow.load_balancer, flow.node)),
             None if count == 0 => None,
             None => {
                 let pick = self.connections.seed.words(&[u64::from(front.0)]) % count;
-                load_balancers.iter().filter_map(|&id| in_zone(id)).nth(pick as usize)
+                load_balancers
+                    .iter()
+                    .filter_map(|&id| in_zone(id))
+                    .nth(pick as usize)
             }
         };
         let Some((balancer, node)) = choice else {
@@ -81,7 +87,12 @@ impl Walk<'_> {
     }
 
     /// Any packet addressed to a load balancer's node.
-    pub(super) fn at_load_balancer(&mut self, id: LoadBalancerId, node: EniId, eni: &EniRow) -> Step {
+    pub(super) fn at_load_balancer(
+        &mut self,
+        id: LoadBalancerId,
+        node: EniId,
+        eni: &EniRow,
+    ) -> Step {
         self.depend(Object::LoadBalancer, id);
         let component = Component::LoadBalancer(id, node);
         let Some(row) = self.tables.load_balancers.row(id) else {
@@ -93,7 +104,8 @@ impl Walk<'_> {
             if let Some(flow) = own.session.lb.filter(|flow| flow.node == node) {
                 return self.balanced_reply(&flow, id, node);
             }
-            if own.session.keys[0].is_some_and(|key| key.ingress == crate::flow::Ingress::Eni(node)) {
+            if own.session.keys[0].is_some_and(|key| key.ingress == crate::flow::Ingress::Eni(node))
+            {
                 return self.deliver_local(node, eni);
             }
         }
@@ -191,12 +203,21 @@ impl Walk<'_> {
         self.depend(Object::TargetGroup, group);
         let group_component = Component::TargetGroup(group);
         let Some(targets) = self.tables.target_groups.row(group) else {
-            return Err(self.end(group_component, Rule::None, DropReason::ListenerNoTargetGroup));
+            return Err(self.end(
+                group_component,
+                Rule::None,
+                DropReason::ListenerNoTargetGroup,
+            ));
         };
         let seed = self.connections.seed;
         let sequence = if self.is_tcp() { headers.tcp_seq } else { 0 };
         let hash = seed.words(&[seed.tuple(&self.tuple), u64::from(sequence)]);
-        let az = row.nodes.iter().find(|n| n.eni == node).map(|n| n.az).unwrap_or_default();
+        let az = row
+            .nodes
+            .iter()
+            .find(|n| n.eni == node)
+            .map(|n| n.az)
+            .unwrap_or_default();
         let chosen = crate::gwlb::choose(&targets.targets, az, row.cross_zone, seed, hash);
         let Some(target) = chosen.and_then(|index| targets.targets.get(index)) else {
             return Err(self.end(group_component, Rule::None, DropReason::NoTarget));
@@ -251,7 +272,13 @@ impl Walk<'_> {
     }
 
     /// Translates back and goes on from the interface that the client called.
-    fn to_client(&mut self, flow: &LbFlow, id: LoadBalancerId, node: EniId, gone: DropReason) -> Step {
+    fn to_client(
+        &mut self,
+        flow: &LbFlow,
+        id: LoadBalancerId,
+        node: EniId,
+        gone: DropReason,
+    ) -> Step {
         let before = self.tuple;
         self.tuple = flow.client.reversed();
         self.hop_from(Component::LoadBalancer(id, node), Rule::KnownFlow, before);
@@ -279,9 +306,13 @@ impl Walk<'_> {
 
     /// Only for the sabotage of the one-way rule: whoever's mapping has this port.
     fn mapping_at_port(&self) -> Option<LbFlow> {
-        self.connections.sessions.iter().filter_map(|(_, session)| session.lb).find(|flow| {
-            flow.translated.src == self.tuple.dst && flow.translated.sport == self.tuple.dport
-        })
+        self.connections
+            .sessions
+            .iter()
+            .filter_map(|(_, session)| session.lb)
+            .find(|flow| {
+                flow.translated.src == self.tuple.dst && flow.translated.sport == self.tuple.dport
+            })
     }
 
     /// ASSUMPTION: MSS is clamped to MTU − 40 (IPv4), MTU − 60 (IPv6).

@@ -34,12 +34,17 @@ impl<'a> Walk<'a> {
             Some(RouteTarget::Local) => {
                 row.cidrs.iter().any(|cidr| cidr.contains(self.tuple.dst))
                     && self.tables.owner(vpc, self.tuple.dst).is_none_or(|owner| {
-                        self.tables.enis.row(owner).is_some_and(|eni| eni.subnet == subnet)
+                        self.tables
+                            .enis
+                            .row(owner)
+                            .is_some_and(|eni| eni.subnet == subnet)
                     })
             }
-            Some(RouteTarget::Eni(eni)) => {
-                self.tables.enis.row(*eni).is_some_and(|eni| eni.subnet == subnet)
-            }
+            Some(RouteTarget::Eni(eni)) => self
+                .tables
+                .enis
+                .row(*eni)
+                .is_some_and(|eni| eni.subnet == subnet),
             _ => false,
         };
         if !stays {
@@ -50,7 +55,9 @@ impl<'a> Walk<'a> {
             return Err(self.end(component, Rule::None, DropReason::NoRoute));
         };
         self.hop(component, Rule::Route(route.prefix));
-        self.ttl_less = self.ttl_less.saturating_add(self.tables.settings.ttl_vpc_router);
+        self.ttl_less = self
+            .ttl_less
+            .saturating_add(self.tables.settings.ttl_vpc_router);
         match route.target {
             RouteTarget::Local => self.to_owner(vpc, Some(subnet)),
             RouteTarget::Eni(eni) => self.arrive(eni, Some(subnet)),
@@ -78,7 +85,10 @@ impl<'a> Walk<'a> {
 
     /// Delivers to whoever owns the destination address in `vpc`.
     pub(super) fn to_owner(&mut self, vpc: VpcId, from: Option<SubnetId>) -> Step {
-        let owner = self.tables.owner(vpc, self.tuple.dst).or_else(|| self.by_link_local(vpc));
+        let owner = self
+            .tables
+            .owner(vpc, self.tuple.dst)
+            .or_else(|| self.by_link_local(vpc));
         match owner {
             Some(eni) => self.arrive(eni, from),
             None => {
@@ -89,8 +99,11 @@ impl<'a> Walk<'a> {
     }
 
     fn by_link_local(&self, vpc: VpcId) -> Option<EniId> {
-        let std::net::IpAddr::V6(dst) = self.tuple.dst else { return None };
-        self.tables.eni_by_mac(vpc, super::source_check::mac_of_link_local(dst)?)
+        let std::net::IpAddr::V6(dst) = self.tuple.dst else {
+            return None;
+        };
+        self.tables
+            .eni_by_mac(vpc, super::source_check::mac_of_link_local(dst)?)
     }
 
     /// The route that decides, and a dependency on it; `Err` past the budget.
@@ -100,10 +113,18 @@ impl<'a> Walk<'a> {
             let component = Component::RouteTable(table);
             return Err(self.end(component, Rule::None, DropReason::Loop));
         }
-        let hit = self.tables.route_tables.row(table).and_then(|t| t.lookup(self.tuple.dst));
+        let hit = self
+            .tables
+            .route_tables
+            .row(table)
+            .and_then(|t| t.lookup(self.tuple.dst));
         Ok(hit.map(|hit| {
             let (cell, generation) = (hit.cell, hit.generation);
-            self.depend_on(Dep::Route { table, cell, generation });
+            self.depend_on(Dep::Route {
+                table,
+                cell,
+                generation,
+            });
             hit.route
         }))
     }

@@ -36,11 +36,17 @@ impl Walk<'_> {
             self.hop(component, Rule::Tracked);
             return Ok(());
         }
-        let remote = if egress { self.tuple.dst } else { self.tuple.src };
+        let remote = if egress {
+            self.tuple.dst
+        } else {
+            self.tuple.src
+        };
         let found = eni.groups.iter().find_map(|&group| {
             let row = self.tables.security_groups.row(group)?;
             let rules = if egress { &row.egress } else { &row.ingress };
-            let index = rules.iter().position(|rule| self.rule_matches(rule, remote))?;
+            let index = rules
+                .iter()
+                .position(|rule| self.rule_matches(rule, remote))?;
             Some((group, index, rules.get(index)?.peer))
         });
         // Any group's change may bring or take the rule that decides.
@@ -76,7 +82,11 @@ impl Walk<'_> {
         if eni.kind != EniKind::Host {
             return false;
         }
-        let sent = if egress { self.tuple } else { self.tuple.reversed() };
+        let sent = if egress {
+            self.tuple
+        } else {
+            self.tuple.reversed()
+        };
         match self.connections.tracked(id, &eni.timeouts, sent, self.now) {
             Some(known) => {
                 // Found by what this interface sends: a packet that arrives
@@ -98,8 +108,15 @@ impl Walk<'_> {
     fn rule_matches(&self, rule: &SecurityGroupRule, remote: IpAddr) -> bool {
         let headers = &self.packet.headers;
         let icmp = (headers.icmp_type, headers.icmp_code);
-        rule.protocol.is_none_or(|protocol| protocol == self.tuple.protocol)
-            && ports_match(rule.ports, self.tuple.protocol, self.tuple.dport, icmp, self.packet.portless)
+        rule.protocol
+            .is_none_or(|protocol| protocol == self.tuple.protocol)
+            && ports_match(
+                rule.ports,
+                self.tuple.protocol,
+                self.tuple.dport,
+                icmp,
+                self.packet.portless,
+            )
             && peer_matches(self.tables, rule.peer, remote)
     }
 
@@ -114,14 +131,17 @@ impl Walk<'_> {
         if self.always_tracked || !transport || eni.kind != EniKind::Host || !everywhere(peer) {
             return false;
         }
-        eni.groups.iter().filter_map(|&group| self.tables.security_groups.row(group)).any(|row| {
-            let back = if egress { &row.ingress } else { &row.egress };
-            back.iter().any(|rule| {
-                rule.protocol.is_none_or(|p| p == self.tuple.protocol)
-                    && matches!(rule.ports, PortMatch::Any | PortMatch::Range(0, u16::MAX))
-                    && everywhere(rule.peer)
+        eni.groups
+            .iter()
+            .filter_map(|&group| self.tables.security_groups.row(group))
+            .any(|row| {
+                let back = if egress { &row.ingress } else { &row.egress };
+                back.iter().any(|rule| {
+                    rule.protocol.is_none_or(|p| p == self.tuple.protocol)
+                        && matches!(rule.ports, PortMatch::Any | PortMatch::Range(0, u16::MAX))
+                        && everywhere(rule.peer)
+                })
             })
-        })
     }
 }
 
@@ -169,5 +189,9 @@ pub fn rule_of(
     index: usize,
 ) -> Option<&SecurityGroupRule> {
     let row = tables.security_groups.row(group)?;
-    if egress { row.egress.get(index) } else { row.ingress.get(index) }
+    if egress {
+        row.egress.get(index)
+    } else {
+        row.ingress.get(index)
+    }
 }

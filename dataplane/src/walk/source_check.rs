@@ -33,7 +33,12 @@ impl Walk<'_> {
         }
         self.hop(source, check);
         self.unicast(eni, subnet)?;
-        if self.tables.vpcs.row(eni.vpc).is_some_and(|vpc| vpc.internet) {
+        if self
+            .tables
+            .vpcs
+            .row(eni.vpc)
+            .is_some_and(|vpc| vpc.internet)
+        {
             return self.from_internet(eni.subnet);
         }
         self.router_or_service(eni, subnet)?;
@@ -47,10 +52,17 @@ impl Walk<'_> {
     /// A frame to another interface of the same subnet: no route, no ACL.
     fn to_neighbor(&mut self, id: EniId, eni: &EniRow, dst_mac: Mac) -> Step {
         let neighbor = self.tables.eni_by_mac(eni.vpc, dst_mac).filter(|&other| {
-            self.tables.enis.row(other).is_some_and(|other| other.subnet == eni.subnet)
+            self.tables
+                .enis
+                .row(other)
+                .is_some_and(|other| other.subnet == eni.subnet)
         });
         let Some(neighbor) = neighbor else {
-            return Err(self.end(Component::Router(eni.vpc), Rule::None, DropReason::UnknownMac));
+            return Err(self.end(
+                Component::Router(eni.vpc),
+                Rule::None,
+                DropReason::UnknownMac,
+            ));
         };
         self.sender_mac = Some(eni.mac);
         self.security_groups_out(id, eni)?;
@@ -113,7 +125,9 @@ impl Walk<'_> {
     }
 
     fn is_neighbor_link_local(&self, eni: &EniRow) -> bool {
-        let IpAddr::V6(dst) = self.tuple.dst else { return false };
+        let IpAddr::V6(dst) = self.tuple.dst else {
+            return false;
+        };
         mac_of_link_local(dst)
             .and_then(|mac| self.tables.eni_by_mac(eni.vpc, mac))
             .and_then(|other| self.tables.enis.row(other))
