@@ -1,1 +1,4 @@
 //! vpclab: control plane, lab and command line.
+
+pub mod appliance;
+pub mod lab;

@@ -1,0 +1,3 @@
+//! The reference appliance behind a gateway load balancer.
+
+pub(crate) mod wire;
