@@ -1,16 +1,17 @@
 //! [`Lab`]: hosts on a data plane, run in virtual time.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::counters::Counters;
 use vpclab_dataplane::pipeline::{Config, Pipeline};
-use vpclab_dataplane::tables::{EniKind, Snapshot, Tables};
+use vpclab_dataplane::tables::{EniKind, LoadBalancerKind, Snapshot};
 use vpclab_dataplane::time::{Duration, Instant};
 
-use super::brain::Brain;
+use super::brain::{Brain, Presences};
 use super::error::{LabError, Timeout};
 use super::expect::{self, Named};
 use super::host::Host;
@@ -19,6 +20,7 @@ use super::plane::{Dropped, Plane};
 use super::record::{Capture, read_pcap};
 use super::sim::Simulation;
 use super::stack::Wiring;
+use crate::api::{Action, ApiError, ControlPlane};
 
 /// How long [`Lab::run_until`] waits unless told otherwise.
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
@@ -42,10 +44,11 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// A lab on tables that something else makes. Each interface with a host
-    /// gets a simulated one, named by the interface's id.
-    pub fn from_tables(tables: Arc<Tables>) -> Self {
-        let plane = Plane::new(tables, pipeline(0), Brain);
+    /// A lab on a control plane: each attached interface of a host gets a
+    /// simulated one, now and whenever an action makes another.
+    pub fn new(control: ControlPlane) -> Self {
+        let tables = control.tables().clone();
+        let plane = Plane::new(tables, pipeline(0), Brain::new(control));
         let mut lab = Self {
             sim: Simulation::new(0),
             plane,
@@ -64,7 +67,7 @@ impl Lab {
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self.sim = Simulation::new(seed);
-        self.plane.pipeline = pipeline(seed);
+        self.plane.reset(pipeline(seed));
         self.synced = 0;
         self.counted = Named::new();
         self.sync();
@@ -88,25 +91,115 @@ impl Lab {
             return;
         }
         self.synced = snapshot.version;
+        self.names = self.plane.services.interfaces();
         let mut wanted = BTreeMap::new();
         for (eni, row) in snapshot.enis.iter() {
             if row.kind != EniKind::Host || !row.attached {
                 continue;
             }
             if let Some(subnet) = snapshot.subnets.row(row.subnet) {
-                wanted.insert(EniId(eni), (row.label.to_string(), Wiring::of(row, subnet)));
+                wanted.insert(EniId(eni), Wiring::of(row, subnet));
             }
         }
         for eni in self.sim.attached() {
-            if !wanted.contains_key(&eni) {
+            // A row that another interface took over is another host.
+            let mac = self.sim.stack(eni).map(|stack| stack.borrow().wiring.mac);
+            if wanted.get(&eni).map(|wiring| wiring.mac) != mac {
                 self.sim.detach(eni);
-                self.names.retain(|_, named| *named != eni);
             }
         }
-        for (eni, (label, wiring)) in wanted {
-            self.sim.attach(eni, &label, wiring);
-            self.names.insert(label, eni);
+        for (eni, wiring) in wanted {
+            let called = self.names.iter().filter(|&(_, named)| *named == eni);
+            // The shortest name is the one that people gave.
+            let name = called
+                .map(|(name, _)| name.as_str())
+                .min_by_key(|n| n.len());
+            self.sim.attach(eni, name.unwrap_or("?"), wiring);
         }
+    }
+
+    /// Executes an API action, as the default account; hosts follow at once.
+    ///
+    /// # Errors
+    /// The action's refusal.
+    pub fn execute<A: Action>(&mut self, action: A) -> Result<A::Output, ApiError> {
+        let output = self.plane.services.control.execute(action)?;
+        self.sync();
+        Ok(output)
+    }
+
+    /// The control plane, to read.
+    pub fn control(&self) -> &ControlPlane {
+        &self.plane.services.control
+    }
+
+    /// The control plane, to change by more than [`Lab::execute`] offers; hosts
+    /// follow when the lab runs next.
+    pub fn control_mut(&mut self) -> &mut ControlPlane {
+        &mut self.plane.services.control
+    }
+
+    /// The row of an interface by its id, its name or its host's name.
+    ///
+    /// # Panics
+    /// If there is no such interface.
+    pub fn eni(&self, name: &str) -> EniId {
+        or_panic(self.port(name))
+    }
+
+    /// The nodes of a network load balancer.
+    ///
+    /// # Panics
+    /// If there is none of this name.
+    pub fn nlb(&self, name: &str) -> Presences {
+        let found = self
+            .plane
+            .services
+            .load_balancer(LoadBalancerKind::Network, name);
+        or_panic(found.ok_or_else(|| self.unknown("network load balancer", name)))
+    }
+
+    /// The nodes of a gateway load balancer.
+    ///
+    /// # Panics
+    /// If there is none of this name.
+    pub fn gwlb(&self, name: &str) -> Presences {
+        let found = self
+            .plane
+            .services
+            .load_balancer(LoadBalancerKind::Gateway, name);
+        or_panic(found.ok_or_else(|| self.unknown("gateway load balancer", name)))
+    }
+
+    /// The interfaces of an endpoint.
+    ///
+    /// # Panics
+    /// If there is none of this name.
+    pub fn endpoint(&self, name: &str) -> Presences {
+        let found = self.plane.services.endpoint(name);
+        or_panic(found.ok_or_else(|| self.unknown("endpoint", name)))
+    }
+
+    /// The addresses that a name stands for: an endpoint's (one per zone) or a
+    /// host's. Without the VPC resolver names are those of the lab.
+    ///
+    /// # Errors
+    /// If nothing has this name.
+    pub fn dns_all(&self, name: &str) -> Result<Vec<IpAddr>, LabError> {
+        if let Some(presences) = self.plane.services.endpoint(name) {
+            let all = presences.all().iter();
+            return Ok(all.flat_map(|p| p.addresses.iter().copied()).collect());
+        }
+        Ok(self.try_host(name)?.addresses())
+    }
+
+    /// The first of [`Lab::dns_all`].
+    ///
+    /// # Errors
+    /// If nothing has this name, or it has no address.
+    pub fn dns(&self, name: &str) -> Result<IpAddr, LabError> {
+        let first = self.dns_all(name)?.into_iter().next();
+        first.ok_or_else(|| self.unknown("address", name))
     }
 
     /// A host by its name, its interface's name or id.
@@ -323,5 +416,51 @@ pub(crate) fn or_panic<T>(result: Result<T, LabError>) -> T {
     match result {
         Ok(value) => value,
         Err(error) => panic!("{error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{CreateInternetHost, DeleteInternetHost};
+    use crate::model::NetworkInterfaceId;
+
+    fn lab() -> (Lab, NetworkInterfaceId) {
+        let mut lab = Lab::new(ControlPlane::default()).seed(7);
+        let host = |name: &str, address: &str| CreateInternetHost {
+            name: name.to_owned(),
+            addresses: vec![address.parse().unwrap()],
+        };
+        lab.execute(host("web", "203.0.113.80")).unwrap();
+        let id = lab.execute(host("user", "198.51.100.7")).unwrap();
+        (lab, id)
+    }
+
+    #[test]
+    fn hosts_come_and_go_with_the_actions() {
+        let (mut lab, id) = lab();
+        assert_eq!(lab.dns("web").unwrap().to_string(), "203.0.113.80");
+        assert_eq!(lab.host("user").eni(), lab.eni(id.as_str()));
+        assert_eq!(lab.host("user/eth0").name(), "user");
+        lab.execute(DeleteInternetHost {
+            network_interface: id,
+        })
+        .unwrap();
+        let error = lab.try_host("user").unwrap_err().to_string();
+        assert!(error.contains("no host is named 'user'"), "{error}");
+        assert!(error.contains("web"), "{error}");
+    }
+
+    #[test]
+    fn a_timeout_says_what_was_awaited_and_how_to_repeat_it() {
+        let (mut lab, _) = lab();
+        lab.set_limit(Duration::from_secs(5));
+        let conn = lab.host("user").tcp_connect("203.0.113.99", 80);
+        let timeout = lab.run_until(|_| conn.is_established()).unwrap_err();
+        let text = timeout.to_string();
+        for part in ["5000 ms", "seed 7", "user: tcp", "SynSent"] {
+            assert!(text.contains(part), "{part} is not in: {text}");
+        }
+        assert_eq!(lab.now(), Instant::from_secs(5));
     }
 }

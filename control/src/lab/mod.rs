@@ -20,6 +20,7 @@ mod sim;
 mod stack;
 mod tcp;
 
+pub use brain::{Presence, Presences};
 pub use error::{LabError, Timeout};
 pub use harness::{DEFAULT_LIMIT, Lab};
 pub use host::{Conn, Host, IcmpError, IntoAddress, Listener, Ping, Udp};

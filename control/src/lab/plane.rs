@@ -61,6 +61,13 @@ impl<S: Services> Plane<S> {
         }
     }
 
+    /// Starts anew with another pipeline.
+    pub(crate) fn reset(&mut self, pipeline: Pipeline) {
+        self.pipeline = pipeline;
+        self.dropped.clear();
+        self.expired_at = None;
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         self.pipeline.counters()
     }

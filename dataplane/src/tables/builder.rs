@@ -6,8 +6,6 @@
 
 use std::net::IpAddr;
 
-use imbl::HashSet;
-
 use super::{
     EndpointRow, EniKind, EniRow, LoadBalancerRow, NetworkAclRow, PrefixListRow, RouteTable,
     RouteTableRow, SecurityGroupRow, Settings, Slab, Snapshot, Stamped, SubnetRow, TargetGroupRow,
@@ -177,7 +175,7 @@ impl Builder {
         }
         for &group in &row.groups {
             let members = self.next.group_members.entry(group).or_default();
-            members.extend(row.addresses.iter().copied());
+            members.extend(row.addresses.iter().map(|&address| (address, id)));
             self.next.group_generation.insert(group, self.next.version);
         }
     }
@@ -201,16 +199,13 @@ impl Builder {
             }
         }
         for &group in &row.groups {
-            let mut members: HashSet<IpAddr> = self
-                .next
-                .group_members
-                .get(&group)
-                .cloned()
-                .unwrap_or_default();
+            let members = self.next.group_members.entry(group).or_default();
             for address in &row.addresses {
-                members.remove(address);
+                // As above: the address may have moved within the group.
+                if members.get(address) == Some(&id) {
+                    members.remove(address);
+                }
             }
-            self.next.group_members.insert(group, members);
             self.next.group_generation.insert(group, self.next.version);
         }
     }

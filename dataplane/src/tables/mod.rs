@@ -6,6 +6,7 @@
 //! and notice when something they were decided from has moved on.
 
 mod builder;
+mod compare;
 mod publish;
 mod route_table;
 mod rows;
@@ -19,7 +20,7 @@ pub use slab::{Slab, Stamped};
 
 use std::net::IpAddr;
 
-use imbl::{HashMap, HashSet};
+use imbl::HashMap;
 
 use crate::addr::{EniId, Mac, Prefix, SecurityGroupId, VpcId};
 
@@ -115,8 +116,8 @@ pub struct Snapshot {
     pub target_groups: Slab<TargetGroupRow>,
     /// Derived from ENI rows: who lives where.
     pub(crate) vpc_index: HashMap<VpcId, VpcIndex>,
-    /// Derived: private addresses of each group's interfaces, counted by row.
-    pub(crate) group_members: HashMap<SecurityGroupId, HashSet<IpAddr>>,
+    /// Derived: private addresses of each group's interfaces, with their owners.
+    pub(crate) group_members: HashMap<SecurityGroupId, HashMap<IpAddr, EniId>>,
     /// Derived: generation of each group's membership.
     pub(crate) group_generation: HashMap<SecurityGroupId, u64>,
     /// Derived: public address (or internet host's address, or IPv6 address) → owner.
@@ -138,7 +139,7 @@ impl Snapshot {
     pub fn is_group_member(&self, group: SecurityGroupId, address: IpAddr) -> bool {
         self.group_members
             .get(&group)
-            .is_some_and(|members| members.contains(&address))
+            .is_some_and(|members| members.contains_key(&address))
     }
 
     /// The interface that the internet reaches by `address`: an Elastic IP's

@@ -1,0 +1,73 @@
+//! Which rows a touched resource can change. Called with the model before and
+//! after, so that both ends of a moved reference are found.
+
+use std::collections::BTreeSet;
+
+use crate::model::*;
+
+/// Adds the resources whose rows depend on `id` to `dirty`.
+pub(super) fn expand(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<ResourceId>) {
+    dirty.insert(id.clone());
+    let text = id.text.clone();
+    match id.kind {
+        Kind::RouteTableAssociation => {
+            table_use(model, &RouteTableAssociationId::from_text(text), dirty)
+        }
+        Kind::NetworkAclAssociation => {
+            let association = model.get(&NetworkAclAssociationId::from_text(text));
+            dirty.extend(association.map(|held| held.subnet.resource()));
+        }
+        Kind::InternetGateway => {
+            referrers(model, id, Kind::RouteTable, dirty);
+            let gateway = model.get(&InternetGatewayId::from_text(text));
+            let vpc = gateway.and_then(|gateway| gateway.vpc.clone());
+            dirty.extend(vpc.map(|vpc| vpc.resource()));
+        }
+        // A route to an interface or endpoint is a blackhole while it is gone.
+        Kind::NetworkInterface => referrers(model, id, Kind::RouteTable, dirty),
+        Kind::VpcEndpoint => {
+            referrers(model, id, Kind::RouteTable, dirty);
+            super::endpoint::expand_endpoint(model, id, dirty);
+        }
+        Kind::PrefixList => referrers(model, id, Kind::RouteTable, dirty),
+        Kind::ElasticIp => {
+            let address = model.get(&AllocationId::from_text(text));
+            let held = address.and_then(|address| address.association.as_ref());
+            dirty.extend(held.map(|held| held.interface.resource()));
+        }
+        Kind::EndpointService => super::endpoint::expand_service(model, id, dirty),
+        Kind::LoadBalancer | Kind::TargetGroup | Kind::Listener => {
+            super::lb::expand(model, id, dirty);
+        }
+        Kind::Scope
+        | Kind::Vpc
+        | Kind::SecurityGroup
+        | Kind::NetworkAcl
+        | Kind::RouteTable
+        | Kind::Subnet => {}
+    }
+}
+
+/// Adds everything of `kind` that names `id`.
+pub(super) fn referrers(
+    model: &Model,
+    id: &ResourceId,
+    kind: Kind,
+    dirty: &mut BTreeSet<ResourceId>,
+) {
+    dirty.extend(model.indexes().referrers(id, kind).cloned());
+}
+
+fn table_use(model: &Model, id: &RouteTableAssociationId, dirty: &mut BTreeSet<ResourceId>) {
+    match model.get(id).map(|association| &association.used_by) {
+        Some(RouteTableUse::Subnet(subnet)) => drop(dirty.insert(subnet.resource())),
+        Some(RouteTableUse::Main(vpc)) => {
+            referrers(model, &vpc.resource(), Kind::Subnet, dirty);
+        }
+        Some(RouteTableUse::InternetGateway(gateway)) => {
+            let vpc = model.get(gateway).and_then(|gateway| gateway.vpc.as_ref());
+            dirty.extend(vpc.map(Id::resource));
+        }
+        None => {}
+    }
+}

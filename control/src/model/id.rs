@@ -1,0 +1,215 @@
+//! Ids of resources, as AWS writes them (`vpc-` and 17 hex digits).
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Resource;
+
+/// An id that names one kind of resource.
+pub trait Id: Clone + Ord + fmt::Display + fmt::Debug + Default + 'static {
+    /// What it names.
+    type Resource: Resource<Id = Self>;
+    /// The kind of resource.
+    const KIND: Kind;
+    /// How every such id begins.
+    const PREFIX: &'static str;
+    /// AWS's error code for an id that names nothing.
+    const NOT_FOUND: &'static str;
+    /// AWS's error code for a text that cannot be such an id.
+    const MALFORMED: &'static str;
+
+    /// The id with this text, unchecked.
+    fn from_text(text: Arc<str>) -> Self;
+
+    /// The text.
+    fn text(&self) -> &Arc<str>;
+
+    /// The id with its kind.
+    fn resource(&self) -> ResourceId {
+        ResourceId {
+            kind: Self::KIND,
+            text: self.text().clone(),
+        }
+    }
+
+    /// Whether the text can be such an id at all: the prefix and 8 or 17 hex
+    /// digits, or an ARN.
+    fn is_well_formed(&self) -> bool {
+        let Some(rest) = self.text().strip_prefix(Self::PREFIX) else {
+            return false;
+        };
+        let hex = rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        Self::PREFIX.starts_with("arn:") || (hex && matches!(rest.len(), 8 | 17))
+    }
+}
+
+/// Any resource's id, with its kind.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ResourceId {
+    /// The kind of resource.
+    pub kind: Kind,
+    /// The id.
+    pub text: Arc<str>,
+}
+
+impl fmt::Display for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident => $kind:ident, $prefix:literal, $not_found:literal, $malformed:literal;)*) => {
+        /// The kinds of resource. Rows are compiled in this order, so a kind
+        /// whose rows others look at comes before them.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Kind {
+            /// An account's part of a region: what quotas "per region" count in.
+            Scope,
+            $($(#[$doc])* $kind,)*
+        }
+
+        $(
+            $(#[$doc])*
+            #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+            pub struct $name(Arc<str>);
+
+            impl $name {
+                /// The text of the id.
+                pub fn as_str(&self) -> &str {
+                    &self.0
+                }
+            }
+
+            impl Id for $name {
+                type Resource = super::$kind;
+                const KIND: Kind = Kind::$kind;
+                const PREFIX: &'static str = $prefix;
+                const NOT_FOUND: &'static str = $not_found;
+                const MALFORMED: &'static str = $malformed;
+
+                fn from_text(text: Arc<str>) -> Self {
+                    Self(text)
+                }
+
+                fn text(&self) -> &Arc<str> {
+                    &self.0
+                }
+            }
+
+            impl fmt::Display for $name {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str(&self.0)
+                }
+            }
+
+            impl From<&str> for $name {
+                fn from(text: &str) -> Self {
+                    Self(Arc::from(text))
+                }
+            }
+
+            impl From<String> for $name {
+                fn from(text: String) -> Self {
+                    Self(Arc::from(text))
+                }
+            }
+        )*
+    };
+}
+
+ids! {
+    /// A VPC.
+    VpcId => Vpc, "vpc-", "InvalidVpcID.NotFound", "InvalidVpcID.Malformed";
+    /// A managed prefix list.
+    PrefixListId => PrefixList, "pl-", "InvalidPrefixListID.NotFound", "InvalidPrefixListId.Malformed";
+    /// A security group.
+    SecurityGroupId => SecurityGroup, "sg-", "InvalidGroup.NotFound", "InvalidGroupId.Malformed";
+    /// A network ACL.
+    NetworkAclId => NetworkAcl, "acl-", "InvalidNetworkAclID.NotFound", "InvalidNetworkAclId.Malformed";
+    /// The association of a network ACL with a subnet.
+    NetworkAclAssociationId => NetworkAclAssociation, "aclassoc-", "InvalidAssociationID.NotFound", "InvalidAssociationID.Malformed";
+    /// A route table.
+    RouteTableId => RouteTable, "rtb-", "InvalidRouteTableID.NotFound", "InvalidRouteTableId.Malformed";
+    /// The association of a route table with a subnet, an internet gateway,
+    /// or (main) a VPC.
+    RouteTableAssociationId => RouteTableAssociation, "rtbassoc-", "InvalidAssociationID.NotFound", "InvalidAssociationID.Malformed";
+    /// A subnet.
+    SubnetId => Subnet, "subnet-", "InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed";
+    /// An internet gateway.
+    InternetGatewayId => InternetGateway, "igw-", "InvalidInternetGatewayID.NotFound", "InvalidInternetGatewayId.Malformed";
+    /// A network interface.
+    NetworkInterfaceId => NetworkInterface, "eni-", "InvalidNetworkInterfaceID.NotFound", "InvalidNetworkInterfaceId.Malformed";
+    /// An Elastic IP address.
+    AllocationId => ElasticIp, "eipalloc-", "InvalidAllocationID.NotFound", "InvalidAllocationID.Malformed";
+    /// A target group, by ARN.
+    TargetGroupArn => TargetGroup, "arn:", "TargetGroupNotFound", "ValidationError";
+    /// A network or gateway load balancer, by ARN.
+    LoadBalancerArn => LoadBalancer, "arn:", "LoadBalancerNotFound", "ValidationError";
+    /// A listener, by ARN.
+    ListenerArn => Listener, "arn:", "ListenerNotFound", "ValidationError";
+    /// An endpoint service.
+    EndpointServiceId => EndpointService, "vpce-svc-", "InvalidVpcEndpointServiceId.NotFound", "InvalidVpcEndpointServiceId.Malformed";
+    /// A VPC endpoint.
+    VpcEndpointId => VpcEndpoint, "vpce-", "InvalidVpcEndpointId.NotFound", "InvalidVpcEndpointId.Malformed";
+}
+
+/// Makes new ids from a seed and a counter, so that a lab built twice has the
+/// same ids.
+#[derive(Clone, Debug)]
+pub struct Minter {
+    seed: u64,
+    count: u64,
+}
+
+impl Minter {
+    /// Starts a sequence of ids.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, count: 0 }
+    }
+
+    /// A number that this minter never gave before (SplitMix64, a bijection of
+    /// the counter).
+    pub fn next_number(&mut self) -> u64 {
+        self.count += 1;
+        let mut z = self
+            .seed
+            .wrapping_add(self.count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// How many numbers have been given.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// `prefix`, a zero and 16 hex digits, as AWS's ids look.
+    pub fn text(&mut self, prefix: &str) -> Arc<str> {
+        Arc::from(format!("{prefix}0{:016x}", self.next_number()))
+    }
+
+    /// A new id of a kind with hex ids.
+    pub fn id<I: Id>(&mut self) -> I {
+        I::from_text(self.text(I::PREFIX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_aws_shaped_and_reproducible() {
+        let (mut a, mut b) = (Minter::new(7), Minter::new(7));
+        let id: VpcId = a.id();
+        assert!(id.is_well_formed(), "{id}");
+        assert_eq!(id.as_str().len(), "vpc-".len() + 17);
+        assert_eq!(id, b.id());
+        assert_ne!(id, a.id());
+        for bad in ["vpc-1", "subnet-12345678", "vpc-XYZ45678", "vpc-internet"] {
+            assert!(!VpcId::from(bad).is_well_formed(), "{bad}");
+        }
+    }
+}

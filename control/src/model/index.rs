@@ -1,0 +1,228 @@
+//! What is found other than by id: kept by the model, never written by actions.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use vpclab_dataplane::addr::Prefix;
+
+use super::{Id, Kind, NetworkInterfaceId, ResourceId, SubnetId, VpcId};
+
+/// The ids that a resource refers to.
+#[derive(Debug, Default)]
+pub struct References(pub(super) std::collections::BTreeSet<ResourceId>);
+
+impl References {
+    /// Adds a reference.
+    pub fn add<I: Id>(&mut self, id: &I) {
+        self.0.insert(id.resource());
+    }
+
+    /// Adds several.
+    pub fn extend<'a, I: Id>(&mut self, ids: impl IntoIterator<Item = &'a I>) {
+        self.0.extend(ids.into_iter().map(Id::resource));
+    }
+}
+
+/// Reverse references, secondary ids and addresses.
+#[derive(Clone, Debug, Default)]
+pub struct Indexes {
+    /// (referred to, referrer)
+    referrers: OrdSet<(ResourceId, ResourceId)>,
+    counts: OrdMap<(ResourceId, Kind), u64>,
+    /// Ids of parts (associations, attachments, rules) and names → resource.
+    aliases: OrdMap<Arc<str>, ResourceId>,
+    /// Private addresses in use.
+    addresses: OrdMap<(SubnetId, IpAddr), NetworkInterfaceId>,
+    /// Delegated prefixes in use, by first address.
+    prefixes: OrdMap<(SubnetId, IpAddr), (Prefix, NetworkInterfaceId)>,
+    /// No address below this one is free (a place to start looking).
+    lowest_free: OrdMap<(SubnetId, bool), IpAddr>,
+    /// Public addresses: Elastic IPs, auto-assigned ones and internet hosts.
+    public: OrdMap<IpAddr, ResourceId>,
+    /// IPv6 blocks of VPCs by first address.
+    ipv6_blocks: OrdMap<IpAddr, (Prefix, VpcId)>,
+}
+
+impl Indexes {
+    /// Everything of `kind` that refers to `target`.
+    pub fn referrers(
+        &self,
+        target: &ResourceId,
+        kind: Kind,
+    ) -> impl Iterator<Item = &ResourceId> + use<'_> {
+        let first = ResourceId {
+            kind,
+            text: Arc::default(),
+        };
+        let target = target.clone();
+        self.referrers
+            .range((target.clone(), first)..)
+            .take_while(move |(to, from)| *to == target && from.kind == kind)
+            .map(|(_, from)| from)
+    }
+
+    /// How many of `kind` refer to `target`.
+    pub fn count(&self, target: &ResourceId, kind: Kind) -> u64 {
+        let key = (target.clone(), kind);
+        self.counts.get(&key).copied().unwrap_or(0)
+    }
+
+    /// The resource that a secondary id or name belongs to.
+    pub fn alias(&self, text: &str) -> Option<&ResourceId> {
+        self.aliases.get(text)
+    }
+
+    /// Who uses a private address of a subnet, itself or by a prefix.
+    pub fn address_owner(&self, subnet: &SubnetId, address: IpAddr) -> Option<&NetworkInterfaceId> {
+        let key = (subnet.clone(), address);
+        self.addresses.get(&key).or_else(|| {
+            let (prefix, owner) = self.prefix_at_or_before(subnet, address)?;
+            prefix.contains(address).then_some(owner)
+        })
+    }
+
+    /// Whether any address of `block` is in use in the subnet.
+    pub fn is_used(&self, subnet: &SubnetId, block: Prefix) -> bool {
+        let last = (subnet.clone(), block.last());
+        let range = (subnet.clone(), block.address())..=last;
+        self.addresses.range(range.clone()).next().is_some()
+            || self.prefixes.range(range).next().is_some()
+            || self
+                .prefix_at_or_before(subnet, block.address())
+                .is_some_and(|(prefix, _)| prefix.overlaps(block))
+    }
+
+    fn prefix_at_or_before(
+        &self,
+        subnet: &SubnetId,
+        address: IpAddr,
+    ) -> Option<&(Prefix, NetworkInterfaceId)> {
+        let key = (subnet.clone(), address);
+        let ((held, _), found) = self.prefixes.get_prev(&key)?;
+        (held == subnet).then_some(found)
+    }
+
+    /// Where to start looking for a free address of a family.
+    pub fn lowest_free(&self, subnet: &SubnetId, ipv4: bool) -> Option<IpAddr> {
+        self.lowest_free.get(&(subnet.clone(), ipv4)).copied()
+    }
+
+    /// Who owns a public address.
+    pub fn public_owner(&self, address: IpAddr) -> Option<&ResourceId> {
+        self.public.get(&address)
+    }
+
+    /// A VPC's IPv6 block that shares an address with `block`.
+    pub fn ipv6_overlap(&self, block: Prefix) -> Option<&(Prefix, VpcId)> {
+        let before = self.ipv6_blocks.get_prev(&block.address());
+        let after = self.ipv6_blocks.get_next(&block.address());
+        before
+            .into_iter()
+            .chain(after)
+            .map(|(_, entry)| entry)
+            .find(|(other, _)| other.overlaps(block))
+    }
+
+    pub(super) fn refer(&mut self, from: &ResourceId, to: &ResourceId) {
+        if self.referrers.insert((to.clone(), from.clone())).is_none() {
+            *self.counts.entry((to.clone(), from.kind)).or_insert(0) += 1;
+        }
+    }
+
+    pub(super) fn unrefer(&mut self, from: &ResourceId, to: &ResourceId) {
+        if self.referrers.remove(&(to.clone(), from.clone())).is_none() {
+            return;
+        }
+        let key = (to.clone(), from.kind);
+        match self.counts.get(&key).copied() {
+            Some(count) if count > 1 => drop(self.counts.insert(key, count - 1)),
+            _ => drop(self.counts.remove(&key)),
+        }
+    }
+
+    pub(super) fn set_alias(&mut self, text: Arc<str>, owner: ResourceId) {
+        self.aliases.insert(text, owner);
+    }
+
+    pub(super) fn drop_alias(&mut self, text: &Arc<str>, owner: &ResourceId) {
+        if self.aliases.get(text) == Some(owner) {
+            self.aliases.remove(text);
+        }
+    }
+
+    pub(super) fn add_address(
+        &mut self,
+        subnet: &SubnetId,
+        ip: IpAddr,
+        owner: &NetworkInterfaceId,
+    ) {
+        self.addresses.insert((subnet.clone(), ip), owner.clone());
+    }
+
+    pub(super) fn drop_address(
+        &mut self,
+        subnet: &SubnetId,
+        ip: IpAddr,
+        owner: &NetworkInterfaceId,
+    ) {
+        let key = (subnet.clone(), ip);
+        if self.addresses.get(&key) == Some(owner) {
+            self.addresses.remove(&key);
+            self.freed(subnet, ip);
+        }
+    }
+
+    pub(super) fn add_prefix(
+        &mut self,
+        subnet: &SubnetId,
+        prefix: Prefix,
+        owner: &NetworkInterfaceId,
+    ) {
+        let key = (subnet.clone(), prefix.address());
+        self.prefixes.insert(key, (prefix, owner.clone()));
+    }
+
+    pub(super) fn drop_prefix(
+        &mut self,
+        subnet: &SubnetId,
+        prefix: Prefix,
+        owner: &NetworkInterfaceId,
+    ) {
+        let key = (subnet.clone(), prefix.address());
+        if self
+            .prefixes
+            .get(&key)
+            .is_some_and(|(_, held)| held == owner)
+        {
+            self.prefixes.remove(&key);
+            self.freed(subnet, prefix.address());
+        }
+    }
+
+    fn freed(&mut self, subnet: &SubnetId, ip: IpAddr) {
+        let key = (subnet.clone(), ip.is_ipv4());
+        if self.lowest_free.get(&key).is_some_and(|hint| ip < *hint) {
+            self.lowest_free.insert(key, ip);
+        }
+    }
+
+    pub(super) fn add_public(&mut self, address: IpAddr, owner: ResourceId) {
+        self.public.insert(address, owner);
+    }
+
+    pub(super) fn drop_public(&mut self, address: IpAddr, owner: &ResourceId) {
+        if self.public.get(&address) == Some(owner) {
+            self.public.remove(&address);
+        }
+    }
+
+    pub(super) fn add_ipv6_block(&mut self, block: Prefix, vpc: &VpcId) {
+        self.ipv6_blocks
+            .insert(block.address(), (block, vpc.clone()));
+    }
+
+    pub(super) fn drop_ipv6_block(&mut self, block: Prefix) {
+        self.ipv6_blocks.remove(&block.address());
+    }
+}

@@ -1,0 +1,296 @@
+//! The model: every resource as plain data, in structure-sharing maps, so that
+//! a transaction is a clone that is kept or dropped.
+//!
+//! A resource names others by id ([`Resource::references`]); the model keeps the
+//! reverse index, which answers "what is in this VPC", "may this be deleted" and
+//! "which rows does this change touch" without walking the whole.
+
+mod endpoint;
+mod id;
+mod index;
+mod interface;
+mod lb;
+mod network_acl;
+mod prefix_list;
+mod route_table;
+mod security_group;
+mod start;
+mod subnet;
+mod table;
+mod vpc;
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use vpclab_dataplane::addr::AzId;
+
+pub use endpoint::{EndpointService, VpcEndpoint, VpcEndpointType};
+pub use id::*;
+pub use index::{Indexes, References};
+pub use interface::{Attachment, ElasticIp, ElasticIpAssociation, InterfaceKind, NetworkInterface};
+pub use lb::{Listener, LoadBalancer, TargetGroup};
+pub use network_acl::{NetworkAcl, NetworkAclAssociation, NetworkAclEntry};
+pub use prefix_list::{AddressFamily, PrefixList};
+pub use route_table::{
+    Destination, Route, RouteOrigin, RouteTable, RouteTableAssociation, RouteTableUse,
+    RouteTargetSpec,
+};
+pub use security_group::{Direction, RulePeer, SecurityGroup, SecurityGroupRule};
+pub(crate) use start::{INTERNET_SUBNET, INTERNET_VPC};
+pub use subnet::Subnet;
+pub use table::Table;
+pub use vpc::{CidrAssociation, InternetGateway, Vpc};
+
+/// What every resource carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// The account it belongs to.
+    pub owner: Arc<str>,
+    /// The region it lives in.
+    pub region: Arc<str>,
+    /// The `Name` tag.
+    pub name: Option<Arc<str>>,
+}
+
+impl Meta {
+    /// The account's part of the region, which "per region" quotas count in.
+    pub fn scope(&self) -> ResourceId {
+        scope(&self.owner, &self.region)
+    }
+}
+
+/// An account's part of a region.
+pub fn scope(owner: &str, region: &str) -> ResourceId {
+    ResourceId {
+        kind: Kind::Scope,
+        text: Arc::from(format!("{owner}/{region}")),
+    }
+}
+
+/// A kind of resource that the model holds.
+pub trait Resource: Stored + Clone + Debug + 'static {
+    /// What names it.
+    type Id: Id<Resource = Self>;
+
+    /// Its id.
+    fn id(&self) -> &Self::Id;
+
+    /// Owner, region, name.
+    fn meta(&self) -> &Meta;
+
+    /// The same, to change.
+    fn meta_mut(&mut self) -> &mut Meta;
+
+    /// The ids that it names, whether or not they exist. Its owner's scope is
+    /// added by the model.
+    fn references(&self, to: &mut References);
+
+    /// Ids of its parts, and names that must lead to it.
+    fn aliases(&self, _to: &mut Vec<Arc<str>>) {}
+
+    /// Keeps further indexes; called with what was and what will be.
+    fn reindex(_old: Option<&Self>, _new: Option<&Self>, _indexes: &mut Indexes) {}
+}
+
+macro_rules! tables {
+    ($($field:ident: $kind:ident, $name:literal;)*) => {
+        /// Every resource of the process, of all accounts and regions.
+        #[derive(Clone, Debug)]
+        pub struct Model {
+            $($field: Table<$kind>,)*
+            indexes: Indexes,
+            zones: OrdMap<Arc<str>, AzId>,
+            minter: Minter,
+        }
+
+        impl Model {
+            fn empty(seed: u64) -> Self {
+                Self {
+                    $($field: Table::default(),)*
+                    indexes: Indexes::default(),
+                    zones: OrdMap::new(),
+                    minter: Minter::new(seed),
+                }
+            }
+
+            /// The data-plane row of any resource.
+            pub fn row_of(&self, id: &ResourceId) -> Option<u32> {
+                match id.kind {
+                    Kind::Scope => None,
+                    $(Kind::$kind => self.$field.row_of_text(&id.text),)*
+                }
+            }
+
+            /// The ids of all resources, in the order in which rows are compiled.
+            pub fn ids(&self) -> BTreeSet<ResourceId> {
+                let mut all = BTreeSet::new();
+                $(all.extend(self.$field.iter().map(|resource| resource.id.resource()));)*
+                all
+            }
+
+            $(
+                #[doc = concat!("All ", $name, ", by id.")]
+                pub fn $field(&self) -> &Table<$kind> {
+                    &self.$field
+                }
+            )*
+        }
+
+        $(
+            impl Stored for $kind {
+                fn table(model: &Model) -> &Table<Self> {
+                    &model.$field
+                }
+
+                fn table_mut(model: &mut Model) -> &mut Table<Self> {
+                    &mut model.$field
+                }
+            }
+        )*
+    };
+}
+
+/// Where the model keeps a kind; implemented by the list below.
+pub trait Stored: Sized {
+    /// The table.
+    fn table(model: &Model) -> &Table<Self>
+    where
+        Self: Resource;
+
+    #[doc(hidden)]
+    fn table_mut(model: &mut Model) -> &mut Table<Self>
+    where
+        Self: Resource;
+}
+
+tables! {
+    vpcs: Vpc, "VPCs";
+    prefix_lists: PrefixList, "managed prefix lists";
+    security_groups: SecurityGroup, "security groups";
+    network_acls: NetworkAcl, "network ACLs";
+    network_acl_associations: NetworkAclAssociation, "associations of network ACLs";
+    route_tables: RouteTable, "route tables";
+    route_table_associations: RouteTableAssociation, "associations of route tables";
+    subnets: Subnet, "subnets";
+    internet_gateways: InternetGateway, "internet gateways";
+    interfaces: NetworkInterface, "network interfaces";
+    elastic_ips: ElasticIp, "Elastic IP addresses";
+    target_groups: TargetGroup, "target groups";
+    load_balancers: LoadBalancer, "network and gateway load balancers";
+    listeners: Listener, "listeners";
+    endpoint_services: EndpointService, "endpoint services";
+    vpc_endpoints: VpcEndpoint, "VPC endpoints";
+}
+
+impl Model {
+    /// The resource with this id.
+    pub fn get<I: Id>(&self, id: &I) -> Option<&Arc<I::Resource>> {
+        I::Resource::table(self).get(id)
+    }
+
+    /// Its row in the data plane.
+    pub fn row<I: Id>(&self, id: &I) -> Option<u32> {
+        I::Resource::table(self).row(id)
+    }
+
+    /// Every resource of kind `R` that names `target`: the subnets of a VPC,
+    /// the route tables that lead to an interface.
+    pub fn referrers<R: Resource>(&self, target: &impl Id) -> impl Iterator<Item = &Arc<R>> {
+        self.indexes
+            .referrers(&target.resource(), R::Id::KIND)
+            .filter_map(|id| R::table(self).get(&R::Id::from_text(id.text.clone())))
+    }
+
+    /// How many resources of kind `R` name `target`.
+    pub fn count<R: Resource>(&self, target: &ResourceId) -> u64 {
+        self.indexes.count(target, R::Id::KIND)
+    }
+
+    /// What is found other than by id.
+    pub fn indexes(&self) -> &Indexes {
+        &self.indexes
+    }
+
+    /// The number of a zone, if anything lives in it.
+    pub fn zone(&self, name: &str) -> Option<AzId> {
+        self.zones.get(name).copied()
+    }
+
+    /// The number of a zone; a zone not seen before gets the next one.
+    pub(crate) fn zone_or_new(&mut self, name: &Arc<str>) -> AzId {
+        let next = AzId(self.zones.len() as u16);
+        *self.zones.entry(name.clone()).or_insert(next)
+    }
+
+    pub(crate) fn minter(&mut self) -> &mut Minter {
+        &mut self.minter
+    }
+
+    /// Puts a resource, new or changed.
+    pub(crate) fn put<R: Resource>(&mut self, resource: R) {
+        let old = R::table(self).get(resource.id()).cloned();
+        self.reindex(old.as_deref(), Some(&resource));
+        R::table_mut(self).put(Arc::new(resource));
+    }
+
+    /// Takes a resource away.
+    pub(crate) fn remove<I: Id>(&mut self, id: &I) -> Option<Arc<I::Resource>> {
+        let old = I::Resource::table_mut(self).remove(id)?;
+        self.reindex(Some(&*old), None);
+        Some(old)
+    }
+
+    fn reindex<R: Resource>(&mut self, old: Option<&R>, new: Option<&R>) {
+        let Some(id) = new.or(old).map(|resource| resource.id().resource()) else {
+            return;
+        };
+        let (before, after) = (names(old), names(new));
+        for gone in before.0.difference(&after.0) {
+            self.indexes.unrefer(&id, gone);
+        }
+        for added in after.0.difference(&before.0) {
+            self.indexes.refer(&id, added);
+        }
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        old.inspect(|old| old.aliases(&mut before));
+        new.inspect(|new| new.aliases(&mut after));
+        for gone in before.iter().filter(|alias| !after.contains(alias)) {
+            self.indexes.drop_alias(gone, &id);
+        }
+        for alias in after {
+            self.indexes.set_alias(alias, id.clone());
+        }
+        R::reindex(old, new, &mut self.indexes);
+    }
+}
+
+fn names<R: Resource>(resource: Option<&R>) -> References {
+    let mut references = References::default();
+    if let Some(resource) = resource {
+        references.0.insert(resource.meta().scope());
+        resource.references(&mut references);
+    }
+    references
+}
+
+/// The accessors that are the same for every resource.
+macro_rules! resource_fields {
+    ($id:ident) => {
+        type Id = $crate::model::$id;
+
+        fn id(&self) -> &Self::Id {
+            &self.id
+        }
+
+        fn meta(&self) -> &$crate::model::Meta {
+            &self.meta
+        }
+
+        fn meta_mut(&mut self) -> &mut $crate::model::Meta {
+            &mut self.meta
+        }
+    };
+}
+use resource_fields;

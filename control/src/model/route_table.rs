@@ -1,0 +1,154 @@
+//! Route tables, their routes and what uses them.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use vpclab_dataplane::addr::Prefix;
+
+use super::{
+    InternetGatewayId, Meta, NetworkInterfaceId, PrefixListId, References, Resource,
+    RouteTableAssociationId, RouteTableId, SubnetId, VpcEndpointId, VpcId, resource_fields,
+};
+
+/// What a route covers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Destination {
+    /// A block.
+    Cidr(Prefix),
+    /// Every entry of a prefix list.
+    PrefixList(PrefixListId),
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cidr(prefix) => prefix.fmt(f),
+            Self::PrefixList(id) => id.fmt(f),
+        }
+    }
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RouteTargetSpec {
+    /// Inside the VPC.
+    Local,
+    /// An internet gateway.
+    InternetGateway(InternetGatewayId),
+    /// An interface.
+    NetworkInterface(NetworkInterfaceId),
+    /// A gateway load balancer endpoint.
+    VpcEndpoint(VpcEndpointId),
+}
+
+impl RouteTargetSpec {
+    /// The target as traces and descriptions show it.
+    pub fn label(&self) -> Arc<str> {
+        use super::Id;
+        match self {
+            Self::Local => Arc::from("local"),
+            Self::InternetGateway(id) => id.text().clone(),
+            Self::NetworkInterface(id) => id.text().clone(),
+            Self::VpcEndpoint(id) => id.text().clone(),
+        }
+    }
+}
+
+/// How a route came into its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RouteOrigin {
+    /// `CreateRouteTable`: the route of a VPC CIDR, perhaps re-targeted.
+    CreateRouteTable,
+    /// `CreateRoute`
+    CreateRoute,
+    /// Propagated by a gateway.
+    Propagated,
+}
+
+/// A route; its destination is its key in the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Where it leads.
+    pub target: RouteTargetSpec,
+    /// How it came here.
+    pub origin: RouteOrigin,
+}
+
+/// A route table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteTable {
+    /// Id.
+    pub id: RouteTableId,
+    /// Owner, region, name.
+    pub meta: Meta,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// Routes, the local ones included.
+    pub routes: OrdMap<Destination, Route>,
+}
+
+impl Resource for RouteTable {
+    resource_fields!(RouteTableId);
+
+    fn references(&self, to: &mut References) {
+        to.add(&self.vpc);
+        for (destination, route) in &self.routes {
+            if let Destination::PrefixList(list) = destination {
+                to.add(list);
+            }
+            match &route.target {
+                RouteTargetSpec::Local => {}
+                RouteTargetSpec::InternetGateway(id) => to.add(id),
+                RouteTargetSpec::NetworkInterface(id) => to.add(id),
+                RouteTargetSpec::VpcEndpoint(id) => to.add(id),
+            }
+        }
+    }
+}
+
+/// What a route table is used by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteTableUse {
+    /// All subnets of the VPC that have no association of their own.
+    Main(VpcId),
+    /// A subnet.
+    Subnet(SubnetId),
+    /// Traffic that enters by a gateway (edge association).
+    InternetGateway(InternetGatewayId),
+}
+
+/// The use of a route table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteTableAssociation {
+    /// Id.
+    pub id: RouteTableAssociationId,
+    /// Owner, region, name.
+    pub meta: Meta,
+    /// The table.
+    pub route_table: RouteTableId,
+    /// Its user.
+    pub used_by: RouteTableUse,
+}
+
+impl Resource for RouteTableAssociation {
+    resource_fields!(RouteTableAssociationId);
+
+    fn references(&self, to: &mut References) {
+        to.add(&self.route_table);
+        match &self.used_by {
+            RouteTableUse::Main(id) => to.add(id),
+            RouteTableUse::Subnet(id) => to.add(id),
+            RouteTableUse::InternetGateway(id) => to.add(id),
+        }
+    }
+}
+
+impl Route {
+    /// The route of a VPC CIDR.
+    pub fn local() -> Self {
+        Self {
+            target: RouteTargetSpec::Local,
+            origin: RouteOrigin::CreateRouteTable,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What exists before the first action: the pseudo-VPC of internet hosts, with
+//! one subnet that holds every address, one table that leads everywhere inside
+//! it and an ACL that allows all. Its ids are not AWS-shaped, so no request can
+//! name them.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use vpclab_dataplane::addr::Prefix;
+
+use super::*;
+
+/// The pseudo-VPC of internet hosts.
+pub(crate) const INTERNET_VPC: &str = "vpc-internet";
+/// Its subnet.
+pub(crate) const INTERNET_SUBNET: &str = "subnet-internet";
+const INTERNET_TABLE: &str = "rtb-internet";
+const INTERNET_ACL: &str = "acl-internet";
+
+impl Model {
+    /// A model without resources; ids follow from `seed`.
+    pub fn new(seed: u64) -> Self {
+        let mut model = Self::empty(seed);
+        let meta = Meta {
+            owner: Arc::from("internet"),
+            region: Arc::from("internet"),
+            name: None,
+        };
+        model.put(Vpc {
+            id: INTERNET_VPC.into(),
+            meta: meta.clone(),
+            cidrs: vec![association("vpc-cidr-assoc-internet", Prefix::ANY_V4)],
+            ipv6_cidrs: vec![association("vpc-cidr-assoc-internet6", Prefix::ANY_V6)],
+            dns_support: false,
+            dns_hostnames: false,
+            default_security_group: "sg-internet".into(),
+            default_network_acl: INTERNET_ACL.into(),
+            internet: true,
+        });
+        let zone: Arc<str> = Arc::from("internet");
+        let az = model.zone_or_new(&zone);
+        model.put(Subnet {
+            id: INTERNET_SUBNET.into(),
+            meta: meta.clone(),
+            vpc: INTERNET_VPC.into(),
+            zone,
+            az,
+            cidr: Prefix::ANY_V4,
+            ipv6_cidr: Some(Prefix::ANY_V6),
+            map_public_ip_on_launch: false,
+            assign_ipv6_address_on_creation: false,
+        });
+        let routes = [Prefix::ANY_V4, Prefix::ANY_V6]
+            .map(|prefix| (Destination::Cidr(prefix), Route::local()));
+        model.put(RouteTable {
+            id: INTERNET_TABLE.into(),
+            meta: meta.clone(),
+            vpc: INTERNET_VPC.into(),
+            routes: OrdMap::from_iter(routes),
+        });
+        model.put(RouteTableAssociation {
+            id: "rtbassoc-internet".into(),
+            meta: meta.clone(),
+            route_table: INTERNET_TABLE.into(),
+            used_by: RouteTableUse::Main(INTERNET_VPC.into()),
+        });
+        let entries = NetworkAcl::allow_all(true);
+        model.put(NetworkAcl {
+            id: INTERNET_ACL.into(),
+            meta: meta.clone(),
+            vpc: INTERNET_VPC.into(),
+            is_default: true,
+            ingress: entries.clone(),
+            egress: entries,
+        });
+        model.put(NetworkAclAssociation {
+            id: "aclassoc-internet".into(),
+            meta,
+            network_acl: INTERNET_ACL.into(),
+            subnet: INTERNET_SUBNET.into(),
+        });
+        model
+    }
+}
+
+fn association(id: &str, block: Prefix) -> CidrAssociation {
+    CidrAssociation {
+        id: Arc::from(id),
+        block,
+    }
+}

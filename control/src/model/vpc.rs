@@ -1,0 +1,91 @@
+//! VPCs and their internet gateways.
+
+use std::sync::Arc;
+
+use vpclab_dataplane::addr::Prefix;
+
+use super::{
+    Indexes, InternetGatewayId, Meta, NetworkAclId, References, Resource, SecurityGroupId, VpcId,
+    resource_fields,
+};
+
+/// A CIDR block of a VPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CidrAssociation {
+    /// `vpc-cidr-assoc-…`
+    pub id: Arc<str>,
+    /// The block.
+    pub block: Prefix,
+}
+
+/// A VPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vpc {
+    /// Id.
+    pub id: VpcId,
+    /// Owner, region, name.
+    pub meta: Meta,
+    /// IPv4 blocks, the primary one first.
+    pub cidrs: Vec<CidrAssociation>,
+    /// IPv6 blocks.
+    pub ipv6_cidrs: Vec<CidrAssociation>,
+    /// `enableDnsSupport`
+    pub dns_support: bool,
+    /// `enableDnsHostnames`
+    pub dns_hostnames: bool,
+    /// The group of interfaces that name none.
+    pub default_security_group: SecurityGroupId,
+    /// The ACL of subnets that name none.
+    pub default_network_acl: NetworkAclId,
+    /// The pseudo-VPC of internet hosts.
+    pub internet: bool,
+}
+
+impl Vpc {
+    /// All blocks, IPv4 first.
+    pub fn blocks(&self) -> impl Iterator<Item = Prefix> {
+        let all = self.cidrs.iter().chain(&self.ipv6_cidrs);
+        all.map(|association| association.block)
+    }
+}
+
+impl Resource for Vpc {
+    resource_fields!(VpcId);
+
+    fn references(&self, _to: &mut References) {}
+
+    fn aliases(&self, to: &mut Vec<Arc<str>>) {
+        let all = self.cidrs.iter().chain(&self.ipv6_cidrs);
+        to.extend(all.map(|association| association.id.clone()));
+    }
+
+    fn reindex(old: Option<&Self>, new: Option<&Self>, indexes: &mut Indexes) {
+        for gone in old.iter().flat_map(|vpc| &vpc.ipv6_cidrs) {
+            indexes.drop_ipv6_block(gone.block);
+        }
+        if let Some(vpc) = new.filter(|vpc| !vpc.internet) {
+            for block in &vpc.ipv6_cidrs {
+                indexes.add_ipv6_block(block.block, &vpc.id);
+            }
+        }
+    }
+}
+
+/// An internet gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InternetGateway {
+    /// Id.
+    pub id: InternetGatewayId,
+    /// Owner, region, name.
+    pub meta: Meta,
+    /// The VPC it is attached to.
+    pub vpc: Option<VpcId>,
+}
+
+impl Resource for InternetGateway {
+    resource_fields!(InternetGatewayId);
+
+    fn references(&self, to: &mut References) {
+        to.extend(&self.vpc);
+    }
+}
