@@ -1,5 +1,7 @@
 //! The few header fields that appliances and simulated nodes read and write.
 
+use std::net::SocketAddrV4;
+
 /// The ones' complement sum of `bytes`, folded, not complemented.
 pub(crate) fn sum(bytes: &[u8], start: u32) -> u16 {
     let mut sum = u64::from(start);
@@ -30,6 +32,25 @@ pub(crate) fn fill_ipv4_checksum(header: &mut [u8]) {
     }
 }
 
+/// An IPv4 packet with one UDP datagram, as an appliance sends it: don't
+/// fragment, TTL 64, no UDP checksum (the tunnel's packets go without).
+pub(crate) fn udp_packet(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
+    let udp_len = 8 + payload.len();
+    let total = 20 + udp_len;
+    let mut packet = Vec::with_capacity(total);
+    packet.extend_from_slice(&[0x45, 0]);
+    packet.extend_from_slice(&(total as u16).to_be_bytes());
+    packet.extend_from_slice(&[0, 0, 0x40, 0, 64, 17, 0, 0]);
+    packet.extend_from_slice(&from.ip().octets());
+    packet.extend_from_slice(&to.ip().octets());
+    fill_ipv4_checksum(&mut packet);
+    for field in [from.port(), to.port(), udp_len as u16, 0] {
+        packet.extend_from_slice(&field.to_be_bytes());
+    }
+    packet.extend_from_slice(payload);
+    packet
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +63,15 @@ mod tests {
         ];
         fill_ipv4_checksum(&mut header);
         assert_eq!(header[10..12], [0x25, 0x98]);
+    }
+
+    #[test]
+    fn the_reply_to_packet_a_is_packet_b() {
+        let payload = super::super::core::tests::bytes(super::super::core::tests::PACKET_A);
+        let from = "10.100.0.20:60033".parse().unwrap();
+        let packet = udp_packet(from, "10.100.0.10:6081".parse().unwrap(), &payload);
+        let head = "4500007000004000401125980a6400140a64000aea8117c1005c0000";
+        assert_eq!(packet[..28], super::super::core::tests::bytes(head));
+        assert_eq!(packet.len(), 112);
     }
 }
