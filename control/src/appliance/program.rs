@@ -71,23 +71,7 @@ const OK_RESPONSE: &[u8] =
 /// # Errors
 /// If a socket cannot be made, or fails for good.
 pub fn run(mut appliance: Appliance, options: &Options) -> Result<(), ProgramError> {
-    let udp = UdpSocket::bind(options.listen).map_err(ProgramError::new(format!(
-        "listen on udp {}",
-        options.listen
-    )))?;
-    udp.set_nonblocking(true)
-        .map_err(ProgramError::new("udp socket"))?;
-    // A reply's source is the address that the packet was sent to.
-    setsockopt(&udp, sockopt::Ipv4PacketInfo, &true).map_err(ProgramError::errno("IP_PKTINFO"))?;
-    let raw = socket(
-        AddressFamily::Inet,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::Raw,
-    )
-    .map_err(ProgramError::errno(
-        "raw socket (run it inside a lab's host, or as root)",
-    ))?;
+    let sockets = Sockets::open(options.listen)?;
     let mut health = Health::listen(options.health_port)?;
     let signals = signals()?;
     let mut next_report = options.every.map(|every| now_secs() + every);
@@ -96,8 +80,8 @@ pub fn run(mut appliance: Appliance, options: &Options) -> Result<(), ProgramErr
             let seconds = at.saturating_sub(now_secs()).min(3_600);
             PollTimeout::try_from(seconds as u32 * 1_000 + 10).unwrap_or(PollTimeout::MAX)
         });
-        wait_for(&udp, &signals, &health, wait)?;
-        receive_all(&mut appliance, &udp, &raw);
+        wait_for(&sockets.udp, &signals, &health, wait)?;
+        sockets.receive_all(&mut appliance);
         health.serve();
         match signals
             .read_signal()
@@ -155,48 +139,79 @@ fn wait_for(
     }
 }
 
-/// Handles every packet that waits.
-fn receive_all(appliance: &mut Appliance, udp: &UdpSocket, raw: &OwnedFd) {
-    let mut buffer = vec![0; 65_536];
-    let mut control = nix::cmsg_space!([u8; 64]);
-    loop {
-        let mut iov = [IoSliceMut::new(&mut buffer)];
-        let received = recvmsg::<SockaddrIn>(
-            udp.as_raw_fd(),
-            &mut iov,
-            Some(&mut control),
-            MsgFlags::empty(),
-        );
-        let (len, from, to) = match received {
-            Ok(message) => {
-                let to = message.cmsgs().ok().and_then(|mut all| {
-                    all.find_map(|one| match one {
+/// The way in and the way out.
+struct Sockets {
+    udp: UdpSocket,
+    raw: OwnedFd,
+}
+
+impl Sockets {
+    fn open(listen: SocketAddrV4) -> Result<Self, ProgramError> {
+        let udp = UdpSocket::bind(listen)
+            .map_err(ProgramError::new(format!("listen on udp {listen}")))?;
+        udp.set_nonblocking(true)
+            .map_err(ProgramError::new("udp socket"))?;
+        // A reply's source is the address that the packet was sent to.
+        setsockopt(&udp, sockopt::Ipv4PacketInfo, &true)
+            .map_err(ProgramError::errno("IP_PKTINFO"))?;
+        let raw = socket(
+            AddressFamily::Inet,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::Raw,
+        )
+        .map_err(ProgramError::errno(
+            "raw socket (run it inside a lab's host, or as root)",
+        ))?;
+        Ok(Self { udp, raw })
+    }
+
+    /// Handles every packet that waits.
+    fn receive_all(&self, appliance: &mut Appliance) {
+        let mut buffer = vec![0; 65_536];
+        while let Some((len, from, to)) = self.receive(&mut buffer) {
+            let (Some(from), Some(to), Some(payload)) = (from, to, buffer.get(..len)) else {
+                continue;
+            };
+            let Some(reply) = appliance.handle(now(), payload) else {
+                continue;
+            };
+            let packet = wire::udp_packet(
+                SocketAddrV4::new(to, from.port()),
+                SocketAddrV4::new(from.ip(), super::GENEVE_PORT),
+                &reply,
+            );
+            // A packet that the interface cannot take is lost, as in any appliance.
+            let destination = SockaddrIn::from(SocketAddrV4::new(from.ip(), 0));
+            let fd = self.raw.as_raw_fd();
+            let _lost = sendto(fd, &packet, &destination, MsgFlags::empty());
+        }
+    }
+
+    /// Length, sender and destination of the next packet; `None` if none waits.
+    fn receive(&self, buffer: &mut [u8]) -> Option<(usize, Option<SockaddrIn>, Option<Ipv4Addr>)> {
+        let mut control = nix::cmsg_space!([u8; 64]);
+        // An error may be the echo of a packet sent earlier; the next call tells.
+        for _ in 0..4 {
+            let mut iov = [IoSliceMut::new(buffer)];
+            let fd = self.udp.as_raw_fd();
+            let flags = MsgFlags::empty();
+            match recvmsg::<SockaddrIn>(fd, &mut iov, Some(&mut control), flags) {
+                Ok(message) => {
+                    let mut all = message.cmsgs().ok()?;
+                    let to = all.find_map(|one| match one {
                         ControlMessageOwned::Ipv4PacketInfo(info) => {
                             Some(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()))
                         }
                         _ => None,
-                    })
-                });
-                (message.bytes, message.address, to)
+                    });
+                    return Some((message.bytes, message.address, to));
+                }
+                Err(Errno::EAGAIN) => return None,
+                Err(_) => {}
             }
-            Err(Errno::EINTR) => continue,
-            // Nothing more, or an ICMP error about a packet sent earlier.
-            Err(_) => return,
-        };
-        let (Some(from), Some(to), Some(payload)) = (from, to, buffer.get(..len)) else {
-            continue;
-        };
-        let Some(reply) = appliance.handle(now(), payload) else {
-            continue;
-        };
-        let packet = wire::udp_packet(
-            SocketAddrV4::new(to, from.port()),
-            SocketAddrV4::new(from.ip(), super::GENEVE_PORT),
-            &reply,
-        );
-        // A packet that the interface cannot take is lost, as in any appliance.
-        let destination = SockaddrIn::from(SocketAddrV4::new(from.ip(), 0));
-        let _lost = sendto(raw.as_raw_fd(), &packet, &destination, MsgFlags::empty());
+        }
+        None
     }
 }
 
@@ -256,5 +271,55 @@ impl Health {
                 Err(error) => error.kind() == ErrorKind::WouldBlock,
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::core::tests::{PACKET_A, bytes};
+    use super::*;
+    use std::time::Duration;
+
+    /// A GWLB of sockets: sends from one port, hears on 6081. Needs CAP_NET_RAW;
+    /// without it (an ordinary user's `cargo test`) there is nothing to see, and
+    /// the namespaces' tests cover the program.
+    #[test]
+    fn replies_keep_the_source_port_and_go_to_6081() {
+        let listen = "127.77.0.20:6081".parse().unwrap();
+        let sockets = match Sockets::open(listen) {
+            Err(error) if error.source.kind() == ErrorKind::PermissionDenied => return,
+            other => other.unwrap(),
+        };
+        let mut appliance = Appliance::new();
+        let hears = UdpSocket::bind("127.77.0.10:6081").unwrap();
+        let sends = UdpSocket::bind("127.77.0.10:0").unwrap();
+        let payload = bytes(PACKET_A);
+        sends.send_to(&payload, listen).unwrap();
+        sockets.receive_all(&mut appliance);
+        hears
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        let mut buffer = [0; 256];
+        let (len, from) = hears.recv_from(&mut buffer).unwrap();
+        assert_eq!(buffer[..len], payload);
+        assert_eq!(from.ip(), *listen.ip());
+        assert_eq!(from.port(), sends.local_addr().unwrap().port());
+        assert_eq!(appliance.stats().passed, 1);
+    }
+
+    #[test]
+    fn health_checks_get_an_answer() {
+        let mut health = Health::listen(Some(0)).unwrap();
+        let address = health.listener.as_ref().unwrap().local_addr().unwrap();
+        let mut client = TcpStream::connect(("127.0.0.1", address.port())).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        // On loopback connection and request are there once the calls return.
+        health.serve();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 }

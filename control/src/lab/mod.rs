@@ -3,6 +3,7 @@
 //! No root, no clock, no thread: hosts are smoltcp stacks behind memory ports,
 //! links lose and delay by seed, and a run jumps from one deadline to the next.
 
+mod appliance;
 mod brain;
 mod datagram;
 mod device;
@@ -20,6 +21,7 @@ mod sim;
 mod stack;
 mod tcp;
 
+pub use appliance::{Encapsulated, RunningAppliance};
 pub use brain::{Presence, Presences};
 pub use error::{LabError, Timeout};
 pub use harness::{DEFAULT_LIMIT, Lab};
