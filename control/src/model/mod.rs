@@ -29,6 +29,7 @@ use vpclab_dataplane::addr::AzId;
 pub use endpoint::{EndpointService, VpcEndpoint, VpcEndpointType};
 pub use id::*;
 pub use index::{Indexes, References};
+pub(crate) use interface::device_alias;
 pub use interface::{Attachment, ElasticIp, ElasticIpAssociation, InterfaceKind, NetworkInterface};
 pub use lb::{Listener, LoadBalancer, TargetGroup};
 pub use network_acl::{NetworkAcl, NetworkAclAssociation, NetworkAclEntry};
@@ -211,6 +212,10 @@ impl Model {
     /// What is found other than by id.
     pub fn indexes(&self) -> &Indexes {
         &self.indexes
+    }
+
+    pub(crate) fn indexes_mut(&mut self) -> &mut Indexes {
+        &mut self.indexes
     }
 
     /// The number of a zone, if anything lives in it.
