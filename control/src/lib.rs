@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cli;
 pub mod compile;
+pub mod health;
 pub mod model;
 pub mod quotas;
 pub mod topology;
