@@ -3,15 +3,22 @@
 use std::path::PathBuf;
 
 use super::{CliError, Exit, Globals};
+use crate::host::daemon;
 
 /// Arguments of `vpclab daemon`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Topology file, already checked by `up`.
-    pub file: PathBuf,
+    /// Directory of the lab, made by `up`.
+    #[arg(long)]
+    pub directory: PathBuf,
 }
 
 /// Runs the lab until it is told to stop.
-pub fn run(_args: Args, _globals: &Globals) -> Result<Exit, CliError> {
-    Err(CliError::not_wired("daemon"))
+pub fn run(args: Args, _globals: &Globals) -> Result<Exit, CliError> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    daemon::run(&args.directory)?;
+    Ok(Exit::Ok)
 }

@@ -1,6 +1,7 @@
 //! `vpclab exec`: runs a program inside a host.
 
 use super::{CliError, Exit, Globals};
+use crate::host::{client, exec};
 
 /// Arguments of `vpclab exec`.
 #[derive(Debug, clap::Args)]
@@ -18,6 +19,8 @@ pub struct Args {
 }
 
 /// Runs the program.
-pub fn run(_args: Args, _globals: &Globals) -> Result<Exit, CliError> {
-    Err(CliError::not_wired("exec"))
+pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
+    let lab = client::find_lab(globals)?;
+    let code = exec::run(&lab, &args.host, &args.command)?;
+    Ok(Exit::Program(code))
 }

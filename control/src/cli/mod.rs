@@ -16,7 +16,9 @@ pub mod down;
 pub mod exec;
 pub mod exit;
 pub mod flows;
+pub mod init;
 pub mod inspect;
+pub mod launch;
 pub mod ps;
 pub mod schema;
 pub mod trace;
@@ -91,6 +93,12 @@ pub enum Command {
     /// The background process of one lab; started by `up`.
     #[command(hide = true)]
     Daemon(daemon::Args),
+    /// Makes a lab's namespaces; started by `up`.
+    #[command(hide = true)]
+    Launch(launch::Args),
+    /// PID 1 of a lab; started by the launcher.
+    #[command(hide = true)]
+    Init(init::Args),
 }
 
 /// Parses the arguments, runs the command, prints its error, and says how the
@@ -124,6 +132,8 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Completions(args) => completions::run(args, globals),
         Command::Schema(args) => schema::run(args, globals),
         Command::Daemon(args) => daemon::run(args, globals),
+        Command::Launch(args) => launch::run(args, globals),
+        Command::Init(args) => init::run(args, globals),
     }
 }
 
