@@ -21,5 +21,6 @@ pub mod packet;
 pub mod pipeline;
 pub mod tables;
 pub mod time;
+pub mod trace;
 pub mod walk;
 pub mod worker;

@@ -135,7 +135,7 @@ impl<T> Named<T> {
     }
 
     /// The names in the order of the file.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.0.iter().map(|(key, _)| key.value.as_str())
     }
 

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::addr::{RouteTableId, SecurityGroupId};
-use crate::tables::Snapshot;
 
 /// A kind of row with a generation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -53,51 +52,39 @@ pub enum Dep {
 
 impl Dep {
     /// A dependency on the present state of a row.
-    pub fn row(tables: &Snapshot, object: Object, id: u32) -> Self {
-        Self::Row(object, id, generation(tables, object, id))
+    pub fn row(tables: &impl Generations, object: Object, id: u32) -> Self {
+        Self::Row(object, id, tables.row(object, id))
     }
 
     /// A dependency on the present members of a group.
-    pub fn members(tables: &Snapshot, group: SecurityGroupId) -> Self {
-        Self::Members(
-            group,
-            tables.group_generation.get(&group).copied().unwrap_or(0),
-        )
+    pub fn members(tables: &impl Generations, group: SecurityGroupId) -> Self {
+        Self::Members(group, tables.members(group))
     }
 
-    fn holds(&self, tables: &Snapshot) -> bool {
+    fn holds(&self, tables: &impl Generations) -> bool {
         match *self {
-            Self::Row(object, id, generation_then) => {
-                generation(tables, object, id) == generation_then
-            }
-            Self::Members(group, generation_then) => {
-                tables.group_generation.get(&group).copied().unwrap_or(0) == generation_then
-            }
+            Self::Row(object, id, then) => tables.row(object, id) == then,
+            Self::Members(group, then) => tables.members(group) == then,
             Self::Route {
                 table,
                 cell,
                 generation,
-            } => tables
-                .route_tables
-                .row(table)
-                .and_then(|table| table.lookup(cell.0))
-                .is_some_and(|hit| hit.generation == generation && hit.cell == cell),
+            } => tables.route(table, cell.0) == Some((cell, generation)),
         }
     }
 }
 
-fn generation(tables: &Snapshot, object: Object, id: u32) -> u64 {
-    match object {
-        Object::Vpc => tables.vpcs.generation(id),
-        Object::Subnet => tables.subnets.generation(id),
-        Object::Eni => tables.enis.generation(id),
-        Object::SecurityGroup => tables.security_groups.generation(id),
-        Object::NetworkAcl => tables.network_acls.generation(id),
-        Object::PrefixList => tables.prefix_lists.generation(id),
-        Object::Endpoint => tables.endpoints.generation(id),
-        Object::LoadBalancer => tables.load_balancers.generation(id),
-        Object::TargetGroup => tables.target_groups.generation(id),
-    }
+/// What answers for the generations of everything a decision can rest on.
+pub trait Generations {
+    /// Grows with every change of anything.
+    fn version(&self) -> u64;
+    /// When a row last changed; 0 where there is none.
+    fn row(&self, object: Object, id: u32) -> u64;
+    /// When the members of a group last changed.
+    fn members(&self, group: SecurityGroupId) -> u64;
+    /// For the route that decides for `destination`: the range of
+    /// destinations with the same answer, and when the route last changed.
+    fn route(&self, table: RouteTableId, destination: IpAddr) -> Option<((IpAddr, IpAddr), u64)>;
 }
 
 /// Names an interned set.
@@ -165,12 +152,12 @@ impl DepSets {
 
     /// Whether everything in the set is as it was. One comparison unless the
     /// tables changed since the last call.
-    pub fn hold(&mut self, id: DepsId, tables: &Snapshot) -> bool {
+    pub fn hold(&mut self, id: DepsId, tables: &impl Generations) -> bool {
         let Some(set) = self.sets.get_mut(id.0 as usize) else {
             return false;
         };
-        if set.checked != tables.version {
-            set.checked = tables.version;
+        if set.checked != tables.version() {
+            set.checked = tables.version();
             set.valid = set.deps.iter().all(|dep| dep.holds(tables));
         }
         set.valid

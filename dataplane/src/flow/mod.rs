@@ -7,7 +7,6 @@
 //! direction keeps its compiled [`Pass`]; both are walked for real, by the
 //! tables of their own first packet.
 
-mod connections;
 mod deps;
 mod fragments;
 mod hash;
@@ -15,13 +14,12 @@ mod session;
 mod table;
 mod tracking;
 
-pub use connections::{Connections, Known};
-pub use deps::{Dep, DepSets, DepsId, Object};
+pub use deps::{Dep, DepSets, DepsId, Generations, Object};
 pub use fragments::{FragmentKey, Fragments};
 pub use hash::Seed;
 pub use session::{LbFlow, Limits, Outcome, Pass, Rewrite, Session, SizeLimit, Tracked, Tunnel};
 pub use table::{SessionId, Table};
-pub use tracking::{TcpState, Tracking};
+pub use tracking::{TcpState, Tracking, TrackingTimeouts};
 
 use crate::addr::EniId;
 use crate::packet::FiveTuple;

@@ -4,11 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::deps::DepsId;
 use super::table::SessionId;
-use super::{Direction, Key, Tracking};
+use super::{Direction, Key, Tracking, TrackingTimeouts};
 use crate::addr::{EndpointId, EniId, LoadBalancerId, Mac};
 use crate::drop::DropReason;
 use crate::packet::FiveTuple;
-use crate::tables::TrackingTimeouts;
 use crate::time::{Duration, Instant};
 
 /// Most interfaces that track one session: client, endpoint, node, target.
@@ -169,7 +168,9 @@ pub struct Pass {
     pub rewrite: Rewrite,
     /// What this was decided from.
     pub deps: DepsId,
-    /// Destination MAC of the frames for which this was decided.
+    /// Port and destination MAC of the frames for which this was decided.
+    pub port: EniId,
+    /// Destination MAC address.
     pub dst_mac: Mac,
     /// Another session that tracks this packet at the interface where it
     /// leaves (asymmetric paths, appliances in between).

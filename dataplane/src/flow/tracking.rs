@@ -5,7 +5,6 @@
 
 use super::Direction;
 use crate::packet::{Headers, protocol, tcp_flag};
-use crate::tables::TrackingTimeouts;
 use crate::time::{Duration, Instant};
 
 /// Half-open TCP. ASSUMPTION: AWS publishes none.
@@ -16,6 +15,27 @@ const TCP_CLOSING: Duration = Duration::from_secs(10);
 const TCP_UNASSURED: Duration = Duration::from_secs(30);
 /// Other IP protocols, ICMP included.
 const OTHER: Duration = Duration::from_secs(600);
+
+/// Connection-tracking timeouts of an interface (AWS: EC2 "connection tracking").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackingTimeouts {
+    /// Established TCP.
+    pub tcp_established: Duration,
+    /// UDP seen one way, or a single exchange.
+    pub udp: Duration,
+    /// UDP with several exchanges.
+    pub udp_stream: Duration,
+}
+
+impl Default for TrackingTimeouts {
+    fn default() -> Self {
+        Self {
+            tcp_established: Duration::from_secs(432_000),
+            udp: Duration::from_secs(30),
+            udp_stream: Duration::from_secs(180),
+        }
+    }
+}
 
 /// Where a TCP connection stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,10 +8,10 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use super::target::Stickiness;
 use crate::addr::{EndpointId, EniId, TargetGroupId};
 use crate::flow::{Direction, Seed};
 use crate::packet::{FiveTuple, Headers, protocol, tcp_flag};
-use crate::tables::Stickiness;
 use crate::time::{Duration, Instant};
 
 /// Idle timeout of everything but TCP; fixed (GWLB guide "Idle timeout").
@@ -246,6 +246,13 @@ impl Flows {
                 Direction::Forward => flow.before[0] = before,
                 Direction::Reply => flow.before[1] = before,
             }
+        }
+    }
+
+    /// A packet came back from the appliance.
+    pub fn returned(&mut self, slot: u32, now: Instant) {
+        if let Some(Some(flow)) = self.slots.get_mut(slot as usize) {
+            flow.last_seen = now;
         }
     }
 

@@ -5,9 +5,9 @@
 //! unpublished. ASSUMPTION: rendezvous hashing, so that a target that comes or
 //! goes moves only its own share of new flows.
 
+use super::target::{Target, TargetHealth};
 use crate::addr::AzId;
 use crate::flow::Seed;
-use crate::tables::{Target, TargetHealth};
 
 /// Whether a node in zone `az` may use `target` at all.
 pub fn usable(target: &Target, az: AzId, cross_zone: bool) -> bool {

@@ -5,7 +5,7 @@
 //! at the target's end with that tuple.
 
 use crate::addr::EniId;
-use crate::flow::{Connections, Ingress, Key};
+use crate::flow::{Ingress, Key, Table};
 use crate::packet::FiveTuple;
 
 /// First port that NAT uses. AWS says 1024–65535; the first 512 are kept for
@@ -16,15 +16,16 @@ pub const PORT_FIRST: u16 = 1536;
 pub const PORTS_MAX: u32 = 55_000;
 
 /// A free source port for `translated` (whose own source port is ignored)
-/// toward a target behind `receiver`; `None` when they are used up. `hash`
-/// spreads where the search begins.
+/// toward a target behind `receiver`; `None` when they are used up: `used` says
+/// how many are. `hash` spreads where the search begins.
 pub fn free_port(
-    connections: &Connections,
+    sessions: &Table,
+    used: u32,
     receiver: Option<EniId>,
     translated: FiveTuple,
     hash: u64,
 ) -> Option<u16> {
-    if connections.lb_ports_used(&translated) >= PORTS_MAX {
+    if used >= PORTS_MAX {
         return None;
     }
     let count = u32::from(u16::MAX - PORT_FIRST) + 1;
@@ -41,8 +42,7 @@ pub fn free_port(
                 ..translated
             }
             .reversed();
-            connections
-                .sessions
+            sessions
                 .find(&Key {
                     ingress: Ingress::Eni(receiver),
                     tuple,

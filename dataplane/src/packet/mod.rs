@@ -9,11 +9,14 @@ mod build;
 pub mod checksum;
 mod field;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod geneve;
 mod headers;
 mod icmp;
 mod nd;
 mod parse;
+mod segment;
 mod tcp;
 
 pub use arp::Arp;
@@ -31,6 +34,7 @@ pub use parse::{
     ETHERNET_LEN, EthernetHeader, IPV4_LEN, IPV6_LEN, ethertype, parse_ethernet, parse_ip,
     parse_quoted, udp_payload,
 };
+pub use segment::{fragment_ipv4, segment};
 pub use tcp::{TcpOption, TcpOptions, TcpReset, clamp_mss};
 
 #[cfg(test)]

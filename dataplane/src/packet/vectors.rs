@@ -1,39 +1,20 @@
-//! Packets that the tests share: the worked packets of the GENEVE reference.
+//! Packets that the tests share: the worked packets of the GENEVE reference,
+//! each from its outer IPv4 header on.
 
-/// The worked packets A to E, from the outer IPv4 header on.
-pub(crate) const GWLB: [(&str, &str); 5] = [
-    (
-        "A",
-        "4500007000004000401125980a64000a0a640014ea8117c1005c0000080008000000000001080102a1b2c3d4e5f60718010802020000000000000000010803015eed00014500002c123440004006e13d0a00010acb0071509c4001bb11111111000000006002f5079ba60000020405b4",
-    ),
-    (
-        "B",
-        "4500007000004000401125980a6400140a64000aea8117c1005c0000080008000000000001080102a1b2c3d4e5f60718010802020000000000000000010803015eed00014500002c123440004006e13d0a00010acb0071509c4001bb11111111000000006002f5079ba60000020405b4",
-    ),
-    (
-        "C",
-        "4500007000004000401125980a64000a0a640014ea8117c1005c0000080008000000000001080102a1b2c3d4e5f60718010802020000000000000000010803015eed00014500002c000040003406ff71cb0071500a00010a01bb9c4022222222111111126012ffff4c590000020405b4",
-    ),
-    (
-        "D",
-        "4500009100004000401125770a64000a0a640014c8d517c1007d0000080086dd0000000001080102a1b2c3d4e5f60718010802020000000000000000010803015eed0002600000000025114020010db800010001000000000000001020010db8000f00000000000000000053c030003500254d1dabcd01000001000000000000076578616d706c6503636f6d00001c0001",
-    ),
-    (
-        "E",
-        "4500007c000040004011258c0a64000a0a640014c00117c100680000080086dd0000000001080102a1b2c3d4e5f60718010802020000000000000000010803015eed00036000000000103a4020010db800010001000000000000001020010db8000f000000000000000000538000c72b004200017670636c61622121",
-    ),
-];
+/// One packet per line: name, blank, hexadecimal.
+const GWLB_HEX: &str = include_str!("../../testdata/gwlb.hex");
 
-/// Bytes of a hexadecimal string.
-pub(crate) fn hex(text: &str) -> Vec<u8> {
+/// Names of the worked packets: A to E.
+pub(crate) const GWLB: [&str; 5] = ["A", "B", "C", "D", "E"];
+
+/// Bytes of worked packet `name`.
+pub(crate) fn gwlb(name: &str) -> Vec<u8> {
+    let text = GWLB_HEX
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+        .unwrap();
     (0..text.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
         .collect()
-}
-
-/// Bytes of worked packet `name`.
-pub(crate) fn gwlb(name: &str) -> Vec<u8> {
-    let (_, text) = GWLB.iter().find(|(n, _)| *n == name).unwrap();
-    hex(text)
 }

@@ -8,8 +8,8 @@
 
 use std::net::IpAddr;
 
-use super::{Component, Rule, Verdict, Walk};
-use crate::addr::{EniId, SecurityGroupId};
+use super::{Component, Rule, Stop, Walk};
+use crate::addr::EniId;
 use crate::drop::DropReason;
 use crate::flow::{Dep, Direction, Object};
 use crate::packet::protocol;
@@ -17,16 +17,16 @@ use crate::tables::{EniKind, EniRow, Peer, PortMatch, SecurityGroupRule, Snapsho
 
 impl Walk<'_> {
     /// Outbound, at the interface that sends.
-    pub(super) fn security_groups_out(&mut self, id: EniId, eni: &EniRow) -> Result<(), Verdict> {
+    pub(super) fn security_groups_out(&mut self, id: EniId, eni: &EniRow) -> Result<(), Stop> {
         self.security_groups(id, eni, true)
     }
 
     /// Inbound, at the interface that receives.
-    pub(super) fn security_groups_in(&mut self, id: EniId, eni: &EniRow) -> Result<(), Verdict> {
+    pub(super) fn security_groups_in(&mut self, id: EniId, eni: &EniRow) -> Result<(), Stop> {
         self.security_groups(id, eni, false)
     }
 
-    fn security_groups(&mut self, id: EniId, eni: &EniRow, egress: bool) -> Result<(), Verdict> {
+    fn security_groups(&mut self, id: EniId, eni: &EniRow, egress: bool) -> Result<(), Stop> {
         let component = Component::SecurityGroups { eni: id, egress };
         if eni.groups.is_empty() {
             self.hop(component, Rule::NoGroups);
@@ -178,20 +178,5 @@ fn peer_matches(tables: &Snapshot, peer: Peer, address: IpAddr) -> bool {
             .row(list)
             .is_some_and(|list| list.entries.iter().any(|entry| entry.contains(address))),
         Peer::Group(group) => tables.is_group_member(group, address),
-    }
-}
-
-/// The groups of an interface and a rule that decided, for messages.
-pub fn rule_of(
-    tables: &Snapshot,
-    group: SecurityGroupId,
-    egress: bool,
-    index: usize,
-) -> Option<&SecurityGroupRule> {
-    let row = tables.security_groups.row(group)?;
-    if egress {
-        row.egress.get(index)
-    } else {
-        row.ingress.get(index)
     }
 }

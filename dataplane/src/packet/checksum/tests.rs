@@ -36,7 +36,7 @@ fn rfc_1624_example() {
 
 #[test]
 fn reference_packets_have_right_checksums() {
-    for (name, _) in vectors::GWLB {
+    for name in vectors::GWLB {
         let packet = vectors::gwlb(name);
         assert_eq!(sum(&packet[..20]), 0xffff, "{name}");
         let inner = &packet[68..];
@@ -112,6 +112,29 @@ fn partial_outside_the_frame_is_malformed() {
         complete_partial(&mut frame),
         Err(DropReason::MalformedTransport)
     );
+}
+
+#[test]
+fn a_partial_checksum_must_be_the_transport_headers() {
+    let packet = vectors::gwlb("D").split_off(68);
+    let headers = parse_ip(&packet, 0).unwrap();
+    let partial = |start, offset| Checksum::Partial { start, offset };
+    assert!(partial_fits(partial(40, 6), &headers));
+    assert!(partial_fits(Checksum::Unverified, &headers));
+    assert!(
+        !partial_fits(partial(40, 16), &headers),
+        "TCP's field in UDP"
+    );
+    assert!(
+        !partial_fits(partial(0, 6), &headers),
+        "within the IP header"
+    );
+    let mut other = headers;
+    other.tuple.protocol = 50;
+    assert!(!partial_fits(partial(40, 6), &other), "no checksum");
+    other = headers;
+    other.fragment = Fragment::First;
+    assert!(!partial_fits(partial(40, 6), &other), "fragment");
 }
 
 /// A TCP or UDP frame of either family, and where its addresses lie.

@@ -190,7 +190,7 @@ fn reads_the_same_as_etherparse() {
     for (name, frame) in ordinary() {
         assert_agrees(name, &frame);
     }
-    for (name, _) in vectors::GWLB {
+    for name in vectors::GWLB {
         let packet = vectors::gwlb(name);
         for ip in [&packet[..], &packet[68..]] {
             let mut frame = vec![0; 12];

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::{
-    DepSets, Direction, FragmentKey, Fragments, Ingress, Key, LbFlow, Pass, Seed, Session,
-    SessionId, Table,
-};
 use crate::addr::EniId;
+use crate::flow::{
+    DepSets, Direction, FragmentKey, Fragments, Ingress, Key, LbFlow, Pass, Seed, Session,
+    SessionId, Table, TrackingTimeouts,
+};
 use crate::gwlb::Flows;
 use crate::packet::{FiveTuple, Headers};
-use crate::tables::{Snapshot, TrackingTimeouts};
+use crate::tables::Snapshot;
 use crate::time::Instant;
 
 /// Sessions, gateway load balancer flows, fragments and interned dependencies.
