@@ -21,6 +21,7 @@ pub mod inspect;
 pub mod launch;
 pub mod ps;
 pub mod schema;
+pub mod start;
 pub mod trace;
 pub mod up;
 
@@ -96,6 +97,9 @@ pub enum Command {
     /// Makes a lab's namespaces; started by `up`.
     #[command(hide = true)]
     Launch(launch::Args),
+    /// Runs a host's command; started by init.
+    #[command(hide = true)]
+    Start(start::Args),
     /// PID 1 of a lab; started by the launcher.
     #[command(hide = true)]
     Init(init::Args),
@@ -133,6 +137,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Schema(args) => schema::run(args, globals),
         Command::Daemon(args) => daemon::run(args, globals),
         Command::Launch(args) => launch::run(args, globals),
+        Command::Start(args) => start::run(args, globals),
         Command::Init(args) => init::run(args, globals),
     }
 }
