@@ -3,6 +3,7 @@
 pub mod api;
 pub mod appliance;
 pub mod compile;
+pub mod health;
 pub mod lab;
 pub mod model;
 pub mod quotas;

@@ -13,6 +13,25 @@ pub struct ApiError {
     pub message: String,
 }
 
+/// An item of a bulk request that was refused while others went through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsuccessful {
+    /// The item.
+    pub resource_id: String,
+    /// Why.
+    pub error: ApiError,
+}
+
+impl Unsuccessful {
+    /// A refused item.
+    pub fn new(id: impl std::fmt::Display, error: ApiError) -> Self {
+        Self {
+            resource_id: id.to_string(),
+            error,
+        }
+    }
+}
+
 impl ApiError {
     /// A refusal.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {

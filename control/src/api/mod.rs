@@ -7,18 +7,33 @@
 mod caller;
 mod control;
 mod error;
+mod managed_interface;
 mod transaction;
 
+pub mod endpoint;
+pub mod endpoint_service;
+pub mod health_check;
 pub mod interface;
 pub mod internet_host;
+pub mod listener;
+pub mod load_balancer;
 pub mod subnet;
+pub mod target;
+pub mod target_group;
 pub mod vpc;
 
 pub use caller::{Caller, DEFAULT_ACCOUNT, DEFAULT_REGION};
 pub use control::{ControlPlane, ControlPlaneOptions};
-pub use error::ApiError;
+pub use endpoint::*;
+pub use endpoint_service::*;
+pub use error::{ApiError, Unsuccessful};
+pub use health_check::*;
 pub use internet_host::*;
+pub use listener::*;
+pub use load_balancer::*;
 pub use subnet::*;
+pub use target::*;
+pub use target_group::*;
 pub use transaction::Transaction;
 pub use vpc::*;
 

@@ -61,3 +61,25 @@ pub(crate) fn subnet(control: &mut ControlPlane, vpc: &VpcId, block: &str) -> Su
     };
     control.execute(request).unwrap()
 }
+
+/// A subnet in this zone.
+pub(crate) fn subnet_in(
+    control: &mut ControlPlane,
+    vpc: &VpcId,
+    block: &str,
+    zone: &str,
+) -> SubnetId {
+    let request = CreateSubnet {
+        vpc: vpc.clone(),
+        cidr_block: Some(cidr(block)),
+        availability_zone: Some(zone.to_owned()),
+        ..CreateSubnet::default()
+    };
+    control.execute(request).unwrap()
+}
+
+/// A VPC's default security group.
+pub(crate) fn default_group(control: &ControlPlane, vpc: &VpcId) -> SecurityGroupId {
+    let vpc = control.model().get(vpc).unwrap();
+    vpc.default_security_group.clone()
+}

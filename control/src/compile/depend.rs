@@ -24,7 +24,10 @@ pub(super) fn expand(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<Resour
             dirty.extend(vpc.map(|vpc| vpc.resource()));
         }
         // A route to an interface or endpoint is a blackhole while it is gone.
-        Kind::NetworkInterface => referrers(model, id, Kind::RouteTable, dirty),
+        Kind::NetworkInterface => {
+            referrers(model, id, Kind::RouteTable, dirty);
+            referrers(model, id, Kind::TargetGroup, dirty);
+        }
         Kind::VpcEndpoint => {
             referrers(model, id, Kind::RouteTable, dirty);
             super::endpoint::expand_endpoint(model, id, dirty);
@@ -39,12 +42,14 @@ pub(super) fn expand(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<Resour
         Kind::LoadBalancer | Kind::TargetGroup | Kind::Listener => {
             super::lb::expand(model, id, dirty);
         }
-        Kind::Scope
-        | Kind::Vpc
-        | Kind::SecurityGroup
-        | Kind::NetworkAcl
-        | Kind::RouteTable
-        | Kind::Subnet => {}
+        // A target's zone is that of the subnet that holds its address.
+        Kind::Subnet => {
+            let subnet = model.get(&SubnetId::from_text(text));
+            if let Some(vpc) = subnet.map(|subnet| subnet.vpc.resource()) {
+                referrers(model, &vpc, Kind::TargetGroup, dirty);
+            }
+        }
+        Kind::Scope | Kind::Vpc | Kind::SecurityGroup | Kind::NetworkAcl | Kind::RouteTable => {}
     }
 }
 

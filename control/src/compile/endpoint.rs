@@ -3,17 +3,49 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use vpclab_dataplane::tables::EndpointRow;
+use vpclab_dataplane::addr::{EniId, LoadBalancerId};
+use vpclab_dataplane::tables::{EndpointKind, EndpointRow};
 
-use crate::model::{Model, ResourceId};
+use crate::model::*;
 
-pub(super) fn endpoint(_model: &Model, _text: &Arc<str>) -> Option<EndpointRow> {
-    None
+pub(super) fn endpoint(model: &Model, text: &Arc<str>) -> Option<EndpointRow> {
+    let endpoint = model.get(&VpcEndpointId::from_text(text.clone()))?;
+    let service = model.get(&endpoint.service);
+    let arns = service.map(|service| service.load_balancers.iter());
+    let load_balancers: Vec<LoadBalancerId> = arns
+        .into_iter()
+        .flatten()
+        .filter_map(|arn| model.row(arn).map(Into::into))
+        .collect();
+    let places = endpoint.interfaces.iter();
+    let enis: Vec<EniId> = places
+        .filter_map(|place| model.row(&place.interface).map(Into::into))
+        .collect();
+    let kind = match endpoint.endpoint_type {
+        VpcEndpointType::Interface => EndpointKind::Interface {
+            load_balancers,
+            enis,
+        },
+        VpcEndpointType::GatewayLoadBalancer => EndpointKind::GatewayLoadBalancer {
+            load_balancers,
+            eni: *enis.first()?,
+        },
+    };
+    Some(EndpointRow {
+        label: text.clone(),
+        vpce: endpoint.low_bits(),
+        vpc: model.row(&endpoint.vpc)?.into(),
+        available: endpoint.state == VpcEndpointState::Available,
+        kind,
+    })
 }
 
 /// What depends on an endpoint, besides the route tables that lead to it.
-pub(super) fn expand_endpoint(_model: &Model, _id: &ResourceId, _dirty: &mut BTreeSet<ResourceId>) {
+pub(super) fn expand_endpoint(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<ResourceId>) {
+    super::depend::referrers(model, id, Kind::NetworkInterface, dirty);
 }
 
 /// What depends on an endpoint service.
-pub(super) fn expand_service(_model: &Model, _id: &ResourceId, _dirty: &mut BTreeSet<ResourceId>) {}
+pub(super) fn expand_service(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<ResourceId>) {
+    super::depend::referrers(model, id, Kind::VpcEndpoint, dirty);
+}

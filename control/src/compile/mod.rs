@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use vpclab_dataplane::tables::{Builder, Settings, Snapshot};
 
 use crate::model::{Kind, Model, ResourceId};
+pub use vpc::router_mac;
 
 /// All rows of a model, from nothing.
 pub fn full(model: &Model, settings: Settings) -> Snapshot {

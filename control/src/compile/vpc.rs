@@ -50,8 +50,10 @@ fn route_table_in_force(model: &Model, subnet: &Subnet) -> Option<RouteTableId> 
     used.map(|association| association.route_table.clone())
 }
 
+/// MAC address of the VPC router in the subnet with this row.
+///
 /// ASSUMPTION: AWS documents no router MAC (aws-behaviour.md §1.2).
-fn router_mac(row: u32) -> Mac {
+pub fn router_mac(row: u32) -> Mac {
     let [_, b, c, d] = row.to_be_bytes();
     Mac([0x0a, 0x00, 0x00, b, c, d])
 }

@@ -1,21 +1,11 @@
-//! VPC endpoints and endpoint services.
+//! VPC endpoints: a consumer's way to an endpoint service.
 
-use super::{EndpointServiceId, Meta, References, Resource, VpcEndpointId, VpcId, resource_fields};
+use std::sync::Arc;
 
-/// An endpoint service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointService {
-    /// Id.
-    pub id: EndpointServiceId,
-    /// Owner, region, name.
-    pub meta: Meta,
-}
-
-impl Resource for EndpointService {
-    resource_fields!(EndpointServiceId);
-
-    fn references(&self, _to: &mut References) {}
-}
+use super::{
+    EndpointServiceId, Meta, NetworkInterfaceId, References, Resource, SecurityGroupId, SubnetId,
+    VpcEndpointId, VpcId, resource_fields,
+};
 
 /// What an endpoint is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +14,50 @@ pub enum VpcEndpointType {
     Interface,
     /// A route target that leads to appliances.
     GatewayLoadBalancer,
+}
+
+impl VpcEndpointType {
+    /// AWS's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Interface => "Interface",
+            Self::GatewayLoadBalancer => "GatewayLoadBalancer",
+        }
+    }
+}
+
+/// Where an endpoint stands with its service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VpcEndpointState {
+    /// Waits for the provider.
+    PendingAcceptance,
+    /// Carries traffic.
+    Available,
+    /// Refused by the provider, perhaps after having been accepted.
+    Rejected,
+    /// The service is gone.
+    Failed,
+}
+
+impl VpcEndpointState {
+    /// AWS's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PendingAcceptance => "pendingAcceptance",
+            Self::Available => "available",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// An endpoint's presence in a subnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointInterface {
+    /// The subnet; no other interface of the endpoint is in its zone.
+    pub subnet: SubnetId,
+    /// The requester-managed interface there.
+    pub interface: NetworkInterfaceId,
 }
 
 /// A VPC endpoint.
@@ -37,6 +71,28 @@ pub struct VpcEndpoint {
     pub vpc: VpcId,
     /// Interface or gateway load balancer.
     pub endpoint_type: VpcEndpointType,
+    /// The service's name.
+    pub service_name: Arc<str>,
+    /// The service.
+    pub service: EndpointServiceId,
+    /// One interface per zone.
+    pub interfaces: Vec<EndpointInterface>,
+    /// Security groups of the interfaces.
+    pub groups: Vec<SecurityGroupId>,
+    /// Interfaces have an IPv6 address, too.
+    pub dualstack: bool,
+    /// Where it stands.
+    pub state: VpcEndpointState,
+}
+
+impl VpcEndpoint {
+    /// The low 64 bits of the id, which GENEVE option 1 carries.
+    pub fn low_bits(&self) -> u64 {
+        let digits = self.id.as_str();
+        let start = digits.len().saturating_sub(16);
+        let low = digits.get(start..).unwrap_or_default();
+        u64::from_str_radix(low, 16).unwrap_or(0)
+    }
 }
 
 impl Resource for VpcEndpoint {
@@ -44,5 +100,11 @@ impl Resource for VpcEndpoint {
 
     fn references(&self, to: &mut References) {
         to.add(&self.vpc);
+        to.add(&self.service);
+        to.extend(&self.groups);
+        for place in &self.interfaces {
+            to.add(&place.subnet);
+            to.add(&place.interface);
+        }
     }
 }

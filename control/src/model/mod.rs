@@ -6,10 +6,12 @@
 //! "which rows does this change touch" without walking the whole.
 
 mod endpoint;
+mod endpoint_service;
+mod health_check;
 mod id;
 mod index;
 mod interface;
-mod lb;
+mod load_balancer;
 mod network_acl;
 mod prefix_list;
 mod route_table;
@@ -17,6 +19,7 @@ mod security_group;
 mod start;
 mod subnet;
 mod table;
+mod target_group;
 mod vpc;
 
 use std::collections::BTreeSet;
@@ -26,11 +29,14 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use vpclab_dataplane::addr::AzId;
 
-pub use endpoint::{EndpointService, VpcEndpoint, VpcEndpointType};
+pub use endpoint::{EndpointInterface, VpcEndpoint, VpcEndpointState, VpcEndpointType};
+pub use endpoint_service::EndpointService;
+pub use health_check::{CheckPort, CheckProtocol, HealthCheck, Matcher, ProbeFailure};
 pub use id::*;
 pub use index::{Indexes, References};
 pub use interface::{Attachment, ElasticIp, ElasticIpAssociation, InterfaceKind, NetworkInterface};
-pub use lb::{Listener, LoadBalancer, TargetGroup};
+pub(crate) use load_balancer::load_balancer_alias;
+pub use load_balancer::{LbProtocol, Listener, LoadBalancer, Node};
 pub use network_acl::{NetworkAcl, NetworkAclAssociation, NetworkAclEntry};
 pub use prefix_list::{AddressFamily, PrefixList};
 pub use route_table::{
@@ -41,6 +47,8 @@ pub use security_group::{Direction, RulePeer, SecurityGroup, SecurityGroupRule};
 pub(crate) use start::{INTERNET_SUBNET, INTERNET_VPC};
 pub use subnet::Subnet;
 pub use table::Table;
+pub(crate) use target_group::target_group_alias;
+pub use target_group::{Target, TargetGroup, TargetGroupAttributes, TargetId, TargetType};
 pub use vpc::{CidrAssociation, InternetGateway, Vpc};
 
 /// What every resource carries.

@@ -1,0 +1,343 @@
+//! VPC endpoints of types Interface and GatewayLoadBalancer.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use vpclab_dataplane::addr::AzId;
+use vpclab_dataplane::tables::LoadBalancerKind;
+
+use super::endpoint_service::invalid;
+use super::managed_interface::ManagedInterface;
+use super::{Action, ApiError, Transaction, Unsuccessful};
+use crate::model::*;
+use crate::quotas::Quota;
+
+/// A subnet that gets an interface of the endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointSubnet {
+    /// The subnet.
+    pub subnet: SubnetId,
+    /// A designated address; the lowest free one unless given.
+    pub ipv4: Option<Ipv4Addr>,
+}
+
+impl From<SubnetId> for EndpointSubnet {
+    fn from(subnet: SubnetId) -> Self {
+        Self { subnet, ipv4: None }
+    }
+}
+
+/// `CreateVpcEndpoint`
+#[derive(Clone, Debug)]
+pub struct CreateVpcEndpoint {
+    /// Interface or gateway load balancer.
+    pub endpoint_type: VpcEndpointType,
+    /// The consumer's VPC.
+    pub vpc: VpcId,
+    /// `com.amazonaws.vpce.<region>.vpce-svc-…`
+    pub service_name: String,
+    /// One subnet per zone; exactly one for a gateway load balancer endpoint.
+    pub subnets: Vec<EndpointSubnet>,
+    /// Interface endpoints: the VPC's default group unless given.
+    pub security_groups: Vec<SecurityGroupId>,
+    /// `IpAddressType` `dualstack`: interfaces have an IPv6 address, too.
+    pub dualstack: bool,
+    /// `Name` tag.
+    pub name: Option<String>,
+}
+
+impl CreateVpcEndpoint {
+    /// An endpoint in `subnets` with the default group.
+    pub fn new(
+        endpoint_type: VpcEndpointType,
+        vpc: VpcId,
+        service_name: &str,
+        subnets: impl IntoIterator<Item = SubnetId>,
+    ) -> Self {
+        Self {
+            endpoint_type,
+            vpc,
+            service_name: service_name.to_owned(),
+            subnets: subnets.into_iter().map(Into::into).collect(),
+            security_groups: Vec::new(),
+            dualstack: false,
+            name: None,
+        }
+    }
+}
+
+impl Action for CreateVpcEndpoint {
+    type Output = VpcEndpointId;
+
+    fn apply(self, tx: &mut Transaction<'_>) -> Result<VpcEndpointId, ApiError> {
+        let vpc = tx.require(&self.vpc)?;
+        let service = find_service(tx, &self.service_name)?;
+        let gateway = self.endpoint_type == VpcEndpointType::GatewayLoadBalancer;
+        if gateway != (service.kind == LoadBalancerKind::Gateway) {
+            return Err(invalid(format!(
+                "The service '{}' does not support the VPC endpoint type {}",
+                self.service_name,
+                self.endpoint_type.name()
+            )));
+        }
+        if gateway && self.subnets.len() != 1 {
+            return Err(invalid(format!(
+                "A Gateway Load Balancer endpoint takes exactly one subnet, not {}",
+                self.subnets.len()
+            )));
+        }
+        if gateway && !self.security_groups.is_empty() {
+            return Err(invalid(
+                "Security groups are not supported on endpoints of type GatewayLoadBalancer"
+                    .to_owned(),
+            ));
+        }
+        let kinds = [
+            VpcEndpointType::Interface,
+            VpcEndpointType::GatewayLoadBalancer,
+        ];
+        let all = tx.model().referrers::<VpcEndpoint>(&vpc.id);
+        let have = all.filter(|other| kinds.contains(&other.endpoint_type));
+        let (have, code) = (have.count() as u64, "VpcEndpointLimitExceeded");
+        tx.check_quota(Quota::InterfaceEndpointsPerVpc, have, 1, code)?;
+
+        let groups = if gateway {
+            Vec::new()
+        } else if self.security_groups.is_empty() {
+            vec![vpc.default_security_group.clone()]
+        } else {
+            self.security_groups
+        };
+        check_groups(tx, &vpc.id, &groups)?;
+        let mut endpoint = VpcEndpoint {
+            id: tx.mint(),
+            meta: tx.meta(self.name.as_deref()),
+            vpc: vpc.id.clone(),
+            endpoint_type: self.endpoint_type,
+            service_name: Arc::from(self.service_name),
+            service: service.id.clone(),
+            interfaces: Vec::new(),
+            groups,
+            dualstack: self.dualstack,
+            state: if service.acceptance_required {
+                VpcEndpointState::PendingAcceptance
+            } else {
+                VpcEndpointState::Available
+            },
+        };
+        // ASSUMPTION: the interfaces exist, silent, while acceptance is pending.
+        for place in &self.subnets {
+            add_interface(tx, &mut endpoint, &service, place)?;
+        }
+        let id = endpoint.id.clone();
+        tx.put(endpoint);
+        Ok(id)
+    }
+}
+
+/// `ModifyVpcEndpoint` (interface endpoints)
+#[derive(Clone, Debug, Default)]
+pub struct ModifyVpcEndpoint {
+    /// The endpoint.
+    pub vpc_endpoint: VpcEndpointId,
+    /// Subnets that get an interface.
+    pub add_subnets: Vec<EndpointSubnet>,
+    /// Subnets that lose theirs.
+    pub remove_subnets: Vec<SubnetId>,
+    /// Groups to add.
+    pub add_security_groups: Vec<SecurityGroupId>,
+    /// Groups to take away; one must stay.
+    pub remove_security_groups: Vec<SecurityGroupId>,
+}
+
+impl Action for ModifyVpcEndpoint {
+    type Output = ();
+
+    fn apply(self, tx: &mut Transaction<'_>) -> Result<(), ApiError> {
+        let mut endpoint = (*tx.require(&self.vpc_endpoint)?).clone();
+        if endpoint.endpoint_type == VpcEndpointType::GatewayLoadBalancer {
+            return Err(invalid(format!(
+                "The subnet of '{}' is fixed, and it has no security groups: its type is \
+                 GatewayLoadBalancer",
+                endpoint.id
+            )));
+        }
+        for subnet in &self.remove_subnets {
+            let found = endpoint.interfaces.iter().position(|p| p.subnet == *subnet);
+            let Some(position) = found else {
+                return Err(invalid(format!("'{}' is not in '{subnet}'", endpoint.id)));
+            };
+            let gone = endpoint.interfaces.remove(position);
+            tx.remove(&gone.interface);
+        }
+        let mut groups = endpoint.groups.clone();
+        groups.retain(|group| !self.remove_security_groups.contains(group));
+        for group in self.add_security_groups {
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+        if groups.is_empty() {
+            return Err(invalid(format!(
+                "'{}' must keep at least one security group",
+                endpoint.id
+            )));
+        }
+        check_groups(tx, &endpoint.vpc, &groups)?;
+        for place in &endpoint.interfaces {
+            tx.update(&place.interface, |eni| eni.groups.clone_from(&groups));
+        }
+        endpoint.groups = groups;
+        if !self.add_subnets.is_empty() {
+            let service = tx.model().get(&endpoint.service).cloned();
+            let service = service.ok_or_else(|| no_service(&endpoint.service_name))?;
+            for place in &self.add_subnets {
+                add_interface(tx, &mut endpoint, &service, place)?;
+            }
+        }
+        tx.put(endpoint);
+        Ok(())
+    }
+}
+
+/// `DeleteVpcEndpoints`
+#[derive(Clone, Debug, Default)]
+pub struct DeleteVpcEndpoints {
+    /// The endpoints; no route may lead to one.
+    pub vpc_endpoints: Vec<VpcEndpointId>,
+}
+
+impl Action for DeleteVpcEndpoints {
+    type Output = Vec<Unsuccessful>;
+
+    fn apply(self, tx: &mut Transaction<'_>) -> Result<Vec<Unsuccessful>, ApiError> {
+        let mut unsuccessful = Vec::new();
+        for id in &self.vpc_endpoints {
+            if let Err(error) = delete(tx, id) {
+                unsuccessful.push(Unsuccessful::new(id, error));
+            }
+        }
+        Ok(unsuccessful)
+    }
+}
+
+fn delete(tx: &mut Transaction<'_>, id: &VpcEndpointId) -> Result<(), ApiError> {
+    let endpoint = tx.require(id)?;
+    if let Some(table) = tx.model().referrers::<RouteTable>(id).next() {
+        return Err(invalid(format!(
+            "Endpoint must be removed from route table before deletion: {} leads to {id}",
+            table.id
+        )));
+    }
+    for place in &endpoint.interfaces {
+        tx.remove(&place.interface);
+    }
+    tx.remove(id);
+    Ok(())
+}
+
+/// The service of this name, if there is one that the caller may use. A caller
+/// without permission learns no more than if there were none.
+fn find_service(tx: &Transaction<'_>, name: &str) -> Result<Arc<EndpointService>, ApiError> {
+    let known = tx.model().indexes().alias(name);
+    let id = known.filter(|known| known.kind == Kind::EndpointService);
+    let service = id.and_then(|id| {
+        let id = EndpointServiceId::from_text(id.text.clone());
+        tx.model().get(&id).cloned()
+    });
+    let caller = tx.caller();
+    service
+        .filter(|service| service.meta.region == caller.region && service.allows(&caller.account))
+        .ok_or_else(|| no_service(name))
+}
+
+fn no_service(name: &str) -> ApiError {
+    ApiError::new(
+        "InvalidServiceName",
+        format!("The Vpc Endpoint Service '{name}' does not exist"),
+    )
+}
+
+fn add_interface(
+    tx: &mut Transaction<'_>,
+    endpoint: &mut VpcEndpoint,
+    service: &EndpointService,
+    place: &EndpointSubnet,
+) -> Result<(), ApiError> {
+    let subnet = tx.require(&place.subnet)?;
+    if subnet.vpc != endpoint.vpc {
+        return Err(invalid(format!(
+            "The subnet '{}' is in {}, the endpoint in {}",
+            subnet.id, subnet.vpc, endpoint.vpc
+        )));
+    }
+    if !service_zones(tx, service).any(|az| az == subnet.az) {
+        return Err(invalid(format!(
+            "The VPC endpoint service {} does not support the availability zone of the subnet: \
+             {} ({})",
+            endpoint.service_name, subnet.id, subnet.zone
+        )));
+    }
+    let zone_of = |held: &EndpointInterface| tx.model().get(&held.subnet).map(|s| s.az);
+    let mut held = endpoint.interfaces.iter();
+    if let Some(other) = held.find(|held| zone_of(held) == Some(subnet.az)) {
+        return Err(ApiError::new(
+            "DuplicateSubnetsInSameZone",
+            format!(
+                "Found another VPC endpoint subnet in the availability zone of {}: {}",
+                subnet.id, other.subnet
+            ),
+        ));
+    }
+    let interface = ManagedInterface {
+        subnet: &subnet,
+        kind: match endpoint.endpoint_type {
+            VpcEndpointType::Interface => InterfaceKind::Endpoint(endpoint.id.clone()),
+            VpcEndpointType::GatewayLoadBalancer => {
+                InterfaceKind::GatewayEndpoint(endpoint.id.clone())
+            }
+        },
+        description: format!("VPC Endpoint Interface {}", endpoint.id),
+        groups: endpoint.groups.clone(),
+        private_ipv4: place.ipv4,
+        dualstack: endpoint.dualstack,
+        deny_all_igw_traffic: endpoint.endpoint_type == VpcEndpointType::Interface,
+    };
+    endpoint.interfaces.push(EndpointInterface {
+        subnet: subnet.id.clone(),
+        interface: interface.create(tx)?,
+    });
+    Ok(())
+}
+
+/// The zones in which a load balancer of the service has a node.
+fn service_zones<'a>(
+    tx: &'a Transaction<'_>,
+    service: &'a EndpointService,
+) -> impl Iterator<Item = AzId> + 'a {
+    let balancers = service.load_balancers.iter();
+    let nodes = balancers.filter_map(|arn| tx.model().get(arn));
+    let subnets = nodes.flat_map(|balancer| balancer.nodes.iter().map(|node| &node.subnet));
+    subnets.filter_map(|subnet| tx.model().get(subnet).map(|subnet| subnet.az))
+}
+
+fn check_groups(
+    tx: &Transaction<'_>,
+    vpc: &VpcId,
+    groups: &[SecurityGroupId],
+) -> Result<(), ApiError> {
+    for id in groups {
+        let group = tx.require(id)?;
+        if group.vpc != *vpc {
+            return Err(ApiError::new(
+                SecurityGroupId::NOT_FOUND,
+                format!("The security group '{id}' does not exist in {vpc}"),
+            ));
+        }
+    }
+    let (count, code) = (
+        groups.len() as u64,
+        "SecurityGroupsPerInterfaceLimitExceeded",
+    );
+    tx.check_quota(Quota::SecurityGroupsPerInterface, 0, count, code)
+}

@@ -1,0 +1,16 @@
+//! Target health checks, sans-IO: probes leave each load-balancer node's
+//! address through the data plane; their results move a state machine.
+
+mod checks;
+mod http;
+mod prober;
+mod stack;
+mod state;
+
+pub use crate::model::{CheckPort, CheckProtocol, HealthCheck, Matcher, ProbeFailure};
+pub use checks::{HealthChanges, HealthChecks, TargetKey};
+pub use prober::{NodeConfig, PROBE_PORTS, ProbeResult, ProbeTarget, Prober};
+pub use state::{TargetState, Track};
+
+#[cfg(test)]
+mod tests;
