@@ -2,6 +2,8 @@
 //! compile says what must come out, and tests compare the two.
 
 mod acl;
+#[cfg(test)]
+mod agreement;
 mod depend;
 mod endpoint;
 mod interface;
