@@ -5,13 +5,16 @@ use proptest::prelude::*;
 use vpclab_dataplane::addr::Prefix;
 use vpclab_dataplane::tables::PortMatch;
 
+use super::agreement_services;
 use crate::api::testing::assert_consistent;
 use crate::api::*;
 use crate::model::*;
 use crate::quotas::Quotas;
 
 /// Kind of action, and numbers to choose its parameters by.
-type Step = (u8, u8, u8, u8);
+pub(super) type Step = (u8, u8, u8, u8);
+
+const KINDS: u8 = 36 + agreement_services::KINDS;
 
 fn pick<T: Clone>(all: impl Iterator<Item = T>, n: u8) -> Option<T> {
     let all: Vec<T> = all.collect();
@@ -20,7 +23,7 @@ fn pick<T: Clone>(all: impl Iterator<Item = T>, n: u8) -> Option<T> {
 }
 
 /// The n-th id of a kind, or one that names nothing.
-fn any<R: Resource>(control: &ControlPlane, n: u8) -> R::Id {
+pub(super) fn any<R: Resource>(control: &ControlPlane, n: u8) -> R::Id {
     let ids = R::table(control.model()).iter().map(|r| r.id().clone());
     pick(ids, n).unwrap_or_default()
 }
@@ -62,7 +65,8 @@ fn execute(c: &mut ControlPlane, (kind, a, b, d): Step) -> bool {
     let table = any::<RouteTable>(c, a);
     let vpc = any::<Vpc>(c, a);
     let subnet = any::<Subnet>(c, b);
-    match kind % 36 {
+    match kind % KINDS {
+        36.. => agreement_services::execute(c, (kind % KINDS - 36, a, b, d)),
         0 => c
             .execute(CreateVpc {
                 cidr_block: Some(block(1)),
@@ -297,7 +301,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn incremental_and_full_compile_agree(steps in prop::collection::vec(any_step(), 1..80)) {
+    fn incremental_and_full_compile_agree(steps in prop::collection::vec(any_step(), 1..160)) {
         let mut control = start();
         for step in steps {
             let before = control.tables().load().version;
@@ -310,7 +314,7 @@ proptest! {
 
 fn any_step() -> impl Strategy<Value = Step> {
     (
-        0u8..36,
+        0..KINDS,
         proptest::num::u8::ANY,
         proptest::num::u8::ANY,
         proptest::num::u8::ANY,
@@ -325,13 +329,14 @@ fn the_random_actions_reach_every_kind() {
     let mut numbers = crate::model::Minter::new(11);
     for _ in 0..60 {
         let mut control = start();
-        for _ in 0..80 {
+        for _ in 0..160 {
             let [kind, a, b, d, ..] = numbers.next_number().to_be_bytes();
-            if execute(&mut control, (kind % 36, a, b, d)) {
-                accepted.insert(kind % 36);
+            if execute(&mut control, (kind % KINDS, a, b, d)) {
+                accepted.insert(kind % KINDS);
             }
         }
+        assert_consistent(&control);
     }
-    let never: Vec<u8> = (0..36).filter(|kind| !accepted.contains(kind)).collect();
+    let never: Vec<u8> = (0..KINDS).filter(|kind| !accepted.contains(kind)).collect();
     assert_eq!(never, Vec::<u8>::new());
 }

@@ -4,6 +4,8 @@
 mod acl;
 #[cfg(test)]
 mod agreement;
+#[cfg(test)]
+mod agreement_services;
 mod depend;
 mod endpoint;
 mod interface;
