@@ -12,8 +12,15 @@
 pub mod addr;
 pub mod counters;
 pub mod drop;
+pub mod flow;
+pub mod gwlb;
+pub mod io;
 pub mod lpm;
+pub mod nat;
 pub mod packet;
 pub mod pipeline;
 pub mod tables;
 pub mod time;
+pub mod trace;
+pub mod walk;
+pub mod worker;

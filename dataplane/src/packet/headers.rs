@@ -119,6 +119,24 @@ pub struct Headers {
 }
 
 impl Headers {
+    /// The headers of a packet that was never on a wire: a trace's, a test's.
+    pub const fn synthetic(tuple: FiveTuple) -> Self {
+        Self {
+            tuple,
+            l3: 14,
+            l4: 34,
+            ip_len: 40,
+            ttl: 64,
+            dont_fragment: true,
+            fragment: Fragment::Whole,
+            ip_id: 0,
+            tcp_flags: 0,
+            tcp_seq: 0,
+            icmp_type: 0,
+            icmp_code: 0,
+        }
+    }
+
     /// Whether this is a TCP packet that opens a connection (SYN without ACK).
     pub const fn is_tcp_open(&self) -> bool {
         self.tuple.protocol == protocol::TCP

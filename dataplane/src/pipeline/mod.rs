@@ -1,11 +1,24 @@
 //! The batch: parse, flow lookup, walk on a miss, rewrite, transmit.
+//!
+//! - [`ingress`]: Ethernet, ARP and neighbour discovery; what a packet is
+//! - [`forward`]: the flow cache, and the walk when it misses
+//! - [`commit`]: what a walk leaves behind: sessions, flows, compiled passes
+//! - [`rewrite`]: a compiled pass applied to a frame
+//! - [`replies`]: what the data plane says itself: ICMP errors, resets, echoes
+
+mod commit;
+mod forward;
+mod ingress;
+mod replies;
+mod rewrite;
 
 use crate::addr::EniId;
 use crate::counters::Counters;
 use crate::drop::DropReason;
 use crate::packet::{Frame, FramePool};
 use crate::tables::Snapshot;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
+use crate::walk::{Connections, Entry, Path};
 
 /// Capacities and the seed of one pipeline.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +47,8 @@ impl Default for Config {
 
 /// Where frames go, and who watches. Methods are called in packet order.
 pub trait Sink {
-    /// `frame` leaves by the port of interface `port` (to a host).
+    /// `frame` leaves by the port of interface `port` (to a host). Whoever
+    /// takes it may give it back to the pool when done.
     fn transmit(&mut self, port: EniId, frame: Frame);
 
     /// `frame` is for the local stack at a load balancer's node `eni`: a
@@ -52,21 +66,35 @@ pub trait Sink {
     }
 }
 
+/// How often dead sessions are looked for, and how many slots at a time.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+const SWEEP_SLOTS: usize = 4096;
+
 /// One worker's packet path: tables come in by reference, frames by value.
 #[derive(Debug)]
 pub struct Pipeline {
-    config: Config,
     counters: Counters,
     pool: FramePool,
+    connections: Connections,
+    /// The walk's result, kept for its memory.
+    path: Path,
+    next_sweep: Option<Instant>,
 }
 
 impl Pipeline {
     /// An idle pipeline.
     pub fn new(config: Config) -> Self {
         Self {
-            config,
             counters: Counters::default(),
             pool: FramePool::new(1024),
+            connections: Connections::new(
+                config.connections,
+                config.gwlb_flows,
+                config.fragments,
+                config.seed,
+            ),
+            path: Path::default(),
+            next_sweep: None,
         }
     }
 
@@ -80,18 +108,51 @@ impl Pipeline {
         batch: &mut Vec<Frame>,
         sink: &mut S,
     ) {
-        let _ = (now, tables, sink, self.config);
-        batch.clear();
+        for frame in batch.drain(..) {
+            self.counters.received += 1;
+            sink.received(frame.port, frame.bytes());
+            let mut context = Context { now, tables, sink };
+            self.ingress(&mut context, frame);
+        }
+        self.expire(now, tables);
+    }
+
+    /// Judges a frame as if it had just been delivered to the gateway load
+    /// balancer node `node`: for tests of what comes back from appliances.
+    pub fn process_at_node<S: Sink>(
+        &mut self,
+        now: Instant,
+        tables: &Snapshot,
+        node: EniId,
+        frame: Frame,
+        sink: &mut S,
+    ) {
+        self.counters.received += 1;
+        let mut context = Context { now, tables, sink };
+        self.ip(&mut context, frame, Entry::Node(node));
     }
 
     /// When [`Self::expire`] next has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        if self.connections.sessions.is_empty() {
+            None
+        } else {
+            self.next_sweep
+        }
     }
 
-    /// Frees what has timed out by `now`.
+    /// Frees some of what has timed out by `now`. What is still in a table
+    /// past its time is never used, so this is about memory only.
     pub fn expire(&mut self, now: Instant, tables: &Snapshot) {
-        let _ = (now, tables);
+        let _ = tables;
+        match self.next_sweep {
+            Some(at) if now < at => return,
+            _ => self.next_sweep = Some(now + SWEEP_INTERVAL),
+        }
+        while let Some(id) = self.connections.sessions.sweep(now, SWEEP_SLOTS) {
+            self.end_session(id);
+        }
+        self.connections.gwlb.sweep(now, SWEEP_SLOTS);
     }
 
     /// The counters so far.
@@ -103,4 +164,43 @@ impl Pipeline {
     pub fn pool(&mut self) -> &mut FramePool {
         &mut self.pool
     }
+
+    /// Live connections and gateway load balancer flows, to look at.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// The next gateway load balancer flow gets this cookie and outer source
+    /// port, if its slot is free.
+    pub fn inject_gwlb_flow(&mut self, cookie: u32, source_port: u16) {
+        self.connections.gwlb.inject(cookie, source_port);
+    }
+
+    fn end_session(&mut self, id: crate::flow::SessionId) {
+        self.connections.end(id);
+        self.counters.flows_ended += 1;
+    }
+
+    fn drop_frame<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        frame: Frame,
+        reason: DropReason,
+    ) {
+        self.counters.drop(reason);
+        context.sink.dropped(frame.port, reason, frame.bytes());
+        self.pool.put(frame);
+    }
+
+    fn transmit<S: Sink>(&mut self, context: &mut Context<'_, S>, port: EniId, frame: Frame) {
+        self.counters.transmitted += 1;
+        context.sink.transmit(port, frame);
+    }
+}
+
+/// What every step of one frame's way needs.
+struct Context<'a, S> {
+    now: Instant,
+    tables: &'a Snapshot,
+    sink: &'a mut S,
 }

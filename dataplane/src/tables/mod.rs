@@ -7,6 +7,7 @@
 
 mod builder;
 mod compare;
+mod generations;
 mod publish;
 mod route_table;
 mod rows;
@@ -17,6 +18,9 @@ pub use publish::Tables;
 pub use route_table::{RouteHit, RouteTable};
 pub use rows::*;
 pub use slab::{Slab, Stamped};
+
+pub use crate::flow::TrackingTimeouts;
+pub use crate::gwlb::{Stickiness, Target, TargetHealth};
 
 use std::net::IpAddr;
 

@@ -9,6 +9,8 @@ use crate::addr::{
     AzId, EndpointId, EniId, LoadBalancerId, Mac, NetworkAclId, Prefix, PrefixListId, RouteTableId,
     SecurityGroupId, SubnetId, TargetGroupId, VpcId,
 };
+use crate::flow::TrackingTimeouts;
+use crate::gwlb::{Stickiness, Target};
 use crate::time::Duration;
 
 /// A VPC.
@@ -64,27 +66,6 @@ pub enum EniKind {
     GatewayEndpoint(EndpointId),
     /// A node of a network or gateway load balancer.
     LoadBalancer(LoadBalancerId),
-}
-
-/// Connection-tracking timeouts of an interface (AWS: EC2 "connection tracking").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TrackingTimeouts {
-    /// Established TCP.
-    pub tcp_established: Duration,
-    /// UDP seen one way, or a single exchange.
-    pub udp: Duration,
-    /// UDP with several exchanges.
-    pub udp_stream: Duration,
-}
-
-impl Default for TrackingTimeouts {
-    fn default() -> Self {
-        Self {
-            tcp_established: Duration::from_secs(432_000),
-            udp: Duration::from_secs(30),
-            udp_stream: Duration::from_secs(180),
-        }
-    }
 }
 
 /// A public address mapped 1:1 to a private one by the internet gateway.
@@ -346,46 +327,6 @@ pub struct LoadBalancerRow {
     pub cross_zone: bool,
     /// Whether the nodes' security groups judge PrivateLink traffic.
     pub enforce_privatelink_groups: bool,
-}
-
-/// Health of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TargetHealth {
-    /// First checks are under way.
-    Initial,
-    /// Takes new flows.
-    Healthy,
-    /// Fails its checks.
-    Unhealthy,
-    /// Deregistering: keeps its flows, gets no new one.
-    Draining,
-    /// Its load balancer or zone does not use it.
-    Unused,
-}
-
-/// A registered target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Private address.
-    pub address: IpAddr,
-    /// Port (6081 in a GENEVE group).
-    pub port: u16,
-    /// Zone; `None` means all zones.
-    pub az: Option<AzId>,
-    /// Health.
-    pub health: TargetHealth,
-}
-
-/// How flows stick to a gateway load balancer's targets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Stickiness {
-    /// Addresses, protocol and ports.
-    #[default]
-    FiveTuple,
-    /// `source_ip_dest_ip_proto`
-    ThreeTuple,
-    /// `source_ip_dest_ip`
-    TwoTuple,
 }
 
 /// What happens to the flows of a failed target (gateway load balancers).

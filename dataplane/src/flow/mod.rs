@@ -1,0 +1,59 @@
+//! Connections: what the data plane remembers between packets.
+//!
+//! A *session* is one pass through the data plane and its reply: from the port
+//! where a packet enters to the port (or appliance tunnel) where it leaves. It
+//! is found from both ends, by the tuple that each end *sends*: so the key at
+//! an interface is also that interface's connection-tracking entry. Each
+//! direction keeps its compiled [`Pass`]; both are walked for real, by the
+//! tables of their own first packet.
+
+mod deps;
+mod fragments;
+mod hash;
+mod session;
+mod table;
+mod tracking;
+
+pub use deps::{Dep, DepSets, DepsId, Generations, Object};
+pub use fragments::{FragmentKey, Fragments};
+pub use hash::Seed;
+pub use session::{LbFlow, Limits, Outcome, Pass, Rewrite, Session, SizeLimit, Tracked, Tunnel};
+pub use table::{SessionId, Table};
+pub use tracking::{TcpState, Tracking, TrackingTimeouts};
+
+use crate::addr::EniId;
+use crate::packet::FiveTuple;
+
+/// By what a packet entered a pass.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Ingress {
+    /// The port of an interface.
+    Eni(EniId),
+    /// Out of the tunnel of a gateway load balancer flow (its slot).
+    Gwlb(u32),
+}
+
+/// Finds a session: an end, and the tuple of the packets that this end sends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Key {
+    /// The end.
+    pub ingress: Ingress,
+    /// The tuple as sent by that end.
+    pub tuple: FiveTuple,
+}
+
+/// Which way a packet of a session travels.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Direction {
+    /// As the packet that created the session.
+    Forward,
+    /// The other way.
+    Reply,
+}
+
+impl Direction {
+    /// 0 or 1.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}

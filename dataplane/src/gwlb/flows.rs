@@ -1,0 +1,317 @@
+//! The table of gateway load balancer flows.
+//!
+//! A flow is found by its key (endpoint and normalised tuple) when a packet
+//! enters an endpoint, and by its cookie when the appliance returns one. The
+//! cookie's low bits are the flow's slot: an inner header that the appliance
+//! rewrote needs no second index.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::target::Stickiness;
+use crate::addr::{EndpointId, EniId, TargetGroupId};
+use crate::flow::{Direction, Seed};
+use crate::packet::{FiveTuple, Headers, protocol, tcp_flag};
+use crate::time::{Duration, Instant};
+
+/// Idle timeout of everything but TCP; fixed (GWLB guide "Idle timeout").
+const OTHER_IDLE: Duration = Duration::from_secs(120);
+
+/// What makes packets one flow: endpoint, and as much of the tuple as the
+/// stickiness says, the ends sorted so that both directions agree.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FlowKey {
+    endpoint: EndpointId,
+    low: (IpAddr, u16),
+    high: (IpAddr, u16),
+    protocol: Option<u8>,
+}
+
+impl FlowKey {
+    /// The key of a packet with this tuple. A fragment is keyed by three
+    /// values at most, since its later parts have no ports.
+    pub fn new(
+        endpoint: EndpointId,
+        tuple: &FiveTuple,
+        stickiness: Stickiness,
+        fragmented: bool,
+    ) -> Self {
+        let ports = stickiness == Stickiness::FiveTuple && !fragmented;
+        let (src, dst) = if ports && matches!(tuple.protocol, protocol::TCP | protocol::UDP) {
+            ((tuple.src, tuple.sport), (tuple.dst, tuple.dport))
+        } else {
+            ((tuple.src, 0), (tuple.dst, 0))
+        };
+        let (low, high) = if src <= dst { (src, dst) } else { (dst, src) };
+        let protocol = (stickiness != Stickiness::TwoTuple).then_some(tuple.protocol);
+        Self {
+            endpoint,
+            low,
+            high,
+            protocol,
+        }
+    }
+
+    /// A seeded hash.
+    pub fn hash(&self, seed: Seed) -> u64 {
+        let protocol = self.protocol.map_or(256, u64::from);
+        seed.words(&[
+            seed.address(self.low.0),
+            seed.address(self.high.0),
+            u64::from(self.low.1) << 48 | u64::from(self.high.1) << 32 | u64::from(self.endpoint.0),
+            protocol,
+        ])
+    }
+}
+
+/// A flow to be created.
+#[derive(Clone, Copy, Debug)]
+pub struct NewFlow {
+    /// Its key.
+    pub key: FlowKey,
+    /// Tuple of its first packet, as it entered the endpoint.
+    pub first: FiveTuple,
+    /// Endpoint.
+    pub endpoint: EndpointId,
+    /// Low 64 bits of the endpoint's id.
+    pub vpce: u64,
+    /// Target group.
+    pub target_group: TargetGroupId,
+    /// Target address.
+    pub target: IpAddr,
+    /// The node that sends to it, and its address.
+    pub node: EniId,
+    /// Address of the node.
+    pub node_address: IpAddr,
+    /// Idle timeout of TCP.
+    pub tcp_idle: Duration,
+}
+
+/// A live flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    /// What it was created from; a rebalanced flow has another target.
+    pub spec: NewFlow,
+    /// Opaque to the appliance; the low bits are the slot.
+    pub cookie: u32,
+    /// Outer UDP source port, the same in both directions.
+    pub source_port: u16,
+    /// When the last packet passed.
+    pub last_seen: Instant,
+    /// FIN seen forward, back.
+    fins: u8,
+    closed: bool,
+    /// The flow that a packet came out of before it entered this one, by direction.
+    pub before: [Option<u32>; 2],
+}
+
+impl Flow {
+    /// Which way a packet with this tuple travels.
+    pub fn direction(&self, tuple: &FiveTuple) -> Direction {
+        let ports = self.spec.key.low.1 != 0 || self.spec.key.high.1 != 0;
+        if tuple.src == self.spec.first.src && (!ports || tuple.sport == self.spec.first.sport) {
+            Direction::Forward
+        } else {
+            Direction::Reply
+        }
+    }
+
+    /// Idle timeout; short once both sides have sent FIN.
+    pub fn idle_timeout(&self) -> Duration {
+        if self.fins == 3 {
+            Duration::from_secs(10)
+        } else if self.spec.first.protocol == protocol::TCP {
+            self.spec.tcp_idle
+        } else {
+            OTHER_IDLE
+        }
+    }
+
+    /// Whether the flow is still known.
+    pub fn is_alive(&self, now: Instant) -> bool {
+        !self.closed && now.since(self.last_seen) <= self.idle_timeout()
+    }
+}
+
+/// All flows of one pipeline.
+#[derive(Debug)]
+pub struct Flows {
+    seed: Seed,
+    slots: Vec<Option<Flow>>,
+    free: Vec<u32>,
+    by_key: HashMap<FlowKey, u32>,
+    mask: u32,
+    created: u32,
+    injected: Option<(u32, u16)>,
+    hand: usize,
+}
+
+impl Flows {
+    /// A table for at least `capacity` flows (rounded up to a power of two).
+    pub fn new(capacity: usize, seed: Seed) -> Self {
+        let size = capacity.clamp(8, 1 << 24).next_power_of_two();
+        Self {
+            seed,
+            slots: vec![None; size],
+            // Slot 0 is never used, so that a zero cookie names no flow.
+            free: (1..size as u32).rev().collect(),
+            by_key: HashMap::with_capacity(size),
+            mask: size as u32 - 1,
+            created: 0,
+            injected: None,
+            hand: 0,
+        }
+    }
+
+    /// The next flow gets this cookie and source port, if its slot is free:
+    /// how worked packets are reproduced byte for byte.
+    pub fn inject(&mut self, cookie: u32, source_port: u16) {
+        self.injected = Some((cookie, source_port));
+    }
+
+    /// The flow of packets with this key, alive or expired.
+    pub fn find(&self, key: &FlowKey) -> Option<(u32, &Flow)> {
+        let slot = *self.by_key.get(key)?;
+        Some((slot, self.get(slot)?))
+    }
+
+    /// The flow in a slot.
+    pub fn get(&self, slot: u32) -> Option<&Flow> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    /// The flow that has exactly this cookie.
+    pub fn by_cookie(&self, cookie: u32) -> Option<(u32, &Flow)> {
+        let slot = cookie & self.mask;
+        self.get(slot)
+            .filter(|flow| flow.cookie == cookie)
+            .map(|flow| (slot, flow))
+    }
+
+    /// Whether another flow fits.
+    pub fn is_full(&self) -> bool {
+        self.free.is_empty()
+    }
+
+    /// Creates a flow, in place of an expired one with the same key. `None`
+    /// when the table is full.
+    pub fn create(&mut self, spec: NewFlow, now: Instant) -> Option<u32> {
+        if let Some(&old) = self.by_key.get(&spec.key) {
+            self.remove(old);
+        }
+        self.created = self.created.wrapping_add(1);
+        let hash = spec.key.hash(self.seed);
+        let (slot, cookie, source_port) = match self.injected.take() {
+            Some((cookie, port)) if self.free.contains(&(cookie & self.mask)) => {
+                let slot = cookie & self.mask;
+                self.free.retain(|&free| free != slot);
+                (slot, cookie, port)
+            }
+            _ => {
+                let slot = self.free.pop()?;
+                let nonce = self.seed.words(&[hash, u64::from(self.created)]) as u32;
+                // ASSUMPTION: 49152 + hash mod 16384 (`gwlb-geneve.md` §3).
+                (
+                    slot,
+                    nonce & !self.mask | slot,
+                    49152 + (hash % 16384) as u16,
+                )
+            }
+        };
+        let flow = Flow {
+            spec,
+            cookie,
+            source_port,
+            last_seen: now,
+            fins: 0,
+            closed: false,
+            before: [None; 2],
+        };
+        *self.slots.get_mut(slot as usize)? = Some(flow);
+        self.by_key.insert(spec.key, slot);
+        Some(slot)
+    }
+
+    /// Sends the rest of a flow to another target (failover with rebalance).
+    pub fn retarget(&mut self, slot: u32, target: IpAddr) {
+        if let Some(Some(flow)) = self.slots.get_mut(slot as usize) {
+            flow.spec.target = target;
+        }
+    }
+
+    /// Notes that packets of this direction enter `slot` out of `before`.
+    pub fn chain(&mut self, slot: u32, direction: Direction, before: Option<u32>) {
+        if let Some(Some(flow)) = self.slots.get_mut(slot as usize) {
+            match direction {
+                Direction::Forward => flow.before[0] = before,
+                Direction::Reply => flow.before[1] = before,
+            }
+        }
+    }
+
+    /// A packet came back from the appliance.
+    pub fn returned(&mut self, slot: u32, now: Instant) {
+        if let Some(Some(flow)) = self.slots.get_mut(slot as usize) {
+            flow.last_seen = now;
+        }
+    }
+
+    /// Takes a packet that enters the endpoint into account.
+    pub fn touch(&mut self, slot: u32, headers: &Headers, now: Instant) {
+        let Some(Some(flow)) = self.slots.get_mut(slot as usize) else {
+            return;
+        };
+        flow.last_seen = now;
+        if headers.tuple.protocol != protocol::TCP {
+            return;
+        }
+        if headers.tcp_flags & tcp_flag::FIN != 0 {
+            flow.fins |= 1 << flow.direction(&headers.tuple).index();
+        }
+        // A coarser stickiness holds many connections: one's end is not its end.
+        let one_connection = flow.spec.key.low.1 != 0 || flow.spec.key.high.1 != 0;
+        if headers.tcp_flags & tcp_flag::RST != 0 && one_connection {
+            flow.closed = true;
+        }
+    }
+
+    /// Removes a flow.
+    pub fn remove(&mut self, slot: u32) {
+        if let Some(place) = self.slots.get_mut(slot as usize)
+            && let Some(flow) = place.take()
+        {
+            if self.by_key.get(&flow.spec.key) == Some(&slot) {
+                self.by_key.remove(&flow.spec.key);
+            }
+            self.free.push(slot);
+        }
+    }
+
+    /// Looks at up to `steps` slots and removes the dead flows among them.
+    pub fn sweep(&mut self, now: Instant, steps: usize) {
+        for _ in 0..steps.min(self.slots.len()) {
+            let slot = self.hand % self.slots.len();
+            self.hand = slot + 1;
+            let dead = |flow: &Flow| {
+                // An expired TCP flow is remembered for as long again, to tell
+                // a late packet (reset if so configured) from an unknown one.
+                now.since(flow.last_seen) > flow.idle_timeout() + flow.idle_timeout()
+            };
+            if self
+                .slots
+                .get(slot)
+                .is_some_and(|flow| flow.as_ref().is_some_and(dead))
+            {
+                self.remove(slot as u32);
+            }
+        }
+    }
+
+    /// All flows, in slot order.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Flow)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, flow)| Some((slot as u32, flow.as_ref()?)))
+    }
+}

@@ -1,0 +1,45 @@
+//! Targets of a load balancer and how flows stick to them.
+
+use std::net::IpAddr;
+
+use crate::addr::AzId;
+
+/// Health of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TargetHealth {
+    /// First checks are under way.
+    Initial,
+    /// Takes new flows.
+    Healthy,
+    /// Fails its checks.
+    Unhealthy,
+    /// Deregistering: keeps its flows, gets no new one.
+    Draining,
+    /// Its load balancer or zone does not use it.
+    Unused,
+}
+
+/// A registered target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Private address.
+    pub address: IpAddr,
+    /// Port (6081 in a GENEVE group).
+    pub port: u16,
+    /// Zone; `None` means all zones.
+    pub az: Option<AzId>,
+    /// Health.
+    pub health: TargetHealth,
+}
+
+/// How flows stick to a gateway load balancer's targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Stickiness {
+    /// Addresses, protocol and ports.
+    #[default]
+    FiveTuple,
+    /// `source_ip_dest_ip_proto`
+    ThreeTuple,
+    /// `source_ip_dest_ip`
+    TwoTuple,
+}

@@ -1,0 +1,248 @@
+//! What a successful walk leaves behind: flows, sessions and compiled passes.
+
+use super::Pipeline;
+use super::forward::Arrival;
+use crate::drop::DropReason;
+use crate::flow::{Direction, Ingress, Key, Pass, Rewrite, Session, SessionId, Tracking, Tunnel};
+use crate::packet::Fragment;
+use crate::tables::Snapshot;
+use crate::time::Instant;
+use crate::walk::{Path, Verdict, View};
+
+impl Pipeline {
+    /// Creates and updates connection state for a packet that is delivered.
+    /// Returns the final rewrite: a new flow's cookie is known only now.
+    pub(super) fn commit(
+        &mut self,
+        tables: &Snapshot,
+        now: Instant,
+        arrival: &Arrival,
+        view: &View,
+        path: &Path,
+    ) -> Result<Rewrite, DropReason> {
+        let Verdict::Forward(mut rewrite) = path.verdict else {
+            return Err(DropReason::NotRoutable);
+        };
+        self.open_gwlb_flow(path, &mut rewrite, now)?;
+        if let Some((slot, target)) = path.retargets {
+            self.connections.gwlb.retarget(slot, target);
+        }
+        if let (Some(tunnel), Some(entered)) = (rewrite.tunnel, path.tunnelled)
+            && let Some(flow) = self.connections.gwlb.get(tunnel.flow)
+        {
+            let direction = flow.direction(&entered);
+            self.connections
+                .gwlb
+                .chain(tunnel.flow, direction, path.from_flow);
+        }
+        self.touch_flows(path.from_flow, rewrite.tunnel, view, now);
+        let ingress = match path.from_flow {
+            Some(slot) => Ingress::Gwlb(slot),
+            None => Ingress::Eni(arrival.frame.port),
+        };
+        if view.headers.fragment == Fragment::First {
+            self.connections.learn_fragment(ingress, &view.headers, now);
+        }
+        // Errors belong to a flow but are none; what the hop judged for them
+        // (their own type, in the ACLs) must not be kept for its packets.
+        if view.error.is_some() {
+            return Ok(rewrite);
+        }
+        let (id, direction) = self.session(ingress, view, path, &rewrite, now)?;
+        for &eni in &path.tracks {
+            if let Some(row) = tables.enis.row(eni)
+                && let Some(session) = self.connections.sessions.get_mut(id)
+            {
+                session.track(eni, &row.timeouts);
+            }
+        }
+        if let Some(flow) = path.opens_lb {
+            self.connections.set_lb(id, flow);
+        }
+        if let Some((linked, direction)) = path.link {
+            self.touch_linked(linked, direction, view, now);
+        }
+        if view.headers.fragment == Fragment::Whole {
+            let deps = self.connections.deps.intern(&path.deps, tables.version);
+            let pass = Pass {
+                rewrite,
+                deps,
+                port: arrival.frame.port,
+                dst_mac: arrival.dst_mac(),
+                link: path.link,
+                from_flow: path.from_flow,
+            };
+            self.connections.set_pass(id, direction, pass);
+        }
+        Ok(rewrite)
+    }
+
+    fn open_gwlb_flow(
+        &mut self,
+        path: &Path,
+        rewrite: &mut Rewrite,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let (Some(spec), Some(tunnel)) = (path.opens_gwlb, &mut rewrite.tunnel) else {
+            return Ok(());
+        };
+        let slot = self
+            .connections
+            .gwlb
+            .create(spec, now)
+            .ok_or(DropReason::FlowTableFull)?;
+        self.counters.gwlb_flows_created += 1;
+        if let Some(flow) = self.connections.gwlb.get(slot) {
+            tunnel.flow = slot;
+            tunnel.cookie = flow.cookie;
+            tunnel.source_port = flow.source_port;
+        }
+        Ok(())
+    }
+
+    /// The packet's session: found and touched, or created.
+    fn session(
+        &mut self,
+        ingress: Ingress,
+        view: &View,
+        path: &Path,
+        rewrite: &Rewrite,
+        now: Instant,
+    ) -> Result<(SessionId, Direction), DropReason> {
+        let near = Key {
+            ingress,
+            tuple: view.headers.tuple,
+        };
+        let far = match (rewrite.tunnel, path.tunnelled) {
+            (Some(Tunnel { flow, .. }), Some(entered)) => Key {
+                ingress: Ingress::Gwlb(flow),
+                tuple: entered.reversed(),
+            },
+            _ => Key {
+                ingress: Ingress::Eni(rewrite.out),
+                tuple: rewrite.tuple.reversed(),
+            },
+        };
+        if let Some((id, direction)) = self.connections.sessions.find(&near) {
+            let moved = direction == Direction::Forward
+                && self
+                    .connections
+                    .sessions
+                    .get(id)
+                    .is_some_and(|session| session.keys[1].is_some_and(|key| key != far));
+            if moved {
+                return self
+                    .rekey(id, near, far, view, now)
+                    .map(|id| (id, direction));
+            }
+            self.touch(id, direction, view, now);
+            return Ok((id, direction));
+        }
+        if self.connections.sessions.is_full() {
+            // The oldest handshake that never completed makes room first.
+            let oldest = self.connections.sessions.oldest_half_open();
+            let oldest = oldest.ok_or(DropReason::FlowTableFull)?;
+            self.connections.end(oldest);
+            self.counters.flows_evicted += 1;
+        }
+        let tracking = Tracking::open(&view.headers, now);
+        let mut session = Session::new([Some(near), Some(far)], tracking, now);
+        session.packets[0] = 1;
+        session.bytes[0] = u64::from(view.headers.ip_len);
+        let id = self
+            .connections
+            .sessions
+            .insert(session)
+            .ok_or(DropReason::FlowTableFull)?;
+        self.counters.flows_created += 1;
+        Ok((id, Direction::Forward))
+    }
+
+    /// The session's packets now leave elsewhere (a changed route, another
+    /// mapping): its far end gets a new key, its state stays.
+    fn rekey(
+        &mut self,
+        id: SessionId,
+        near: Key,
+        far: Key,
+        view: &View,
+        now: Instant,
+    ) -> Result<SessionId, DropReason> {
+        let old = self
+            .connections
+            .sessions
+            .get(id)
+            .cloned()
+            .ok_or(DropReason::FlowTableFull)?;
+        self.connections.end(id);
+        let mut session = Session {
+            keys: [Some(near), Some(far)],
+            passes: [None, None],
+            ..old
+        };
+        let lb = session.lb.take();
+        let id = self
+            .connections
+            .sessions
+            .insert(session)
+            .ok_or(DropReason::FlowTableFull)?;
+        if let Some(lb) = lb {
+            self.connections.set_lb(id, lb);
+        }
+        self.touch(id, Direction::Forward, view, now);
+        Ok(id)
+    }
+
+    /// Takes a packet of a session into account.
+    pub(super) fn touch(&mut self, id: SessionId, direction: Direction, view: &View, now: Instant) {
+        let Some(session) = self.connections.sessions.get_mut(id) else {
+            return;
+        };
+        let was_half_open = session.tracking.is_half_open();
+        session.tracking.touch(&view.headers, direction, now);
+        if let Some(packets) = session.packets.get_mut(direction.index()) {
+            *packets += 1;
+        }
+        if let Some(bytes) = session.bytes.get_mut(direction.index()) {
+            *bytes += u64::from(view.headers.ip_len);
+        }
+        if was_half_open && !session.tracking.is_half_open() {
+            self.connections.sessions.no_longer_half_open(id);
+        }
+    }
+
+    /// The same for a session that tracks the packet at another interface;
+    /// counted there by its own pass.
+    pub(super) fn touch_linked(
+        &mut self,
+        id: SessionId,
+        direction: Direction,
+        view: &View,
+        now: Instant,
+    ) {
+        let Some(session) = self.connections.sessions.get_mut(id) else {
+            return;
+        };
+        let was_half_open = session.tracking.is_half_open();
+        session.tracking.touch(&view.headers, direction, now);
+        if was_half_open && !session.tracking.is_half_open() {
+            self.connections.sessions.no_longer_half_open(id);
+        }
+    }
+
+    /// The tunnels that the packet leaves and enters.
+    pub(super) fn touch_flows(
+        &mut self,
+        from: Option<u32>,
+        into: Option<Tunnel>,
+        view: &View,
+        now: Instant,
+    ) {
+        if let Some(slot) = from {
+            self.connections.gwlb.returned(slot, now);
+        }
+        if let Some(tunnel) = into {
+            self.connections.gwlb.touch(tunnel.flow, &view.headers, now);
+        }
+    }
+}

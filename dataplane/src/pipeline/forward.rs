@@ -1,0 +1,324 @@
+//! One packet: is its way known, or must it be walked?
+
+use super::{Context, Pipeline, Sink};
+use crate::addr::Mac;
+use crate::drop::DropReason;
+use crate::flow::{Direction, Ingress, Key, Pass, SessionId};
+use crate::packet::{
+    Fragment, Frame, GENEVE_PORT, GeneveView, Headers, Segmentation, parse_ip, parse_quoted,
+    protocol, udp_payload,
+};
+use crate::tables::Snapshot;
+use crate::time::Instant;
+use crate::walk::{Entry, Geneve, Packet, Path, Verdict, View, walk};
+
+/// A packet on its way: what it is, and what its bytes are.
+pub(super) struct Arrival {
+    pub frame: Frame,
+    /// The packet as judged; its tuple may be that of the flow it belongs to.
+    pub packet: Packet,
+    /// The headers as they are on the wire.
+    pub wire: Headers,
+    pub entry: Entry,
+}
+
+impl Arrival {
+    /// Destination MAC address, where the frame had one that mattered.
+    pub(super) fn dst_mac(&self) -> Mac {
+        match self.entry {
+            Entry::Port(_, mac) => mac,
+            Entry::Node(_) => Mac::default(),
+        }
+    }
+}
+
+impl Pipeline {
+    pub(super) fn forward<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        frame: Frame,
+        wire: Headers,
+        entry: Entry,
+    ) {
+        let tunnel = wire.tuple.protocol == protocol::UDP && wire.tuple.dport == GENEVE_PORT;
+        if tunnel && frame.offload.segmentation != Segmentation::None {
+            return self.forward_train(context, frame, wire, entry);
+        }
+        let port = Ingress::Eni(frame.port);
+        let outer = self.view(port, wire, &frame, 0, context.now);
+        let geneve = tunnel.then(|| self.geneve(&frame, &wire, context.now));
+        let arrival = Arrival {
+            packet: Packet { outer, geneve },
+            wire,
+            frame,
+            entry,
+        };
+        let hit = match (arrival.packet.geneve, entry) {
+            (_, Entry::Node(_)) => None,
+            (None, _) => self.lookup(context.tables, context.now, &arrival, port, &outer, None),
+            (Some(Ok(geneve)), _) => self.returning_flow(&arrival, &geneve).and_then(|slot| {
+                let inner = geneve.inner;
+                let ingress = Ingress::Gwlb(slot);
+                self.lookup(
+                    context.tables,
+                    context.now,
+                    &arrival,
+                    ingress,
+                    &inner,
+                    Some(slot),
+                )
+            }),
+            (Some(Err(_)), _) => None,
+        };
+        match hit {
+            Some((id, direction, pass)) => self.hit(context, arrival, id, direction, &pass),
+            None => self.miss(context, arrival),
+        }
+    }
+
+    /// A train of tunnelled packets from an appliance that sends with
+    /// segmentation offload: each is judged by itself.
+    #[cold]
+    fn forward_train<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        frame: Frame,
+        wire: Headers,
+        entry: Entry,
+    ) {
+        for piece in self.segment(context, frame) {
+            match parse_ip(piece.bytes(), usize::from(wire.l3)) {
+                Ok(headers) => self.forward(context, piece, headers, entry),
+                Err(reason) => self.drop_frame(context, piece, reason),
+            }
+        }
+    }
+
+    /// How the hops judge the packet with these headers.
+    fn view(
+        &self,
+        ingress: Ingress,
+        wire: Headers,
+        frame: &Frame,
+        overhead: u32,
+        now: Instant,
+    ) -> View {
+        let mut view = View::plain(wire);
+        view.size = wire_size(frame, &wire).saturating_sub(overhead);
+        if wire.fragment == Fragment::Later {
+            match self.connections.fragment_tuple(ingress, &wire, now) {
+                Some(tuple) => view.headers.tuple = tuple,
+                None => view.portless = true,
+            }
+        } else if wire.is_icmp_error()
+            && let Some(quoted) = parse_quoted(frame.bytes(), usize::from(wire.l4) + 8)
+        {
+            // An error about a flow goes the way of that flow's packets.
+            let flow = quoted.tuple.reversed();
+            if self.connections.find(ingress, flow).is_some() {
+                view.headers = Headers {
+                    tuple: flow,
+                    tcp_flags: 0,
+                    ..wire
+                };
+                view.error = Some((wire.tuple.protocol, wire.icmp_type, wire.icmp_code));
+            }
+        }
+        view
+    }
+
+    fn geneve(&self, frame: &Frame, wire: &Headers, now: Instant) -> Result<Geneve, DropReason> {
+        let payload = udp_payload(frame.bytes(), wire).ok_or(DropReason::MalformedGeneve)?;
+        let parsed = GeneveView::parse(payload)?;
+        let l3 = usize::from(wire.l4) + 8 + parsed.header_len();
+        let inner = parse_ip(frame.bytes(), l3)?;
+        let slot = parsed
+            .cookie
+            .and_then(|cookie| self.connections.gwlb.by_cookie(cookie))
+            .map_or(u32::MAX, |(slot, _)| slot);
+        let plain = View::plain(inner);
+        let view = if inner.fragment == Fragment::Later || inner.is_icmp_error() {
+            View {
+                size: inner.ip_len,
+                ..self.view(Ingress::Gwlb(slot), inner, frame, 0, now)
+            }
+        } else {
+            plain
+        };
+        Ok(Geneve {
+            vpce: parsed.endpoint_id,
+            cookie: parsed.cookie,
+            inner: view,
+        })
+    }
+
+    /// The flow that a tunnelled packet returns from, if everything about the
+    /// outside is as it must be. Anything else is the walk's to judge.
+    fn returning_flow(&self, arrival: &Arrival, geneve: &Geneve) -> Option<u32> {
+        let (slot, flow) = self.connections.gwlb.by_cookie(geneve.cookie?)?;
+        let outer = &arrival.wire.tuple;
+        let genuine = geneve.vpce == Some(flow.spec.vpce)
+            && outer.src == flow.spec.target
+            && outer.dst == flow.spec.node_address;
+        genuine.then_some(slot)
+    }
+
+    /// The compiled pass for this packet, if it may be used as it is.
+    fn lookup(
+        &mut self,
+        tables: &Snapshot,
+        now: Instant,
+        arrival: &Arrival,
+        ingress: Ingress,
+        view: &View,
+        from_flow: Option<u32>,
+    ) -> Option<(SessionId, Direction, Pass)> {
+        let headers = &view.headers;
+        let key = Key {
+            ingress,
+            tuple: headers.tuple,
+        };
+        let (id, direction) = self.connections.sessions.find(&key)?;
+        let session = self.connections.sessions.get(id)?;
+        let ended = session.tracking.is_closed() && headers.is_tcp_open();
+        if ended || session.dies_at() < now {
+            self.end_session(id);
+            return None;
+        }
+        let pass = (*session.passes.get(direction.index())?)?;
+        let reopens = headers.is_tcp_open() && direction == Direction::Reply;
+        let plain = view.error.is_none() && headers.fragment == Fragment::Whole && !reopens;
+        let usable = plain
+            && pass.port == arrival.frame.port
+            && pass.dst_mac == arrival.dst_mac()
+            && pass.from_flow == from_flow
+            && session.is_fresh(now)
+            && self.tunnel_alive(&pass, from_flow, now)
+            && self.connections.is_current(&pass, tables);
+        usable.then_some((id, direction, pass))
+    }
+
+    fn tunnel_alive(&self, pass: &Pass, from_flow: Option<u32>, now: Instant) -> bool {
+        let into = pass.rewrite.tunnel.is_none_or(|tunnel| {
+            self.connections
+                .gwlb
+                .get(tunnel.flow)
+                .is_some_and(|flow| flow.cookie == tunnel.cookie && flow.is_alive(now))
+        });
+        let out = from_flow.is_none_or(|slot| {
+            let flow = self.connections.gwlb.get(slot);
+            flow.is_some_and(|flow| now.since(flow.last_seen) <= flow.idle_timeout())
+        });
+        into && out
+    }
+
+    fn hit<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        arrival: Arrival,
+        id: SessionId,
+        direction: Direction,
+        pass: &Pass,
+    ) {
+        self.counters.flow_hits += 1;
+        let view = self.inside(&arrival, pass.rewrite.decapsulate);
+        if !self.fits(context, &arrival, &view, &pass.rewrite) {
+            return self.does_not_fit(context, arrival, &view, &pass.rewrite);
+        }
+        self.touch(id, direction, &view, context.now);
+        if let Some((linked, direction)) = pass.link {
+            self.touch_linked(linked, direction, &view, context.now);
+        }
+        self.touch_flows(pass.from_flow, pass.rewrite.tunnel, &view, context.now);
+        self.apply(context, arrival, &view, &pass.rewrite);
+    }
+
+    /// The packet that the rewrite is for: inside the tunnel if it leaves one.
+    pub(super) fn inside(&self, arrival: &Arrival, decapsulate: bool) -> View {
+        match arrival.packet.geneve {
+            Some(Ok(geneve)) if decapsulate => geneve.inner,
+            _ => arrival.packet.outer,
+        }
+    }
+
+    /// Walks a packet without bytes, and keeps what it leaves behind: how a
+    /// trace follows a packet and its reply.
+    pub(crate) fn judge(
+        &mut self,
+        now: Instant,
+        tables: &Snapshot,
+        entry: Entry,
+        packet: Packet,
+    ) -> &Path {
+        let mut path = std::mem::take(&mut self.path);
+        walk(tables, &self.connections, now, entry, &packet, &mut path);
+        if let Verdict::Forward(rewrite) = path.verdict {
+            let mut frame = Frame::with_capacity(0);
+            let (Entry::Port(port, _) | Entry::Node(port)) = entry;
+            frame.port = port;
+            let arrival = Arrival {
+                frame,
+                packet,
+                wire: packet.outer.headers,
+                entry,
+            };
+            let view = self.inside(&arrival, rewrite.decapsulate);
+            path.verdict = match self.commit(tables, now, &arrival, &view, &path) {
+                Ok(rewrite) => Verdict::Forward(rewrite),
+                Err(reason) => Verdict::Drop(reason),
+            };
+        }
+        self.path = path;
+        &self.path
+    }
+
+    #[cold]
+    fn miss<S: Sink>(&mut self, context: &mut Context<'_, S>, arrival: Arrival) {
+        self.counters.flow_misses += 1;
+        let mut path = std::mem::take(&mut self.path);
+        let (tables, now) = (context.tables, context.now);
+        walk(
+            tables,
+            &self.connections,
+            now,
+            arrival.entry,
+            &arrival.packet,
+            &mut path,
+        );
+        match path.verdict {
+            Verdict::Forward(rewrite) => {
+                let view = self.inside(&arrival, rewrite.decapsulate);
+                if self.fits(context, &arrival, &view, &rewrite) {
+                    match self.commit(tables, now, &arrival, &view, &path) {
+                        Ok(rewrite) => self.apply(context, arrival, &view, &rewrite),
+                        Err(reason) => self.drop_frame(context, arrival.frame, reason),
+                    }
+                } else {
+                    self.does_not_fit(context, arrival, &view, &rewrite);
+                }
+            }
+            Verdict::Drop(reason) => self.drop_frame(context, arrival.frame, reason),
+            Verdict::Reset(reason) => self.reset(context, arrival, reason),
+            Verdict::RouterEcho => self.router_echo(context, arrival),
+        }
+        self.path = path;
+    }
+}
+
+/// The largest IP packet that a frame becomes once segmented, in bytes.
+fn wire_size(frame: &Frame, headers: &Headers) -> u32 {
+    let before = u32::from(headers.l4 - headers.l3);
+    let size = match frame.offload.segmentation {
+        Segmentation::None => headers.ip_len,
+        Segmentation::Udp(payload) => before + 8 + u32::from(payload),
+        Segmentation::Tcp(payload) => {
+            let offset = frame
+                .bytes()
+                .get(usize::from(headers.l4) + 12)
+                .copied()
+                .unwrap_or(0x50);
+            before + u32::from(offset >> 4) * 4 + u32::from(payload)
+        }
+    };
+    size.min(headers.ip_len)
+}

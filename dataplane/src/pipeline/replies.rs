@@ -1,0 +1,253 @@
+//! What the data plane says itself: ICMP errors, TCP resets, echo replies; and
+//! how the ICMP errors of others are carried through a translation.
+
+use std::net::IpAddr;
+
+use super::forward::Arrival;
+use super::rewrite::write_addresses;
+use super::{Context, Pipeline, Sink};
+use crate::drop::DropReason;
+use crate::flow::Rewrite;
+use crate::packet::checksum;
+use crate::packet::{
+    Delta, Endpoints, FiveTuple, Headers, IcmpError, Segmentation, TcpReset, echo_reply,
+    fragment_ipv4, may_cause_error, parse_ip, parse_quoted, protocol,
+};
+use crate::tables::Snapshot;
+use crate::walk::{View, router_address};
+
+impl Pipeline {
+    /// Too large, or out of TTL, for a hop of its way.
+    #[cold]
+    pub(super) fn does_not_fit<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        arrival: Arrival,
+        view: &View,
+        rewrite: &Rewrite,
+    ) {
+        let limits = rewrite.limits;
+        if let Some((bytes, reason)) = limits.silent
+            && view.size > bytes
+        {
+            return self.drop_frame(context, arrival.frame, reason);
+        }
+        if let Some((mtu, source)) = limits.too_big
+            && view.size > mtu
+        {
+            let fragments = view.headers.is_ipv4()
+                && !view.headers.dont_fragment
+                && !rewrite.decapsulate
+                && rewrite.tunnel.is_none()
+                && arrival.frame.offload.segmentation == Segmentation::None;
+            if fragments {
+                return self.fragment(context, arrival, view, rewrite, mtu);
+            }
+            let error = IcmpError::too_big(&view.headers, mtu);
+            return self.refuse(context, arrival, view, error, source, DropReason::Mtu);
+        }
+        let error = IcmpError::time_exceeded(&view.headers);
+        let source = self.nearest_router(context.tables, &arrival, view);
+        self.refuse(
+            context,
+            arrival,
+            view,
+            error,
+            source,
+            DropReason::TtlExpired,
+        );
+    }
+
+    /// Splits a packet that may be fragmented, and sends the pieces on.
+    fn fragment<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        arrival: Arrival,
+        view: &View,
+        rewrite: &Rewrite,
+        mtu: u32,
+    ) {
+        let port = arrival.frame.port;
+        let mut pieces = Vec::new();
+        let emit = &mut |piece| pieces.push(piece);
+        let cut = fragment_ipv4(arrival.frame, mtu as usize, &mut self.pool, emit);
+        let l3 = usize::from(arrival.wire.l3);
+        for frame in self.count_pieces(context, port, cut, pieces) {
+            let Ok(wire) = parse_ip(frame.bytes(), l3) else {
+                self.drop_frame(context, frame, DropReason::MalformedIp);
+                continue;
+            };
+            let piece = Arrival {
+                frame,
+                wire,
+                packet: arrival.packet,
+                entry: arrival.entry,
+            };
+            self.apply(context, piece, view, rewrite);
+        }
+    }
+
+    fn nearest_router(&self, tables: &Snapshot, arrival: &Arrival, view: &View) -> IpAddr {
+        let subnet = tables
+            .enis
+            .row(arrival.frame.port)
+            .map(|eni| eni.subnet)
+            .unwrap_or_default();
+        router_address(tables, subnet, view.headers.is_ipv4())
+    }
+
+    /// Drops the packet and tells its sender why, where that is allowed.
+    fn refuse<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        mut arrival: Arrival,
+        view: &View,
+        error: IcmpError,
+        source: IpAddr,
+        reason: DropReason,
+    ) {
+        let wire = arrival.wire;
+        let tables = context.tables;
+        let port = arrival.frame.port;
+        let ends = tables.enis.row(port).and_then(|eni| {
+            let subnet = tables.subnets.row(eni.subnet)?;
+            let (src_mac, dst_mac) = (subnet.router_mac, eni.mac);
+            Some(Endpoints {
+                src_mac,
+                dst_mac,
+                src: source,
+                dst: wire.tuple.src,
+            })
+        });
+        // A packet out of a tunnel has its sender elsewhere: silent there.
+        let same_family = source.is_ipv4() == wire.is_ipv4();
+        let plain = view.headers.l3 == wire.l3 && same_family;
+        if let Some(ends) = ends.filter(|_| plain && may_cause_error(&wire)) {
+            if checksum::complete_partial(&mut arrival.frame).is_err() {
+                return self.drop_frame(context, arrival.frame, DropReason::MalformedTransport);
+            }
+            let mut reply = self.pool.take();
+            error.write(&mut reply, &ends, arrival.frame.bytes(), &wire);
+            reply.port = port;
+            self.counters.generated += 1;
+            self.give_back(context, port, reply);
+        }
+        self.drop_frame(context, arrival.frame, reason);
+    }
+
+    /// Drops a TCP packet and answers with a reset from its destination.
+    #[cold]
+    pub(super) fn reset<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        arrival: Arrival,
+        reason: DropReason,
+    ) {
+        let tables = context.tables;
+        let port = arrival.frame.port;
+        let wire = arrival.wire;
+        let reset = TcpReset::answering(arrival.frame.bytes(), &wire);
+        let macs = tables
+            .enis
+            .row(port)
+            .and_then(|eni| Some((tables.subnets.row(eni.subnet)?.router_mac, eni.mac)));
+        if let (Some(reset), Some((src_mac, dst_mac))) = (reset, macs) {
+            let tuple = wire.tuple.reversed();
+            let ends = Endpoints {
+                src_mac,
+                dst_mac,
+                src: tuple.src,
+                dst: tuple.dst,
+            };
+            let mut reply = self.pool.take();
+            reset.write(&mut reply, &ends, tuple.sport, tuple.dport);
+            reply.port = port;
+            self.counters.generated += 1;
+            self.give_back(context, port, reply);
+        }
+        self.drop_frame(context, arrival.frame, reason);
+    }
+
+    /// Answers a ping of the router.
+    #[cold]
+    pub(super) fn router_echo<S: Sink>(&mut self, context: &mut Context<'_, S>, arrival: Arrival) {
+        let Arrival {
+            mut frame, wire, ..
+        } = arrival;
+        if !echo_reply(&mut frame, &wire) {
+            return self.drop_frame(context, frame, DropReason::NotAnswered);
+        }
+        self.counters.consumed += 1;
+        self.counters.generated += 1;
+        let port = frame.port;
+        self.give_back(context, port, frame);
+    }
+}
+
+/// Carries an ICMP error about a flow through the translation of that flow.
+///
+/// `flow` is the tuple of the flow's packets in the error's direction where it
+/// entered, `new` the same where it leaves: the error gets the new destination,
+/// and the packet it quotes, which travelled the other way, is put back into
+/// the form in which the receiver had sent it (RFC 5508 §4.2).
+pub(super) fn rewrite_error(bytes: &mut [u8], wire: &Headers, flow: &FiveTuple, new: &FiveTuple) {
+    if flow == new {
+        return;
+    }
+    // The far end's own address is translated; a router's beyond a translated
+    // source is hidden behind it; any other sender shows as it is.
+    let hidden = wire.tuple.src == flow.src || new.src != flow.src;
+    let src = if hidden { new.src } else { wire.tuple.src };
+    let delta = Delta::default()
+        .replace_addr(wire.tuple.src, src)
+        .replace_addr(wire.tuple.dst, new.dst);
+    write_addresses(bytes, usize::from(wire.l3), src, new.dst, delta);
+    let quoted_at = usize::from(wire.l4) + 8;
+    if let Some(quoted) = parse_quoted(bytes, quoted_at) {
+        rewrite_quoted(bytes, &quoted, &new.reversed());
+    }
+    let moved = Headers {
+        tuple: FiveTuple {
+            src,
+            dst: new.dst,
+            ..wire.tuple
+        },
+        ..*wire
+    };
+    checksum::fill_transport(bytes, &moved);
+}
+
+fn rewrite_quoted(bytes: &mut [u8], quoted: &Headers, sent: &FiveTuple) {
+    let was = quoted.tuple;
+    let addresses = Delta::default()
+        .replace_addr(was.src, sent.src)
+        .replace_addr(was.dst, sent.dst);
+    write_addresses(bytes, usize::from(quoted.l3), sent.src, sent.dst, addresses);
+    if !matches!(was.protocol, protocol::TCP | protocol::UDP) {
+        return;
+    }
+    let l4 = usize::from(quoted.l4);
+    let delta = addresses
+        .replace16(was.sport, sent.sport)
+        .replace16(was.dport, sent.dport);
+    if let Some(ports) = bytes.get_mut(l4..).and_then(|b| b.first_chunk_mut::<4>()) {
+        ports[..2].copy_from_slice(&sent.sport.to_be_bytes());
+        ports[2..].copy_from_slice(&sent.dport.to_be_bytes());
+    }
+    // The quoted checksum, where it was not cut off.
+    let Some(offset) = checksum::field_offset(was.protocol) else {
+        return;
+    };
+    if let Some(field) = bytes
+        .get_mut(l4 + offset..)
+        .and_then(|b| b.first_chunk_mut::<2>())
+    {
+        let held = u16::from_be_bytes(*field);
+        let new = if was.protocol == protocol::UDP {
+            delta.apply_udp(held)
+        } else {
+            delta.apply(held)
+        };
+        *field = new.to_be_bytes();
+    }
+}

@@ -1,0 +1,175 @@
+//! All connection state of one pipeline, and the bookkeeping around it.
+
+use std::collections::HashMap;
+
+use crate::addr::EniId;
+use crate::flow::{
+    DepSets, Direction, FragmentKey, Fragments, Ingress, Key, LbFlow, Pass, Seed, Session,
+    SessionId, Table, TrackingTimeouts,
+};
+use crate::gwlb::Flows;
+use crate::packet::{FiveTuple, Headers};
+use crate::tables::Snapshot;
+use crate::time::Instant;
+
+/// Sessions, gateway load balancer flows, fragments and interned dependencies.
+#[derive(Debug)]
+pub struct Connections {
+    /// Seed of every choice.
+    pub seed: Seed,
+    /// Sessions.
+    pub sessions: Table,
+    /// Gateway load balancer flows.
+    pub gwlb: Flows,
+    /// First fragments.
+    pub fragments: Fragments,
+    /// What cached passes were decided from.
+    pub deps: DepSets,
+    /// Ports in use by load balancer address and target.
+    lb_ports: HashMap<FiveTuple, u32>,
+}
+
+/// A session as the walk sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Its name.
+    pub id: SessionId,
+    /// Which way the packet in question travels.
+    pub direction: Direction,
+    /// The session.
+    pub session: &'a Session,
+}
+
+impl Connections {
+    /// Empty tables of these capacities.
+    pub fn new(sessions: usize, gwlb_flows: usize, fragments: usize, seed: u64) -> Self {
+        let seed = Seed(seed);
+        Self {
+            seed,
+            sessions: Table::new(sessions, seed),
+            gwlb: Flows::new(gwlb_flows, seed),
+            fragments: Fragments::new(fragments),
+            deps: DepSets::default(),
+            lb_ports: HashMap::new(),
+        }
+    }
+
+    /// The session of packets with `tuple` that enter by `ingress`.
+    pub fn find(&self, ingress: Ingress, tuple: FiveTuple) -> Option<Known<'_>> {
+        let (id, direction) = self.sessions.find(&Key { ingress, tuple })?;
+        Some(Known {
+            id,
+            direction,
+            session: self.sessions.get(id)?,
+        })
+    }
+
+    /// The session, if interface `eni` tracks it and has not forgotten it,
+    /// whose packets leave `eni` with the tuple `sent`.
+    pub fn tracked(
+        &self,
+        eni: EniId,
+        timeouts: &TrackingTimeouts,
+        sent: FiveTuple,
+        now: Instant,
+    ) -> Option<Known<'_>> {
+        self.find(Ingress::Eni(eni), sent)
+            .filter(|known| known.session.tracked_by(eni, timeouts, now))
+    }
+
+    /// The tuple that a later fragment's datagram had.
+    pub fn fragment_tuple(
+        &self,
+        ingress: Ingress,
+        headers: &Headers,
+        now: Instant,
+    ) -> Option<FiveTuple> {
+        self.fragments.find(&fragment_key(ingress, headers), now)
+    }
+
+    /// Remembers a first fragment.
+    pub fn learn_fragment(&mut self, ingress: Ingress, headers: &Headers, now: Instant) {
+        self.fragments
+            .learn(fragment_key(ingress, headers), headers.tuple, now);
+    }
+
+    /// Stores the compiled pass of one direction, replacing an older one.
+    pub fn set_pass(&mut self, id: SessionId, direction: Direction, pass: Pass) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            self.deps.release(pass.deps);
+            return;
+        };
+        let place = match direction {
+            Direction::Forward => &mut session.passes[0],
+            Direction::Reply => &mut session.passes[1],
+        };
+        if let Some(old) = place.replace(pass) {
+            self.deps.release(old.deps);
+        }
+    }
+
+    /// How many source ports are in use from the source of `translated` to its
+    /// destination (address, port and protocol).
+    pub fn lb_ports_used(&self, translated: &FiveTuple) -> u32 {
+        self.lb_ports
+            .get(&portless(translated))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Gives a session its load balancer flow, and counts its port.
+    pub fn set_lb(&mut self, id: SessionId, flow: LbFlow) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        *self.lb_ports.entry(portless(&flow.translated)).or_default() += 1;
+        if let Some(old) = session.lb.replace(flow) {
+            self.release_port(&old);
+        }
+    }
+
+    fn release_port(&mut self, flow: &LbFlow) {
+        let key = portless(&flow.translated);
+        if let Some(used) = self.lb_ports.get_mut(&key) {
+            *used -= 1;
+            if *used == 0 {
+                self.lb_ports.remove(&key);
+            }
+        }
+    }
+
+    /// Ends a session.
+    pub fn end(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.remove(id) {
+            if let Some(flow) = session.lb {
+                self.release_port(&flow);
+            }
+            for pass in session.passes.into_iter().flatten() {
+                self.deps.release(pass.deps);
+            }
+        }
+    }
+
+    /// Whether a cached pass still stands on the tables it was decided from.
+    pub fn is_current(&mut self, pass: &Pass, tables: &Snapshot) -> bool {
+        self.deps.hold(pass.deps, tables)
+    }
+}
+
+const fn fragment_key(ingress: Ingress, headers: &Headers) -> FragmentKey {
+    FragmentKey {
+        ingress,
+        src: headers.tuple.src,
+        dst: headers.tuple.dst,
+        protocol: headers.tuple.protocol,
+        id: headers.ip_id,
+    }
+}
+
+/// Source, destination and destination port: what shares a range of source ports.
+const fn portless(translated: &FiveTuple) -> FiveTuple {
+    FiveTuple {
+        sport: 0,
+        ..*translated
+    }
+}

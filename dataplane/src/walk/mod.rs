@@ -1,0 +1,299 @@
+//! The one brain: where a packet goes, and why.
+//!
+//! A pure function of the table snapshot, the packet's headers and the
+//! connection state. The order of the hops is the order of the calls here and
+//! in the files beside this one, each of which names the hop that comes next:
+//!
+//! ```text
+//! source_check → security_group (out) → network_acl (out) → route ─┬→ deliver
+//!      ▲                                                           ├→ igw ─→ internet
+//!      │ entered by a port                                         ├→ gwlb (into a tunnel)
+//!      │                                                           └→ privatelink → load balancer ─┐
+//! gwlb (out of a tunnel) ─→ route                                                       route ◄────┘
+//! deliver: network_acl (in) → security_group (in) → destination check → port
+//! ```
+//!
+//! AWS: VPC User Guide, "Infrastructure security"; `aws-behaviour.md` §3.3.
+
+mod connections;
+mod deliver;
+mod gwlb;
+mod igw;
+mod network_acl;
+mod path;
+mod privatelink;
+mod route;
+mod security_group;
+mod source_check;
+
+pub use connections::{Connections, Known};
+pub use path::{Component, Hop, Path, Rule, Verdict};
+pub(crate) use source_check::mac_of_link_local;
+
+use std::net::IpAddr;
+
+use crate::addr::{EndpointId, EniId, Mac, SubnetId};
+use crate::drop::DropReason;
+use crate::flow::{Dep, Direction, Ingress, Limits, Object, Rewrite, SizeLimit, Tunnel};
+use crate::packet::{FiveTuple, Headers, protocol};
+use crate::tables::{EniRow, Snapshot};
+use crate::time::Instant;
+
+/// Most route lookups between two port crossings. ASSUMPTION: AWS documents no
+/// limit; loops must end (`aws-behaviour.md` §1.5).
+const LOOKUPS_MAX: u8 = 32;
+
+/// Outer IPv4, UDP and GENEVE with AWS's options, in bytes.
+const TUNNEL_OVERHEAD: u32 = 68;
+
+/// How a packet meets the first hop.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry {
+    /// From the host behind an interface, in a frame to this MAC address.
+    Port(EniId, Mac),
+    /// At a gateway load balancer's node, as if delivered there.
+    Node(EniId),
+}
+
+/// A GENEVE packet's inside.
+#[derive(Clone, Copy, Debug)]
+pub struct Geneve {
+    /// Option 1.
+    pub vpce: Option<u64>,
+    /// Option 3.
+    pub cookie: Option<u32>,
+    /// The inner packet.
+    pub inner: View,
+}
+
+/// One packet to be judged: what is on the outside, and what a tunnel holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet {
+    /// The packet as it entered.
+    pub outer: View,
+    /// For UDP to port 6081: the inside, as far as it could be parsed.
+    pub geneve: Option<Result<Geneve, DropReason>>,
+}
+
+/// One IP packet as the hops judge it.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// Its headers. A later fragment's tuple has the first one's ports, if known.
+    pub headers: Headers,
+    /// The largest IP packet that it becomes when segmented, in bytes.
+    pub size: u32,
+    /// A later fragment whose first one is unknown: ports match no rule.
+    pub portless: bool,
+    /// An ICMP error about a flow: the headers are those of a packet of that
+    /// flow, and this is the error's (protocol, type, code) for the ACLs.
+    pub error: Option<(u8, u8, u8)>,
+}
+
+impl View {
+    /// An ordinary packet.
+    pub const fn plain(headers: Headers) -> Self {
+        Self {
+            headers,
+            size: headers.ip_len,
+            portless: false,
+            error: None,
+        }
+    }
+}
+
+impl Packet {
+    /// An ordinary packet without a tunnel.
+    pub const fn plain(headers: Headers) -> Self {
+        Self {
+            outer: View::plain(headers),
+            geneve: None,
+        }
+    }
+}
+
+/// Walks one packet to its end. `path` is cleared first; it keeps its memory.
+pub fn walk(
+    tables: &Snapshot,
+    connections: &Connections,
+    now: Instant,
+    entry: Entry,
+    packet: &Packet,
+    path: &mut Path,
+) {
+    path.clear();
+    let mut walk = Walk {
+        tables,
+        connections,
+        now,
+        packet: packet.outer,
+        geneve: packet.geneve,
+        tuple: packet.outer.headers.tuple,
+        path,
+        own: None,
+        sender_mac: None,
+        lookups: 0,
+        ttl_set: None,
+        ttl_less: 0,
+        clamp_mss: None,
+        limits: Limits::default(),
+        decapsulate: false,
+        tunnel: None,
+        left: None,
+        always_tracked: false,
+        untracked: None,
+    };
+    let verdict = match entry {
+        Entry::Port(eni, dst_mac) => walk.enter_from_port(eni, dst_mac),
+        Entry::Node(eni) => walk.at_node(eni),
+    };
+    walk.finish(verdict);
+}
+
+/// The hop that comes next; `Err` ends the walk.
+type Step = Result<Rewrite, Stop>;
+
+/// An end other than delivery.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    Drop(DropReason),
+    Reset(DropReason),
+    RouterEcho,
+}
+
+/// A walk under way.
+struct Walk<'a> {
+    tables: &'a Snapshot,
+    connections: &'a Connections,
+    now: Instant,
+    packet: View,
+    geneve: Option<Result<Geneve, DropReason>>,
+    /// Addresses and ports as of now.
+    tuple: FiveTuple,
+    path: &'a mut Path,
+    /// The session that the packet belongs to, found where it entered.
+    own: Option<Known<'a>>,
+    /// MAC address of a sender in the same subnet that framed the receiver's.
+    sender_mac: Option<Mac>,
+    lookups: u8,
+    ttl_set: Option<u8>,
+    ttl_less: u8,
+    clamp_mss: Option<u16>,
+    limits: Limits,
+    decapsulate: bool,
+    tunnel: Option<Tunnel>,
+    /// The endpoint and flow whose tunnel the packet has just left.
+    left: Option<(EndpointId, u32)>,
+    /// Passed an endpoint or load balancer: tracked everywhere (AWS: EC2
+    /// "Untracked connections", the list of exceptions).
+    always_tracked: bool,
+    /// The interface whose rules let it pass untracked.
+    untracked: Option<EniId>,
+}
+
+impl<'a> Walk<'a> {
+    fn finish(&mut self, verdict: Step) {
+        self.path.verdict = match verdict {
+            Ok(rewrite) => Verdict::Forward(rewrite),
+            Err(Stop::Drop(reason)) => Verdict::Drop(reason),
+            Err(Stop::Reset(reason)) => Verdict::Reset(reason),
+            Err(Stop::RouterEcho) => Verdict::RouterEcho,
+        };
+        if let Some(reason) = self.path.drop_reason()
+            && let Some(last) = self.path.hops.last_mut()
+        {
+            last.dropped = Some(reason);
+        }
+    }
+
+    /// Records a hop that changed nothing.
+    fn hop(&mut self, component: Component, rule: Rule) {
+        self.hop_from(component, rule, self.tuple);
+    }
+
+    /// Records a hop that turned `before` into the present tuple.
+    fn hop_from(&mut self, component: Component, rule: Rule, before: FiveTuple) {
+        let after = self.tuple;
+        self.path.hops.push(Hop {
+            component,
+            rule,
+            before,
+            after,
+            dropped: None,
+        });
+    }
+
+    /// Records a hop at which the packet ends.
+    fn end(&mut self, component: Component, rule: Rule, reason: DropReason) -> Stop {
+        self.hop(component, rule);
+        Stop::Drop(reason)
+    }
+
+    fn depend(&mut self, object: Object, id: impl Into<u32>) {
+        let dep = Dep::row(self.tables, object, id.into());
+        self.depend_on(dep);
+    }
+
+    fn depend_on(&mut self, dep: Dep) {
+        if !self.path.deps.contains(&dep) {
+            self.path.deps.push(dep);
+        }
+    }
+
+    /// The row of an interface, and a dependency on it.
+    fn eni(&mut self, id: EniId) -> Result<&'a EniRow, Stop> {
+        self.depend(Object::Eni, id);
+        self.tables
+            .enis
+            .row(id)
+            .ok_or(Stop::Drop(DropReason::NoSuchPort))
+    }
+
+    /// A hop's limit. Limits are compared with the packet that entered, so
+    /// inside a tunnel there is room for that much less.
+    fn limit(&mut self, mut limit: SizeLimit) {
+        if self.tunnel.is_some() {
+            limit.bytes = limit.bytes.saturating_sub(TUNNEL_OVERHEAD);
+        }
+        self.limits.add(limit);
+    }
+
+    /// From here on every interface tracks the connection, the sender's too.
+    fn track_always(&mut self) {
+        self.always_tracked = true;
+        self.path.tracks.extend(self.untracked.take());
+    }
+
+    /// Address of the VPC router in a subnet, of the packet's family: the
+    /// source of "too big" messages. ASSUMPTION (`aws-behaviour.md` §1.5).
+    fn router_address(&self, subnet: SubnetId) -> IpAddr {
+        router_address(self.tables, subnet, self.tuple.src.is_ipv4())
+    }
+
+    /// The session found by where the packet entered.
+    fn find_own(&mut self, ingress: Ingress) {
+        self.own = self.connections.find(ingress, self.tuple);
+    }
+
+    /// Whether the packet travels against the direction of its session.
+    fn is_reply(&self) -> bool {
+        self.own
+            .is_some_and(|own| own.direction == Direction::Reply)
+    }
+
+    const fn is_tcp(&self) -> bool {
+        self.tuple.protocol == protocol::TCP
+    }
+}
+
+/// The router's address in a subnet: the first of its block, or `fe80:ec2::1`.
+pub fn router_address(tables: &Snapshot, subnet: SubnetId, ipv4: bool) -> IpAddr {
+    const ROUTER_V6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfe80, 0xec2, 0, 0, 0, 0, 0, 1);
+    if !ipv4 {
+        return IpAddr::V6(ROUTER_V6);
+    }
+    tables
+        .subnets
+        .row(subnet)
+        .and_then(|subnet| subnet.cidrs.iter().find(|cidr| cidr.is_ipv4())?.nth(1))
+        .unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
+}

@@ -1,0 +1,212 @@
+//! What a walk found out: every hop visited, what decided there, and the end.
+
+use std::net::IpAddr;
+
+use crate::addr::{
+    EndpointId, EniId, LoadBalancerId, NetworkAclId, Prefix, RouteTableId, SecurityGroupId,
+    TargetGroupId, VpcId,
+};
+use crate::drop::DropReason;
+use crate::flow::{Dep, Direction, LbFlow, Rewrite, SessionId};
+use crate::gwlb::NewFlow;
+use crate::packet::FiveTuple;
+
+/// A place that a packet visits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Component {
+    /// The interface by which it entered, and its source check.
+    Source(EniId),
+    /// Security groups of an interface, outbound or inbound.
+    SecurityGroups {
+        /// Interface.
+        eni: EniId,
+        /// Outbound rules.
+        egress: bool,
+    },
+    /// A subnet's network ACL.
+    NetworkAcl {
+        /// ACL.
+        acl: NetworkAclId,
+        /// Outbound entries.
+        egress: bool,
+    },
+    /// A route table.
+    RouteTable(RouteTableId),
+    /// The internet gateway of a VPC, outward or inward.
+    InternetGateway {
+        /// VPC.
+        vpc: VpcId,
+        /// Leaving the VPC.
+        outward: bool,
+    },
+    /// The internet beyond all gateways.
+    Internet,
+    /// A VPC endpoint.
+    Endpoint(EndpointId),
+    /// A load balancer's node.
+    LoadBalancer(LoadBalancerId, EniId),
+    /// The choice of a target.
+    TargetGroup(TargetGroupId),
+    /// The tunnel to an appliance, into it or out of it.
+    Tunnel {
+        /// Endpoint.
+        endpoint: EndpointId,
+        /// Toward the appliance.
+        outward: bool,
+    },
+    /// The VPC router itself, or a service it answers for.
+    Router(VpcId),
+    /// The interface at which it is delivered, and its destination check.
+    Destination(EniId),
+}
+
+/// What decided at a hop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rule {
+    /// Nothing to choose.
+    None,
+    /// The source/destination check, on or off.
+    Check(bool),
+    /// A rule of a security group, by position.
+    Group {
+        /// Group.
+        group: SecurityGroupId,
+        /// Position among its inbound or outbound rules.
+        index: usize,
+    },
+    /// No group is attached, so none filters.
+    NoGroups,
+    /// Connection tracking.
+    Tracked,
+    /// A numbered entry of a network ACL; `None` is the final `*`.
+    AclEntry(Option<u16>),
+    /// A route's destination.
+    Route(Prefix),
+    /// 1:1 translation of this public address.
+    PublicAddress(IpAddr),
+    /// A listener's port.
+    Listener(u16),
+    /// The chosen target.
+    Target(IpAddr, u16),
+    /// A known flow kept its target.
+    KnownFlow,
+}
+
+/// One hop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hop {
+    /// Where.
+    pub component: Component,
+    /// What decided.
+    pub rule: Rule,
+    /// The packet's tuple before this hop.
+    pub before: FiveTuple,
+    /// And after it.
+    pub after: FiveTuple,
+    /// Set where the packet ended.
+    pub dropped: Option<DropReason>,
+}
+
+/// How a walk ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Delivered: this is all that is done to the packet.
+    Forward(Rewrite),
+    /// Dropped.
+    Drop(DropReason),
+    /// Dropped, and the sender gets a TCP reset.
+    Reset(DropReason),
+    /// An echo request to the router, to be answered by it.
+    RouterEcho,
+}
+
+/// The whole way of one packet.
+#[derive(Clone, Debug)]
+pub struct Path {
+    /// Every hop, in order.
+    pub hops: Vec<Hop>,
+    /// What the decision was made from.
+    pub deps: Vec<Dep>,
+    /// The end.
+    pub verdict: Verdict,
+    /// Interfaces whose groups start tracking this connection.
+    pub tracks: Vec<EniId>,
+    /// A load balancer flow that this packet opens.
+    pub opens_lb: Option<LbFlow>,
+    /// A gateway load balancer flow that this packet opens. Its slot, cookie
+    /// and port are filled into the rewrite's tunnel when it is created.
+    pub opens_gwlb: Option<NewFlow>,
+    /// A known flow moves to this target (failover with rebalance).
+    pub retargets: Option<(u32, IpAddr)>,
+    /// The gateway load balancer flow that the packet came out of.
+    pub from_flow: Option<u32>,
+    /// Tuple of the packet as it enters the tunnel that it leaves by.
+    pub tunnelled: Option<FiveTuple>,
+    /// Another session that tracks this packet where it leaves.
+    pub link: Option<(SessionId, Direction)>,
+}
+
+impl Path {
+    pub(super) fn new() -> Self {
+        Self {
+            hops: Vec::with_capacity(32),
+            deps: Vec::with_capacity(48),
+            verdict: Verdict::Drop(DropReason::NotRoutable),
+            tracks: Vec::with_capacity(4),
+            opens_lb: None,
+            opens_gwlb: None,
+            retargets: None,
+            from_flow: None,
+            tunnelled: None,
+            link: None,
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        let Self {
+            hops, deps, tracks, ..
+        } = self;
+        let (mut hops, mut deps, mut tracks) = (
+            std::mem::take(hops),
+            std::mem::take(deps),
+            std::mem::take(tracks),
+        );
+        hops.clear();
+        deps.clear();
+        tracks.clear();
+        *self = Self {
+            hops,
+            deps,
+            tracks,
+            verdict: Verdict::Drop(DropReason::NotRoutable),
+            opens_lb: None,
+            opens_gwlb: None,
+            retargets: None,
+            from_flow: None,
+            tunnelled: None,
+            link: None,
+        };
+    }
+
+    /// Why the packet ended, if it did.
+    pub fn drop_reason(&self) -> Option<DropReason> {
+        match self.verdict {
+            Verdict::Drop(reason) | Verdict::Reset(reason) => Some(reason),
+            Verdict::Forward(_) | Verdict::RouterEcho => None,
+        }
+    }
+
+    /// Everything the packet was decided to undergo, if it was delivered.
+    pub fn rewrite(&self) -> Option<&Rewrite> {
+        match &self.verdict {
+            Verdict::Forward(rewrite) => Some(rewrite),
+            _ => None,
+        }
+    }
+}
+
+impl Default for Path {
+    fn default() -> Self {
+        Self::new()
+    }
+}

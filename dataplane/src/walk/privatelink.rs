@@ -1,0 +1,325 @@
+//! PrivateLink and the network load balancer behind it: one-way NAT.
+//!
+//! endpoint ENI (consumer) → NLB node → target (provider); source and
+//! destination translated. The way back exists only within a flow that the
+//! consumer started.
+//!
+//! Reads:  endpoint, load balancer, listener, target group; the flow if known
+//! Writes: the whole tuple, TTL, MSS
+//! Drops:  Endpoint*, NoListener, ListenerNoTargetGroup, NoTarget, PortAllocation,
+//!         NoConnection, LbFragment, PrivateLinkOneWay, LbNotForNode
+//! AWS:    PrivateLink guide "Concepts", "Endpoint services"; NLB guide
+
+use std::net::IpAddr;
+
+use super::{Component, Rule, Step, Stop, Walk};
+use crate::addr::{EndpointId, EniId, LoadBalancerId};
+use crate::drop::DropReason;
+use crate::flow::{LbFlow, Object, Outcome, SizeLimit};
+use crate::packet::{FiveTuple, Fragment, protocol};
+use crate::tables::{EndpointKind, EniRow, LoadBalancerKind, LoadBalancerRow};
+
+/// Largest packet through an interface endpoint (PrivateLink guide "Quotas").
+const ENDPOINT_MTU: u32 = 8500;
+
+impl Walk<'_> {
+    /// A client's packet reaches an interface endpoint.
+    pub(super) fn privatelink_enter(&mut self, id: EndpointId, front: EniId, eni: &EniRow) -> Step {
+        let component = Component::Endpoint(id);
+        self.depend(Object::Endpoint, id);
+        let Some(endpoint) = self.tables.endpoints.row(id) else {
+            return Err(self.end(component, Rule::None, DropReason::EndpointUnavailable));
+        };
+        let EndpointKind::Interface { load_balancers, .. } = &endpoint.kind else {
+            return Err(self.end(component, Rule::None, DropReason::EndpointUnavailable));
+        };
+        self.track_always();
+        self.security_groups_in(front, eni)?;
+        if !matches!(self.tuple.protocol, protocol::TCP | protocol::UDP) || self.tunnel.is_some() {
+            return Err(self.end(component, Rule::None, DropReason::EndpointProtocol));
+        }
+        let known = self.known_flow();
+        // A rejected connection's flows live on; it takes no new ones.
+        if !endpoint.available && known.is_none() {
+            return Err(self.end(component, Rule::None, DropReason::EndpointUnavailable));
+        }
+        self.limit(SizeLimit {
+            bytes: ENDPOINT_MTU,
+            outcome: Outcome::Silent(DropReason::EndpointMtu),
+        });
+        self.clamp();
+        // One load balancer of the zone, always the same for this interface.
+        self.depend(Object::Subnet, eni.subnet);
+        let az = self.tables.subnets.row(eni.subnet).map(|subnet| subnet.az);
+        let in_zone = |id: LoadBalancerId| {
+            let row = self.tables.load_balancers.row(id)?;
+            let node = row.nodes.iter().find(|node| Some(node.az) == az)?;
+            Some((id, node.eni))
+        };
+        let count = load_balancers
+            .iter()
+            .filter(|&&id| in_zone(id).is_some())
+            .count() as u64;
+        let choice = match known {
+            Some(flow) => Some((flow.load_balancer, flow.node)),
+            None if count == 0 => None,
+            None => {
+                let pick = self.connections.seed.words(&[u64::from(front.0)]) % count;
+                load_balancers
+                    .iter()
+                    .filter_map(|&id| in_zone(id))
+                    .nth(pick as usize)
+            }
+        };
+        let Some((balancer, node)) = choice else {
+            return Err(self.end(component, Rule::None, DropReason::EndpointNotInAz));
+        };
+        self.hop(component, Rule::None);
+        self.depend(Object::LoadBalancer, balancer);
+        let Some(row) = self.tables.load_balancers.row(balancer) else {
+            return Err(self.end(component, Rule::None, DropReason::EndpointNotInAz));
+        };
+        if row.enforce_privatelink_groups {
+            let node_eni = self.eni(node)?;
+            self.security_groups_in(node, node_eni)?;
+        }
+        self.balance(Some(id), front, balancer, row, node)
+    }
+
+    /// Any packet addressed to a load balancer's node.
+    pub(super) fn at_load_balancer(
+        &mut self,
+        id: LoadBalancerId,
+        node: EniId,
+        eni: &EniRow,
+    ) -> Step {
+        self.depend(Object::LoadBalancer, id);
+        let component = Component::LoadBalancer(id, node);
+        let Some(row) = self.tables.load_balancers.row(id) else {
+            return Err(self.end(component, Rule::None, DropReason::LbNotForNode));
+        };
+        if let Some(own) = self.own
+            && self.is_reply()
+        {
+            if let Some(flow) = own.session.lb.filter(|flow| flow.node == node) {
+                return self.balanced_reply(&flow, id, node);
+            }
+            if own.session.keys[0].is_some_and(|key| key.ingress == crate::flow::Ingress::Eni(node))
+            {
+                return self.deliver_local(node, eni);
+            }
+        }
+        if row.kind == LoadBalancerKind::Gateway {
+            return self.gwlb_leave(id, node, eni);
+        }
+        let listened = row.listeners.iter().any(|listener| {
+            listener.protocol == self.tuple.protocol && listener.port == self.tuple.dport
+        });
+        if !listened {
+            if self.tables.settings.sabotage.two_way
+                && let Some(flow) = self.mapping_at_port()
+            {
+                self.own = None;
+                return self.answer_client(&flow, id, node, DropReason::PrivateLinkOneWay);
+            }
+            // Ports that NAT uses lead back to clients; nobody else may.
+            let transport = matches!(self.tuple.protocol, protocol::TCP | protocol::UDP);
+            let reason = if transport && self.tuple.dport >= crate::nat::PORT_FIRST {
+                DropReason::PrivateLinkOneWay
+            } else if transport {
+                DropReason::NoListener
+            } else {
+                DropReason::LbNotForNode
+            };
+            return Err(self.end(component, Rule::None, reason));
+        }
+        self.security_groups_in(node, eni)?;
+        self.track_always();
+        self.balance(None, node, id, row, node)
+    }
+
+    /// The load balancer's flow that this packet belongs to, if still known.
+    fn known_flow(&self) -> Option<LbFlow> {
+        let own = self.own?;
+        if self.is_reply() || !own.session.lb_alive(self.now) {
+            return None;
+        }
+        own.session.lb
+    }
+
+    /// Listener, target and translation; then on from the node.
+    fn balance(
+        &mut self,
+        endpoint: Option<EndpointId>,
+        front: EniId,
+        id: LoadBalancerId,
+        row: &LoadBalancerRow,
+        node: EniId,
+    ) -> Step {
+        let component = Component::LoadBalancer(id, node);
+        let (flow, rule) = match self.known_flow() {
+            Some(flow) => (flow, Rule::KnownFlow),
+            None => self.open_flow(endpoint, front, id, row, node)?,
+        };
+        let before = self.tuple;
+        self.tuple = flow.translated;
+        self.hop_from(component, rule, before);
+        self.ttl_set = Some(self.tables.settings.ttl_load_balancer);
+        self.ttl_less = 0;
+        let node_eni = self.eni(node)?;
+        self.security_groups_out(node, node_eni)?;
+        self.route_from_subnet(node_eni.subnet)
+    }
+
+    fn open_flow(
+        &mut self,
+        endpoint: Option<EndpointId>,
+        front: EniId,
+        id: LoadBalancerId,
+        row: &LoadBalancerRow,
+        node: EniId,
+    ) -> Result<(LbFlow, Rule), Stop> {
+        let component = Component::LoadBalancer(id, node);
+        let headers = self.packet.headers;
+        if self.is_tcp() && headers.fragment != Fragment::Whole {
+            return Err(self.end(component, Rule::None, DropReason::LbFragment));
+        }
+        let listener = row.listeners.iter().find(|listener| {
+            listener.protocol == self.tuple.protocol && listener.port == self.tuple.dport
+        });
+        let Some(listener) = listener else {
+            return Err(self.end(component, Rule::None, DropReason::NoListener));
+        };
+        if self.packet.error.is_some() || (self.is_tcp() && !headers.is_tcp_open()) {
+            // NLB guide "Troubleshooting": a packet of no known connection
+            // is answered with a reset.
+            self.hop(component, Rule::Listener(listener.port));
+            return Err(Stop::Reset(DropReason::NoConnection));
+        }
+        self.hop(component, Rule::Listener(listener.port));
+        let Some(group) = listener.target_group else {
+            return Err(self.end(component, Rule::None, DropReason::ListenerNoTargetGroup));
+        };
+        self.depend(Object::TargetGroup, group);
+        let group_component = Component::TargetGroup(group);
+        let Some(targets) = self.tables.target_groups.row(group) else {
+            return Err(self.end(
+                group_component,
+                Rule::None,
+                DropReason::ListenerNoTargetGroup,
+            ));
+        };
+        let seed = self.connections.seed;
+        let sequence = if self.is_tcp() { headers.tcp_seq } else { 0 };
+        let hash = seed.words(&[seed.tuple(&self.tuple), u64::from(sequence)]);
+        let az = row
+            .nodes
+            .iter()
+            .find(|n| n.eni == node)
+            .map(|n| n.az)
+            .unwrap_or_default();
+        let chosen = crate::gwlb::choose(&targets.targets, az, row.cross_zone, seed, hash);
+        let Some(target) = chosen.and_then(|index| targets.targets.get(index)) else {
+            return Err(self.end(group_component, Rule::None, DropReason::NoTarget));
+        };
+        self.hop(group_component, Rule::Target(target.address, target.port));
+        let node_row = self.eni(node)?;
+        let same_family = |a: &&IpAddr| a.is_ipv4() == target.address.is_ipv4();
+        let Some(&source) = node_row.addresses.iter().find(same_family) else {
+            return Err(self.end(component, Rule::None, DropReason::NoTarget));
+        };
+        let mut translated = FiveTuple {
+            src: source,
+            dst: target.address,
+            protocol: self.tuple.protocol,
+            sport: 0,
+            dport: target.port,
+        };
+        let receiver = self.tables.owner(targets.vpc, target.address);
+        let used = self.connections.lb_ports_used(&translated);
+        let sessions = &self.connections.sessions;
+        match crate::nat::free_port(sessions, used, receiver, translated, hash) {
+            Some(port) => translated.sport = port,
+            None => return Err(self.end(component, Rule::None, DropReason::PortAllocation)),
+        }
+        if self.tables.settings.sabotage.no_source_nat {
+            (translated.src, translated.sport) = (self.tuple.src, self.tuple.sport);
+        }
+        let flow = LbFlow {
+            endpoint,
+            front_eni: front,
+            client: self.tuple,
+            load_balancer: id,
+            node,
+            translated,
+            tcp_idle: listener.tcp_idle,
+        };
+        self.path.opens_lb = Some(flow);
+        Ok((flow, Rule::Target(target.address, target.port)))
+    }
+
+    /// A target's packet of a known flow, at the node, on its way back.
+    fn balanced_reply(&mut self, flow: &LbFlow, id: LoadBalancerId, node: EniId) -> Step {
+        let component = Component::LoadBalancer(id, node);
+        // A target may answer a connection, never open one: not even with the
+        // addresses and ports of one that exists.
+        let opens = self.packet.headers.is_tcp_open() && self.packet.error.is_none();
+        if opens && !self.tables.settings.sabotage.two_way {
+            return Err(self.end(component, Rule::KnownFlow, DropReason::PrivateLinkOneWay));
+        }
+        if !self.own.is_some_and(|own| own.session.lb_alive(self.now)) {
+            return Err(self.end(component, Rule::None, DropReason::NoConnection));
+        }
+        self.answer_client(flow, id, node, DropReason::NoConnection)
+    }
+
+    /// Translates back and goes on from the interface that the client called.
+    fn answer_client(
+        &mut self,
+        flow: &LbFlow,
+        id: LoadBalancerId,
+        node: EniId,
+        gone: DropReason,
+    ) -> Step {
+        let before = self.tuple;
+        self.tuple = flow.client.reversed();
+        self.hop_from(Component::LoadBalancer(id, node), Rule::KnownFlow, before);
+        self.ttl_set = Some(self.tables.settings.ttl_load_balancer);
+        self.ttl_less = 0;
+        self.track_always();
+        let Some(front) = self.tables.enis.row(flow.front_eni) else {
+            return Err(Stop::Drop(gone));
+        };
+        self.depend(Object::Eni, flow.front_eni);
+        if let Some(endpoint) = flow.endpoint {
+            self.depend(Object::Endpoint, endpoint);
+            self.hop(Component::Endpoint(endpoint), Rule::KnownFlow);
+            self.limit(SizeLimit {
+                bytes: ENDPOINT_MTU,
+                outcome: Outcome::Silent(DropReason::EndpointMtu),
+            });
+            self.clamp();
+            if !self.tables.settings.sabotage.two_way {
+                self.security_groups_out(flow.front_eni, front)?;
+            }
+        }
+        self.route_from_subnet(front.subnet)
+    }
+
+    /// Only for the sabotage of the one-way rule: whoever's mapping has this port.
+    fn mapping_at_port(&self) -> Option<LbFlow> {
+        self.connections
+            .sessions
+            .iter()
+            .filter_map(|(_, session)| session.lb)
+            .find(|flow| {
+                flow.translated.src == self.tuple.dst && flow.translated.sport == self.tuple.dport
+            })
+    }
+
+    /// ASSUMPTION: MSS is clamped to MTU − 40 (IPv4), MTU − 60 (IPv6).
+    fn clamp(&mut self) {
+        let headers = if self.tuple.src.is_ipv4() { 40 } else { 60 };
+        self.clamp_mss = Some((ENDPOINT_MTU - headers) as u16);
+    }
+}

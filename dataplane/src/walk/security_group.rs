@@ -1,0 +1,182 @@
+//! Security groups: stateful allow rules on an interface.
+//!
+//! Reads:  the ENI's groups, their rules, prefix lists and members; connection tracking
+//! Drops:  SecurityGroup
+//! AWS:    VPC User Guide "Security groups"; EC2 User Guide "Security group
+//!         connection tracking". The union of all rules of all groups counts;
+//!         a tracked connection passes whatever the rules now say.
+
+use std::net::IpAddr;
+
+use super::{Component, Rule, Stop, Walk};
+use crate::addr::EniId;
+use crate::drop::DropReason;
+use crate::flow::{Dep, Direction, Object};
+use crate::packet::protocol;
+use crate::tables::{EniKind, EniRow, Peer, PortMatch, SecurityGroupRule, Snapshot};
+
+impl Walk<'_> {
+    /// Outbound, at the interface that sends.
+    pub(super) fn security_groups_out(&mut self, id: EniId, eni: &EniRow) -> Result<(), Stop> {
+        self.security_groups(id, eni, true)
+    }
+
+    /// Inbound, at the interface that receives.
+    pub(super) fn security_groups_in(&mut self, id: EniId, eni: &EniRow) -> Result<(), Stop> {
+        self.security_groups(id, eni, false)
+    }
+
+    fn security_groups(&mut self, id: EniId, eni: &EniRow, egress: bool) -> Result<(), Stop> {
+        let component = Component::SecurityGroups { eni: id, egress };
+        if eni.groups.is_empty() {
+            self.hop(component, Rule::NoGroups);
+            return Ok(());
+        }
+        if self.is_tracked(id, eni, egress) {
+            self.hop(component, Rule::Tracked);
+            return Ok(());
+        }
+        let remote = if egress {
+            self.tuple.dst
+        } else {
+            self.tuple.src
+        };
+        let found = eni.groups.iter().find_map(|&group| {
+            let row = self.tables.security_groups.row(group)?;
+            let rules = if egress { &row.egress } else { &row.ingress };
+            let index = rules
+                .iter()
+                .position(|rule| self.rule_matches(rule, remote))?;
+            Some((group, index, rules.get(index)?.peer))
+        });
+        // Any group's change may bring or take the rule that decides.
+        for &group in &eni.groups {
+            self.depend(Object::SecurityGroup, group);
+        }
+        let Some((group, index, peer)) = found else {
+            return Err(self.end(component, Rule::None, DropReason::SecurityGroup));
+        };
+        match peer {
+            Peer::Group(members) => self.depend_on(Dep::members(self.tables, members)),
+            Peer::PrefixList(list) => self.depend(Object::PrefixList, list),
+            Peer::Cidr(_) => {}
+        }
+        self.hop(component, Rule::Group { group, index });
+        if self.is_untracked(eni, egress, peer) {
+            self.untracked = Some(id);
+        } else if self.tunnel.is_none() {
+            // ASSUMPTION: the tunnel legs are judged by the rules each time
+            // and leave no tracking entry.
+            self.path.tracks.push(id);
+        }
+        Ok(())
+    }
+
+    /// Whether connection tracking lets the packet pass at this interface.
+    fn is_tracked(&mut self, id: EniId, eni: &EniRow, egress: bool) -> bool {
+        if let Some(own) = self.own
+            && own.session.tracked_by(id, &eni.timeouts, self.now)
+        {
+            return true;
+        }
+        if eni.kind != EniKind::Host {
+            return false;
+        }
+        let sent = if egress {
+            self.tuple
+        } else {
+            self.tuple.reversed()
+        };
+        match self.connections.tracked(id, &eni.timeouts, sent, self.now) {
+            Some(known) => {
+                // Found by what this interface sends: a packet that arrives
+                // here travels the other way.
+                let direction = match (egress, known.direction) {
+                    (true, direction) => direction,
+                    (false, Direction::Forward) => Direction::Reply,
+                    (false, Direction::Reply) => Direction::Forward,
+                };
+                if self.own.is_none_or(|own| own.id != known.id) {
+                    self.path.link = Some((known.id, direction));
+                }
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn rule_matches(&self, rule: &SecurityGroupRule, remote: IpAddr) -> bool {
+        let headers = &self.packet.headers;
+        let icmp = (headers.icmp_type, headers.icmp_code);
+        rule.protocol
+            .is_none_or(|protocol| protocol == self.tuple.protocol)
+            && ports_match(
+                rule.ports,
+                self.tuple.protocol,
+                self.tuple.dport,
+                icmp,
+                self.packet.portless,
+            )
+            && peer_matches(self.tables, rule.peer, remote)
+    }
+
+    /// Untracked: TCP or UDP allowed from (to) everywhere, where the other
+    /// direction allows all ports to (from) everywhere.
+    fn is_untracked(&self, eni: &EniRow, egress: bool, peer: Peer) -> bool {
+        let everywhere = |peer: Peer| match peer {
+            Peer::Cidr(prefix) => prefix.len() == 0 && prefix.is_ipv4() == self.tuple.src.is_ipv4(),
+            Peer::PrefixList(_) | Peer::Group(_) => false,
+        };
+        let transport = matches!(self.tuple.protocol, protocol::TCP | protocol::UDP);
+        if self.always_tracked || !transport || eni.kind != EniKind::Host || !everywhere(peer) {
+            return false;
+        }
+        eni.groups
+            .iter()
+            .filter_map(|&group| self.tables.security_groups.row(group))
+            .any(|row| {
+                let back = if egress { &row.ingress } else { &row.egress };
+                back.iter().any(|rule| {
+                    rule.protocol.is_none_or(|p| p == self.tuple.protocol)
+                        && matches!(rule.ports, PortMatch::Any | PortMatch::Range(0, u16::MAX))
+                        && everywhere(rule.peer)
+                })
+            })
+    }
+}
+
+/// Whether a rule's ports (or ICMP types) cover a packet.
+pub(super) fn ports_match(
+    ports: PortMatch,
+    ip_protocol: u8,
+    dport: u16,
+    icmp: (u8, u8),
+    portless: bool,
+) -> bool {
+    match ports {
+        PortMatch::Any => true,
+        PortMatch::Range(from, to) => {
+            matches!(ip_protocol, protocol::TCP | protocol::UDP)
+                && !portless
+                && (from..=to).contains(&dport)
+        }
+        PortMatch::Icmp(kind, code) => {
+            matches!(ip_protocol, protocol::ICMP | protocol::ICMPV6)
+                && !portless
+                && kind == icmp.0
+                && code.is_none_or(|code| code == icmp.1)
+        }
+    }
+}
+
+/// Whether an address is on the other side of a rule.
+fn peer_matches(tables: &Snapshot, peer: Peer, address: IpAddr) -> bool {
+    match peer {
+        Peer::Cidr(prefix) => prefix.contains(address),
+        Peer::PrefixList(list) => tables
+            .prefix_lists
+            .row(list)
+            .is_some_and(|list| list.entries.iter().any(|entry| entry.contains(address))),
+        Peer::Group(group) => tables.is_group_member(group, address),
+    }
+}
