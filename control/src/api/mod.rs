@@ -72,4 +72,6 @@ pub trait Action {
 }
 
 #[cfg(test)]
+mod load_balancing_property;
+#[cfg(test)]
 pub(crate) mod testing;
