@@ -10,3 +10,4 @@ pub mod lab;
 pub mod model;
 pub mod quotas;
 pub mod topology;
+pub mod trace;
