@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::api::{ControlPlane, ControlPlaneOptions};
+use crate::api::ControlPlane;
 use crate::cli::CliError;
 use crate::host::plan::CommandPlan;
 use crate::host::runtime_dir::{RuntimeDir, State};
@@ -17,16 +17,10 @@ pub(super) fn load(state: &State, dir: &RuntimeDir) -> Result<(ControlPlane, Com
     let file = state.topology.display().to_string();
     let topology =
         Topology::parse(&file, &state.text).map_err(|error| CliError::usage(error.to_string()))?;
-    let mut control = ControlPlane::new(ControlPlaneOptions {
-        seed: topology.seed(),
-        ..ControlPlaneOptions::default()
-    });
-    apply(&topology, &mut control)?;
+    let (control, _names) = topology
+        .control_plane()
+        .map_err(|error| CliError::usage(error.to_string()))?;
     Ok((control, commands(&topology, state, dir)))
-}
-
-fn apply(_topology: &Topology, _control: &mut ControlPlane) -> Result<(), CliError> {
-    Err(CliError::not_wired("up"))
 }
 
 fn commands(topology: &Topology, state: &State, dir: &RuntimeDir) -> Commands {
