@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 pub mod appliance;
 pub mod capture;
+mod capture_text;
 pub mod completions;
 pub mod daemon;
 pub mod demo;
@@ -22,6 +23,7 @@ pub mod launch;
 pub mod ps;
 pub mod schema;
 pub mod start;
+pub mod table;
 pub mod trace;
 pub mod up;
 
