@@ -2,8 +2,11 @@
 
 pub mod api;
 pub mod appliance;
+pub mod cli;
 pub mod compile;
 pub mod health;
+pub mod host;
 pub mod lab;
 pub mod model;
 pub mod quotas;
+pub mod topology;

@@ -1,3 +1,7 @@
 //! The `vpclab` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vpclab::cli::main()
+}

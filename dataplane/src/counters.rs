@@ -62,8 +62,13 @@ impl Default for Counters {
 impl Counters {
     /// Counts one drop.
     pub fn drop(&mut self, reason: DropReason) {
+        self.drop_many(reason, 1);
+    }
+
+    /// Counts `count` drops.
+    pub fn drop_many(&mut self, reason: DropReason, count: u64) {
         if let Some(counter) = self.drops.get_mut(reason as usize) {
-            *counter += 1;
+            *counter += count;
         }
     }
 

@@ -150,7 +150,8 @@ impl Delta {
         Self(fold(self.0 as u64 + other.0 as u64))
     }
 
-    /// The new value of a checksum field.
+    /// The new value of a checksum field. Never all ones, hence wrong in one
+    /// case: an ICMP message that becomes all zeros (there is no pseudo-header).
     #[inline]
     pub const fn apply(self, field: u16) -> u16 {
         !fold(!field as u64 + self.0 as u64)
@@ -214,17 +215,20 @@ pub fn fill_transport(bytes: &mut [u8], headers: &Headers) {
     ) else {
         return;
     };
-    let Some(&field) = transport.get(offset..).and_then(|rest| rest.first_chunk()) else {
+    let Some((before, rest)) = transport.split_at_checked(offset) else {
         return;
     };
-    let field = u16::from_be_bytes(field);
-    if udp && field == 0 && headers.is_ipv4() {
+    let Some((field, after)) = rest.split_first_chunk::<2>() else {
+        return;
+    };
+    if udp && *field == [0, 0] && headers.is_ipv4() {
         return;
     }
-    // The sum with the old field, less the old field: no need to zero it first.
+    // The field counts as zero. Subtracting it from the sum instead would be
+    // wrong for an ICMP message of zeros, whose checksum is all ones.
     let checksum = start_sum(headers, transport.len())
-        .bytes(transport)
-        .word(!field)
+        .bytes(before)
+        .bytes(after)
         .checksum();
     let checksum = if udp && checksum == 0 {
         0xffff
@@ -234,8 +238,21 @@ pub fn fill_transport(bytes: &mut [u8], headers: &Headers) {
     write16(bytes, usize::from(headers.l4) + offset, checksum);
 }
 
+/// Whether a partial checksum, if there is one, is that of the parsed packet's
+/// transport header. A host chooses these offsets: unchecked, completing the
+/// sum later would write into addresses or ports that were judged before.
+#[inline]
+pub fn partial_fits(checksum: Checksum, headers: &Headers) -> bool {
+    let Checksum::Partial { start, offset } = checksum else {
+        return true;
+    };
+    start == headers.l4
+        && headers.fragment == Fragment::Whole
+        && field_offset(headers.tuple.protocol) == Some(usize::from(offset))
+}
+
 /// Turns a partial transport checksum into a full one, as hardware would.
-/// Other states are left alone.
+/// Other states are left alone. Padding after the packet must be zeros.
 pub fn complete_partial(frame: &mut Frame) -> Result<(), DropReason> {
     let Checksum::Partial { start, offset } = frame.offload.checksum else {
         return Ok(());

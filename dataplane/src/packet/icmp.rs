@@ -1,8 +1,8 @@
 //! ICMP (RFC 792, RFC 1812) and ICMPv6 (RFC 4443) messages that routers write.
 
 use super::build::{Endpoints, TTL_DEFAULT, finish, put_ip};
-use super::checksum::{self, Delta};
-use super::field::{read16, write, write16};
+use super::checksum;
+use super::field::write;
 use super::frame::{Checksum, Frame};
 use super::headers::{Fragment, Headers, protocol};
 use super::parse::{IPV4_LEN, IPV6_LEN};
@@ -136,11 +136,11 @@ pub fn echo_reply(frame: &mut Frame, headers: &Headers) -> bool {
         write(bytes, l3 + 7, &[TTL_DEFAULT]);
     }
     write(bytes, l4, &[reply]);
-    // Swapped addresses do not change the pseudo-header's sum; the type does,
-    // unless the message is still to be summed.
-    if let (false, Some(field)) = (partial, read16(bytes, l4 + 2)) {
-        let delta = Delta::default().replace16(u16::from(request) << 8, u16::from(reply) << 8);
-        write16(bytes, l4 + 2, delta.apply(field));
+    // Swapped addresses do not change the pseudo-header's sum, so a partial
+    // checksum stays as it is. A full one is computed afresh, not changed
+    // incrementally: a message of zeros has a checksum that no delta gives.
+    if !partial {
+        checksum::fill_transport(bytes, headers);
     }
     true
 }

@@ -1,5 +1,6 @@
 use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder, SlicedPacket, TransportSlice};
 
+use super::super::field::write16;
 use super::super::parse::{ETHERNET_LEN, parse_ip, parse_quoted};
 use super::*;
 use crate::addr::{EniId, Mac};
@@ -186,4 +187,21 @@ fn echo_requests_become_replies_in_place() {
             assert_eq!(frame.bytes(), reply);
         }
     }
+}
+
+#[test]
+fn a_reply_of_zeros_has_the_checksum_of_all_ones() {
+    let eth = PacketBuilder::ethernet2(MACS.0, MACS.1);
+    let mut request = Vec::new();
+    let built = eth
+        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 9)
+        .icmpv4_echo_request(0, 0);
+    built.write(&mut request, &[0; 8]).unwrap();
+    let headers = parse_ip(&request, ETHERNET_LEN).unwrap();
+    let mut frame = Frame::from_bytes(EniId(0), &request);
+    assert!(echo_reply(&mut frame, &headers));
+    assert_eq!(
+        frame.bytes()[34..],
+        [&[0, 0, 0xff, 0xff][..], &[0; 12]].concat()
+    );
 }

@@ -1,0 +1,202 @@
+//! The command line: one file per subcommand, each with its arguments and a
+//! `run`. Doc comments on arguments are the help text.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod appliance;
+pub mod capture;
+pub mod completions;
+pub mod daemon;
+pub mod demo;
+pub mod destination;
+pub mod down;
+pub mod exec;
+pub mod exit;
+pub mod flows;
+pub mod init;
+pub mod inspect;
+pub mod launch;
+pub mod ps;
+pub mod schema;
+pub mod trace;
+pub mod up;
+
+pub use destination::Destination;
+pub use exit::{CliError, Exit};
+
+/// A userspace, packet-level emulator of AWS VPC networking.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vpclab",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 ok; 1 the answer is no (unreachable, unhealthy); \
+                  2 bad usage or input; 3 a fault of vpclab's own.\n\n\
+                  Start with `vpclab demo`; it needs no root and no configuration."
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Globals {
+    /// Print one JSON document instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The lab to work on [default: the only running one; for `up`, the topology's name].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub lab: Option<String>,
+    /// Say more; twice for even more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch real TCP cross PrivateLink and a GWLB appliance, in this process, without root.
+    Demo(demo::Args),
+    /// Start a lab from a topology file, as a background daemon.
+    Up(up::Args),
+    /// Stop a lab; nothing of it stays behind.
+    Down(down::Args),
+    /// Run a program inside a host, like `docker exec`.
+    Exec(exec::Args),
+    /// List hosts, endpoints, load balancers and the health of targets.
+    Ps(ps::Args),
+    /// Show one resource, or all of them, with state and counters.
+    Inspect(inspect::Args),
+    /// Show the path a packet would take, hop by hop, without sending it.
+    Trace(trace::Args),
+    /// Record a host's packets as pcapng.
+    Capture(capture::Args),
+    /// List live connections with their translations.
+    Flows(flows::Args),
+    /// Run the reference GWLB appliance: GENEVE in, checks or rules, GENEVE back.
+    Appliance(appliance::Args),
+    /// Print a shell completion script.
+    Completions(completions::Args),
+    /// Print the JSON schema of the topology file.
+    #[command(hide = true)]
+    Schema(schema::Args),
+    /// The background process of one lab; started by `up`.
+    #[command(hide = true)]
+    Daemon(daemon::Args),
+    /// Makes a lab's namespaces; started by `up`.
+    #[command(hide = true)]
+    Launch(launch::Args),
+    /// PID 1 of a lab; started by the launcher.
+    #[command(hide = true)]
+    Init(init::Args),
+}
+
+/// Parses the arguments, runs the command, prints its error, and says how the
+/// process ends. (Wrong arguments exit 2 from within the parser.)
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let exit = match run(cli) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.exit
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+/// Runs a parsed command.
+pub fn run(cli: Cli) -> Result<Exit, CliError> {
+    let globals = &cli.globals;
+    match cli.command {
+        Command::Demo(args) => demo::run(args, globals),
+        Command::Up(args) => up::run(args, globals),
+        Command::Down(args) => down::run(args, globals),
+        Command::Exec(args) => exec::run(args, globals),
+        Command::Ps(args) => ps::run(args, globals),
+        Command::Inspect(args) => inspect::run(args, globals),
+        Command::Trace(args) => trace::run(args, globals),
+        Command::Capture(args) => capture::run(args, globals),
+        Command::Flows(args) => flows::run(args, globals),
+        Command::Appliance(args) => appliance::run(args, globals),
+        Command::Completions(args) => completions::run(args, globals),
+        Command::Schema(args) => schema::run(args, globals),
+        Command::Daemon(args) => daemon::run(args, globals),
+        Command::Launch(args) => launch::run(args, globals),
+        Command::Init(args) => init::run(args, globals),
+    }
+}
+
+/// Writes to standard output. A reader that went away (`vpclab ps | head`) is
+/// no error.
+pub fn print(text: &str) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Prints a value as one JSON document.
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| CliError::fault(format!("cannot write JSON: {error}")))?;
+    print(&(text + "\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_argument_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn globals_are_accepted_on_either_side_of_the_command() {
+        for args in [
+            ["vpclab", "--json", "--lab", "a", "ps"],
+            ["vpclab", "ps", "--json", "--lab", "a"],
+        ] {
+            let cli = Cli::try_parse_from(args).expect("parses");
+            assert!(cli.globals.json);
+            assert_eq!(cli.globals.lab.as_deref(), Some("a"));
+        }
+    }
+
+    #[test]
+    fn exec_leaves_the_programs_own_flags_alone() {
+        let cli = Cli::try_parse_from([
+            "vpclab", "exec", "client", "--", "curl", "-s", "--json", "x",
+        ])
+        .expect("parses");
+        let Command::Exec(args) = cli.command else {
+            panic!("exec")
+        };
+        assert_eq!(args.host, "client");
+        assert_eq!(args.command, ["curl", "-s", "--json", "x"]);
+        assert!(!cli.globals.json);
+    }
+
+    #[test]
+    fn wrong_usage_exits_2() {
+        let error = Cli::try_parse_from(["vpclab", "trace", "client"]).expect_err("TO is missing");
+        assert_eq!(error.exit_code(), 2);
+    }
+}

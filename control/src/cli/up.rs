@@ -1,0 +1,78 @@
+//! `vpclab up`: starts a lab from a topology file.
+
+use std::path::PathBuf;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::{CliError, Exit, Globals};
+use crate::host::runtime_dir::{RuntimeDir, State};
+use crate::host::signals::Signals;
+use crate::host::up::{self, Started};
+
+/// Arguments of `vpclab up`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Topology file (YAML); `-` reads standard input.
+    pub file: PathBuf,
+    /// Only check the file: say what is wrong with it, change nothing.
+    #[arg(long)]
+    pub check: bool,
+    /// Stay in the foreground: the lab ends with Ctrl-C.
+    #[arg(long)]
+    pub foreground: bool,
+}
+
+/// Starts the lab.
+pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
+    let signals = Signals::collect(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
+    let text = read(&args.file)?;
+    let lab = globals.lab.clone().unwrap_or_else(|| "lab".to_owned());
+    if args.check {
+        return Ok(Exit::Ok);
+    }
+    let state = State {
+        lab,
+        topology: std::path::absolute(&args.file)?,
+        text,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let started = up::up(&state, &signals)?;
+    report(&state.lab, started, globals)?;
+    if args.foreground {
+        let mut descriptors = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        while signals.take().is_none() {
+            let _ = poll(&mut descriptors, PollTimeout::NONE);
+        }
+        up::down(&RuntimeDir::new(&state.lab)?)?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn read(file: &std::path::Path) -> Result<String, CliError> {
+    let result = if file == std::path::Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(file)
+    };
+    result.map_err(|error| CliError::usage(format!("{}: {error}", file.display())))
+}
+
+fn report(lab: &str, started: Started, globals: &Globals) -> Result<(), CliError> {
+    if globals.json {
+        let how = match started {
+            Started::Fresh => "started",
+            Started::Adopted => "adopted",
+            Started::AlreadyRunning => "already_running",
+        };
+        return super::print_json(&json!({"lab": lab, "result": how}));
+    }
+    super::print(&match started {
+        Started::Fresh => format!("lab `{lab}` is up\n"),
+        Started::Adopted => {
+            format!("lab `{lab}` is up again: its hosts are as they were, its flows are new\n")
+        }
+        Started::AlreadyRunning => format!("lab `{lab}` is up already\n"),
+    })
+}

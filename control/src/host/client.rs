@@ -1,0 +1,83 @@
+//! Asks a running lab's daemon, for the commands that show or change a lab.
+
+use std::io::{BufReader, ErrorKind};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use super::protocol::{Reply, Request};
+use super::runtime_dir::{self, RuntimeDir};
+use super::{Context, line};
+use crate::cli::{CliError, Globals};
+
+/// The lab that `--lab` names, or the only one.
+pub fn find_lab(globals: &Globals) -> Result<RuntimeDir, CliError> {
+    if let Some(name) = &globals.lab {
+        let lab = RuntimeDir::new(name).map_err(usage)?;
+        if !lab.path().exists() {
+            return Err(CliError::usage(format!("lab `{name}` is not running"))
+                .fix("start it: vpclab up FILE"));
+        }
+        return Ok(lab);
+    }
+    let mut labs = runtime_dir::labs()?;
+    match (labs.pop(), labs.is_empty()) {
+        (Some(lab), true) => Ok(lab),
+        (None, _) => Err(CliError::usage("no lab is running").fix("start one: vpclab up FILE")),
+        (Some(last), false) => {
+            let names: Vec<_> = labs.iter().chain([&last]).map(RuntimeDir::name).collect();
+            Err(
+                CliError::usage(format!("several labs are running: {}", names.join(", ")))
+                    .fix("say which: --lab NAME"),
+            )
+        }
+    }
+}
+
+/// Asks and waits for the answer.
+pub fn ask(lab: &RuntimeDir, request: &Request) -> Result<serde_json::Value, CliError> {
+    Ok(open(lab, request)?.0)
+}
+
+/// Asks; what follows the answer on the connection is the caller's to read.
+pub fn open(
+    lab: &RuntimeDir,
+    request: &Request,
+) -> Result<(serde_json::Value, BufReader<UnixStream>), CliError> {
+    let path = lab.control_socket();
+    let stream = UnixStream::connect(&path).map_err(|error| {
+        let message = match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                format!("the daemon of lab `{}` does not run", lab.name())
+            }
+            _ => format!("{}: {error}", path.display()),
+        };
+        CliError::fault(message).fix("start it again: vpclab up FILE; or end the lab: vpclab down")
+    })?;
+    exchange(stream, request)
+}
+
+/// Asks over a connection that is there.
+pub fn exchange(
+    stream: UnixStream,
+    request: &Request,
+) -> Result<(serde_json::Value, BufReader<UnixStream>), CliError> {
+    if !line::is_peer_allowed(&stream) {
+        return Err(CliError::fault("the lab belongs to somebody else"));
+    }
+    line::send(&stream, request).context("daemon")?;
+    let mut reader = BufReader::new(stream);
+    match line::receive(&mut reader).context("daemon")? {
+        Some(Reply::Ok(value)) => Ok((value, reader)),
+        Some(Reply::Failed(failure)) => Err(failure.into()),
+        None => Err(CliError::fault("the lab's daemon has ended")),
+    }
+}
+
+/// How often `up` looks whether something it waits for has happened.
+pub const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+fn usage(error: super::HostError) -> CliError {
+    let mut error = CliError::from(error);
+    error.exit = crate::cli::Exit::Usage;
+    error
+}

@@ -1,0 +1,141 @@
+//! The daemon of a lab: control plane, packet worker, hosts, control socket.
+
+mod model;
+mod server;
+mod wiring;
+
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use vpclab_dataplane::pipeline::{Config, Pipeline};
+use vpclab_dataplane::worker::{Clock, Handle, Worker};
+
+use super::init_client::InitClient;
+use super::protocol::Failure;
+use super::runtime_dir::RuntimeDir;
+use super::signals::Signals;
+use super::{Context, HostError};
+use crate::cli::CliError;
+use model::Model;
+
+/// Frames for the stacks at load-balancer nodes that may wait.
+const LOCAL_QUEUE: usize = 4096;
+/// The daemon looks this often whether its worker still lives.
+const WATCH_INTERVAL_MS: u16 = 500;
+
+/// What the connections share.
+pub(crate) struct Lab {
+    pub(crate) dir: RuntimeDir,
+    pub(crate) worker: Handle,
+    pub(crate) model: Model,
+    readiness: Mutex<Option<Result<(), Failure>>>,
+    ready: Condvar,
+}
+
+impl Lab {
+    /// Waits until the hosts are wired, or were not to be.
+    pub(crate) fn wait_ready(&self) -> Result<(), Failure> {
+        let guard = self
+            .readiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let guard = self
+            .ready
+            .wait_while(guard, |readiness| readiness.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        guard.clone().unwrap_or(Ok(()))
+    }
+
+    fn set_ready(&self, result: Result<(), Failure>) {
+        *self
+            .readiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(result);
+        self.ready.notify_all();
+    }
+}
+
+/// Runs the lab at `dir` until SIGTERM.
+pub fn run(dir: &Path) -> Result<(), CliError> {
+    let signals = Signals::collect(&[Signal::SIGTERM, Signal::SIGINT])?;
+    let dir = RuntimeDir::at(dir)?;
+    let state = dir
+        .state()
+        .ok_or_else(|| HostError::new("the lab's state.json is missing or damaged"))?;
+    let model = Model::load(&state)?;
+
+    let config = Config {
+        seed: random_seed()?,
+        ..Config::default()
+    };
+    let (local_sender, _local) = sync_channel(LOCAL_QUEUE);
+    let (worker, handle) = Worker::new(
+        Pipeline::new(config),
+        model.tables(),
+        Clock::start(),
+        local_sender,
+    )
+    .context("worker")?;
+    let packets = thread::Builder::new()
+        .name("packets".to_owned())
+        .spawn(move || worker.run())
+        .context("worker")?;
+
+    let socket = dir.control_socket();
+    let _ = std::fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket).context(socket.display())?;
+    let lab = Arc::new(Lab {
+        dir,
+        worker: handle,
+        model,
+        readiness: Mutex::default(),
+        ready: Condvar::new(),
+    });
+    server::start(Arc::clone(&lab), listener)?;
+    let wired = wire(&lab);
+    if let Err(error) = &wired {
+        tracing::error!("{error}");
+    }
+    lab.set_ready(wired.map_err(Failure::from));
+
+    while !packets.is_finished() {
+        let mut descriptors = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut descriptors, PollTimeout::from(WATCH_INTERVAL_MS));
+        if signals.take().is_some() {
+            // TAPs go with the worker's ports.
+            let _ = lab.worker.stop();
+            break;
+        }
+    }
+    match packets.join() {
+        Ok(result) => result.context("packet worker").map_err(CliError::from),
+        Err(_) => Err(CliError::fault("the packet worker panicked")),
+    }
+}
+
+/// Namespaces, interfaces, addresses and commands of every host.
+fn wire(lab: &Lab) -> Result<(), CliError> {
+    let mut init = InitClient::connect_as_child(&lab.dir)?;
+    for host in lab.model.hosts() {
+        wiring::wire_host(&mut init, &lab.worker, &host)?;
+        tracing::info!(host = host.name, "host is up");
+    }
+    for host in lab.model.hosts() {
+        for command in &host.commands {
+            init.run(&host.name, command.clone())?;
+        }
+    }
+    Ok(())
+}
+
+fn random_seed() -> Result<u64, HostError> {
+    let mut bytes = [0u8; 8];
+    let mut source = std::fs::File::open("/dev/urandom").context("/dev/urandom")?;
+    std::io::Read::read_exact(&mut source, &mut bytes).context("/dev/urandom")?;
+    Ok(u64::from_ne_bytes(bytes))
+}

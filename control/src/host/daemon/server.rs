@@ -1,0 +1,122 @@
+//! The control socket: one thread per connection, one request each.
+
+use std::io::{BufReader, BufWriter, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde_json::{Value, json};
+use vpclab_dataplane::worker::CaptureFilter;
+
+use super::Lab;
+use crate::cli::CliError;
+use crate::host::capture::CaptureWriter;
+use crate::host::protocol::{Reply, Request};
+use crate::host::{Context, HostError, line};
+
+/// Captured frames that may wait for their reader.
+const CAPTURE_QUEUE: usize = 8192;
+/// An idle capture looks this often whether its reader is still there.
+const READER_CHECK: Duration = Duration::from_millis(200);
+
+/// Serves connections on threads of their own.
+pub(super) fn start(lab: Arc<Lab>, listener: UnixListener) -> Result<(), HostError> {
+    let serve = move || {
+        for stream in listener.incoming().filter_map(Result::ok) {
+            if !line::is_peer_allowed(&stream) {
+                continue;
+            }
+            let lab = Arc::clone(&lab);
+            // Without a thread the caller sees the connection closed.
+            let _ = thread::Builder::new().spawn(move || converse(&lab, &stream));
+        }
+    };
+    thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(serve)
+        .context("thread")?;
+    Ok(())
+}
+
+fn converse(lab: &Lab, stream: &UnixStream) {
+    let Ok(copy) = stream.try_clone() else { return };
+    let request = match line::receive::<Request>(&mut BufReader::new(copy)) {
+        Ok(Some(request)) => request,
+        Ok(None) => return,
+        Err(error) => {
+            let failure = CliError::usage(format!("not a request: {error}")).into();
+            let _ = line::send(stream, &Reply::Failed(failure));
+            return;
+        }
+    };
+    let result = match request {
+        Request::Capture { port, count } => capture(lab, stream, &port, count),
+        other => answer(lab, other).and_then(|value| Ok(line::send(stream, &Reply::Ok(value))?)),
+    };
+    if let Err(error) = result {
+        // The reader may be gone: then there is nobody to tell.
+        let _ = line::send(stream, &Reply::Failed(error.into()));
+    }
+}
+
+fn answer(lab: &Lab, request: Request) -> Result<Value, CliError> {
+    match request {
+        Request::Ready => {
+            lab.wait_ready().map_err(CliError::from)?;
+            Ok(json!({"lab": lab.dir.name()}))
+        }
+        Request::Ps => lab.model.ps(lab),
+        Request::Inspect { id } => lab.model.inspect(lab, id.as_deref()),
+        Request::Flows { port } => lab.model.flows(lab, port.as_deref()),
+        Request::Trace(request) => lab.model.trace(lab, &request),
+        Request::Capture { .. } => Err(CliError::fault("a capture is a stream")),
+    }
+}
+
+fn capture(lab: &Lab, stream: &UnixStream, port: &str, count: Option<u64>) -> Result<(), CliError> {
+    let enis = lab.model.ports(port)?;
+    let events = lab
+        .worker
+        .capture(CaptureFilter::Enis(enis), CAPTURE_QUEUE)
+        .context("capture")?;
+    line::send(stream, &Reply::Ok(Value::Null))?;
+    let mut left = count.unwrap_or(u64::MAX);
+    let out = BufWriter::with_capacity(1 << 16, stream);
+    let mut writer = CaptureWriter::new(out, lab.worker.clock())?;
+    // Errors from here on mean that the reader went away: the normal end.
+    while left > 0 {
+        // What is buffered is shown before waiting for more.
+        let event = match events.try_recv() {
+            Ok(event) => event,
+            Err(_) => {
+                if writer.get_mut().flush().is_err() {
+                    return Ok(());
+                }
+                match events.recv_timeout(READER_CHECK) {
+                    Ok(event) => event,
+                    Err(RecvTimeoutError::Timeout) if is_open(stream) => continue,
+                    Err(_) => return Ok(()),
+                }
+            }
+        };
+        if writer
+            .write(event, |eni| lab.model.interface_name(eni))
+            .is_err()
+        {
+            return Ok(());
+        }
+        left -= 1;
+    }
+    let _ = writer.get_mut().flush();
+    Ok(())
+}
+
+/// A reader sends nothing after its request: readable means closed.
+fn is_open(stream: &UnixStream) -> bool {
+    let mut descriptors = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut descriptors, PollTimeout::ZERO), Ok(0))
+}

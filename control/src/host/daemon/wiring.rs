@@ -1,0 +1,47 @@
+//! Brings one host up: namespace, TAPs, addresses, ports.
+
+use vpclab_dataplane::addr::EniId;
+use vpclab_dataplane::io::TapPort;
+use vpclab_dataplane::worker::Handle;
+
+use crate::host::init_client::InitClient;
+use crate::host::plan::HostPlan;
+use crate::host::{Context, HostError, netlink};
+
+/// Makes what is missing of `host` and gives its TAPs to the worker.
+pub(super) fn wire_host(
+    init: &mut InitClient,
+    worker: &Handle,
+    host: &HostPlan,
+) -> Result<(), HostError> {
+    let namespaces = init
+        .add_host(&host.name, host.resolv_conf())
+        .context(format!("host {}", host.name))?;
+    // The devices are made in their namespace: making them here and moving them
+    // takes eight times as long.
+    let ports = namespaces
+        .in_network(|| {
+            let mut ports = Vec::new();
+            for interface in &host.interfaces {
+                let port = TapPort::open(&interface.device).map_err(explain)?;
+                ports.push((EniId(interface.eni), port));
+            }
+            netlink::configure(&host.interfaces)?;
+            Ok(ports)
+        })
+        .context(format!("host {}", host.name))?;
+    for (eni, port) in ports {
+        worker.add_port(eni, Box::new(port)).context(&host.name)?;
+    }
+    Ok(())
+}
+
+fn explain(error: std::io::Error) -> HostError {
+    let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+    let error = HostError::new(format!("/dev/net/tun: {error}"));
+    if denied {
+        error.fix("let everybody open it (chmod 0666 /dev/net/tun), or run as root")
+    } else {
+        error
+    }
+}

@@ -1,0 +1,34 @@
+//! Hosts on Linux: a lab of network namespaces, its processes, and the way in.
+//!
+//! ```text
+//! vpclab up ─► launcher (own session; unshare user? + mnt + pid; removes the lab's
+//!               │        directory when init ends)
+//!               └► init (PID 1 of the lab: holds every host's net + mnt namespace,
+//!                  │    reaps, runs hosts' commands; its end is everybody's end)
+//!                  ├► daemon (control plane, packet worker, control socket)
+//!                  └► hosts' commands
+//! ```
+//!
+//! Every step is a new process image (`/proc/self/exe` with a hidden
+//! subcommand): nothing here forks. Namespaces are entered on threads made for
+//! that, so the rest of a process never moves. Root and a user without rights
+//! take the same road; the second begins with a user namespace.
+
+pub mod capture;
+pub mod client;
+pub mod daemon;
+pub mod error;
+pub mod exec;
+pub mod init;
+pub mod init_client;
+pub mod launch;
+pub mod line;
+pub mod namespace;
+pub mod netlink;
+pub mod plan;
+pub mod protocol;
+pub mod runtime_dir;
+pub mod signals;
+pub mod up;
+
+pub use error::{Context, HostError};

@@ -1,0 +1,96 @@
+//! What the daemon can be asked over its control socket: one JSON request per
+//! connection, one JSON reply; a capture's reply is followed by pcapng.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{CliError, Exit};
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Whether the lab runs: waits until all hosts are wired.
+    Ready,
+    /// Hosts, endpoints, load balancers, targets.
+    Ps,
+    /// One resource with everything known of it, or all of them.
+    Inspect {
+        /// Name or AWS id.
+        id: Option<String>,
+    },
+    /// Live connections.
+    Flows {
+        /// Only those of this host or ENI.
+        port: Option<String>,
+    },
+    /// The path of a packet that is not sent.
+    Trace(TraceRequest),
+    /// Frames at a host's interfaces or at an ENI, as pcapng after the reply.
+    Capture {
+        /// Host or ENI.
+        port: String,
+        /// Stop after this many.
+        count: Option<u64>,
+    },
+}
+
+/// What `vpclab trace` asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceRequest {
+    /// Host or ENI that would send.
+    pub from: String,
+    /// Address, host or endpoint.
+    pub to: String,
+    /// Destination port.
+    pub port: Option<u16>,
+    /// `tcp`, `udp`, `icmp` or a number.
+    pub protocol: String,
+    /// Source port.
+    pub source_port: u16,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// It went well; what was asked for.
+    Ok(serde_json::Value),
+    /// It did not.
+    Failed(Failure),
+}
+
+/// Why a request failed, as the command line shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Exit code of the command.
+    pub exit: u8,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub fix: Option<String>,
+}
+
+impl From<CliError> for Failure {
+    fn from(error: CliError) -> Self {
+        Self {
+            exit: error.exit.code(),
+            message: error.message,
+            fix: error.fix,
+        }
+    }
+}
+
+impl From<Failure> for CliError {
+    fn from(failure: Failure) -> Self {
+        let exit = match failure.exit {
+            1 => Exit::No,
+            2 => Exit::Usage,
+            _ => Exit::Fault,
+        };
+        Self {
+            exit,
+            message: failure.message,
+            fix: failure.fix,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Hosts, their interfaces, and the internet.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::topology::located::{Item, Many, Named, Value};
+use crate::topology::values::{Address, Cidr, ElasticIp};
+
+/// A host (an EC2 instance). With one ENI, its keys stand here; with several,
+/// they stand in `enis`, the primary first.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// Subnet of the only ENI.
+    #[serde(default, alias = "SubnetId", alias = "Subnet")]
+    pub subnet: Option<Value<String>>,
+    /// Primary private IPv4 address [default: the next free one].
+    #[serde(default, alias = "PrivateIpAddress", alias = "private_ip")]
+    pub address: Option<Value<Address>>,
+    /// IPv6 addresses [default: one, if the subnet has an IPv6 block].
+    #[serde(default, alias = "Ipv6Addresses")]
+    pub ipv6: Option<Many<Address>>,
+    /// Secondary private IPv4 addresses.
+    #[serde(default, alias = "PrivateIpAddresses", alias = "secondary_addresses")]
+    pub secondary: Many<Address>,
+    /// Delegated prefixes (/28 IPv4, /80 IPv6).
+    #[serde(default, alias = "Ipv4Prefixes", alias = "Ipv6Prefixes")]
+    pub prefixes: Many<Cidr>,
+    /// Security groups [default: the VPC's default group].
+    #[serde(
+        default,
+        alias = "SecurityGroupIds",
+        alias = "GroupSet",
+        alias = "security_groups"
+    )]
+    pub groups: Many<String>,
+    /// Drop what is neither from nor to this ENI; false for routers, NAT
+    /// instances and appliances that forward [default: true].
+    #[serde(default, alias = "SourceDestCheck")]
+    pub source_dest_check: Option<bool>,
+    /// Public IPv4 address, mapped 1:1 by the internet gateway.
+    #[serde(default, alias = "elastic_ip", alias = "EIP")]
+    pub eip: Option<Value<ElasticIp>>,
+    /// Several ENIs instead of the keys above.
+    #[serde(default, alias = "NetworkInterfaces", alias = "network_interfaces")]
+    pub enis: Option<Vec<Item<Eni>>>,
+    /// Shell command to start with the host, or a list of them.
+    #[serde(default)]
+    pub run: Many<String>,
+    /// Environment of the commands.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}
+
+/// A network interface of a host with several.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Eni {
+    /// Subnet; all of a host's ENIs are in one VPC and one zone.
+    #[serde(alias = "SubnetId", alias = "Subnet")]
+    pub subnet: Value<String>,
+    /// Primary private IPv4 address [default: the next free one].
+    #[serde(default, alias = "PrivateIpAddress", alias = "private_ip")]
+    pub address: Option<Value<Address>>,
+    /// IPv6 addresses [default: one, if the subnet has an IPv6 block].
+    #[serde(default, alias = "Ipv6Addresses")]
+    pub ipv6: Option<Many<Address>>,
+    /// Secondary private IPv4 addresses.
+    #[serde(default, alias = "PrivateIpAddresses", alias = "secondary_addresses")]
+    pub secondary: Many<Address>,
+    /// Delegated prefixes (/28 IPv4, /80 IPv6).
+    #[serde(default, alias = "Ipv4Prefixes", alias = "Ipv6Prefixes")]
+    pub prefixes: Many<Cidr>,
+    /// Security groups [default: the VPC's default group].
+    #[serde(
+        default,
+        alias = "SecurityGroupIds",
+        alias = "GroupSet",
+        alias = "security_groups"
+    )]
+    pub groups: Many<String>,
+    /// Drop what is neither from nor to this ENI [default: true].
+    #[serde(default, alias = "SourceDestCheck")]
+    pub source_dest_check: Option<bool>,
+    /// Public IPv4 address.
+    #[serde(default, alias = "elastic_ip", alias = "EIP")]
+    pub eip: Option<Value<ElasticIp>>,
+}
+
+/// The internet beyond every internet gateway.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Internet {
+    /// Hosts on the internet by name; any other public address is unreachable.
+    #[serde(default)]
+    pub hosts: Named<InternetHost>,
+}
+
+/// A host on the internet: MTU 1500, no security group.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InternetHost {
+    /// Its public addresses, IPv4 or IPv6.
+    #[serde(alias = "address")]
+    pub addresses: Many<Address>,
+    /// Shell command to start with the host, or a list of them.
+    #[serde(default)]
+    pub run: Many<String>,
+    /// Environment of the commands.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}

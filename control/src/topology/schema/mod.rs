@@ -1,0 +1,85 @@
+//! The topology file as types. Keys are short lower_snake names; the names of
+//! CloudFormation's resource properties (`CidrBlock`) are accepted as well.
+//!
+//! Everything is referred to by name. Names of subnets, route tables, groups
+//! and ACLs belong to their VPC: elsewhere they are written `vpc/name`, or
+//! just `name` where only one VPC has it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+mod hosts;
+mod network;
+mod services;
+
+pub use hosts::{Eni, Host, Internet, InternetHost};
+pub use network::{
+    EgressRule, IngressRule, NetworkAcl, NetworkAclRule, Route, RouteTable, RuleAction,
+    SecurityGroup, Subnet, Vpc,
+};
+pub use services::{
+    Endpoint, EndpointService, EndpointType, Failover, HealthCheck, HealthProtocol, Listener,
+    LoadBalancer, LoadBalancerType, Stickiness, TargetGroup, TargetProtocol,
+};
+
+use super::located::{Many, Named, Value};
+use super::values::CidrOrName;
+
+/// A lab: networks, hosts and services that `vpclab up` builds.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "vpclab topology")]
+pub struct Topology {
+    /// Name of the lab: letters, digits and dashes.
+    pub name: Value<String>,
+    /// What this lab shows, for people.
+    #[serde(default, alias = "Description")]
+    pub description: Option<String>,
+    /// Seed of every choice vpclab makes (ids, MAC addresses, hashing) [default: 1].
+    #[serde(default)]
+    pub seed: Option<u64>,
+    /// Region [default: us-east-1].
+    #[serde(default, alias = "Region")]
+    pub region: Option<String>,
+    /// VPCs by name.
+    #[serde(default)]
+    pub vpcs: Named<Vpc>,
+    /// Customer-managed prefix lists by name: blocks, or names of other lists.
+    #[serde(default)]
+    pub prefix_lists: Named<Many<CidrOrName>>,
+    /// Instances by name. Each is a host with one ENI or more.
+    #[serde(default)]
+    pub hosts: Named<Host>,
+    /// What lies beyond the internet gateways.
+    #[serde(default)]
+    pub internet: Internet,
+    /// Network and gateway load balancers by name.
+    #[serde(default)]
+    pub load_balancers: Named<LoadBalancer>,
+    /// Target groups by name.
+    #[serde(default)]
+    pub target_groups: Named<TargetGroup>,
+    /// PrivateLink endpoint services by name.
+    #[serde(default)]
+    pub endpoint_services: Named<EndpointService>,
+    /// VPC endpoints by name.
+    #[serde(default)]
+    pub endpoints: Named<Endpoint>,
+    /// AWS quotas to raise, by their name in vpclab.
+    #[serde(default)]
+    pub quotas: BTreeMap<String, u64>,
+}
+
+impl Topology {
+    /// The region, or its default.
+    pub fn region(&self) -> &str {
+        self.region.as_deref().unwrap_or("us-east-1")
+    }
+
+    /// The seed, or its default.
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(1)
+    }
+}

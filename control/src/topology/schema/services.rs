@@ -1,0 +1,254 @@
+//! Load balancers, target groups, endpoint services and endpoints.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::topology::located::{Item, Many, Named, Value};
+use crate::topology::values::{Accept, Address, TargetText};
+
+/// A network or gateway load balancer.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoadBalancer {
+    /// network or gateway [default: network].
+    #[serde(default, rename = "type", alias = "Type")]
+    pub kind: LoadBalancerType,
+    /// Subnets, one per zone, all in one VPC: each gets a node with an address.
+    #[serde(alias = "Subnets", alias = "subnet")]
+    pub subnets: Many<String>,
+    /// Fixed node addresses by subnet [default: the next free ones].
+    #[serde(default, alias = "SubnetMappings")]
+    pub addresses: Named<Value<Address>>,
+    /// Security groups (network load balancers only) [default: none].
+    #[serde(default, alias = "SecurityGroups", alias = "security_groups")]
+    pub groups: Many<String>,
+    /// Listeners. A gateway load balancer has one, without protocol and port.
+    #[serde(default, alias = "Listeners")]
+    pub listeners: Vec<Item<Listener>>,
+    /// Whether a node uses targets of all zones [default: false].
+    #[serde(default, alias = "CrossZone")]
+    pub cross_zone: bool,
+    /// Whether the groups judge PrivateLink traffic too [default: true].
+    #[serde(
+        default,
+        alias = "EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic"
+    )]
+    pub enforce_privatelink_groups: Option<bool>,
+    /// Load-balancer attributes by their AWS keys.
+    #[serde(default, alias = "LoadBalancerAttributes")]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// Kind of load balancer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LoadBalancerType {
+    /// Network load balancer.
+    #[default]
+    Network,
+    /// Gateway load balancer.
+    Gateway,
+}
+
+/// A listener.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// tcp, udp or tcp_udp [default: tcp; none on a gateway load balancer].
+    #[serde(default, alias = "protocol", alias = "Protocol")]
+    pub proto: Option<TargetProtocol>,
+    /// Port.
+    #[serde(default, alias = "Port")]
+    pub port: Option<Value<u16>>,
+    /// Where connections go.
+    #[serde(alias = "TargetGroupArn", alias = "forward")]
+    pub target_group: Value<String>,
+    /// Idle timeout of TCP flows in seconds, 60 to 6000 [default: 350].
+    #[serde(default, alias = "tcp_idle_timeout")]
+    pub idle_timeout: Option<Value<u32>>,
+}
+
+/// A target group.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TargetGroup {
+    /// tcp, udp, tcp_udp or geneve.
+    #[serde(alias = "proto", alias = "Protocol")]
+    pub protocol: TargetProtocol,
+    /// Port of the targets [geneve: always 6081].
+    #[serde(default, alias = "Port")]
+    pub port: Option<Value<u16>>,
+    /// VPC [default: that of the load balancer using it, or of its first host].
+    #[serde(default, alias = "VpcId")]
+    pub vpc: Option<Value<String>>,
+    /// Targets: hosts or addresses, with a port (web:8080) or without.
+    #[serde(default, alias = "Targets")]
+    pub targets: Many<TargetText>,
+    /// How targets are checked.
+    #[serde(default, alias = "HealthCheck")]
+    pub health_check: HealthCheck,
+    /// Which packets stay with one target (geneve) [default: five_tuple].
+    #[serde(default)]
+    pub stickiness: Option<Stickiness>,
+    /// What happens to the flows of a failed target (geneve) [default: no_rebalance].
+    #[serde(default, alias = "target_failover")]
+    pub failover: Option<Failover>,
+    /// Seconds that a deregistered target keeps its flows [default: 300].
+    #[serde(default)]
+    pub deregistration_delay: Option<Value<u32>>,
+    /// Target-group attributes by their AWS keys.
+    #[serde(default, alias = "TargetGroupAttributes")]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// Protocol of a target group or listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetProtocol {
+    /// TCP.
+    #[serde(alias = "TCP")]
+    Tcp,
+    /// UDP.
+    #[serde(alias = "UDP")]
+    Udp,
+    /// TCP and UDP on one port.
+    #[serde(alias = "TCP_UDP")]
+    TcpUdp,
+    /// GENEVE: appliances behind a gateway load balancer.
+    #[serde(alias = "GENEVE")]
+    Geneve,
+}
+
+/// How targets are checked; what is left out has AWS's defaults.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HealthCheck {
+    /// tcp or http [default: tcp].
+    #[serde(default, alias = "proto", alias = "HealthCheckProtocol")]
+    pub protocol: Option<HealthProtocol>,
+    /// Port [default: the target's own; geneve: 80].
+    #[serde(default, alias = "HealthCheckPort")]
+    pub port: Option<Value<u16>>,
+    /// Path of HTTP checks [default: /].
+    #[serde(default, alias = "HealthCheckPath")]
+    pub path: Option<String>,
+    /// Seconds between checks, 5 to 300 [default: 30; geneve: 10].
+    #[serde(default, alias = "HealthCheckIntervalSeconds")]
+    pub interval: Option<Value<u32>>,
+    /// Seconds until a check fails, 2 to 120 [default: 10, HTTP 6; geneve: 5].
+    #[serde(default, alias = "HealthCheckTimeoutSeconds")]
+    pub timeout: Option<Value<u32>>,
+    /// Good checks in a row that make a target healthy, 2 to 10 [default: 5].
+    #[serde(default, alias = "healthy_threshold", alias = "HealthyThresholdCount")]
+    pub healthy: Option<Value<u32>>,
+    /// Failed checks in a row that make it unhealthy, 2 to 10 [default: 2].
+    #[serde(
+        default,
+        alias = "unhealthy_threshold",
+        alias = "UnhealthyThresholdCount"
+    )]
+    pub unhealthy: Option<Value<u32>>,
+    /// HTTP status codes that are good [default: 200-399].
+    #[serde(default, alias = "Matcher")]
+    pub matcher: Option<String>,
+}
+
+/// Protocol of a health check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthProtocol {
+    /// A TCP connection that opens.
+    #[serde(alias = "TCP")]
+    Tcp,
+    /// An HTTP status that matches.
+    #[serde(alias = "HTTP")]
+    Http,
+}
+
+/// Which packets stay with one appliance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stickiness {
+    /// Those of one connection.
+    FiveTuple,
+    /// `source_ip_dest_ip_proto`: those between two addresses, per protocol.
+    #[serde(alias = "three_tuple")]
+    SourceIpDestIpProto,
+    /// `source_ip_dest_ip`: those between two addresses.
+    #[serde(alias = "two_tuple")]
+    SourceIpDestIp,
+}
+
+/// What happens to the flows of a failed appliance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Failover {
+    /// They stay on it.
+    NoRebalance,
+    /// They move to healthy ones.
+    Rebalance,
+}
+
+/// A PrivateLink endpoint service.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointService {
+    /// The load balancers behind it, all network or all gateway.
+    #[serde(
+        alias = "load_balancer",
+        alias = "NetworkLoadBalancerArns",
+        alias = "GatewayLoadBalancerArns"
+    )]
+    pub load_balancers: Many<String>,
+    /// Whether the provider accepts each endpoint [default: true, as in AWS].
+    #[serde(default, alias = "AcceptanceRequired")]
+    pub acceptance_required: Option<bool>,
+    /// Principals of other accounts that may connect: ARNs, or `*`.
+    #[serde(default, alias = "AllowedPrincipals")]
+    pub allowed_principals: Many<String>,
+}
+
+/// A VPC endpoint.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// interface or gateway_load_balancer [default: what the service is].
+    #[serde(default, rename = "type", alias = "VpcEndpointType")]
+    pub kind: Option<EndpointType>,
+    /// The endpoint service.
+    #[serde(alias = "ServiceName")]
+    pub service: Value<String>,
+    /// VPC [default: that of its subnets].
+    #[serde(default, alias = "VpcId")]
+    pub vpc: Option<Value<String>>,
+    /// Subnets, one per zone: each gets an ENI. A gateway load balancer
+    /// endpoint has exactly one.
+    #[serde(alias = "SubnetIds", alias = "subnet")]
+    pub subnets: Many<String>,
+    /// Security groups (interface endpoints) [default: the VPC's default group].
+    #[serde(default, alias = "SecurityGroupIds", alias = "security_groups")]
+    pub groups: Many<String>,
+    /// Address of the only ENI [default: the next free one].
+    #[serde(default)]
+    pub address: Option<Value<Address>>,
+    /// Addresses by subnet, for several.
+    #[serde(default, alias = "SubnetConfigurations")]
+    pub addresses: Named<Value<Address>>,
+    /// Whether the provider's side of this lab accepts it [default: auto].
+    #[serde(default)]
+    pub accept: Option<Value<Accept>>,
+}
+
+/// Type of a VPC endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointType {
+    /// PrivateLink to network load balancers.
+    #[serde(alias = "Interface")]
+    Interface,
+    /// A route target in front of appliances.
+    #[serde(alias = "GatewayLoadBalancer")]
+    GatewayLoadBalancer,
+}

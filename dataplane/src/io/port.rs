@@ -1,0 +1,37 @@
+//! The trait that every port implements.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::packet::{Frame, FramePool};
+
+/// Why a port did not take a frame.
+#[derive(Debug)]
+pub enum PortError {
+    /// No room at the moment.
+    Full,
+    /// The port can never take this frame (too long, or metadata it cannot express).
+    Unfit,
+    /// The other side is gone, or the operating system refused.
+    Io(io::Error),
+}
+
+/// A place where frames enter and leave. Never blocks.
+pub trait Port: Send {
+    /// Appends at most `limit` waiting frames to `out` and says how many. The
+    /// caller sets [`Frame::port`]; empty frames come from `pool`.
+    fn receive(
+        &mut self,
+        limit: usize,
+        out: &mut Vec<Frame>,
+        pool: &mut FramePool,
+    ) -> io::Result<usize>;
+
+    /// Sends one frame; its buffer ends in `pool`, sent or not.
+    fn transmit(&mut self, frame: Frame, pool: &mut FramePool) -> Result<(), PortError>;
+
+    /// What to wait on for frames; `None` for a port that has to be asked.
+    fn readable(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}

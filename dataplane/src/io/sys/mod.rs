@@ -1,0 +1,126 @@
+//! The platform layer: the only unsafe code of the ports.
+#![expect(unsafe_code, reason = "ioctl and ppoll have no safe form in std")]
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use super::vnet::VNET_HEADER_LEN;
+use crate::time::Duration;
+
+/// Offloads the data plane takes: CSUM, TSO4, TSO6, USO4, USO6.
+const OFFLOADS: libc::c_ulong = 0x01 | 0x02 | 0x04 | 0x20 | 0x40;
+const TAP_FLAGS: libc::c_int =
+    libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE;
+
+/// Makes a TAP interface in the calling thread's network namespace.
+pub(super) fn open_tap(name: &str) -> io::Result<OwnedFd> {
+    let device = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/net/tun")?;
+    let mut request = libc::ifreq {
+        ifr_name: [0; libc::IFNAMSIZ],
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            ifru_data: std::ptr::null_mut(),
+        },
+    };
+    // One byte stays zero: the name is a C string.
+    if name.is_empty() || name.len() >= libc::IFNAMSIZ {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(TAP_FLAGS).unwrap_or_default();
+    let fd = device.as_raw_fd();
+    // JUSTIFICATION: making a TAP is an ioctl; std has none.
+    // SAFETY: `fd` is open for the call; TUNSETIFF reads and writes one `ifreq`,
+    // which `request` is, and keeps no pointer to it.
+    check(unsafe { libc::ioctl(fd, libc::TUNSETIFF as _, &raw mut request) })?;
+    let header_len = VNET_HEADER_LEN as libc::c_int;
+    // JUSTIFICATION: as above.
+    // SAFETY: TUNSETVNETHDRSZ reads one int, which `header_len` is.
+    check(unsafe { libc::ioctl(fd, libc::TUNSETVNETHDRSZ as _, &raw const header_len) })?;
+    // JUSTIFICATION: as above.
+    // SAFETY: TUNSETOFFLOAD takes its bits by value; no memory is involved.
+    check(unsafe { libc::ioctl(fd, libc::TUNSETOFFLOAD as _, OFFLOADS) })?;
+    Ok(device.into())
+}
+
+/// Waits for several descriptors at once. Keeps its list between waits, so
+/// that waiting allocates nothing.
+#[derive(Default)]
+pub struct Poller {
+    entries: Vec<libc::pollfd>,
+}
+
+impl Poller {
+    /// Forgets all descriptors.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+
+    /// Adds a descriptor to wait for and returns its place in the list. One
+    /// that is closed later counts as ready, so that its reader finds out.
+    pub fn add(&mut self, fd: BorrowedFd<'_>) -> usize {
+        self.entries.push(libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        });
+        self.entries.len() - 1
+    }
+
+    /// Waits until a descriptor is readable or in error, at most `timeout`
+    /// (`None`: forever). A signal ends the wait with none ready.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let span = timeout.map(|span| libc::timespec {
+            tv_sec: libc::time_t::try_from(span.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: (span.as_nanos() % 1_000_000_000) as _,
+        });
+        let span_pointer = span.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let count = self.entries.len() as libc::nfds_t;
+        // JUSTIFICATION: std cannot wait for one of several descriptors.
+        // SAFETY: `entries` holds `count` entries, `span` outlives the call, and a
+        // null signal mask is allowed. A closed descriptor is reported, not used.
+        let result = unsafe {
+            libc::ppoll(
+                self.entries.as_mut_ptr(),
+                count,
+                span_pointer,
+                std::ptr::null(),
+            )
+        };
+        match check(result) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.entries.iter_mut().for_each(|entry| entry.revents = 0);
+                Ok(())
+            }
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// Whether the descriptor at `place` was ready at the last wait.
+    pub fn is_ready(&self, place: usize) -> bool {
+        self.entries
+            .get(place)
+            .is_some_and(|entry| entry.revents != 0)
+    }
+}
+
+impl std::fmt::Debug for Poller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Poller({} descriptors)", self.entries.len())
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
