@@ -1,10 +1,13 @@
 //! vpclab: control plane, lab and command line.
 
 pub mod api;
+pub mod appliance;
 pub mod cli;
 pub mod compile;
 pub mod health;
 pub mod host;
+pub mod lab;
 pub mod model;
 pub mod quotas;
 pub mod topology;
+pub mod trace;

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::{Context, Pipeline, Sink};
 use crate::addr::{EniId, Mac};
 use crate::drop::DropReason;
+use crate::packet::checksum;
 use crate::packet::{
     ALL_NODES, ALL_NODES_MAC, Arp, ETHERNET_LEN, Endpoints, Frame, Headers, NeighborAdvertisement,
     NeighborSolicitation, RouterAdvertisement, RouterSolicitation, ethertype, nd_type,
@@ -49,6 +50,11 @@ impl Pipeline {
             Ok(headers) => headers,
             Err(reason) => return self.drop_frame(context, frame, reason),
         };
+        // The host chose where its partial checksum goes: only there, or it
+        // could write into what has been judged.
+        if !checksum::partial_fits(frame.offload.checksum, &headers) {
+            return self.drop_frame(context, frame, DropReason::MalformedTransport);
+        }
         if headers.tuple.protocol == protocol::ICMPV6 && (133..=137).contains(&headers.icmp_type) {
             return self.neighbor_discovery(context, frame, &headers);
         }

@@ -6,8 +6,8 @@
 //! and notice when something they were decided from has moved on.
 
 mod builder;
-mod generations;
 mod compare;
+mod generations;
 mod publish;
 mod route_table;
 mod rows;

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use super::{Component, Geneve, Rule, Step, Verdict, View, Walk};
+use super::{Component, Geneve, Rule, Step, Stop, View, Walk};
 use crate::addr::{EndpointId, EniId, LoadBalancerId, SubnetId};
 use crate::drop::DropReason;
 use crate::flow::{Direction, Ingress, Limits, Object, Outcome, SizeLimit, Tunnel};
@@ -166,7 +166,7 @@ impl Walk<'_> {
         component: Component,
         targets: &TargetGroupRow,
         expired: Option<&Flow>,
-    ) -> Result<(), Verdict> {
+    ) -> Result<(), Stop> {
         let headers = &self.packet.headers;
         if self.packet.error.is_some() {
             return Err(self.end(component, Rule::None, DropReason::IcmpUnrelated));
@@ -178,7 +178,7 @@ impl Walk<'_> {
             let late = expired.is_some() && targets.reset_on_idle;
             let verdict = self.end(component, Rule::None, DropReason::GwlbNoFlow);
             return Err(if late {
-                Verdict::Reset(DropReason::GwlbNoFlow)
+                Stop::Reset(DropReason::GwlbNoFlow)
             } else {
                 verdict
             });
@@ -305,7 +305,7 @@ impl Walk<'_> {
             crate::tables::EniKind::LoadBalancer(balancer) => {
                 self.at_load_balancer(balancer, node, eni)
             }
-            _ => Err(Verdict::Drop(DropReason::LbNotForNode)),
+            _ => Err(Stop::Drop(DropReason::LbNotForNode)),
         }
     }
 }

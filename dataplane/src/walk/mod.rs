@@ -143,14 +143,22 @@ pub fn walk(
         untracked: None,
     };
     let verdict = match entry {
-        Entry::Port(eni, dst_mac) => walk.from_port(eni, dst_mac),
+        Entry::Port(eni, dst_mac) => walk.enter_from_port(eni, dst_mac),
         Entry::Node(eni) => walk.at_node(eni),
     };
     walk.finish(verdict);
 }
 
 /// The hop that comes next; `Err` ends the walk.
-type Step = Result<Rewrite, Verdict>;
+type Step = Result<Rewrite, Stop>;
+
+/// An end other than delivery.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    Drop(DropReason),
+    Reset(DropReason),
+    RouterEcho,
+}
 
 /// A walk under way.
 struct Walk<'a> {
@@ -186,7 +194,9 @@ impl<'a> Walk<'a> {
     fn finish(&mut self, verdict: Step) {
         self.path.verdict = match verdict {
             Ok(rewrite) => Verdict::Forward(rewrite),
-            Err(verdict) => verdict,
+            Err(Stop::Drop(reason)) => Verdict::Drop(reason),
+            Err(Stop::Reset(reason)) => Verdict::Reset(reason),
+            Err(Stop::RouterEcho) => Verdict::RouterEcho,
         };
         if let Some(reason) = self.path.drop_reason()
             && let Some(last) = self.path.hops.last_mut()
@@ -213,9 +223,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Records a hop at which the packet ends.
-    fn end(&mut self, component: Component, rule: Rule, reason: DropReason) -> Verdict {
+    fn end(&mut self, component: Component, rule: Rule, reason: DropReason) -> Stop {
         self.hop(component, rule);
-        Verdict::Drop(reason)
+        Stop::Drop(reason)
     }
 
     fn depend(&mut self, object: Object, id: impl Into<u32>) {
@@ -230,12 +240,12 @@ impl<'a> Walk<'a> {
     }
 
     /// The row of an interface, and a dependency on it.
-    fn eni(&mut self, id: EniId) -> Result<&'a EniRow, Verdict> {
+    fn eni(&mut self, id: EniId) -> Result<&'a EniRow, Stop> {
         self.depend(Object::Eni, id);
         self.tables
             .enis
             .row(id)
-            .ok_or(Verdict::Drop(DropReason::NoSuchPort))
+            .ok_or(Stop::Drop(DropReason::NoSuchPort))
     }
 
     /// A hop's limit. Limits are compared with the packet that entered, so

@@ -12,7 +12,7 @@
 
 use std::net::IpAddr;
 
-use super::{Component, Rule, Step, Verdict, Walk};
+use super::{Component, Rule, Step, Stop, Walk};
 use crate::addr::{EndpointId, EniId, LoadBalancerId};
 use crate::drop::DropReason;
 use crate::flow::{LbFlow, Object, Outcome, SizeLimit};
@@ -120,7 +120,7 @@ impl Walk<'_> {
                 && let Some(flow) = self.mapping_at_port()
             {
                 self.own = None;
-                return self.to_client(&flow, id, node, DropReason::PrivateLinkOneWay);
+                return self.answer_client(&flow, id, node, DropReason::PrivateLinkOneWay);
             }
             // Ports that NAT uses lead back to clients; nobody else may.
             let transport = matches!(self.tuple.protocol, protocol::TCP | protocol::UDP);
@@ -178,7 +178,7 @@ impl Walk<'_> {
         id: LoadBalancerId,
         row: &LoadBalancerRow,
         node: EniId,
-    ) -> Result<(LbFlow, Rule), Verdict> {
+    ) -> Result<(LbFlow, Rule), Stop> {
         let component = Component::LoadBalancer(id, node);
         let headers = self.packet.headers;
         if self.is_tcp() && headers.fragment != Fragment::Whole {
@@ -194,7 +194,7 @@ impl Walk<'_> {
             // NLB guide "Troubleshooting": a packet of no known connection
             // is answered with a reset.
             self.hop(component, Rule::Listener(listener.port));
-            return Err(Verdict::Reset(DropReason::NoConnection));
+            return Err(Stop::Reset(DropReason::NoConnection));
         }
         self.hop(component, Rule::Listener(listener.port));
         let Some(group) = listener.target_group else {
@@ -270,11 +270,11 @@ impl Walk<'_> {
         if !self.own.is_some_and(|own| own.session.lb_alive(self.now)) {
             return Err(self.end(component, Rule::None, DropReason::NoConnection));
         }
-        self.to_client(flow, id, node, DropReason::NoConnection)
+        self.answer_client(flow, id, node, DropReason::NoConnection)
     }
 
     /// Translates back and goes on from the interface that the client called.
-    fn to_client(
+    fn answer_client(
         &mut self,
         flow: &LbFlow,
         id: LoadBalancerId,
@@ -288,7 +288,7 @@ impl Walk<'_> {
         self.ttl_less = 0;
         self.track_always();
         let Some(front) = self.tables.enis.row(flow.front_eni) else {
-            return Err(Verdict::Drop(gone));
+            return Err(Stop::Drop(gone));
         };
         self.depend(Object::Eni, flow.front_eni);
         if let Some(endpoint) = flow.endpoint {

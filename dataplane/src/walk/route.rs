@@ -5,7 +5,7 @@
 //! AWS:    VPC User Guide, "Route priority": longest prefix first, local routes
 //!         included. A route whose target is gone still wins and drops.
 
-use super::{Component, Rule, Step, Verdict, Walk};
+use super::{Component, Rule, Step, Stop, Walk};
 use crate::addr::{EniId, RouteTableId, SubnetId, VpcId};
 use crate::drop::DropReason;
 use crate::flow::{Dep, Object, Outcome, SizeLimit};
@@ -20,7 +20,7 @@ impl<'a> Walk<'a> {
     pub(super) fn route_from_subnet(&mut self, subnet: SubnetId) -> Step {
         self.depend(Object::Subnet, subnet);
         let Some(row) = self.tables.subnets.row(subnet) else {
-            return Err(Verdict::Drop(DropReason::NoRoute));
+            return Err(Stop::Drop(DropReason::NoRoute));
         };
         let (table, vpc) = (row.route_table, row.vpc);
         self.limit(SizeLimit {
@@ -59,11 +59,11 @@ impl<'a> Walk<'a> {
             .ttl_less
             .saturating_add(self.tables.settings.ttl_vpc_router);
         match route.target {
-            RouteTarget::Local => self.to_owner(vpc, Some(subnet)),
+            RouteTarget::Local => self.hand_to_owner(vpc, Some(subnet)),
             RouteTarget::Eni(eni) => self.arrive(eni, Some(subnet)),
             RouteTarget::InternetGateway => self.igw_out(vpc, subnet),
             RouteTarget::GatewayEndpoint(endpoint) => self.gwlb_enter(endpoint, Some(subnet)),
-            RouteTarget::Blackhole => Err(Verdict::Drop(DropReason::Blackhole)),
+            RouteTarget::Blackhole => Err(Stop::Drop(DropReason::Blackhole)),
         }
     }
 
@@ -75,16 +75,16 @@ impl<'a> Walk<'a> {
         };
         self.hop(component, Rule::Route(route.prefix));
         match route.target {
-            RouteTarget::Local => self.to_owner(vpc, None),
+            RouteTarget::Local => self.hand_to_owner(vpc, None),
             RouteTarget::Eni(eni) => self.arrive(eni, None),
             RouteTarget::GatewayEndpoint(endpoint) => self.gwlb_enter(endpoint, None),
-            RouteTarget::Blackhole => Err(Verdict::Drop(DropReason::Blackhole)),
-            RouteTarget::InternetGateway => Err(Verdict::Drop(DropReason::NotRoutable)),
+            RouteTarget::Blackhole => Err(Stop::Drop(DropReason::Blackhole)),
+            RouteTarget::InternetGateway => Err(Stop::Drop(DropReason::NotRoutable)),
         }
     }
 
     /// Delivers to whoever owns the destination address in `vpc`.
-    pub(super) fn to_owner(&mut self, vpc: VpcId, from: Option<SubnetId>) -> Step {
+    pub(super) fn hand_to_owner(&mut self, vpc: VpcId, from: Option<SubnetId>) -> Step {
         let owner = self
             .tables
             .owner(vpc, self.tuple.dst)
@@ -107,7 +107,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The route that decides, and a dependency on it; `Err` past the budget.
-    fn lookup(&mut self, table: RouteTableId) -> Result<Option<&'a Route>, Verdict> {
+    fn lookup(&mut self, table: RouteTableId) -> Result<Option<&'a Route>, Stop> {
         self.lookups += 1;
         if self.lookups > super::LOOKUPS_MAX {
             let component = Component::RouteTable(table);

@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use super::{Component, Rule, Verdict, Walk};
+use super::{Component, Rule, Stop, Walk};
 use crate::addr::EniId;
 use crate::drop::DropReason;
 use crate::flow::{Dep, Direction, Object};
@@ -17,16 +17,16 @@ use crate::tables::{EniKind, EniRow, Peer, PortMatch, SecurityGroupRule, Snapsho
 
 impl Walk<'_> {
     /// Outbound, at the interface that sends.
-    pub(super) fn security_groups_out(&mut self, id: EniId, eni: &EniRow) -> Result<(), Verdict> {
+    pub(super) fn security_groups_out(&mut self, id: EniId, eni: &EniRow) -> Result<(), Stop> {
         self.security_groups(id, eni, true)
     }
 
     /// Inbound, at the interface that receives.
-    pub(super) fn security_groups_in(&mut self, id: EniId, eni: &EniRow) -> Result<(), Verdict> {
+    pub(super) fn security_groups_in(&mut self, id: EniId, eni: &EniRow) -> Result<(), Stop> {
         self.security_groups(id, eni, false)
     }
 
-    fn security_groups(&mut self, id: EniId, eni: &EniRow, egress: bool) -> Result<(), Verdict> {
+    fn security_groups(&mut self, id: EniId, eni: &EniRow, egress: bool) -> Result<(), Stop> {
         let component = Component::SecurityGroups { eni: id, egress };
         if eni.groups.is_empty() {
             self.hop(component, Rule::NoGroups);

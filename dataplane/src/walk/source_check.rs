@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use super::{Component, Rule, Step, Verdict, Walk};
+use super::{Component, Rule, Step, Stop, Walk};
 use crate::addr::{EniId, Mac};
 use crate::drop::DropReason;
 use crate::flow::{Ingress, Object};
@@ -15,9 +15,9 @@ use crate::packet::protocol;
 use crate::tables::{EniKind, EniRow, SubnetRow};
 
 impl Walk<'_> {
-    pub(super) fn from_port(&mut self, id: EniId, dst_mac: Mac) -> Step {
+    pub(super) fn enter_from_port(&mut self, id: EniId, dst_mac: Mac) -> Step {
         let Some(eni) = self.tables.enis.row(id) else {
-            return Err(Verdict::Drop(DropReason::NoSuchPort));
+            return Err(Stop::Drop(DropReason::NoSuchPort));
         };
         self.depend(Object::Eni, id);
         self.depend(Object::Subnet, eni.subnet);
@@ -39,18 +39,18 @@ impl Walk<'_> {
             .row(eni.vpc)
             .is_some_and(|vpc| vpc.internet)
         {
-            return self.from_internet(eni.subnet);
+            return self.enter_from_internet(eni.subnet);
         }
         self.router_or_service(eni, subnet)?;
         if dst_mac != subnet.router_mac {
-            return self.to_neighbor(id, eni, dst_mac);
+            return self.send_to_neighbor(id, eni, dst_mac);
         }
         self.security_groups_out(id, eni)?;
         self.route_from_subnet(eni.subnet)
     }
 
     /// A frame to another interface of the same subnet: no route, no ACL.
-    fn to_neighbor(&mut self, id: EniId, eni: &EniRow, dst_mac: Mac) -> Step {
+    fn send_to_neighbor(&mut self, id: EniId, eni: &EniRow, dst_mac: Mac) -> Step {
         let neighbor = self.tables.eni_by_mac(eni.vpc, dst_mac).filter(|&other| {
             self.tables
                 .enis
@@ -70,7 +70,7 @@ impl Walk<'_> {
     }
 
     /// Broadcast and multicast go nowhere (VPC User Guide "Subnet sizing").
-    fn unicast(&mut self, eni: &EniRow, subnet: &SubnetRow) -> Result<(), Verdict> {
+    fn unicast(&mut self, eni: &EniRow, subnet: &SubnetRow) -> Result<(), Stop> {
         let group = match self.tuple.dst {
             IpAddr::V4(dst) => {
                 dst.is_broadcast()
@@ -92,7 +92,7 @@ impl Walk<'_> {
 
     /// The router's own addresses, and link-local services: never routed, and
     /// outside groups and ACLs (VPC "Security groups", what they do not filter).
-    fn router_or_service(&mut self, eni: &EniRow, subnet: &SubnetRow) -> Result<(), Verdict> {
+    fn router_or_service(&mut self, eni: &EniRow, subnet: &SubnetRow) -> Result<(), Stop> {
         let dst = self.tuple.dst;
         let router = subnet.cidrs.iter().any(|cidr| cidr.nth(1) == Some(dst))
             || dst == IpAddr::V6(subnet.router_mac.link_local())
@@ -106,9 +106,9 @@ impl Walk<'_> {
             };
             self.hop(component, Rule::None);
             return Err(if echo {
-                Verdict::RouterEcho
+                Stop::RouterEcho
             } else {
-                Verdict::Drop(DropReason::NotAnswered)
+                Stop::Drop(DropReason::NotAnswered)
             });
         }
         let service = match dst {

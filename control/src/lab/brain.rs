@@ -1,0 +1,201 @@
+//! The control plane's part of a lab, and what things are called.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use vpclab_dataplane::addr::EniId;
+use vpclab_dataplane::packet::Frame;
+use vpclab_dataplane::tables::{EndpointKind, LoadBalancerKind, Snapshot};
+use vpclab_dataplane::time::Instant;
+
+use super::plane::Services;
+use crate::api::ControlPlane;
+use crate::model::{Id, InterfaceKind, NetworkInterface, NetworkInterfaceId, VpcEndpoint};
+
+/// The control plane, and the services that act on its behalf.
+pub(crate) struct Brain {
+    pub(crate) control: ControlPlane,
+}
+
+impl Brain {
+    pub(crate) fn new(control: ControlPlane) -> Self {
+        Self { control }
+    }
+
+    /// Every interface by everything it is called: its id, its name, and for
+    /// interfaces of hosts the host's name (`fw` and `fw/eth0`, `fw/eth1`…).
+    pub(crate) fn interfaces(&self) -> BTreeMap<String, EniId> {
+        let model = self.control.model();
+        let mut names = BTreeMap::new();
+        let mut called: Vec<(String, EniId)> = Vec::new();
+        for interface in model.interfaces().iter() {
+            let Some(row) = model.row(&interface.id) else {
+                continue;
+            };
+            names.insert(interface.id.to_string(), EniId(row));
+            called.extend(nicknames(interface).map(|name| (name, EniId(row))));
+        }
+        // Of two with one name the older has it.
+        called.sort_by_key(|&(_, row)| row);
+        for (name, row) in called {
+            names.entry(name).or_insert(row);
+        }
+        names
+    }
+
+    /// The presences of a load balancer by its name or ARN.
+    pub(crate) fn load_balancer(&self, kind: LoadBalancerKind, name: &str) -> Option<Presences> {
+        let snapshot = self.control.tables().snapshot();
+        let model = self.control.model();
+        let is_called = |text: &str| text == name || text.contains(&format!("/{name}/"));
+        let (_, row) = snapshot.load_balancers.iter().find(|(row, balancer)| {
+            let by_arn = || {
+                let mut all = model.load_balancers().iter();
+                all.any(|lb| model.row(&lb.id) == Some(*row) && is_called(lb.id.as_str()))
+            };
+            balancer.kind == kind && (is_called(&balancer.label) || by_arn())
+        })?;
+        let enis = row.nodes.iter().map(|node| node.eni);
+        Some(self.presences(&snapshot, name, enis))
+    }
+
+    /// The presences of an endpoint by its name or id.
+    pub(crate) fn endpoint(&self, name: &str) -> Option<Presences> {
+        let snapshot = self.control.tables().snapshot();
+        let model = self.control.model();
+        let is_called = |endpoint: &VpcEndpoint| {
+            endpoint.id.as_str() == name || endpoint.meta.name.as_deref() == Some(name)
+        };
+        let endpoint = model.vpc_endpoints().iter().find(|e| is_called(e))?;
+        let row = snapshot.endpoints.row(model.row(&endpoint.id)?)?;
+        let enis = match &row.kind {
+            EndpointKind::Interface { enis, .. } => enis.clone(),
+            EndpointKind::GatewayLoadBalancer { eni, .. } => vec![*eni],
+        };
+        Some(self.presences(&snapshot, name, enis.into_iter()))
+    }
+
+    fn presences(
+        &self,
+        snapshot: &Snapshot,
+        name: &str,
+        enis: impl Iterator<Item = EniId>,
+    ) -> Presences {
+        let model = self.control.model();
+        let presences = enis.filter_map(|eni| {
+            let row = snapshot.enis.row(eni)?;
+            let interface = model.get(&NetworkInterfaceId::from_text(row.label.clone()))?;
+            Some(Presence {
+                zone: model.get(&interface.subnet)?.zone.to_string(),
+                eni,
+                addresses: row.addresses.clone(),
+            })
+        });
+        Presences {
+            name: name.to_owned(),
+            presences: presences.collect(),
+        }
+    }
+}
+
+fn nicknames(interface: &NetworkInterface) -> impl Iterator<Item = String> {
+    let host = matches!(interface.kind, InterfaceKind::Host)
+        .then_some(interface.attachment.as_ref())
+        .flatten();
+    let device = host.map(|at| format!("{}/eth{}", at.host, at.device_index));
+    let alone = host
+        .filter(|at| at.device_index == 0)
+        .map(|at| at.host.to_string());
+    let named = interface.meta.name.as_ref().map(ToString::to_string);
+    device.into_iter().chain(alone).chain(named)
+}
+
+/// Where an endpoint or a load balancer has an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// Zone (`us-east-1a`).
+    pub zone: String,
+    /// The interface.
+    pub eni: EniId,
+    /// Its addresses, the primary one first.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The interfaces of an endpoint or a load balancer, one per zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presences {
+    name: String,
+    presences: Vec<Presence>,
+}
+
+impl Presences {
+    /// All of them.
+    pub fn all(&self) -> &[Presence] {
+        &self.presences
+    }
+
+    /// The one in a zone: `us-east-1b`, `b` or `az2`.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn in_zone(&self, zone: &str) -> &Presence {
+        match self.presences.iter().find(|p| is_zone(&p.zone, zone)) {
+            Some(presence) => presence,
+            None => panic!("{} has no interface in zone {zone}: {self:?}", self.name),
+        }
+    }
+
+    /// The primary address in a zone.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn address(&self, zone: &str) -> IpAddr {
+        let presence = self.in_zone(zone);
+        match presence.addresses.first() {
+            Some(&address) => address,
+            None => panic!("{} has no address in zone {zone}", self.name),
+        }
+    }
+
+    /// The interface in a zone.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn eni(&self, zone: &str) -> EniId {
+        self.in_zone(zone).eni
+    }
+}
+
+fn is_zone(zone: &str, asked: &str) -> bool {
+    let numbered = asked.strip_prefix("az").and_then(|n| n.parse::<u8>().ok());
+    let letter = match numbered {
+        Some(n @ 1..=26) => Some((b'a' + n - 1) as char),
+        _ => asked.parse().ok(),
+    };
+    zone == asked || letter.is_some_and(|letter| zone.ends_with(letter))
+}
+
+impl Services for Brain {
+    fn receive(&mut self, _: Instant, _: EniId, _: Frame) {}
+
+    fn poll(&mut self, _: Instant, _: &mut Vec<Frame>) {}
+
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_go_by_short_names() {
+        for asked in ["us-east-1b", "b", "az2"] {
+            assert!(is_zone("us-east-1b", asked), "{asked}");
+            assert!(!is_zone("us-east-1a", asked), "{asked}");
+        }
+        assert!(!is_zone("us-east-1b", "us-east-1"));
+        assert!(!is_zone("us-east-1b", "az0"));
+    }
+}
