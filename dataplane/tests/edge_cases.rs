@@ -70,3 +70,31 @@ fn a_frame_to_an_endpoint_in_the_same_subnet_does_not_show_its_mac_to_the_provid
         assert!(out.bytes().len() > ETHERNET_LEN);
     }
 }
+
+#[test]
+fn an_interface_without_a_host_sends_nothing() {
+    use vpclab_dataplane::packet::Arp;
+    let mut w = east_west();
+    let frame = w.frame(1, &tcp("10.0.1.10:1", "10.0.2.10:2"), tcp_flag::SYN, b"");
+    only(w.send(1, frame.clone()).out, 2);
+    w.eni_edit(1, |row| row.attached = false);
+    let detached = [(EniId(1), DropReason::Detached)];
+    assert_eq!(w.send(1, frame).drops, detached);
+    let ping = w.frame(
+        1,
+        &tuple(protocol::ICMP, "10.0.1.10:1", "10.0.1.1:1"),
+        0,
+        b"",
+    );
+    assert_eq!(w.send(1, ping).drops, detached);
+    let mut who_has = vpclab_dataplane::packet::Frame::with_capacity(64);
+    Arp {
+        is_request: true,
+        sender_mac: Mac([2, 0, 0, 0, 0, 1]),
+        sender_ip: "10.0.1.10".parse().unwrap(),
+        target_mac: Mac::default(),
+        target_ip: "10.0.1.1".parse().unwrap(),
+    }
+    .write(&mut who_has, Mac::BROADCAST);
+    assert_eq!(w.send(1, who_has).drops, detached);
+}
