@@ -94,6 +94,9 @@ pub struct Flow {
     pub spec: NewFlow,
     /// Opaque to the appliance; the low bits are the slot.
     pub cookie: u32,
+    /// Names the flow among all that there were: sessions are found by it, and
+    /// one that outlives its flow must not be found by the slot's next tenant.
+    pub serial: u32,
     /// Outer UDP source port, the same in both directions.
     pub source_port: u16,
     /// When the last packet passed.
@@ -180,6 +183,11 @@ impl Flows {
         self.slots.get(slot as usize)?.as_ref()
     }
 
+    /// Serial number of the flow in a slot; 0, which no flow has, without one.
+    pub fn serial(&self, slot: u32) -> u32 {
+        self.get(slot).map_or(0, |flow| flow.serial)
+    }
+
     /// The flow that has exactly this cookie.
     pub fn by_cookie(&self, cookie: u32) -> Option<(u32, &Flow)> {
         let slot = cookie & self.mask;
@@ -199,7 +207,7 @@ impl Flows {
         if let Some(&old) = self.by_key.get(&spec.key) {
             self.remove(old);
         }
-        self.created = self.created.wrapping_add(1);
+        self.created = self.created.wrapping_add(1).max(1);
         let hash = spec.key.hash(self.seed);
         let (slot, cookie, source_port) = match self.injected.take() {
             Some((cookie, port)) if self.free.contains(&(cookie & self.mask)) => {
@@ -221,6 +229,7 @@ impl Flows {
         let flow = Flow {
             spec,
             cookie,
+            serial: self.created,
             source_port,
             last_seen: now,
             fins: 0,

@@ -37,7 +37,7 @@ impl Pipeline {
         }
         self.touch_flows(path.from_flow, rewrite.tunnel, view, now);
         let ingress = match path.from_flow {
-            Some(slot) => Ingress::Gwlb(slot),
+            Some(slot) => Ingress::Gwlb(self.connections.gwlb.serial(slot)),
             None => Ingress::Eni(arrival.frame.port),
         };
         if view.headers.fragment == Fragment::First {
@@ -115,7 +115,7 @@ impl Pipeline {
         };
         let far = match (rewrite.tunnel, path.tunnelled) {
             (Some(Tunnel { flow, .. }), Some(entered)) => Key {
-                ingress: Ingress::Gwlb(flow),
+                ingress: Ingress::Gwlb(self.connections.gwlb.serial(flow)),
                 tuple: entered.reversed(),
             },
             _ => Key {

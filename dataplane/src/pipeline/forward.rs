@@ -58,7 +58,7 @@ impl Pipeline {
             (None, _) => self.lookup(context.tables, context.now, &arrival, port, &outer, None),
             (Some(Ok(geneve)), _) => self.returning_flow(&arrival, &geneve).and_then(|slot| {
                 let inner = geneve.inner;
-                let ingress = Ingress::Gwlb(slot);
+                let ingress = Ingress::Gwlb(self.connections.gwlb.serial(slot));
                 self.lookup(
                     context.tables,
                     context.now,
@@ -132,15 +132,15 @@ impl Pipeline {
         let parsed = GeneveView::parse(payload)?;
         let l3 = usize::from(wire.l4) + 8 + parsed.header_len();
         let inner = parse_ip(frame.bytes(), l3)?;
-        let slot = parsed
+        let serial = parsed
             .cookie
             .and_then(|cookie| self.connections.gwlb.by_cookie(cookie))
-            .map_or(u32::MAX, |(slot, _)| slot);
+            .map_or(0, |(_, flow)| flow.serial);
         let plain = View::plain(inner);
         let view = if inner.fragment == Fragment::Later || inner.is_icmp_error() {
             View {
                 size: inner.ip_len,
-                ..self.view(Ingress::Gwlb(slot), inner, frame, 0, now)
+                ..self.view(Ingress::Gwlb(serial), inner, frame, 0, now)
             }
         } else {
             plain

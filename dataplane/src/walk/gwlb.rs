@@ -253,7 +253,7 @@ impl Walk<'_> {
         self.untracked = None;
         self.path.from_flow = Some(slot);
         self.left = Some((endpoint, slot));
-        self.find_own(Ingress::Gwlb(slot));
+        self.find_own(Ingress::Gwlb(flow.serial));
         self.route_from_subnet(exit.subnet)
     }
 
