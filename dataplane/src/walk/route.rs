@@ -19,6 +19,8 @@ impl<'a> Walk<'a> {
     /// subnet, then the route's target.
     pub(super) fn route_from_subnet(&mut self, subnet: SubnetId) -> Step {
         self.depend(Object::Subnet, subnet);
+        // Whoever framed it last, a routed packet comes from the router.
+        self.sender_mac = None;
         let Some(row) = self.tables.subnets.row(subnet) else {
             return Err(Stop::Drop(DropReason::NoRoute));
         };
