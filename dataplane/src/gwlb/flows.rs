@@ -17,6 +17,9 @@ use crate::time::{Duration, Instant};
 /// Idle timeout of everything but TCP; fixed (GWLB guide "Idle timeout").
 const OTHER_IDLE: Duration = Duration::from_secs(120);
 
+/// Slots looked at for expired flows when the table is full.
+const RECLAIM_STEPS: usize = 256;
+
 /// What makes packets one flow: endpoint, and as much of the tuple as the
 /// stickiness says, the ends sorted so that both directions agree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -130,6 +133,11 @@ impl Flow {
         }
     }
 
+    /// Whether the connection was closed by both sides: a SYN opens another flow.
+    pub fn is_over(&self) -> bool {
+        self.fins == 3
+    }
+
     /// Whether the flow is still known.
     pub fn is_alive(&self, now: Instant) -> bool {
         !self.closed && now.since(self.last_seen) <= self.idle_timeout()
@@ -202,10 +210,13 @@ impl Flows {
     }
 
     /// Creates a flow, in place of an expired one with the same key. `None`
-    /// when the table is full.
+    /// when the table is full of live flows.
     pub fn create(&mut self, spec: NewFlow, now: Instant) -> Option<u32> {
         if let Some(&old) = self.by_key.get(&spec.key) {
             self.remove(old);
+        }
+        if self.free.is_empty() {
+            self.reclaim(now);
         }
         self.created = self.created.wrapping_add(1).max(1);
         let hash = spec.key.hash(self.seed);
@@ -271,15 +282,15 @@ impl Flows {
             return;
         };
         flow.last_seen = now;
-        if headers.tuple.protocol != protocol::TCP {
+        // A coarser stickiness holds many connections: one's end is not its end.
+        let one_connection = flow.spec.key.low.1 != 0 || flow.spec.key.high.1 != 0;
+        if headers.tuple.protocol != protocol::TCP || !one_connection {
             return;
         }
         if headers.tcp_flags & tcp_flag::FIN != 0 {
             flow.fins |= 1 << flow.direction(&headers.tuple).index();
         }
-        // A coarser stickiness holds many connections: one's end is not its end.
-        let one_connection = flow.spec.key.low.1 != 0 || flow.spec.key.high.1 != 0;
-        if headers.tcp_flags & tcp_flag::RST != 0 && one_connection {
+        if headers.tcp_flags & tcp_flag::RST != 0 {
             flow.closed = true;
         }
     }
@@ -293,6 +304,21 @@ impl Flows {
                 self.by_key.remove(&flow.spec.key);
             }
             self.free.push(slot);
+        }
+    }
+
+    /// Removes expired flows, however little so, until some slots are free.
+    #[cold]
+    fn reclaim(&mut self, now: Instant) {
+        for _ in 0..self.slots.len().min(RECLAIM_STEPS) {
+            let slot = self.hand % self.slots.len();
+            self.hand = slot + 1;
+            if self
+                .get(slot as u32)
+                .is_some_and(|flow| !flow.is_alive(now))
+            {
+                self.remove(slot as u32);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use super::Pipeline;
 use super::forward::Arrival;
 use crate::drop::DropReason;
 use crate::flow::{Direction, Ingress, Key, Pass, Rewrite, Session, SessionId, Tracking, Tunnel};
-use crate::packet::Fragment;
+use crate::packet::{Fragment, Headers};
 use crate::tables::Snapshot;
 use crate::time::Instant;
 use crate::walk::{Path, Verdict, View};
@@ -35,7 +35,7 @@ impl Pipeline {
                 .gwlb
                 .chain(tunnel.flow, direction, path.from_flow);
         }
-        self.touch_flows(path.from_flow, rewrite.tunnel, view, now);
+        self.touch_flows(path.from_flow, &rewrite, view, now);
         let ingress = match path.from_flow {
             Some(slot) => Ingress::Gwlb(self.connections.gwlb.serial(slot)),
             None => Ingress::Eni(arrival.frame.port),
@@ -234,15 +234,20 @@ impl Pipeline {
     pub(super) fn touch_flows(
         &mut self,
         from: Option<u32>,
-        into: Option<Tunnel>,
+        rewrite: &Rewrite,
         view: &View,
         now: Instant,
     ) {
         if let Some(slot) = from {
             self.connections.gwlb.returned(slot, now);
         }
-        if let Some(tunnel) = into {
-            self.connections.gwlb.touch(tunnel.flow, &view.headers, now);
+        if let Some(tunnel) = rewrite.tunnel {
+            // As it enters the tunnel: a translation may lie before.
+            let headers = Headers {
+                tuple: rewrite.tuple,
+                ..view.headers
+            };
+            self.connections.gwlb.touch(tunnel.flow, &headers, now);
         }
     }
 }

@@ -229,7 +229,7 @@ impl Pipeline {
         if let Some((linked, direction)) = pass.link {
             self.touch_linked(linked, direction, &view, context.now);
         }
-        self.touch_flows(pass.from_flow, pass.rewrite.tunnel, &view, context.now);
+        self.touch_flows(pass.from_flow, &pass.rewrite, &view, context.now);
         self.apply(context, arrival, &view, &pass.rewrite);
     }
 

@@ -91,7 +91,9 @@ impl Walk<'_> {
         let Some(&IpAddr::V4(source)) = node_row.addresses.iter().find(|a| a.is_ipv4()) else {
             return Err(self.end(component, Rule::None, DropReason::GwlbNoTarget));
         };
-        let (target, tunnel) = match known.filter(|(_, flow)| flow.is_alive(self.now)) {
+        let opens = self.packet.headers.is_tcp_open() && self.packet.error.is_none();
+        let lives = |flow: &Flow| flow.is_alive(self.now) && !(opens && flow.is_over());
+        let (target, tunnel) = match known.filter(|(_, flow)| lives(flow)) {
             Some((slot, flow)) => {
                 let mut target = flow.spec.target;
                 if must_move(targets, target)
