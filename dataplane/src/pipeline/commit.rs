@@ -9,6 +9,9 @@ use crate::tables::Snapshot;
 use crate::time::Instant;
 use crate::walk::{Path, Verdict, View};
 
+/// Slots looked at for dead sessions when the table is full.
+const RECLAIM_STEPS: usize = 256;
+
 impl Pipeline {
     /// Creates and updates connection state for a packet that is delivered.
     /// Returns the final rewrite: a new flow's cookie is known only now.
@@ -138,6 +141,12 @@ impl Pipeline {
             self.touch(id, direction, view, now);
             return Ok((id, direction));
         }
+        self.free_far_end(&far, view, now);
+        if self.connections.sessions.is_full()
+            && let Some(dead) = self.connections.sessions.sweep(now, RECLAIM_STEPS)
+        {
+            self.end_session(dead);
+        }
         if self.connections.sessions.is_full() {
             // The oldest handshake that never completed makes room first.
             let oldest = self.connections.sessions.oldest_half_open();
@@ -156,6 +165,23 @@ impl Pipeline {
             .ok_or(DropReason::FlowTableFull)?;
         self.counters.flows_created += 1;
         Ok((id, Direction::Forward))
+    }
+
+    /// A session that is over must not keep its end from a new one: the new
+    /// one's replies would not be known by it.
+    fn free_far_end(&mut self, far: &Key, view: &View, now: Instant) {
+        let Some((id, _)) = self.connections.sessions.find(far) else {
+            return;
+        };
+        let opens = view.headers.is_tcp_open();
+        let over = self
+            .connections
+            .sessions
+            .get(id)
+            .is_some_and(|held| held.dies_at() < now || (opens && held.tracking.is_closed()));
+        if over {
+            self.end_session(id);
+        }
     }
 
     /// The session's packets now leave elsewhere (a changed route, another
@@ -180,6 +206,11 @@ impl Pipeline {
             passes: [None, None],
             ..old
         };
+        if view.headers.is_tcp_open() {
+            // A new connection behind a known near end.
+            session.tracking = Tracking::open(&view.headers, now);
+        }
+        self.free_far_end(&far, view, now);
         let lb = session.lb.take();
         let id = self
             .connections

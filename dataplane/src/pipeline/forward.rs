@@ -193,9 +193,18 @@ impl Pipeline {
             && pass.dst_mac == arrival.dst_mac()
             && pass.from_flow == from_flow
             && session.is_fresh(now)
+            && self.is_linked(&pass, now)
             && self.tunnel_alive(&pass, from_flow, now)
             && self.connections.is_current(&pass, tables);
         usable.then_some((id, direction, pass))
+    }
+
+    /// Whether the session that lets the packet in where it leaves still does.
+    fn is_linked(&self, pass: &Pass, now: Instant) -> bool {
+        pass.link.is_none_or(|(id, _)| {
+            let linked = self.connections.sessions.get(id);
+            linked.is_some_and(|linked| linked.is_fresh(now))
+        })
     }
 
     fn tunnel_alive(&self, pass: &Pass, from_flow: Option<u32>, now: Instant) -> bool {

@@ -255,10 +255,15 @@ impl Walk<'_> {
             sport: 0,
             dport: target.port,
         };
-        let receiver = self.tables.owner(targets.vpc, target.address);
         let used = self.connections.lb_ports_used(&translated);
-        let sessions = &self.connections.sessions;
-        match crate::nat::free_port(sessions, used, receiver, translated, hash) {
+        let taken = |sport| {
+            let tuple = FiveTuple {
+                sport,
+                ..translated
+            };
+            self.connections.is_mapped(node, tuple)
+        };
+        match crate::nat::free_port(used, hash, taken) {
             Some(port) => translated.sport = port,
             None => return Err(self.end(component, Rule::None, DropReason::PortAllocation)),
         }
