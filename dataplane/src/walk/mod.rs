@@ -129,6 +129,7 @@ pub fn walk(
         geneve: packet.geneve,
         tuple: packet.outer.headers.tuple,
         path,
+        entered: None,
         own: None,
         sender_mac: None,
         lookups: 0,
@@ -143,7 +144,10 @@ pub fn walk(
         untracked: None,
     };
     let verdict = match entry {
-        Entry::Port(eni, dst_mac) => walk.enter_from_port(eni, dst_mac),
+        Entry::Port(eni, dst_mac) => {
+            walk.entered = Some(eni);
+            walk.enter_from_port(eni, dst_mac)
+        }
         Entry::Node(eni) => walk.at_node(eni),
     };
     walk.finish(verdict);
@@ -170,6 +174,8 @@ struct Walk<'a> {
     /// Addresses and ports as of now.
     tuple: FiveTuple,
     path: &'a mut Path,
+    /// The port by which the packet entered.
+    entered: Option<EniId>,
     /// The session that the packet belongs to, found where it entered.
     own: Option<Known<'a>>,
     /// MAC address of a sender in the same subnet that framed the receiver's.
