@@ -341,3 +341,7 @@ fn check_groups(
     );
     tx.check_quota(Quota::SecurityGroupsPerInterface, 0, count, code)
 }
+
+#[cfg(test)]
+#[path = "endpoint_tests.rs"]
+mod tests;
