@@ -1,5 +1,7 @@
 //! Short forms for the unit tests of actions.
 
+use std::sync::Arc;
+
 use vpclab_dataplane::addr::Prefix;
 
 use super::*;
@@ -60,6 +62,80 @@ pub(crate) fn subnet(control: &mut ControlPlane, vpc: &VpcId, block: &str) -> Su
         ..CreateSubnet::default()
     };
     control.execute(request).unwrap()
+}
+
+/// A host's interface with a chosen address, attached.
+pub(crate) fn interface(control: &mut ControlPlane, subnet: &SubnetId) -> NetworkInterfaceId {
+    let request = CreateNetworkInterface {
+        subnet: subnet.clone(),
+        ..CreateNetworkInterface::default()
+    };
+    let id = control.execute(request).unwrap();
+    let request = AttachNetworkInterface {
+        network_interface: id.clone(),
+        host: format!("host-{id}"),
+        ..AttachNetworkInterface::default()
+    };
+    control.execute(request).unwrap();
+    id
+}
+
+/// An internet gateway, attached.
+pub(crate) fn internet_gateway(control: &mut ControlPlane, vpc: &VpcId) -> InternetGatewayId {
+    let id = control.execute(CreateInternetGateway::default()).unwrap();
+    let request = AttachInternetGateway {
+        internet_gateway: id.clone(),
+        vpc: vpc.clone(),
+    };
+    control.execute(request).unwrap();
+    id
+}
+
+/// A security group without inbound rules.
+pub(crate) fn security_group(
+    control: &mut ControlPlane,
+    vpc: &VpcId,
+    group_name: &str,
+) -> SecurityGroupId {
+    let request = CreateSecurityGroup {
+        group_name: group_name.into(),
+        vpc: vpc.clone(),
+        ..CreateSecurityGroup::default()
+    };
+    control.execute(request).unwrap()
+}
+
+/// An IPv4 prefix list.
+pub(crate) fn prefix_list(control: &mut ControlPlane, blocks: &[&str], max: u32) -> PrefixListId {
+    let request = CreateManagedPrefixList {
+        prefix_list_name: "list".into(),
+        entries: blocks.iter().map(|block| cidr(block).into()).collect(),
+        max_entries: max,
+        ..CreateManagedPrefixList::default()
+    };
+    control.execute(request).unwrap()
+}
+
+/// A gateway load balancer endpoint, put there without its action.
+pub(crate) fn gateway_endpoint(control: &mut ControlPlane, vpc: &VpcId) -> VpcEndpointId {
+    control
+        .transact(&Caller::default(), |tx| {
+            let id: VpcEndpointId = tx.mint();
+            tx.put(VpcEndpoint {
+                id: id.clone(),
+                meta: tx.meta(None),
+                vpc: vpc.clone(),
+                endpoint_type: VpcEndpointType::GatewayLoadBalancer,
+                service_name: Arc::default(),
+                service: EndpointServiceId::default(),
+                interfaces: Vec::new(),
+                groups: Vec::new(),
+                dualstack: false,
+                state: VpcEndpointState::Available,
+            });
+            Ok(id)
+        })
+        .unwrap()
 }
 
 /// A subnet in this zone.
