@@ -88,6 +88,11 @@ impl Indexes {
         prefix.contains(address).then_some((*prefix, owner))
     }
 
+    /// Who uses a private address of a subnet, itself or by a prefix.
+    pub fn address_owner(&self, subnet: &SubnetId, address: IpAddr) -> Option<&NetworkInterfaceId> {
+        self.address_use(subnet, address).map(|(_, owner)| owner)
+    }
+
     /// Whether any address of `block` is in use in the subnet.
     pub fn is_used(&self, subnet: &SubnetId, block: Prefix) -> bool {
         let last = (subnet.clone(), block.last());
