@@ -7,7 +7,8 @@ use vpclab_dataplane::addr::AzId;
 use vpclab_dataplane::tables::LoadBalancerKind;
 
 use super::endpoint_service::invalid;
-use super::{Action, ApiError, RequesterManagedInterface, Transaction, Unsuccessful};
+use super::managed_interface::ManagedInterface;
+use super::{Action, ApiError, Transaction, Unsuccessful};
 use crate::model::*;
 use crate::quotas::Quota;
 
@@ -288,21 +289,23 @@ fn add_interface(
             ),
         ));
     }
-    let kind = match endpoint.endpoint_type {
-        VpcEndpointType::Interface => InterfaceKind::Endpoint(endpoint.id.clone()),
-        VpcEndpointType::GatewayLoadBalancer => InterfaceKind::GatewayEndpoint(endpoint.id.clone()),
-    };
-    let interface = RequesterManagedInterface {
+    let interface = ManagedInterface {
+        subnet: &subnet,
+        kind: match endpoint.endpoint_type {
+            VpcEndpointType::Interface => InterfaceKind::Endpoint(endpoint.id.clone()),
+            VpcEndpointType::GatewayLoadBalancer => {
+                InterfaceKind::GatewayEndpoint(endpoint.id.clone())
+            }
+        },
         description: format!("VPC Endpoint Interface {}", endpoint.id),
         groups: endpoint.groups.clone(),
-        private_ip_address: place.ipv4,
-        ipv6: endpoint.dualstack,
+        private_ipv4: place.ipv4,
+        dualstack: endpoint.dualstack,
         deny_all_igw_traffic: endpoint.endpoint_type == VpcEndpointType::Interface,
-        ..RequesterManagedInterface::new(kind, subnet.id.clone())
     };
     endpoint.interfaces.push(EndpointInterface {
         subnet: subnet.id.clone(),
-        interface: interface.apply(tx)?,
+        interface: interface.create(tx)?,
     });
     Ok(())
 }

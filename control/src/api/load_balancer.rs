@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use vpclab_dataplane::tables::LoadBalancerKind;
 
-use super::{Action, ApiError, RequesterManagedInterface, Transaction};
+use super::managed_interface::ManagedInterface;
+use super::{Action, ApiError, Transaction};
 use crate::model::*;
 use crate::quotas::Quota;
 
@@ -292,20 +293,18 @@ fn create_node(
         ));
     }
     let path = balancer.id.as_str().split_once("loadbalancer/");
-    let interface = RequesterManagedInterface {
+    let interface = ManagedInterface {
+        subnet,
+        kind: InterfaceKind::LoadBalancer(balancer.id.clone()),
         description: format!("ELB {}", path.map_or("", |(_, path)| path)),
         groups: balancer.groups.clone(),
-        private_ip_address: mapping.private_ipv4,
-        ipv6: balancer.dualstack,
+        private_ipv4: mapping.private_ipv4,
+        dualstack: balancer.dualstack,
         deny_all_igw_traffic: true,
-        ..RequesterManagedInterface::new(
-            InterfaceKind::LoadBalancer(balancer.id.clone()),
-            subnet.id.clone(),
-        )
     };
     Ok(Node {
         subnet: subnet.id.clone(),
-        interface: interface.apply(tx)?,
+        interface: interface.create(tx)?,
     })
 }
 
