@@ -8,7 +8,6 @@ mod address;
 mod caller;
 mod control;
 mod error;
-mod managed_interface;
 mod transaction;
 
 pub mod elastic_ip;
