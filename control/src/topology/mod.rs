@@ -8,6 +8,7 @@
 //! a file is known to make sense. Every mistake is one [`TopologyError`]:
 //! `FILE:LINE:COL: what is wrong; how to fix it`.
 
+mod apply;
 mod check;
 mod error;
 mod json_schema;
@@ -18,6 +19,7 @@ pub mod values;
 
 use std::path::Path;
 
+pub use apply::{HostNames, Names, ServiceNames, VpcNames};
 pub use error::TopologyError;
 pub use json_schema::json_schema;
 pub use schema::Topology;
@@ -61,4 +63,4 @@ impl Topology {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
