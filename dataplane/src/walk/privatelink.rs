@@ -222,6 +222,10 @@ impl Walk<'_> {
         let Some(target) = chosen.and_then(|index| targets.targets.get(index)) else {
             return Err(self.end(group_component, Rule::None, DropReason::NoTarget));
         };
+        // ASSUMPTION: a load balancer does not translate between IPv6 and IPv4.
+        if target.address.is_ipv4() != self.tuple.src.is_ipv4() {
+            return Err(self.end(group_component, Rule::None, DropReason::NoTarget));
+        }
         self.hop(group_component, Rule::Target(target.address, target.port));
         let node_row = self.eni(node)?;
         let same_family = |a: &&IpAddr| a.is_ipv4() == target.address.is_ipv4();

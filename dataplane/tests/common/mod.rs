@@ -7,6 +7,8 @@
     reason = "each test file uses its own part"
 )]
 
+pub mod worlds;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
