@@ -10,7 +10,7 @@ use pcap_file::pcapng::{Block, PcapNgReader};
 use super::{CliError, Exit};
 
 /// Prints packets until the stream ends.
-pub fn print(stream: impl Read) -> Result<Exit, CliError> {
+pub(super) fn print(stream: impl Read) -> Result<Exit, CliError> {
     let fault = |error: pcap_file::PcapError| CliError::fault(format!("capture: {error}"));
     let mut reader = PcapNgReader::new(stream).map_err(fault)?;
     while let Some(block) = reader.next_block() {
