@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use vpclab_dataplane::tables::TrackingTimeouts;
 
+use super::address::in_use;
 use super::{Action, ApiError, Transaction};
 use crate::model::*;
 
@@ -94,20 +95,7 @@ impl Action for DeleteInternetHost {
 }
 
 fn check_address(tx: &Transaction<'_>, address: IpAddr) -> Result<(), ApiError> {
-    let barred = match address {
-        IpAddr::V4(a) => {
-            let [first, second, ..] = a.octets();
-            let shared = first == 100 && (64..128).contains(&second);
-            a.is_private()
-                || shared
-                || a.is_loopback()
-                || a.is_link_local()
-                || first >= 224
-                || first == 0
-        }
-        IpAddr::V6(a) => a.segments()[0] & 0xe000 != 0x2000,
-    };
-    if barred {
+    if !super::address::is_public(address) {
         return Err(ApiError::invalid_value(format!(
             "'{address}' cannot be on the internet; use a public address such as 203.0.113.80"
         )));
@@ -127,9 +115,54 @@ fn check_address(tx: &Transaction<'_>, address: IpAddr) -> Result<(), ApiError> 
     Ok(())
 }
 
-fn in_use(address: IpAddr, owner: impl std::fmt::Display) -> ApiError {
-    ApiError::new(
-        "InvalidIPAddress.InUse",
-        format!("Address '{address}' is in use by {owner}"),
-    )
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::super::*;
+    use super::*;
+
+    fn host(address: &str) -> CreateInternetHost {
+        CreateInternetHost {
+            name: "server".into(),
+            addresses: vec![address.parse().unwrap()],
+        }
+    }
+
+    #[test]
+    fn an_internet_host_is_found_by_its_public_address() {
+        let mut control = ControlPlane::default();
+        let eni = control.execute(host("203.0.113.80")).unwrap();
+        let tables = control.tables().snapshot();
+        let row = control.model().row(&eni).unwrap();
+        let owner = tables.public_owner("203.0.113.80".parse().unwrap());
+        assert_eq!(owner.map(u32::from), Some(row));
+        let row = tables.enis.row(row).unwrap();
+        assert_eq!((row.mtu, row.attached), (1500, true));
+        assert!(tables.vpcs.row(row.vpc).unwrap().internet);
+        assert_consistent(&control);
+    }
+
+    #[test]
+    fn private_and_used_addresses_are_refused() {
+        let mut control = ControlPlane::default();
+        for bad in ["10.0.0.1", "100.64.0.1", "169.254.1.1", "fd00::1"] {
+            refused(&mut control, host(bad), "InvalidParameterValue", bad);
+        }
+        let nothing = CreateInternetHost::default();
+        refused(&mut control, nothing, "MissingParameter", "addresses");
+        let eni = control.execute(host("203.0.113.80")).unwrap();
+        let again = host("203.0.113.80");
+        refused(
+            &mut control,
+            again.clone(),
+            "InvalidIPAddress.InUse",
+            "203.0.113.80",
+        );
+        let delete = DeleteInternetHost {
+            network_interface: eni,
+        };
+        control.execute(delete).unwrap();
+        control.execute(again).unwrap();
+        assert_consistent(&control);
+    }
 }

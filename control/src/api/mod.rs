@@ -4,34 +4,54 @@
 //! snapshot → commit → publish → answer. A failure at any step leaves everything
 //! as it was.
 
+mod address;
 mod caller;
 mod control;
 mod error;
 mod managed_interface;
 mod transaction;
 
+pub mod elastic_ip;
 pub mod endpoint;
 pub mod endpoint_service;
 pub mod health_check;
 pub mod interface;
+pub mod interface_address;
+pub mod internet_gateway;
 pub mod internet_host;
 pub mod listener;
 pub mod load_balancer;
+pub mod network_acl;
+pub mod prefix_list;
+pub mod route;
+pub mod route_table;
+pub mod security_group;
 pub mod subnet;
+pub mod tag;
 pub mod target;
 pub mod target_group;
 pub mod vpc;
 
 pub use caller::{Caller, DEFAULT_ACCOUNT, DEFAULT_REGION};
 pub use control::{ControlPlane, ControlPlaneOptions};
+pub use elastic_ip::*;
 pub use endpoint::*;
 pub use endpoint_service::*;
 pub use error::{ApiError, Unsuccessful};
 pub use health_check::*;
+pub use interface::*;
+pub use interface_address::*;
+pub use internet_gateway::*;
 pub use internet_host::*;
 pub use listener::*;
 pub use load_balancer::*;
+pub use network_acl::*;
+pub use prefix_list::*;
+pub use route::*;
+pub use route_table::*;
+pub use security_group::*;
 pub use subnet::*;
+pub use tag::*;
 pub use target::*;
 pub use target_group::*;
 pub use transaction::Transaction;

@@ -88,6 +88,103 @@ impl Action for DeleteSubnet {
     }
 }
 
+/// `ModifySubnetAttribute`
+#[derive(Clone, Debug, Default)]
+pub struct ModifySubnetAttribute {
+    /// The subnet.
+    pub subnet: SubnetId,
+    /// Whether hosts that attach get a public IPv4 address.
+    pub map_public_ip_on_launch: Option<bool>,
+    /// Whether new interfaces get an IPv6 address.
+    pub assign_ipv6_address_on_creation: Option<bool>,
+}
+
+impl Action for ModifySubnetAttribute {
+    type Output = ();
+
+    fn apply(self, tx: &mut Transaction<'_>) -> Result<(), ApiError> {
+        let subnet = tx.require(&self.subnet)?;
+        let ipv6 = self.assign_ipv6_address_on_creation;
+        if ipv6 == Some(true) && subnet.ipv6_cidr.is_none() {
+            return Err(ApiError::invalid_value(format!(
+                "{} has no IPv6 CIDR block to assign addresses from",
+                subnet.id
+            )));
+        }
+        tx.update(&subnet.id, |subnet| {
+            let map = self.map_public_ip_on_launch;
+            subnet.map_public_ip_on_launch = map.unwrap_or(subnet.map_public_ip_on_launch);
+            let assign = &mut subnet.assign_ipv6_address_on_creation;
+            *assign = ipv6.unwrap_or(*assign);
+        });
+        Ok(())
+    }
+}
+
+/// `AssociateSubnetCidrBlock`: an IPv6 block for a subnet without one.
+#[derive(Clone, Debug)]
+pub struct AssociateSubnetCidrBlock {
+    /// The subnet.
+    pub subnet: SubnetId,
+    /// The block.
+    pub ipv6_cidr_block: Prefix,
+}
+
+impl Action for AssociateSubnetCidrBlock {
+    type Output = ();
+
+    fn apply(self, tx: &mut Transaction<'_>) -> Result<(), ApiError> {
+        let subnet = tx.require(&self.subnet)?;
+        if let Some(held) = subnet.ipv6_cidr {
+            return Err(ApiError::invalid_value(format!(
+                "{} already has the IPv6 CIDR block {held}",
+                subnet.id
+            )));
+        }
+        if self.ipv6_cidr_block.is_ipv4() {
+            return Err(ApiError::new(
+                "InvalidSubnet.Range",
+                format!("{} is not an IPv6 CIDR block", self.ipv6_cidr_block),
+            ));
+        }
+        let vpc = tx.require(&subnet.vpc)?;
+        check_block(tx, &vpc, self.ipv6_cidr_block)?;
+        tx.update(&subnet.id, |subnet| {
+            subnet.ipv6_cidr = Some(self.ipv6_cidr_block);
+        });
+        Ok(())
+    }
+}
+
+/// `DisassociateSubnetCidrBlock`: no interface may use an address of it.
+#[derive(Clone, Debug, Default)]
+pub struct DisassociateSubnetCidrBlock {
+    /// The subnet.
+    pub subnet: SubnetId,
+}
+
+impl Action for DisassociateSubnetCidrBlock {
+    type Output = ();
+
+    fn apply(self, tx: &mut Transaction<'_>) -> Result<(), ApiError> {
+        let subnet = tx.require(&self.subnet)?;
+        let Some(block) = subnet.ipv6_cidr else {
+            return Err(ApiError::invalid_value(format!(
+                "{} has no IPv6 CIDR block",
+                subnet.id
+            )));
+        };
+        if tx.model().indexes().is_used(&subnet.id, block) {
+            return Err(ApiError::dependency(block, "a network interface"));
+        }
+        tx.update(&subnet.id, |subnet| {
+            subnet.ipv6_cidr = None;
+            subnet.assign_ipv6_address_on_creation = false;
+        });
+        Ok(())
+    }
+}
+
 fn check_block(tx: &Transaction<'_>, vpc: &Vpc, block: Prefix) -> Result<(), ApiError> {
     let fits = if block.is_ipv4() {
         (16..=28).contains(&block.len())
@@ -199,5 +296,57 @@ mod tests {
         subnet(&mut control, &vpc, "10.0.1.0/24");
         let more = request(&vpc, "10.0.2.0/24");
         refused(&mut control, more, "SubnetLimitExceeded", "Subnets per VPC");
+    }
+
+    #[test]
+    fn a_subnet_gets_an_ipv6_block_and_its_interfaces_addresses() {
+        let mut control = ControlPlane::default();
+        let made = control
+            .execute(CreateVpc {
+                cidr_block: Some(cidr("10.0.0.0/16")),
+                ipv6_cidr_block: Ipv6Block::Given(cidr("2001:db8:5::/56")),
+                name: None,
+            })
+            .unwrap();
+        let subnet = subnet(&mut control, &made.vpc, "10.0.1.0/24");
+        let assign = ModifySubnetAttribute {
+            subnet: subnet.clone(),
+            assign_ipv6_address_on_creation: Some(true),
+            ..ModifySubnetAttribute::default()
+        };
+        refused(
+            &mut control,
+            assign.clone(),
+            "InvalidParameterValue",
+            subnet.as_str(),
+        );
+        let associate = |block: &str| AssociateSubnetCidrBlock {
+            subnet: subnet.clone(),
+            ipv6_cidr_block: cidr(block),
+        };
+        let outside = associate("2001:db8:6::/64");
+        refused(
+            &mut control,
+            outside,
+            "InvalidSubnet.Range",
+            "2001:db8:6::/64",
+        );
+        control.execute(associate("2001:db8:5:1::/64")).unwrap();
+        control.execute(assign).unwrap();
+        let eni = interface(&mut control, &subnet);
+        let addresses = &control.model().get(&eni).unwrap().ipv6_addresses;
+        assert_eq!(
+            addresses[0].to_string(),
+            "2001:db8:5:1::4",
+            "the first four are kept"
+        );
+        let end = DisassociateSubnetCidrBlock { subnet };
+        refused(
+            &mut control,
+            end,
+            "DependencyViolation",
+            "2001:db8:5:1::/64",
+        );
+        assert_consistent(&control);
     }
 }

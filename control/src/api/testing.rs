@@ -83,3 +83,98 @@ pub(crate) fn default_group(control: &ControlPlane, vpc: &VpcId) -> SecurityGrou
     let vpc = control.model().get(vpc).unwrap();
     vpc.default_security_group.clone()
 }
+
+/// A host's interface with a chosen address, attached.
+pub(crate) fn interface(control: &mut ControlPlane, subnet: &SubnetId) -> NetworkInterfaceId {
+    let request = CreateNetworkInterface {
+        subnet: subnet.clone(),
+        ..CreateNetworkInterface::default()
+    };
+    let id = control.execute(request).unwrap();
+    let request = AttachNetworkInterface {
+        network_interface: id.clone(),
+        host: format!("host-{id}"),
+        ..AttachNetworkInterface::default()
+    };
+    control.execute(request).unwrap();
+    id
+}
+
+/// An internet gateway, attached.
+pub(crate) fn internet_gateway(control: &mut ControlPlane, vpc: &VpcId) -> InternetGatewayId {
+    let id = control.execute(CreateInternetGateway::default()).unwrap();
+    let request = AttachInternetGateway {
+        internet_gateway: id.clone(),
+        vpc: vpc.clone(),
+    };
+    control.execute(request).unwrap();
+    id
+}
+
+/// A security group without inbound rules.
+pub(crate) fn security_group(
+    control: &mut ControlPlane,
+    vpc: &VpcId,
+    group_name: &str,
+) -> SecurityGroupId {
+    let request = CreateSecurityGroup {
+        group_name: group_name.into(),
+        vpc: vpc.clone(),
+        ..CreateSecurityGroup::default()
+    };
+    control.execute(request).unwrap()
+}
+
+/// An IPv4 prefix list.
+pub(crate) fn prefix_list(control: &mut ControlPlane, blocks: &[&str], max: u32) -> PrefixListId {
+    let request = CreateManagedPrefixList {
+        prefix_list_name: "list".into(),
+        entries: blocks.iter().map(|block| cidr(block).into()).collect(),
+        max_entries: max,
+        ..CreateManagedPrefixList::default()
+    };
+    control.execute(request).unwrap()
+}
+
+/// A gateway load balancer endpoint, put there without its action.
+pub(crate) fn gateway_endpoint(control: &mut ControlPlane, vpc: &VpcId) -> VpcEndpointId {
+    control
+        .transact(&Caller::default(), |tx| {
+            let id: VpcEndpointId = tx.mint();
+            tx.put(VpcEndpoint {
+                id: id.clone(),
+                meta: tx.meta(None),
+                vpc: vpc.clone(),
+                endpoint_type: VpcEndpointType::GatewayLoadBalancer,
+                service_name: std::sync::Arc::from("service"),
+                service: "vpce-svc-00000000".into(),
+                interfaces: Vec::new(),
+                groups: Vec::new(),
+                dualstack: false,
+                state: VpcEndpointState::Available,
+            });
+            Ok(id)
+        })
+        .unwrap()
+}
+
+/// An interface of that endpoint.
+pub(crate) fn managed_interface(
+    control: &mut ControlPlane,
+    subnet: &SubnetId,
+    endpoint: &VpcEndpointId,
+) -> NetworkInterfaceId {
+    let subnet = control.model().get(subnet).unwrap().clone();
+    let interface = managed_interface::ManagedInterface {
+        subnet: &subnet,
+        kind: InterfaceKind::GatewayEndpoint(endpoint.clone()),
+        description: String::new(),
+        groups: Vec::new(),
+        private_ipv4: None,
+        dualstack: false,
+        deny_all_igw_traffic: false,
+    };
+    control
+        .transact(&Caller::default(), |tx| interface.create(tx))
+        .unwrap()
+}

@@ -1,6 +1,7 @@
 //! A model that may become the next one.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{ApiError, Caller};
@@ -109,6 +110,11 @@ impl<'a> Transaction<'a> {
         let minter = self.model.minter();
         minter.next_number();
         minter.count()
+    }
+
+    /// Notes that no address of `subnet` below this one is free.
+    pub(super) fn note_lowest_free(&mut self, subnet: &crate::model::SubnetId, at: IpAddr) {
+        self.model.indexes_mut().set_lowest_free(subnet, at);
     }
 
     /// Puts a resource, new or replaced.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use vpclab_dataplane::addr::Prefix;
 
+use super::security_group::allow_all_egress;
 use super::{Action, ApiError, Transaction};
 use crate::model::*;
 use crate::quotas::Quota;
@@ -199,14 +200,7 @@ fn default_group_rules(
         RulePeer::Group(group.clone()),
     );
     let mut rules = vec![inbound];
-    let everywhere = [Some(Prefix::ANY_V4), ipv6.then_some(Prefix::ANY_V6)];
-    for block in everywhere.into_iter().flatten() {
-        rules.push(SecurityGroupRule::all(
-            tx.mint_text("sgr-"),
-            Direction::Egress,
-            RulePeer::Cidr(block),
-        ));
-    }
+    rules.extend(allow_all_egress(tx, ipv6));
     rules
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use vpclab_dataplane::addr::Prefix;
 
-use super::{Id, Kind, NetworkInterfaceId, ResourceId, SubnetId, VpcId};
+use super::{INTERNET_SUBNET, Id, Kind, NetworkInterfaceId, ResourceId, SubnetId, VpcId};
 
 /// The ids that a resource refers to.
 #[derive(Debug, Default)]
@@ -73,13 +73,24 @@ impl Indexes {
         self.aliases.get(text)
     }
 
+    /// The block in use that holds a private address, and its user: the address
+    /// itself, or a delegated prefix.
+    pub fn address_use(
+        &self,
+        subnet: &SubnetId,
+        address: IpAddr,
+    ) -> Option<(Prefix, &NetworkInterfaceId)> {
+        let key = (subnet.clone(), address);
+        if let Some(owner) = self.addresses.get(&key) {
+            return Some((Prefix::host(address), owner));
+        }
+        let (prefix, owner) = self.prefix_at_or_before(subnet, address)?;
+        prefix.contains(address).then_some((*prefix, owner))
+    }
+
     /// Who uses a private address of a subnet, itself or by a prefix.
     pub fn address_owner(&self, subnet: &SubnetId, address: IpAddr) -> Option<&NetworkInterfaceId> {
-        let key = (subnet.clone(), address);
-        self.addresses.get(&key).or_else(|| {
-            let (prefix, owner) = self.prefix_at_or_before(subnet, address)?;
-            prefix.contains(address).then_some(owner)
-        })
+        self.address_use(subnet, address).map(|(_, owner)| owner)
     }
 
     /// Whether any address of `block` is in use in the subnet.
@@ -106,6 +117,12 @@ impl Indexes {
     /// Where to start looking for a free address of a family.
     pub fn lowest_free(&self, subnet: &SubnetId, ipv4: bool) -> Option<IpAddr> {
         self.lowest_free.get(&(subnet.clone(), ipv4)).copied()
+    }
+
+    /// Notes that no address below `address` is free.
+    pub(crate) fn set_lowest_free(&mut self, subnet: &SubnetId, address: IpAddr) {
+        let key = (subnet.clone(), address.is_ipv4());
+        self.lowest_free.insert(key, address);
     }
 
     /// Who owns a public address.
@@ -214,6 +231,8 @@ impl Indexes {
     pub(super) fn drop_public(&mut self, address: IpAddr, owner: &ResourceId) {
         if self.public.get(&address) == Some(owner) {
             self.public.remove(&address);
+            // The pool of Elastic IPs is looked through as that subnet.
+            self.freed(&INTERNET_SUBNET.into(), address);
         }
     }
 

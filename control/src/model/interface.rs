@@ -111,7 +111,10 @@ impl Resource for NetworkInterface {
     }
 
     fn aliases(&self, to: &mut Vec<Arc<str>>) {
-        to.extend(self.attachment.iter().map(|at| at.id.clone()));
+        if let Some(at) = &self.attachment {
+            to.push(at.id.clone());
+            to.push(device_alias(&self.meta, &at.host, at.device_index));
+        }
     }
 
     fn reindex(old: Option<&Self>, new: Option<&Self>, indexes: &mut Indexes) {
@@ -150,6 +153,14 @@ impl NetworkInterface {
         let own = self.addresses().filter(|_| self.internet);
         own.chain(self.auto_public.map(IpAddr::V4))
     }
+}
+
+/// The name under which a host's n-th interface is found.
+pub(crate) fn device_alias(meta: &Meta, host: &str, device_index: u16) -> Arc<str> {
+    Arc::from(format!(
+        "device/{}/{}/{host}/{device_index}",
+        meta.owner, meta.region
+    ))
 }
 
 /// An Elastic IP address on an interface.

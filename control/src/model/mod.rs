@@ -34,6 +34,7 @@ pub use endpoint_service::EndpointService;
 pub use health_check::{CheckPort, CheckProtocol, HealthCheck, Matcher, ProbeFailure};
 pub use id::*;
 pub use index::{Indexes, References};
+pub(crate) use interface::device_alias;
 pub use interface::{Attachment, ElasticIp, ElasticIpAssociation, InterfaceKind, NetworkInterface};
 pub(crate) use load_balancer::load_balancer_alias;
 pub use load_balancer::{LbProtocol, Listener, LoadBalancer, Node};
@@ -219,6 +220,10 @@ impl Model {
     /// What is found other than by id.
     pub fn indexes(&self) -> &Indexes {
         &self.indexes
+    }
+
+    pub(crate) fn indexes_mut(&mut self) -> &mut Indexes {
+        &mut self.indexes
     }
 
     /// The number of a zone, if anything lives in it.

@@ -29,7 +29,7 @@ use crate::packet::FiveTuple;
 pub enum Ingress {
     /// The port of an interface.
     Eni(EniId),
-    /// Out of the tunnel of a gateway load balancer flow (its slot).
+    /// Out of the tunnel of a gateway load balancer flow (its serial number).
     Gwlb(u32),
 }
 

@@ -63,7 +63,7 @@ impl Pipeline {
         let hit = match (entry, returning) {
             (Entry::Node(_), _) => None,
             (_, Some((slot, inner))) => {
-                let ingress = Ingress::Gwlb(slot);
+                let ingress = Ingress::Gwlb(self.connections.gwlb.serial(slot));
                 self.lookup(tables, now, &arrival, ingress, &inner, Some(slot))
             }
             // Hosts may use the tunnel's port among themselves.
@@ -131,15 +131,15 @@ impl Pipeline {
         let parsed = GeneveView::parse(payload)?;
         let l3 = usize::from(wire.l4) + 8 + parsed.header_len();
         let inner = parse_ip(frame.bytes(), l3)?;
-        let slot = parsed
+        let serial = parsed
             .cookie
             .and_then(|cookie| self.connections.gwlb.by_cookie(cookie))
-            .map_or(u32::MAX, |(slot, _)| slot);
+            .map_or(0, |(_, flow)| flow.serial);
         let plain = View::plain(inner);
         let view = if inner.fragment == Fragment::Later || inner.is_icmp_error() {
             View {
                 size: inner.ip_len,
-                ..self.view(Ingress::Gwlb(slot), inner, frame, 0, now)
+                ..self.view(Ingress::Gwlb(serial), inner, frame, 0, now)
             }
         } else {
             plain
@@ -192,9 +192,18 @@ impl Pipeline {
             && pass.dst_mac == arrival.dst_mac()
             && pass.from_flow == from_flow
             && session.is_fresh(now)
+            && self.is_linked(&pass, now)
             && self.tunnel_alive(&pass, from_flow, now)
             && self.connections.is_current(&pass, tables);
         usable.then_some((id, direction, pass))
+    }
+
+    /// Whether the session that lets the packet in where it leaves still does.
+    fn is_linked(&self, pass: &Pass, now: Instant) -> bool {
+        pass.link.is_none_or(|(id, _)| {
+            let linked = self.connections.sessions.get(id);
+            linked.is_some_and(|linked| linked.is_fresh(now))
+        })
     }
 
     fn tunnel_alive(&self, pass: &Pass, from_flow: Option<u32>, now: Instant) -> bool {
@@ -228,7 +237,7 @@ impl Pipeline {
         if let Some((linked, direction)) = pass.link {
             self.touch_linked(linked, direction, &view, context.now);
         }
-        self.touch_flows(pass.from_flow, pass.rewrite.tunnel, &view, context.now);
+        self.touch_flows(pass.from_flow, &pass.rewrite, &view, context.now);
         self.apply(context, arrival, &view, &pass.rewrite);
     }
 

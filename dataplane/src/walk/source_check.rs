@@ -1,7 +1,7 @@
 //! Entering: from the host behind an interface.
 //!
 //! Reads:  the ENI's addresses and check, its subnet, the frame's MAC address
-//! Drops:  NoSuchPort, Detached, SourceDestCheck, NotUnicast, NotAnswered, UnknownMac
+//! Drops:  NoSuchPort, SourceDestCheck, NotUnicast, NotAnswered, UnknownMac, NotRoutable
 //! AWS:    EC2 User Guide, "Elastic network interfaces"; route tables act only
 //!         on frames sent to the router (VPC "Gateway route tables")
 
@@ -47,6 +47,14 @@ impl Walk<'_> {
         self.router_or_service(eni, subnet)?;
         if dst_mac != subnet.router_mac {
             return self.send_to_neighbor(id, eni, dst_mac);
+        }
+        let link_local = |address| match address {
+            IpAddr::V4(address) => address.is_link_local(),
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+        };
+        if link_local(self.tuple.src) || link_local(self.tuple.dst) {
+            let router = Component::Router(eni.vpc);
+            return Err(self.end(router, Rule::None, DropReason::NotRoutable));
         }
         self.security_groups_out(id, eni)?;
         self.route_from_subnet(eni.subnet)
