@@ -14,6 +14,7 @@ use vpclab_dataplane::addr::*;
 use vpclab_dataplane::packet::{FiveTuple, Frame, protocol, tcp_flag};
 use vpclab_dataplane::pipeline::{Config, Pipeline};
 use vpclab_dataplane::trace::{End, Probe, trace};
+use vpclab_dataplane::walk::{Component, Hop};
 
 const SEED: u64 = 7;
 
@@ -33,6 +34,12 @@ fn flags(tuple: &FiveTuple, opens: bool) -> u8 {
         (protocol::TCP, false) => tcp_flag::SYN | tcp_flag::ACK,
         (_, opens) => u8::from(!opens),
     }
+}
+
+/// A line for each hop.
+fn lines(hops: &[Hop]) -> String {
+    let line = |hop: &Hop| format!("{:?} {:?} -> {}\n", hop.component, hop.rule, hop.after);
+    hops.iter().map(line).collect()
 }
 
 fn agree(what: &str, probe: &Probe, traced: &End, real: &Ended) {
@@ -68,7 +75,8 @@ fn one_packet(t: &mut Topology, from: u32, tuple: FiveTuple) {
         return;
     };
     let cached = t.world.pipeline.counters().flow_misses == misses;
-    assert!(cached, "the second packet is cached: {probe:?}");
+    let hops = &traced.forward.hops;
+    assert!(cached, "the second is cached: {probe:?}\n{}", lines(hops));
     let back = arrived.reversed();
     let answer = packet(&t.world, at.0, &back, flags(&tuple, false));
     let reply = travel(t, answer.clone());
@@ -213,4 +221,53 @@ proptest! {
     fn the_same_inputs_give_the_same_bytes(world in tape(), steps in tape()) {
         prop_assert_eq!(life(&world, &steps), life(&world, &steps));
     }
+}
+
+/// The generator is worth something only if much of what it draws arrives, and
+/// by every kind of way.
+#[test]
+fn random_packets_take_every_kind_of_way() {
+    let mut stream = 1u64;
+    let mut numbers = |count: usize| -> Vec<u16> {
+        (0..count)
+            .map(|_| {
+                stream = stream
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                (stream >> 40) as u16
+            })
+            .collect()
+    };
+    let (mut delivered, mut all, mut walked) = (0, 0, 0);
+    let mut ways = [0; 5];
+    let mut reasons = std::collections::BTreeMap::new();
+    for _ in 0..200 {
+        let (world, packets) = (numbers(700), numbers(300));
+        let t = Topology::new(&mut Tape::new(&world));
+        let mut tape = Tape::new(&packets);
+        for _ in 0..12 {
+            let (from, tuple) = probe(&t, &mut tape);
+            let from = EniId(from);
+            let traced = trace(&t.world.tables, &Probe { from, tuple }, SEED, t.world.now);
+            all += 1;
+            delivered += usize::from(matches!(traced.forward.end, End::Delivered(..)));
+            if let Some(reason) = traced.reason() {
+                *reasons.entry(reason.name()).or_insert(0) += 1;
+            }
+            let hops = &traced.forward.hops;
+            let reached = |f: fn(&Component) -> bool| hops.iter().any(|hop| f(&hop.component));
+            walked += hops.len();
+            ways[0] += usize::from(reached(|c| matches!(c, Component::TargetGroup(_))));
+            ways[1] += usize::from(reached(|c| {
+                matches!(c, Component::Tunnel { outward: false, .. })
+            }));
+            ways[2] += usize::from(reached(|c| matches!(c, Component::Internet)));
+            ways[3] += usize::from(tuple.src.is_ipv6());
+            ways[4] += usize::from(traced.is_reachable());
+        }
+    }
+    println!("{delivered} of {all} delivered, {walked} hops, {ways:?}, {reasons:#?}");
+    assert!(delivered * 3 > all, "{delivered} of {all} delivered");
+    assert!(ways.iter().all(|&count| count * 50 > all), "{ways:?}");
+    assert!(reasons.len() > 12, "{reasons:?}");
 }

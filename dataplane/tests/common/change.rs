@@ -103,7 +103,7 @@ impl Topology {
     }
 
     fn change_endpoint(&mut self, tape: &mut Tape<'_>) {
-        let id = EndpointId(tape.below(3) as u32);
+        let id = EndpointId(tape.below(4) as u32);
         if let Some(mut row) = self.world.tables.endpoints.row(id).cloned() {
             row.available = !row.available;
             let row = (!tape.chance(20)).then_some(row);

@@ -356,7 +356,13 @@ fn is_answer(t: &Topology, at: EniId, headers: &Headers) -> bool {
 
 /// A random packet, likely to arrive.
 pub fn probe(t: &Topology, tape: &mut Tape<'_>) -> (u32, FiveTuple) {
-    let from = tape.of(&t.hosts);
+    let kind = tape.below(12);
+    let consumers = t.links.first().map(|link| t.of_vpc(&t.hosts, link.0));
+    let consumers = consumers.filter(|hosts| !t.services.is_empty() && !hosts.is_empty());
+    let from = match (kind, consumers) {
+        (6..=8, Some(hosts)) => tape.of(&hosts),
+        _ => tape.of(&t.hosts),
+    };
     let eni = t.world.tables.enis.row(EniId(from));
     let Some(eni) = eni else {
         return (from, tcp("10.0.0.10:1", "10.0.0.11:1"));
@@ -371,6 +377,9 @@ pub fn probe(t: &Topology, tape: &mut Tape<'_>) -> (u32, FiveTuple) {
         return (from, tcp("10.0.0.10:1", "10.0.0.11:1"));
     };
     let neighbors = t.of_vpc(&t.hosts, eni.vpc.0);
+    if neighbors.is_empty() {
+        return (from, tcp("10.0.0.10:1", "10.0.0.11:1"));
+    }
     let public = |id: u32| {
         let row = t.world.tables.enis.row(EniId(id))?;
         row.public.first().map(|pair| pair.public)
@@ -380,20 +389,21 @@ pub fn probe(t: &Topology, tape: &mut Tape<'_>) -> (u32, FiveTuple) {
         tape.of(&[80, 443, 53, 8443, 6081, 5000]),
     );
     let internet = eni.vpc.0 == 0;
-    let dst = match tape.below(10) {
+    let dst = match kind {
         0..4 if !internet => own(tape.of(&neighbors)),
         0..6 if internet => {
             let id = tape.of(&t.hosts);
             if v6 { own(id) } else { public(id) }
         }
         4 | 5 => own(tape.of(&[2, 3])),
-        6 | 7 if !t.services.is_empty() => {
+        6..=8 if !t.services.is_empty() => {
             if protocol != protocol::ICMP {
                 dport = if protocol == protocol::TCP { 443 } else { 53 };
             }
             Some(tape.of(&t.services)).filter(family)
         }
-        8 => own(tape.of(&t.hosts)),
+        9 => own(tape.of(&t.hosts)),
+        10 => own(tape.of(&[2, 3])),
         _ => {
             let odd = tape.of(&["10.0.0.1", "10.0.0.70", "198.51.100.99", "10.1.0.11"]);
             Some(ip(odd)).filter(family)

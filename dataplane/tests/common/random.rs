@@ -57,6 +57,9 @@ impl Topology {
         topology.gateway(tape);
         for net in topology.nets.clone() {
             topology.routes(net.id, net.vpc, tape);
+            if topology.ends_here(&net) && !tape.chance(15) {
+                topology.straight_out(&net);
+            }
         }
         for vpc in topology.vpcs.clone() {
             topology.edge(vpc.0, tape);
@@ -98,7 +101,7 @@ impl Topology {
         self.vpcs.push((vpc, cidrs.clone()));
         let cidrs: Vec<_> = cidrs.iter().map(String::as_str).collect();
         let edge = tape.chance(40).then_some(vpc * 10 + 9);
-        let igw = tape.below(3) != 2;
+        let igw = !tape.chance(20);
         self.world.vpc(vpc, &cidrs, igw, edge);
         self.prefix_list(vpc, tape);
         for group in 0..3 {
@@ -147,7 +150,7 @@ impl Topology {
         let private = format!("{}.{}", net.v4, 10 + n);
         let addresses = [private.clone(), format!("{}::{:x}", net.v6, 16 + n)];
         let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
-        let mut groups = vec![net.vpc * 10 + tape.below(3) as u32];
+        let mut groups = vec![net.vpc * 10 + tape.of(&[0, 0, 0, 1, 2])];
         if tape.chance(20) {
             groups.push(net.vpc * 10 + 1);
             groups.dedup();
@@ -225,7 +228,7 @@ impl Topology {
 
     pub fn group(&mut self, vpc: u32, n: u32, tape: &mut Tape<'_>) {
         let rules = |tape: &mut Tape<'_>| -> Vec<_> {
-            if tape.below(4) != 3 {
+            if tape.below(4) != 3 || (n == 0 && !tape.chance(10)) {
                 return everything();
             }
             (0..tape.below(4))
@@ -277,9 +280,9 @@ impl Topology {
             .iter()
             .filter(|e| e.1 == vpc)
             .collect();
-        match tape.below(6) {
+        match tape.below(8) {
             3 if !routers.is_empty() => RouteTarget::Eni(EniId(tape.of(&routers))),
-            4 | 5 if !endpoints.is_empty() => {
+            4..8 if !endpoints.is_empty() => {
                 RouteTarget::GatewayEndpoint(EndpointId(tape.of(&endpoints).0))
             }
             2 if tape.chance(50) => RouteTarget::Blackhole,
@@ -306,11 +309,27 @@ impl Topology {
             routes.push(("0.0.0.0/0".to_owned(), self.route_target(vpc, tape)));
             routes.push(("::/0".to_owned(), self.route_target(vpc, tape)));
         }
-        for _ in 0..tape.below(3) {
+        for _ in 0..tape.below(4) {
             let prefix = self.narrow(vpc, tape);
             routes.push((prefix, self.route_target(vpc, tape)));
         }
         self.put_table(net, &routes);
+    }
+
+    /// Whether a gateway endpoint is in this subnet.
+    fn ends_here(&self, net: &Net) -> bool {
+        let enis = &self.world.tables.enis;
+        let mut ids = self.gateway_endpoints.iter().map(|e| EniId(240 + e.0));
+        ids.any(|id| enis.row(id).is_some_and(|eni| eni.subnet.0 == net.id))
+    }
+
+    /// What a subnet of endpoints needs: local, and the internet gateway.
+    fn straight_out(&mut self, net: &Net) {
+        let mut routes = self.local_routes(net.vpc);
+        for everywhere in ["0.0.0.0/0", "::/0"] {
+            routes.push((everywhere.to_owned(), RouteTarget::InternetGateway));
+        }
+        self.put_table(net.id, &routes);
     }
 
     /// A subnet's block, or an internet host's.
@@ -351,9 +370,8 @@ impl Topology {
 
     fn health(tape: &mut Tape<'_>) -> TargetHealth {
         use TargetHealth::{Draining, Healthy, Initial, Unhealthy, Unused};
-        tape.of(&[
-            Healthy, Healthy, Healthy, Initial, Unhealthy, Draining, Unused,
-        ])
+        let rare = tape.of(&[Healthy, Initial, Unhealthy, Draining, Unused]);
+        if tape.chance(40) { rare } else { Healthy }
     }
 
     /// Interface endpoint 0: zero, one or two ENIs, to load balancer 0.
@@ -394,7 +412,7 @@ impl Topology {
                 format!("{}::{}", net.v6, 210 + n),
             );
             let kind = EniKind::Endpoint(EndpointId(0));
-            let group = consumer * 10 + tape.below(3) as u32;
+            let group = consumer * 10 + tape.of(&[0, 0, 1]);
             self.world.eni(210 + n, net.id, &[&v4, &v6], &[group], kind);
             self.services.extend([ip(&v4), ip(&v6)]);
             enis.push(EniId(210 + n));
@@ -439,9 +457,12 @@ impl Topology {
             self.appliances.iter().map(|eni| eni.0).collect()
         };
         let mut targets: Vec<Target> = vec![];
-        for _ in 0..tape.of(&[2, 1, 3, 0]) {
+        let most = if pool.is_empty() { 0 } else { 9 };
+        for _ in 0..most.min(tape.of(&[2, 1, 3, 2, 1, 0])) {
             let eni = self.world.tables.enis.row(EniId(tape.of(&pool))).unwrap();
-            let address = eni.addresses[0].to_string();
+            let Some(address) = eni.addresses.first().map(IpAddr::to_string) else {
+                continue;
+            };
             if targets.iter().all(|t| t.address.to_string() != address) {
                 let subnet = self.world.tables.subnets.row(eni.subnet).unwrap();
                 targets.push(Target {
@@ -467,18 +488,25 @@ impl Topology {
             .edit(|b| b.set_target_group(TargetGroupId(id), Some(row)));
     }
 
-    /// Gateway load balancer 1 with appliances, and endpoints 1 and 2 to it.
+    /// Gateway load balancer 1 with appliances, and endpoints 1 to 3 to it.
     fn gateway(&mut self, tape: &mut Tape<'_>) {
-        if tape.below(3) == 2 {
+        if tape.chance(15) {
             return;
         }
         let provider = tape.below(self.vpcs.len()) as u32 + 1;
-        let first = self
-            .nets
-            .iter()
-            .find(|net| net.vpc == provider)
-            .unwrap()
-            .clone();
+        // A subnet of their own, which no route leads elsewhere.
+        let near = self.nets.iter().find(|net| net.vpc == provider).unwrap();
+        let (two, _) = near.v4.rsplit_once('.').unwrap();
+        let first = Net {
+            id: provider * 10 + 8,
+            vpc: provider,
+            v4: format!("{two}.200"),
+            v6: format!("{}c8", near.v6),
+            az: 0,
+        };
+        self.subnet(&first, tape);
+        let local = self.local_routes(provider);
+        self.put_table(first.id, &local);
         let node = format!("{}.220", first.v4);
         let kind = EniKind::LoadBalancer(LoadBalancerId(1));
         self.world.eni(220, first.id, &[&node], &[], kind);
@@ -511,7 +539,7 @@ impl Topology {
         };
         self.world
             .edit(|b| b.set_load_balancer(LoadBalancerId(1), Some(balancer)));
-        for n in 1..=2 {
+        for n in 1..=3 {
             let net = tape.of(&self.nets);
             let address = format!("{}.{}", net.v4, 240 + n);
             let kind = EniKind::GatewayEndpoint(EndpointId(n));
