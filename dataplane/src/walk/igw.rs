@@ -44,10 +44,9 @@ impl Walk<'_> {
         if self.is_reply()
             && self.left.is_none()
             && let Some(edge) = igw.edge_table
-            && let Some(table) = self.tables.route_tables.row(edge)
-            && table
-                .lookup(self.tuple.src)
-                .is_some_and(|hit| hit.route.target != RouteTarget::Local)
+            && let Some(route) = self.lookup_address(edge, self.tuple.src)
+            && route.target != RouteTarget::Local
+            && self.entered.map(RouteTarget::Eni).as_ref() != Some(&route.target)
         {
             return Err(self.end(component, Rule::None, DropReason::IngressRedirection));
         }

@@ -178,12 +178,12 @@ impl Walk<'_> {
         if self.is_tcp() && self.packet.headers.fragment != Fragment::Whole {
             return Err(self.end(component, Rule::None, DropReason::LbFragment));
         }
-        match self.packet.error {
+        match self.packet.error.map(|error| (error.protocol, error.kind)) {
             // ICMP of type 3 only. ASSUMPTION: for IPv6 the errors that say the same.
-            Some((protocol::ICMP, kind, _)) if kind != 3 => {
+            Some((protocol::ICMP, kind)) if kind != 3 => {
                 Err(self.end(component, Rule::None, DropReason::IcmpUnrelated))
             }
-            Some((protocol::ICMPV6, kind, _)) if !matches!(kind, 1 | 2) => {
+            Some((protocol::ICMPV6, kind)) if !matches!(kind, 1 | 2) => {
                 Err(self.end(component, Rule::None, DropReason::IcmpUnrelated))
             }
             _ => Ok(()),
