@@ -319,7 +319,7 @@ fn every_example_is_right() {
 }
 
 /// The files of `examples/`.
-pub(super) fn examples() -> Vec<(String, String)> {
+pub(crate) fn examples() -> Vec<(String, String)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
     let mut found: Vec<(String, String)> = std::fs::read_dir(folder)
         .expect("examples/")
