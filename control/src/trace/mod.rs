@@ -113,7 +113,7 @@ pub fn report(
         dst: query.to,
         protocol: query.protocol,
         sport: query.source_port,
-        dport: if icmp { query.source_port } else { query.port },
+        dport: if icmp { 0 } else { query.port },
     };
     let trace = trace(
         tables,

@@ -15,7 +15,7 @@ mod table;
 mod tracking;
 
 pub use deps::{Dep, DepSets, DepsId, Generations, Object};
-pub use fragments::{FragmentKey, Fragments};
+pub use fragments::{First, FragmentKey, Fragments};
 pub use hash::Seed;
 pub use session::{LbFlow, Limits, Outcome, Pass, Rewrite, Session, SizeLimit, Tracked, Tunnel};
 pub use table::{SessionId, Table};

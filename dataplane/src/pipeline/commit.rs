@@ -43,12 +43,12 @@ impl Pipeline {
             Some(slot) => Ingress::Gwlb(self.connections.gwlb.serial(slot)),
             None => Ingress::Eni(arrival.frame.port),
         };
-        if view.headers.fragment == Fragment::First {
+        if view.headers.fragment == Fragment::First && view.error.is_none() {
             self.connections.learn_fragment(ingress, &view.headers, now);
         }
         // Errors belong to a flow but are none; what the hop judged for them
         // (their own type, in the ACLs) must not be kept for its packets.
-        if view.error.is_some() {
+        if view.error.is_some() || view.is_stateless() {
             return Ok(rewrite);
         }
         let (id, direction) = self.session(ingress, view, path, &rewrite, now)?;

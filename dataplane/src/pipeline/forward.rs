@@ -10,7 +10,7 @@ use crate::packet::{
 };
 use crate::tables::Snapshot;
 use crate::time::Instant;
-use crate::walk::{Entry, Geneve, Packet, Path, Verdict, View, walk};
+use crate::walk::{Entry, Geneve, Packet, Path, Report, Verdict, View, walk};
 
 /// A packet on its way: what it is, and what its bytes are.
 pub(super) struct Arrival {
@@ -106,21 +106,30 @@ impl Pipeline {
         view.size = wire_size(frame, &wire).saturating_sub(overhead);
         if wire.fragment == Fragment::Later {
             match self.connections.fragment_tuple(ingress, &wire, now) {
-                Some(tuple) => view.headers.tuple = tuple,
+                Some(first) => {
+                    view.headers.tuple = first.tuple;
+                    (view.headers.icmp_type, view.headers.icmp_code) = first.icmp;
+                }
                 None => view.portless = true,
             }
         } else if wire.is_icmp_error()
             && let Some(quoted) = parse_quoted(frame.bytes(), usize::from(wire.l4) + 8)
         {
-            // An error about a flow goes the way of that flow's packets.
+            // An error about a flow goes the way of that flow's packets, to the
+            // sender of the one it quotes.
             let flow = quoted.tuple.reversed();
-            if self.connections.find(ingress, flow).is_some() {
+            if wire.tuple.dst == flow.dst && self.connections.find(ingress, flow).is_some() {
                 view.headers = Headers {
                     tuple: flow,
                     tcp_flags: 0,
                     ..wire
                 };
-                view.error = Some((wire.tuple.protocol, wire.icmp_type, wire.icmp_code));
+                view.error = Some(Report {
+                    protocol: wire.tuple.protocol,
+                    kind: wire.icmp_type,
+                    code: wire.icmp_code,
+                    src: wire.tuple.src,
+                });
             }
         }
         view
@@ -173,6 +182,9 @@ impl Pipeline {
         from_flow: Option<u32>,
     ) -> Option<(SessionId, Direction, Pass)> {
         let headers = &view.headers;
+        if view.is_stateless() {
+            return None;
+        }
         let key = Key {
             ingress,
             tuple: headers.tuple,

@@ -45,6 +45,9 @@ impl Pipeline {
         }
         set_ttl(frame.bytes_mut(), &wire, rewrite);
         if view.error.is_some() {
+            if let Err(reason) = checksum::complete_partial(&mut frame) {
+                return self.drop_frame(context, frame, reason);
+            }
             super::replies::rewrite_error(
                 frame.bytes_mut(),
                 &wire,

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::addr::EniId;
 use crate::flow::{
-    DepSets, Direction, FragmentKey, Fragments, Ingress, Key, LbFlow, Pass, Seed, Session,
+    DepSets, Direction, First, FragmentKey, Fragments, Ingress, Key, LbFlow, Pass, Seed, Session,
     SessionId, Table, TrackingTimeouts,
 };
 use crate::gwlb::Flows;
@@ -80,20 +80,20 @@ impl Connections {
             .filter(|known| known.session.tracked_by(eni, timeouts, now))
     }
 
-    /// The tuple that a later fragment's datagram had.
+    /// What the first fragment of a later one's datagram was.
     pub fn fragment_tuple(
         &self,
         ingress: Ingress,
         headers: &Headers,
         now: Instant,
-    ) -> Option<FiveTuple> {
+    ) -> Option<First> {
         self.fragments.find(&fragment_key(ingress, headers), now)
     }
 
     /// Remembers a first fragment.
     pub fn learn_fragment(&mut self, ingress: Ingress, headers: &Headers, now: Instant) {
         self.fragments
-            .learn(fragment_key(ingress, headers), headers.tuple, now);
+            .learn(fragment_key(ingress, headers), First::of(headers), now);
     }
 
     /// Stores the compiled pass of one direction, replacing an older one.

@@ -85,8 +85,21 @@ pub struct View {
     /// A later fragment whose first one is unknown: ports match no rule.
     pub portless: bool,
     /// An ICMP error about a flow: the headers are those of a packet of that
-    /// flow, and this is the error's (protocol, type, code) for the ACLs.
-    pub error: Option<(u8, u8, u8)>,
+    /// flow, and this is what the error is itself.
+    pub error: Option<Report>,
+}
+
+/// An ICMP error about a flow, as rules and checks judge it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// ICMP or ICMPv6.
+    pub protocol: u8,
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// Who sends it: an end of the flow, or a router on its way.
+    pub src: IpAddr,
 }
 
 impl View {
@@ -97,6 +110,22 @@ impl View {
             size: headers.ip_len,
             portless: false,
             error: None,
+        }
+    }
+
+    /// Judged by the rules alone, each time: an ICMP error about nothing known,
+    /// or a later fragment of something unseen. Neither belongs to a connection
+    /// nor starts one, or it would let in others of other types or ports.
+    pub const fn is_stateless(&self) -> bool {
+        self.portless || (self.error.is_none() && self.headers.is_icmp_error())
+    }
+
+    /// Protocol, ICMP type and code as rules judge them: an error message is
+    /// what it is, not the flow that it quotes.
+    pub const fn judged_as(&self, protocol: u8) -> (u8, u8, u8) {
+        match self.error {
+            Some(error) => (error.protocol, error.kind, error.code),
+            None => (protocol, self.headers.icmp_type, self.headers.icmp_code),
         }
     }
 }
@@ -277,7 +306,10 @@ impl<'a> Walk<'a> {
 
     /// The session found by where the packet entered.
     fn find_own(&mut self, ingress: Ingress) {
-        self.own = self.connections.find(ingress, self.tuple);
+        self.own = match self.packet.is_stateless() {
+            true => None,
+            false => self.connections.find(ingress, self.tuple),
+        };
     }
 
     /// Whether the packet travels against the direction of its session.

@@ -178,12 +178,12 @@ impl Walk<'_> {
         if self.is_tcp() && self.packet.headers.fragment != Fragment::Whole {
             return Err(self.end(component, Rule::None, DropReason::LbFragment));
         }
-        match self.packet.error {
+        match self.packet.error.map(|error| (error.protocol, error.kind)) {
             // ICMP of type 3 only. ASSUMPTION: for IPv6 the errors that say the same.
-            Some((protocol::ICMP, kind, _)) if kind != 3 => {
+            Some((protocol::ICMP, kind)) if kind != 3 => {
                 Err(self.end(component, Rule::None, DropReason::IcmpUnrelated))
             }
-            Some((protocol::ICMPV6, kind, _)) if !matches!(kind, 1 | 2) => {
+            Some((protocol::ICMPV6, kind)) if !matches!(kind, 1 | 2) => {
                 Err(self.end(component, Rule::None, DropReason::IcmpUnrelated))
             }
             _ => Ok(()),
@@ -235,17 +235,14 @@ impl Walk<'_> {
             .map(|n| n.az)
             .unwrap_or_default();
         let chosen = crate::gwlb::choose(&targets.targets, az, row.cross_zone, seed, hash);
-        // Translation keeps the family: a target of the other cannot be reached.
+        // Translation keeps the family (ASSUMPTION: no NAT64 in a load balancer):
+        // a target of the other cannot be reached.
         let chosen = chosen
             .and_then(|index| targets.targets.get(index))
             .filter(|target| target.address.is_ipv4() == self.tuple.src.is_ipv4());
         let Some(target) = chosen else {
             return Err(self.end(group_component, Rule::None, DropReason::NoTarget));
         };
-        // ASSUMPTION: a load balancer does not translate between IPv6 and IPv4.
-        if target.address.is_ipv4() != self.tuple.src.is_ipv4() {
-            return Err(self.end(group_component, Rule::None, DropReason::NoTarget));
-        }
         self.hop(group_component, Rule::Target(target.address, target.port));
         let node_row = self.eni(node)?;
         let same_family = |a: &&IpAddr| a.is_ipv4() == target.address.is_ipv4();

@@ -31,7 +31,9 @@ impl Walk<'_> {
         }
         self.find_own(Ingress::Eni(id));
         let check = Rule::Check(eni.source_dest_check);
-        if eni.source_dest_check && !eni.owns(self.tuple.src) {
+        // An error about a flow must come from where it says, too.
+        let src = self.packet.error.map_or(self.tuple.src, |error| error.src);
+        if eni.source_dest_check && !(eni.owns(self.tuple.src) && eni.owns(src)) {
             return Err(self.end(source, check, DropReason::SourceDestCheck));
         }
         self.hop(source, check);
