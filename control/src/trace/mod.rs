@@ -2,7 +2,10 @@
 //! with names, reasons and what to change.
 
 mod fix;
+mod resolve;
 mod words;
+
+pub use resolve::{Ask, Misunderstood, names};
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,6 +17,10 @@ use vpclab_dataplane::packet::{FiveTuple, protocol};
 use vpclab_dataplane::tables::Snapshot;
 use vpclab_dataplane::time::Instant;
 use vpclab_dataplane::trace::{End, Leg, Probe, trace};
+
+use crate::cli::CliError;
+use crate::host::protocol::TraceRequest;
+use crate::model::Model;
 
 /// Turns an AWS id into the name that the lab gave it, if it gave one.
 pub type Names<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -82,6 +89,31 @@ pub enum TraceError {
         /// The destination.
         to: IpAddr,
     },
+}
+
+/// Answers a request in the words of a user: names in, names out.
+///
+/// # Errors
+/// When the request names what does not exist, with what to write instead.
+pub fn answer(
+    model: &Model,
+    tables: &Snapshot,
+    request: &TraceRequest,
+    seed: u64,
+) -> Result<TraceReport, CliError> {
+    let ask = Ask {
+        from: &request.from,
+        to: &request.to,
+        port: request.port,
+        protocol: &request.protocol,
+        source_port: request.source_port,
+    };
+    let query = ask
+        .resolve(model)
+        .map_err(|wrong| CliError::usage(wrong.message).fix(wrong.fix))?;
+    let names = names(model);
+    report(tables, &query, seed, &|id| names.get(id).cloned())
+        .map_err(|error| CliError::usage(error.to_string()))
 }
 
 /// Traces `query`. `seed` is the running pipeline's, so that the same targets
