@@ -1,5 +1,7 @@
 //! The four walks of ARCHITECTURE.md on hand-made rows.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use common::*;

@@ -238,8 +238,21 @@ pub fn fill_transport(bytes: &mut [u8], headers: &Headers) {
     write16(bytes, usize::from(headers.l4) + offset, checksum);
 }
 
+/// Whether a partial checksum, if there is one, is that of the parsed packet's
+/// transport header. A host chooses these offsets: unchecked, completing the
+/// sum later would write into addresses or ports that were judged before.
+#[inline]
+pub fn partial_fits(checksum: Checksum, headers: &Headers) -> bool {
+    let Checksum::Partial { start, offset } = checksum else {
+        return true;
+    };
+    start == headers.l4
+        && headers.fragment == Fragment::Whole
+        && field_offset(headers.tuple.protocol) == Some(usize::from(offset))
+}
+
 /// Turns a partial transport checksum into a full one, as hardware would.
-/// Other states are left alone.
+/// Other states are left alone. Padding after the packet must be zeros.
 pub fn complete_partial(frame: &mut Frame) -> Result<(), DropReason> {
     let Checksum::Partial { start, offset } = frame.offload.checksum else {
         return Ok(());

@@ -1,6 +1,6 @@
 //! A frame enters: Ethernet checks, ARP, neighbour discovery.
 //!
-//! Drops:  MalformedFrame, NoSuchPort, SpoofedMac, EtherType, NotUnicast,
+//! Drops:  MalformedFrame, NoSuchPort, Detached, SpoofedMac, EtherType, NotUnicast,
 //!         MalformedNeighbor, NeighborUnknown
 //! AWS:    unicast IP only; the mapping service answers ARP, so requests are
 //!         never flooded (`aws-behaviour.md` §1.2). ND likewise: ASSUMPTION.
@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::{Context, Pipeline, Sink};
 use crate::addr::{EniId, Mac};
 use crate::drop::DropReason;
+use crate::packet::checksum;
 use crate::packet::{
     ALL_NODES, ALL_NODES_MAC, Arp, ETHERNET_LEN, Endpoints, Frame, Headers, NeighborAdvertisement,
     NeighborSolicitation, RouterAdvertisement, RouterSolicitation, ethertype, nd_type,
@@ -26,6 +27,9 @@ impl Pipeline {
         let Some(eni) = context.tables.enis.row(frame.port) else {
             return self.drop_frame(context, frame, DropReason::NoSuchPort);
         };
+        if !eni.attached {
+            return self.drop_frame(context, frame, DropReason::Detached);
+        }
         let ethernet = match parse_ethernet(frame.bytes()) {
             Ok(ethernet) => ethernet,
             Err(reason) => return self.drop_frame(context, frame, reason),
@@ -49,6 +53,11 @@ impl Pipeline {
             Ok(headers) => headers,
             Err(reason) => return self.drop_frame(context, frame, reason),
         };
+        // The host chose where its partial checksum goes: only there, or it
+        // could write into what has been judged.
+        if !checksum::partial_fits(frame.offload.checksum, &headers) {
+            return self.drop_frame(context, frame, DropReason::MalformedTransport);
+        }
         if headers.tuple.protocol == protocol::ICMPV6 && (133..=137).contains(&headers.icmp_type) {
             return self.neighbor_discovery(context, frame, &headers);
         }

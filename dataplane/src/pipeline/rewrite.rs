@@ -45,6 +45,9 @@ impl Pipeline {
         }
         set_ttl(frame.bytes_mut(), &wire, rewrite);
         if view.error.is_some() {
+            if let Err(reason) = checksum::complete_partial(&mut frame) {
+                return self.drop_frame(context, frame, reason);
+            }
             super::replies::rewrite_error(
                 frame.bytes_mut(),
                 &wire,
@@ -61,7 +64,7 @@ impl Pipeline {
         }
         match rewrite.tunnel {
             None => self.emit(context, frame, wire.is_ipv4(), rewrite),
-            Some(tunnel) => self.into_tunnel(context, frame, &wire, rewrite, &tunnel),
+            Some(tunnel) => self.put_in_tunnel(context, frame, &wire, rewrite, &tunnel),
         }
     }
 
@@ -93,7 +96,7 @@ impl Pipeline {
 
     /// Puts the tunnel header on. The inner packet goes with a full checksum,
     /// and in segments that fit: the appliance's socket gets it as it is.
-    fn into_tunnel<S: Sink>(
+    fn put_in_tunnel<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
         mut frame: Frame,

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use super::{Component, Geneve, Rule, Step, Verdict, View, Walk};
+use super::{Component, Geneve, Rule, Step, Stop, View, Walk};
 use crate::addr::{EndpointId, EniId, LoadBalancerId, SubnetId};
 use crate::drop::DropReason;
 use crate::flow::{Direction, Ingress, Limits, Object, Outcome, SizeLimit, Tunnel};
@@ -91,7 +91,9 @@ impl Walk<'_> {
         let Some(&IpAddr::V4(source)) = node_row.addresses.iter().find(|a| a.is_ipv4()) else {
             return Err(self.end(component, Rule::None, DropReason::GwlbNoTarget));
         };
-        let (target, tunnel) = match known.filter(|(_, flow)| flow.is_alive(self.now)) {
+        let opens = self.packet.headers.is_tcp_open() && self.packet.error.is_none();
+        let lives = |flow: &Flow| flow.is_alive(self.now) && !(opens && flow.is_over());
+        let (target, tunnel) = match known.filter(|(_, flow)| lives(flow)) {
             Some((slot, flow)) => {
                 let mut target = flow.spec.target;
                 if must_move(targets, target)
@@ -166,7 +168,7 @@ impl Walk<'_> {
         component: Component,
         targets: &TargetGroupRow,
         expired: Option<&Flow>,
-    ) -> Result<(), Verdict> {
+    ) -> Result<(), Stop> {
         let headers = &self.packet.headers;
         if self.packet.error.is_some() {
             return Err(self.end(component, Rule::None, DropReason::IcmpUnrelated));
@@ -178,7 +180,7 @@ impl Walk<'_> {
             let late = expired.is_some() && targets.reset_on_idle;
             let verdict = self.end(component, Rule::None, DropReason::GwlbNoFlow);
             return Err(if late {
-                Verdict::Reset(DropReason::GwlbNoFlow)
+                Stop::Reset(DropReason::GwlbNoFlow)
             } else {
                 verdict
             });
@@ -253,7 +255,7 @@ impl Walk<'_> {
         self.untracked = None;
         self.path.from_flow = Some(slot);
         self.left = Some((endpoint, slot));
-        self.find_own(Ingress::Gwlb(slot));
+        self.find_own(Ingress::Gwlb(flow.serial));
         self.route_from_subnet(exit.subnet)
     }
 
@@ -305,7 +307,7 @@ impl Walk<'_> {
             crate::tables::EniKind::LoadBalancer(balancer) => {
                 self.at_load_balancer(balancer, node, eni)
             }
-            _ => Err(Verdict::Drop(DropReason::LbNotForNode)),
+            _ => Err(Stop::Drop(DropReason::LbNotForNode)),
         }
     }
 }

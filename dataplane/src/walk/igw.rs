@@ -44,10 +44,9 @@ impl Walk<'_> {
         if self.is_reply()
             && self.left.is_none()
             && let Some(edge) = igw.edge_table
-            && let Some(table) = self.tables.route_tables.row(edge)
-            && table
-                .lookup(self.tuple.src)
-                .is_some_and(|hit| hit.route.target != RouteTarget::Local)
+            && let Some(route) = self.lookup_address(edge, self.tuple.src)
+            && route.target != RouteTarget::Local
+            && self.entered.map(RouteTarget::Eni).as_ref() != Some(&route.target)
         {
             return Err(self.end(component, Rule::None, DropReason::IngressRedirection));
         }
@@ -73,21 +72,21 @@ impl Walk<'_> {
             rule = Rule::PublicAddress(pair.public);
         }
         self.hop_from(component, rule, before);
-        self.to_internet(DropReason::InternetUnreachable)
+        self.cross_internet(DropReason::InternetUnreachable)
     }
 
     /// From an internet host.
-    pub(super) fn from_internet(&mut self, subnet: SubnetId) -> Step {
+    pub(super) fn enter_from_internet(&mut self, subnet: SubnetId) -> Step {
         let source = self.router_address(subnet);
         self.limit(SizeLimit {
             bytes: INTERNET_MTU,
             outcome: Outcome::TooBig(source),
         });
-        self.to_internet(DropReason::IgwNoPrivateAddress)
+        self.cross_internet(DropReason::IgwNoPrivateAddress)
     }
 
     /// Across the internet to whoever has the destination address.
-    fn to_internet(&mut self, unknown: DropReason) -> Step {
+    fn cross_internet(&mut self, unknown: DropReason) -> Step {
         let Some(owner) = self.tables.public_owner(self.tuple.dst) else {
             return Err(self.end(Component::Internet, Rule::None, unknown));
         };
@@ -135,7 +134,7 @@ impl Walk<'_> {
         self.hop_from(component, rule, before);
         match igw.edge_table {
             Some(table) => self.route_from_gateway(vpc, table),
-            None => self.to_owner(vpc, None),
+            None => self.hand_to_owner(vpc, None),
         }
     }
 }

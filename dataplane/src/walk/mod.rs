@@ -85,8 +85,21 @@ pub struct View {
     /// A later fragment whose first one is unknown: ports match no rule.
     pub portless: bool,
     /// An ICMP error about a flow: the headers are those of a packet of that
-    /// flow, and this is the error's (protocol, type, code) for the ACLs.
-    pub error: Option<(u8, u8, u8)>,
+    /// flow, and this is what the error is itself.
+    pub error: Option<Report>,
+}
+
+/// An ICMP error about a flow, as rules and checks judge it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// ICMP or ICMPv6.
+    pub protocol: u8,
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// Who sends it: an end of the flow, or a router on its way.
+    pub src: IpAddr,
 }
 
 impl View {
@@ -97,6 +110,22 @@ impl View {
             size: headers.ip_len,
             portless: false,
             error: None,
+        }
+    }
+
+    /// Judged by the rules alone, each time: an ICMP error about nothing known,
+    /// or a later fragment of something unseen. Neither belongs to a connection
+    /// nor starts one, or it would let in others of other types or ports.
+    pub const fn is_stateless(&self) -> bool {
+        self.portless || (self.error.is_none() && self.headers.is_icmp_error())
+    }
+
+    /// Protocol, ICMP type and code as rules judge them: an error message is
+    /// what it is, not the flow that it quotes.
+    pub const fn judged_as(&self, protocol: u8) -> (u8, u8, u8) {
+        match self.error {
+            Some(error) => (error.protocol, error.kind, error.code),
+            None => (protocol, self.headers.icmp_type, self.headers.icmp_code),
         }
     }
 }
@@ -129,6 +158,7 @@ pub fn walk(
         geneve: packet.geneve,
         tuple: packet.outer.headers.tuple,
         path,
+        entered: None,
         own: None,
         sender_mac: None,
         lookups: 0,
@@ -143,14 +173,25 @@ pub fn walk(
         untracked: None,
     };
     let verdict = match entry {
-        Entry::Port(eni, dst_mac) => walk.from_port(eni, dst_mac),
+        Entry::Port(eni, dst_mac) => {
+            walk.entered = Some(eni);
+            walk.enter_from_port(eni, dst_mac)
+        }
         Entry::Node(eni) => walk.at_node(eni),
     };
     walk.finish(verdict);
 }
 
 /// The hop that comes next; `Err` ends the walk.
-type Step = Result<Rewrite, Verdict>;
+type Step = Result<Rewrite, Stop>;
+
+/// An end other than delivery.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    Drop(DropReason),
+    Reset(DropReason),
+    RouterEcho,
+}
 
 /// A walk under way.
 struct Walk<'a> {
@@ -162,6 +203,8 @@ struct Walk<'a> {
     /// Addresses and ports as of now.
     tuple: FiveTuple,
     path: &'a mut Path,
+    /// The port by which the packet entered.
+    entered: Option<EniId>,
     /// The session that the packet belongs to, found where it entered.
     own: Option<Known<'a>>,
     /// MAC address of a sender in the same subnet that framed the receiver's.
@@ -186,7 +229,9 @@ impl<'a> Walk<'a> {
     fn finish(&mut self, verdict: Step) {
         self.path.verdict = match verdict {
             Ok(rewrite) => Verdict::Forward(rewrite),
-            Err(verdict) => verdict,
+            Err(Stop::Drop(reason)) => Verdict::Drop(reason),
+            Err(Stop::Reset(reason)) => Verdict::Reset(reason),
+            Err(Stop::RouterEcho) => Verdict::RouterEcho,
         };
         if let Some(reason) = self.path.drop_reason()
             && let Some(last) = self.path.hops.last_mut()
@@ -213,9 +258,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Records a hop at which the packet ends.
-    fn end(&mut self, component: Component, rule: Rule, reason: DropReason) -> Verdict {
+    fn end(&mut self, component: Component, rule: Rule, reason: DropReason) -> Stop {
         self.hop(component, rule);
-        Verdict::Drop(reason)
+        Stop::Drop(reason)
     }
 
     fn depend(&mut self, object: Object, id: impl Into<u32>) {
@@ -230,12 +275,12 @@ impl<'a> Walk<'a> {
     }
 
     /// The row of an interface, and a dependency on it.
-    fn eni(&mut self, id: EniId) -> Result<&'a EniRow, Verdict> {
+    fn eni(&mut self, id: EniId) -> Result<&'a EniRow, Stop> {
         self.depend(Object::Eni, id);
         self.tables
             .enis
             .row(id)
-            .ok_or(Verdict::Drop(DropReason::NoSuchPort))
+            .ok_or(Stop::Drop(DropReason::NoSuchPort))
     }
 
     /// A hop's limit. Limits are compared with the packet that entered, so
@@ -261,7 +306,10 @@ impl<'a> Walk<'a> {
 
     /// The session found by where the packet entered.
     fn find_own(&mut self, ingress: Ingress) {
-        self.own = self.connections.find(ingress, self.tuple);
+        self.own = match self.packet.is_stateless() {
+            true => None,
+            false => self.connections.find(ingress, self.tuple),
+        };
     }
 
     /// Whether the packet travels against the direction of its session.

@@ -7,7 +7,7 @@
 //!         this stage.
 
 use super::security_group::ports_match;
-use super::{Component, Rule, Verdict, Walk};
+use super::{Component, Rule, Stop, Walk};
 use crate::addr::SubnetId;
 use crate::drop::DropReason;
 use crate::flow::Object;
@@ -15,7 +15,7 @@ use crate::tables::NetworkAclRule;
 
 impl Walk<'_> {
     /// Judges a packet that leaves (`egress`) or enters `subnet`.
-    pub(super) fn network_acl(&mut self, subnet: SubnetId, egress: bool) -> Result<(), Verdict> {
+    pub(super) fn network_acl(&mut self, subnet: SubnetId, egress: bool) -> Result<(), Stop> {
         self.depend(Object::Subnet, subnet);
         let Some(acl) = self
             .tables
@@ -23,7 +23,7 @@ impl Walk<'_> {
             .row(subnet)
             .map(|subnet| subnet.network_acl)
         else {
-            return Err(Verdict::Drop(DropReason::NetworkAcl));
+            return Err(Stop::Drop(DropReason::NetworkAcl));
         };
         self.depend(Object::NetworkAcl, acl);
         let component = Component::NetworkAcl { acl, egress };
@@ -44,13 +44,7 @@ impl Walk<'_> {
     }
 
     fn acl_matches(&self, rule: &NetworkAclRule, egress: bool) -> bool {
-        let headers = &self.packet.headers;
-        // An error message is judged as what it is, not as the flow it quotes.
-        let (ip_protocol, kind, code) = self.packet.error.unwrap_or((
-            self.tuple.protocol,
-            headers.icmp_type,
-            headers.icmp_code,
-        ));
+        let (ip_protocol, kind, code) = self.packet.judged_as(self.tuple.protocol);
         let remote = if egress {
             self.tuple.dst
         } else {

@@ -12,12 +12,12 @@
 
 use std::net::IpAddr;
 
-use super::{Component, Rule, Step, Verdict, Walk};
+use super::{Component, Rule, Step, Stop, Walk};
 use crate::addr::{EndpointId, EniId, LoadBalancerId};
 use crate::drop::DropReason;
 use crate::flow::{LbFlow, Object, Outcome, SizeLimit};
 use crate::packet::{FiveTuple, Fragment, protocol};
-use crate::tables::{EndpointKind, EniRow, LoadBalancerKind, LoadBalancerRow};
+use crate::tables::{EndpointKind, EniKind, EniRow, LoadBalancerKind, LoadBalancerRow};
 
 /// Largest packet through an interface endpoint (PrivateLink guide "Quotas").
 const ENDPOINT_MTU: u32 = 8500;
@@ -120,7 +120,7 @@ impl Walk<'_> {
                 && let Some(flow) = self.mapping_at_port()
             {
                 self.own = None;
-                return self.to_client(&flow, id, node, DropReason::PrivateLinkOneWay);
+                return self.answer_client(&flow, id, node, DropReason::PrivateLinkOneWay);
             }
             // Ports that NAT uses lead back to clients; nobody else may.
             let transport = matches!(self.tuple.protocol, protocol::TCP | protocol::UDP);
@@ -157,6 +157,7 @@ impl Walk<'_> {
         node: EniId,
     ) -> Step {
         let component = Component::LoadBalancer(id, node);
+        self.passes_balancer(component)?;
         let (flow, rule) = match self.known_flow() {
             Some(flow) => (flow, Rule::KnownFlow),
             None => self.open_flow(endpoint, front, id, row, node)?,
@@ -171,6 +172,24 @@ impl Walk<'_> {
         self.route_from_subnet(node_eni.subnet)
     }
 
+    /// What a load balancer passes at all, of a known flow too (NLB guide,
+    /// "Target groups", "Troubleshooting").
+    fn passes_balancer(&mut self, component: Component) -> Result<(), Stop> {
+        if self.is_tcp() && self.packet.headers.fragment != Fragment::Whole {
+            return Err(self.end(component, Rule::None, DropReason::LbFragment));
+        }
+        match self.packet.error.map(|error| (error.protocol, error.kind)) {
+            // ICMP of type 3 only. ASSUMPTION: for IPv6 the errors that say the same.
+            Some((protocol::ICMP, kind)) if kind != 3 => {
+                Err(self.end(component, Rule::None, DropReason::IcmpUnrelated))
+            }
+            Some((protocol::ICMPV6, kind)) if !matches!(kind, 1 | 2) => {
+                Err(self.end(component, Rule::None, DropReason::IcmpUnrelated))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn open_flow(
         &mut self,
         endpoint: Option<EndpointId>,
@@ -178,12 +197,9 @@ impl Walk<'_> {
         id: LoadBalancerId,
         row: &LoadBalancerRow,
         node: EniId,
-    ) -> Result<(LbFlow, Rule), Verdict> {
+    ) -> Result<(LbFlow, Rule), Stop> {
         let component = Component::LoadBalancer(id, node);
         let headers = self.packet.headers;
-        if self.is_tcp() && headers.fragment != Fragment::Whole {
-            return Err(self.end(component, Rule::None, DropReason::LbFragment));
-        }
         let listener = row.listeners.iter().find(|listener| {
             listener.protocol == self.tuple.protocol && listener.port == self.tuple.dport
         });
@@ -194,7 +210,7 @@ impl Walk<'_> {
             // NLB guide "Troubleshooting": a packet of no known connection
             // is answered with a reset.
             self.hop(component, Rule::Listener(listener.port));
-            return Err(Verdict::Reset(DropReason::NoConnection));
+            return Err(Stop::Reset(DropReason::NoConnection));
         }
         self.hop(component, Rule::Listener(listener.port));
         let Some(group) = listener.target_group else {
@@ -219,7 +235,12 @@ impl Walk<'_> {
             .map(|n| n.az)
             .unwrap_or_default();
         let chosen = crate::gwlb::choose(&targets.targets, az, row.cross_zone, seed, hash);
-        let Some(target) = chosen.and_then(|index| targets.targets.get(index)) else {
+        // Translation keeps the family (ASSUMPTION: no NAT64 in a load balancer):
+        // a target of the other cannot be reached.
+        let chosen = chosen
+            .and_then(|index| targets.targets.get(index))
+            .filter(|target| target.address.is_ipv4() == self.tuple.src.is_ipv4());
+        let Some(target) = chosen else {
             return Err(self.end(group_component, Rule::None, DropReason::NoTarget));
         };
         self.hop(group_component, Rule::Target(target.address, target.port));
@@ -235,10 +256,15 @@ impl Walk<'_> {
             sport: 0,
             dport: target.port,
         };
-        let receiver = self.tables.owner(targets.vpc, target.address);
         let used = self.connections.lb_ports_used(&translated);
-        let sessions = &self.connections.sessions;
-        match crate::nat::free_port(sessions, used, receiver, translated, hash) {
+        let taken = |sport| {
+            let tuple = FiveTuple {
+                sport,
+                ..translated
+            };
+            self.connections.is_mapped(node, tuple)
+        };
+        match crate::nat::free_port(used, hash, taken) {
             Some(port) => translated.sport = port,
             None => return Err(self.end(component, Rule::None, DropReason::PortAllocation)),
         }
@@ -270,25 +296,31 @@ impl Walk<'_> {
         if !self.own.is_some_and(|own| own.session.lb_alive(self.now)) {
             return Err(self.end(component, Rule::None, DropReason::NoConnection));
         }
-        self.to_client(flow, id, node, DropReason::NoConnection)
+        self.answer_client(flow, id, node, DropReason::NoConnection)
     }
 
     /// Translates back and goes on from the interface that the client called.
-    fn to_client(
+    fn answer_client(
         &mut self,
         flow: &LbFlow,
         id: LoadBalancerId,
         node: EniId,
         gone: DropReason,
     ) -> Step {
+        self.passes_balancer(Component::LoadBalancer(id, node))?;
         let before = self.tuple;
         self.tuple = flow.client.reversed();
         self.hop_from(Component::LoadBalancer(id, node), Rule::KnownFlow, before);
         self.ttl_set = Some(self.tables.settings.ttl_load_balancer);
         self.ttl_less = 0;
         self.track_always();
-        let Some(front) = self.tables.enis.row(flow.front_eni) else {
-            return Err(Verdict::Drop(gone));
+        // Still the interface that the client called: a row may be used again.
+        let called = flow
+            .endpoint
+            .map_or(EniKind::LoadBalancer(id), EniKind::Endpoint);
+        let front = self.tables.enis.row(flow.front_eni);
+        let Some(front) = front.filter(|front| front.kind == called) else {
+            return Err(Stop::Drop(gone));
         };
         self.depend(Object::Eni, flow.front_eni);
         if let Some(endpoint) = flow.endpoint {

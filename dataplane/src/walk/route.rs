@@ -5,7 +5,9 @@
 //! AWS:    VPC User Guide, "Route priority": longest prefix first, local routes
 //!         included. A route whose target is gone still wins and drops.
 
-use super::{Component, Rule, Step, Verdict, Walk};
+use std::net::IpAddr;
+
+use super::{Component, Rule, Step, Stop, Walk};
 use crate::addr::{EniId, RouteTableId, SubnetId, VpcId};
 use crate::drop::DropReason;
 use crate::flow::{Dep, Object, Outcome, SizeLimit};
@@ -19,8 +21,10 @@ impl<'a> Walk<'a> {
     /// subnet, then the route's target.
     pub(super) fn route_from_subnet(&mut self, subnet: SubnetId) -> Step {
         self.depend(Object::Subnet, subnet);
+        // Whoever framed it last, a routed packet comes from the router.
+        self.sender_mac = None;
         let Some(row) = self.tables.subnets.row(subnet) else {
-            return Err(Verdict::Drop(DropReason::NoRoute));
+            return Err(Stop::Drop(DropReason::NoRoute));
         };
         let (table, vpc) = (row.route_table, row.vpc);
         self.limit(SizeLimit {
@@ -59,11 +63,11 @@ impl<'a> Walk<'a> {
             .ttl_less
             .saturating_add(self.tables.settings.ttl_vpc_router);
         match route.target {
-            RouteTarget::Local => self.to_owner(vpc, Some(subnet)),
+            RouteTarget::Local => self.hand_to_owner(vpc, Some(subnet)),
             RouteTarget::Eni(eni) => self.arrive(eni, Some(subnet)),
             RouteTarget::InternetGateway => self.igw_out(vpc, subnet),
             RouteTarget::GatewayEndpoint(endpoint) => self.gwlb_enter(endpoint, Some(subnet)),
-            RouteTarget::Blackhole => Err(Verdict::Drop(DropReason::Blackhole)),
+            RouteTarget::Blackhole => Err(Stop::Drop(DropReason::Blackhole)),
         }
     }
 
@@ -75,16 +79,16 @@ impl<'a> Walk<'a> {
         };
         self.hop(component, Rule::Route(route.prefix));
         match route.target {
-            RouteTarget::Local => self.to_owner(vpc, None),
+            RouteTarget::Local => self.hand_to_owner(vpc, None),
             RouteTarget::Eni(eni) => self.arrive(eni, None),
             RouteTarget::GatewayEndpoint(endpoint) => self.gwlb_enter(endpoint, None),
-            RouteTarget::Blackhole => Err(Verdict::Drop(DropReason::Blackhole)),
-            RouteTarget::InternetGateway => Err(Verdict::Drop(DropReason::NotRoutable)),
+            RouteTarget::Blackhole => Err(Stop::Drop(DropReason::Blackhole)),
+            RouteTarget::InternetGateway => Err(Stop::Drop(DropReason::NotRoutable)),
         }
     }
 
     /// Delivers to whoever owns the destination address in `vpc`.
-    pub(super) fn to_owner(&mut self, vpc: VpcId, from: Option<SubnetId>) -> Step {
+    pub(super) fn hand_to_owner(&mut self, vpc: VpcId, from: Option<SubnetId>) -> Step {
         let owner = self
             .tables
             .owner(vpc, self.tuple.dst)
@@ -107,25 +111,27 @@ impl<'a> Walk<'a> {
     }
 
     /// The route that decides, and a dependency on it; `Err` past the budget.
-    fn lookup(&mut self, table: RouteTableId) -> Result<Option<&'a Route>, Verdict> {
+    fn lookup(&mut self, table: RouteTableId) -> Result<Option<&'a Route>, Stop> {
         self.lookups += 1;
         if self.lookups > super::LOOKUPS_MAX {
             let component = Component::RouteTable(table);
             return Err(self.end(component, Rule::None, DropReason::Loop));
         }
-        let hit = self
-            .tables
-            .route_tables
-            .row(table)
-            .and_then(|t| t.lookup(self.tuple.dst));
-        Ok(hit.map(|hit| {
-            let (cell, generation) = (hit.cell, hit.generation);
-            self.depend_on(Dep::Route {
-                table,
-                cell,
-                generation,
-            });
-            hit.route
-        }))
+        Ok(self.lookup_address(table, self.tuple.dst))
+    }
+
+    /// The same for any address, and outside the budget.
+    pub(super) fn lookup_address(
+        &mut self,
+        table: RouteTableId,
+        address: IpAddr,
+    ) -> Option<&'a Route> {
+        let hit = self.tables.route_tables.row(table)?.lookup(address)?;
+        self.depend_on(Dep::Route {
+            table,
+            cell: hit.cell,
+            generation: hit.generation,
+        });
+        Some(hit.route)
     }
 }

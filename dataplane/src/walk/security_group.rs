@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use super::{Component, Rule, Verdict, Walk};
+use super::{Component, Rule, Stop, Walk};
 use crate::addr::EniId;
 use crate::drop::DropReason;
 use crate::flow::{Dep, Direction, Object};
@@ -17,16 +17,16 @@ use crate::tables::{EniKind, EniRow, Peer, PortMatch, SecurityGroupRule, Snapsho
 
 impl Walk<'_> {
     /// Outbound, at the interface that sends.
-    pub(super) fn security_groups_out(&mut self, id: EniId, eni: &EniRow) -> Result<(), Verdict> {
+    pub(super) fn security_groups_out(&mut self, id: EniId, eni: &EniRow) -> Result<(), Stop> {
         self.security_groups(id, eni, true)
     }
 
     /// Inbound, at the interface that receives.
-    pub(super) fn security_groups_in(&mut self, id: EniId, eni: &EniRow) -> Result<(), Verdict> {
+    pub(super) fn security_groups_in(&mut self, id: EniId, eni: &EniRow) -> Result<(), Stop> {
         self.security_groups(id, eni, false)
     }
 
-    fn security_groups(&mut self, id: EniId, eni: &EniRow, egress: bool) -> Result<(), Verdict> {
+    fn security_groups(&mut self, id: EniId, eni: &EniRow, egress: bool) -> Result<(), Stop> {
         let component = Component::SecurityGroups { eni: id, egress };
         if eni.groups.is_empty() {
             self.hop(component, Rule::NoGroups);
@@ -79,7 +79,7 @@ impl Walk<'_> {
         {
             return true;
         }
-        if eni.kind != EniKind::Host {
+        if eni.kind != EniKind::Host || self.packet.is_stateless() {
             return false;
         }
         let sent = if egress {
@@ -106,15 +106,13 @@ impl Walk<'_> {
     }
 
     fn rule_matches(&self, rule: &SecurityGroupRule, remote: IpAddr) -> bool {
-        let headers = &self.packet.headers;
-        let icmp = (headers.icmp_type, headers.icmp_code);
-        rule.protocol
-            .is_none_or(|protocol| protocol == self.tuple.protocol)
+        let (ip_protocol, kind, code) = self.packet.judged_as(self.tuple.protocol);
+        rule.protocol.is_none_or(|protocol| protocol == ip_protocol)
             && ports_match(
                 rule.ports,
-                self.tuple.protocol,
+                ip_protocol,
                 self.tuple.dport,
-                icmp,
+                (kind, code),
                 self.packet.portless,
             )
             && peer_matches(self.tables, rule.peer, remote)

@@ -1,13 +1,13 @@
 //! Entering: from the host behind an interface.
 //!
 //! Reads:  the ENI's addresses and check, its subnet, the frame's MAC address
-//! Drops:  NoSuchPort, Detached, SourceDestCheck, NotUnicast, NotAnswered, UnknownMac
+//! Drops:  NoSuchPort, SourceDestCheck, NotUnicast, NotAnswered, UnknownMac, NotRoutable
 //! AWS:    EC2 User Guide, "Elastic network interfaces"; route tables act only
 //!         on frames sent to the router (VPC "Gateway route tables")
 
 use std::net::IpAddr;
 
-use super::{Component, Rule, Step, Verdict, Walk};
+use super::{Component, Rule, Step, Stop, Walk};
 use crate::addr::{EniId, Mac};
 use crate::drop::DropReason;
 use crate::flow::{Ingress, Object};
@@ -15,9 +15,9 @@ use crate::packet::protocol;
 use crate::tables::{EniKind, EniRow, SubnetRow};
 
 impl Walk<'_> {
-    pub(super) fn from_port(&mut self, id: EniId, dst_mac: Mac) -> Step {
+    pub(super) fn enter_from_port(&mut self, id: EniId, dst_mac: Mac) -> Step {
         let Some(eni) = self.tables.enis.row(id) else {
-            return Err(Verdict::Drop(DropReason::NoSuchPort));
+            return Err(Stop::Drop(DropReason::NoSuchPort));
         };
         self.depend(Object::Eni, id);
         self.depend(Object::Subnet, eni.subnet);
@@ -26,9 +26,14 @@ impl Walk<'_> {
         let Some(subnet) = self.tables.subnets.row(eni.subnet) else {
             return Err(self.end(source, Rule::None, DropReason::NoSuchPort));
         };
+        if !eni.attached {
+            return Err(self.end(source, Rule::None, DropReason::Detached));
+        }
         self.find_own(Ingress::Eni(id));
         let check = Rule::Check(eni.source_dest_check);
-        if eni.source_dest_check && !eni.owns(self.tuple.src) {
+        // An error about a flow must come from where it says, too.
+        let src = self.packet.error.map_or(self.tuple.src, |error| error.src);
+        if eni.source_dest_check && !(eni.owns(self.tuple.src) && eni.owns(src)) {
             return Err(self.end(source, check, DropReason::SourceDestCheck));
         }
         self.hop(source, check);
@@ -39,18 +44,26 @@ impl Walk<'_> {
             .row(eni.vpc)
             .is_some_and(|vpc| vpc.internet)
         {
-            return self.from_internet(eni.subnet);
+            return self.enter_from_internet(eni.subnet);
         }
         self.router_or_service(eni, subnet)?;
         if dst_mac != subnet.router_mac {
-            return self.to_neighbor(id, eni, dst_mac);
+            return self.send_to_neighbor(id, eni, dst_mac);
+        }
+        let link_local = |address| match address {
+            IpAddr::V4(address) => address.is_link_local(),
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+        };
+        if link_local(self.tuple.src) || link_local(self.tuple.dst) {
+            let router = Component::Router(eni.vpc);
+            return Err(self.end(router, Rule::None, DropReason::NotRoutable));
         }
         self.security_groups_out(id, eni)?;
         self.route_from_subnet(eni.subnet)
     }
 
     /// A frame to another interface of the same subnet: no route, no ACL.
-    fn to_neighbor(&mut self, id: EniId, eni: &EniRow, dst_mac: Mac) -> Step {
+    fn send_to_neighbor(&mut self, id: EniId, eni: &EniRow, dst_mac: Mac) -> Step {
         let neighbor = self.tables.eni_by_mac(eni.vpc, dst_mac).filter(|&other| {
             self.tables
                 .enis
@@ -70,7 +83,7 @@ impl Walk<'_> {
     }
 
     /// Broadcast and multicast go nowhere (VPC User Guide "Subnet sizing").
-    fn unicast(&mut self, eni: &EniRow, subnet: &SubnetRow) -> Result<(), Verdict> {
+    fn unicast(&mut self, eni: &EniRow, subnet: &SubnetRow) -> Result<(), Stop> {
         let group = match self.tuple.dst {
             IpAddr::V4(dst) => {
                 dst.is_broadcast()
@@ -92,7 +105,7 @@ impl Walk<'_> {
 
     /// The router's own addresses, and link-local services: never routed, and
     /// outside groups and ACLs (VPC "Security groups", what they do not filter).
-    fn router_or_service(&mut self, eni: &EniRow, subnet: &SubnetRow) -> Result<(), Verdict> {
+    fn router_or_service(&mut self, eni: &EniRow, subnet: &SubnetRow) -> Result<(), Stop> {
         let dst = self.tuple.dst;
         let router = subnet.cidrs.iter().any(|cidr| cidr.nth(1) == Some(dst))
             || dst == IpAddr::V6(subnet.router_mac.link_local())
@@ -106,9 +119,9 @@ impl Walk<'_> {
             };
             self.hop(component, Rule::None);
             return Err(if echo {
-                Verdict::RouterEcho
+                Stop::RouterEcho
             } else {
-                Verdict::Drop(DropReason::NotAnswered)
+                Stop::Drop(DropReason::NotAnswered)
             });
         }
         let service = match dst {

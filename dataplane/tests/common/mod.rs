@@ -3,8 +3,15 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    clippy::unwrap_used,
     reason = "each test file uses its own part"
 )]
+
+pub mod change;
+pub mod journey;
+pub mod random;
+pub mod tape;
+pub mod worlds;
 
 use std::net::IpAddr;
 use std::sync::Arc;

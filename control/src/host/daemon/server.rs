@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 use vpclab_dataplane::worker::CaptureFilter;
 
-use super::Lab;
+use super::{Lab, show};
 use crate::cli::CliError;
 use crate::host::capture::CaptureWriter;
 use crate::host::protocol::{Reply, Request};
@@ -69,10 +69,11 @@ fn answer(lab: &Lab, request: Request) -> Result<Value, CliError> {
             lab.wait_ready().map_err(CliError::from)?;
             Ok(json!({"lab": lab.dir.name()}))
         }
-        Request::Ps => lab.model.ps(lab),
-        Request::Inspect { id } => lab.model.inspect(lab, id.as_deref()),
-        Request::Flows { port } => lab.model.flows(lab, port.as_deref()),
-        Request::Trace(request) => lab.model.trace(lab, &request),
+        Request::Ps => show::ps(lab),
+        Request::Inspect { id } => show::inspect(lab, id.as_deref()),
+        Request::Flows { port } => show::flows(lab, port.as_deref()),
+        Request::Healthy => Ok(json!(show::all_healthy(lab))),
+        Request::Trace(_) => Err(CliError::not_wired("trace")),
         Request::Capture { .. } => Err(CliError::fault("a capture is a stream")),
     }
 }

@@ -114,6 +114,29 @@ fn partial_outside_the_frame_is_malformed() {
     );
 }
 
+#[test]
+fn a_partial_checksum_must_be_the_transport_headers() {
+    let packet = vectors::gwlb("D").split_off(68);
+    let headers = parse_ip(&packet, 0).unwrap();
+    let partial = |start, offset| Checksum::Partial { start, offset };
+    assert!(partial_fits(partial(40, 6), &headers));
+    assert!(partial_fits(Checksum::Unverified, &headers));
+    assert!(
+        !partial_fits(partial(40, 16), &headers),
+        "TCP's field in UDP"
+    );
+    assert!(
+        !partial_fits(partial(0, 6), &headers),
+        "within the IP header"
+    );
+    let mut other = headers;
+    other.tuple.protocol = 50;
+    assert!(!partial_fits(partial(40, 6), &other), "no checksum");
+    other = headers;
+    other.fragment = Fragment::First;
+    assert!(!partial_fits(partial(40, 6), &other), "fragment");
+}
+
 /// A TCP or UDP frame of either family, and where its addresses lie.
 fn frame(v6: bool, tcp: bool, addresses: ([u8; 16], [u8; 16]), payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
