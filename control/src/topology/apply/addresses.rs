@@ -66,8 +66,13 @@ impl Plan {
         plan
     }
 
-    /// The lowest free address of a subnet; `None` when it is full.
-    pub(super) fn next(&mut self, subnet: &SubnetRef<'_>) -> Option<Ipv4Addr> {
+    /// The lowest address of a subnet that neither the file nor anything made
+    /// so far has (`used`); `None` when it is full.
+    pub(super) fn next(
+        &mut self,
+        subnet: &SubnetRef<'_>,
+        used: impl Fn(IpAddr) -> bool,
+    ) -> Option<Ipv4Addr> {
         let pool = self.subnets.get_mut(&key(subnet))?;
         let last = pool.block.last();
         // AWS keeps the first four addresses and the last (V:subnet-sizing).
@@ -76,7 +81,8 @@ impl Plan {
             .find_map(|address| match address {
                 IpAddr::V4(v4) => {
                     let delegated = pool.prefixes.iter().any(|prefix| prefix.contains(address));
-                    (address != last && !delegated && !pool.taken.contains(&v4)).then_some(v4)
+                    (address != last && !delegated && !pool.taken.contains(&v4) && !used(address))
+                        .then_some(v4)
                 }
                 IpAddr::V6(_) => None,
             })?;
@@ -114,11 +120,16 @@ mod tests {
         let topology = Topology::parse("t.yaml", text).expect("parses");
         let mut plan = Plan::new(&topology);
         let subnet = topology.subnets().next().expect("one");
-        let chosen: Vec<String> = std::iter::from_fn(|| plan.next(&subnet))
+        let made: IpAddr = "10.0.0.7".parse().expect("address");
+        let chosen: Vec<String> = std::iter::from_fn(|| plan.next(&subnet, |ip| ip == made))
             .map(|address| address.to_string())
             .collect();
         assert_eq!(chosen.first().map(String::as_str), Some("10.0.0.6"));
         assert_eq!(chosen.last().map(String::as_str), Some("10.0.0.14"));
-        assert_eq!(chosen.len(), 9, "16 - 4 first - 1 last - 2 of the file");
+        assert_eq!(
+            chosen.len(),
+            8,
+            "16 - 4 first - 1 last - 2 of the file - 1 made"
+        );
     }
 }

@@ -101,7 +101,10 @@ impl Applier<'_, '_> {
         let chosen = interface.ipv6.is_none() && block != Ipv6Block::None;
         Ok(CreateNetworkInterface {
             subnet: self.subnet_id(subnet)?,
-            private_ip_address: given.or_else(|| self.plan.next(subnet)),
+            private_ip_address: match given {
+                Some(address) => Some(address),
+                None => self.next_address(subnet)?,
+            },
             secondary_private_ip_addresses: secondary.collect(),
             ipv6_address_count: ipv6_addresses.is_empty().then_some(u32::from(chosen)),
             ipv6_addresses,

@@ -11,6 +11,8 @@ mod services;
 
 pub use names::{HostNames, Names, ServiceNames, VpcNames};
 
+use std::net::Ipv4Addr;
+
 use addresses::Plan;
 
 use super::TopologyError;
@@ -145,6 +147,15 @@ impl<'a> Applier<'a, '_> {
     fn subnet_id(&self, subnet: &SubnetRef<'_>) -> Result<SubnetId, ApiError> {
         let found = self.vpc(subnet.vpc)?.subnets.get(subnet.name);
         found.cloned().ok_or_else(|| not_made(subnet.name))
+    }
+
+    /// An address for the next thing in a subnet.
+    fn next_address(&mut self, subnet: &SubnetRef<'_>) -> Result<Option<Ipv4Addr>, ApiError> {
+        let id = self.subnet_id(subnet)?;
+        let indexes = self.tx.model().indexes();
+        Ok(self.plan.next(subnet, |address| {
+            indexes.address_owner(&id, address).is_some()
+        }))
     }
 
     fn group_ids(

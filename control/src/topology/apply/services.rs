@@ -79,7 +79,11 @@ impl Applier<'_, '_> {
             let found = self.subnet(reference)?;
             vpc = found.vpc;
             let private_ipv4 = fixed(&balancer.addresses, reference);
-            let private_ipv4 = private_ipv4.or_else(|| self.plan.next(&found));
+            // AWS chooses the addresses of a gateway load balancer.
+            let private_ipv4 = match private_ipv4 {
+                None if !gateway => self.next_address(&found)?,
+                given => given,
+            };
             subnets.push(SubnetMapping {
                 subnet: self.subnet_id(&found)?,
                 private_ipv4,
@@ -226,7 +230,10 @@ impl Applier<'_, '_> {
                 .as_ref()
                 .and_then(|address| ipv4(address.0));
             let ipv4 = only.or_else(|| fixed(&endpoint.addresses, reference));
-            let ipv4 = ipv4.or_else(|| self.plan.next(&found));
+            let ipv4 = match ipv4 {
+                None => self.next_address(&found)?,
+                given => given,
+            };
             subnets.push(EndpointSubnet {
                 subnet: self.subnet_id(&found)?,
                 ipv4,

@@ -164,13 +164,13 @@ fn what_the_api_refuses_changes_nothing_and_names_the_line() {
         ),
         (
             format!("{TWO}    route_tables: {{r: {{routes: [{{to: 10.0.0.0/8, via: local}}]}}}}"),
-            "9:60",
+            "9:55",
             "InvalidParameterValue",
         ),
         (
             format!("{TWO}hosts:\n  h: {{subnet: one, groups: [default, default]}}"),
             "10:15",
-            "InvalidParameterValue",
+            "InvalidGroup.Duplicate",
         ),
     ] {
         let said = refused(&text);
