@@ -98,3 +98,26 @@ fn an_interface_without_a_host_sends_nothing() {
     .write(&mut who_has, Mac::BROADCAST);
     assert_eq!(w.send(1, who_has).drops, detached);
 }
+
+#[test]
+fn private_ipv6_addresses_have_no_way_through_an_internet_gateway() {
+    use vpclab_dataplane::tables::{EniKind, RouteTarget};
+    let mut w = World::new();
+    w.vpc(0, &[], false, None);
+    w.table(0, &[]);
+    w.subnet(1, 0, &["0.0.0.0/0", "::/0"], 0);
+    w.eni(5, 1, &["2001:db8:f::53"], &[], EniKind::Host);
+    // Two VPCs with the same private block.
+    for vpc in [1, 2] {
+        w.vpc(vpc, &["fd00:1::/48"], true, None);
+        let out = RouteTarget::InternetGateway;
+        w.table(vpc, &[("fd00:1::/64", RouteTarget::Local), ("::/0", out)]);
+        w.subnet(vpc * 10, vpc, &["fd00:1::/64"], vpc);
+        w.group(vpc, everything(), everything());
+        w.eni(vpc, vpc * 10, &["fd00:1::10"], &[vpc], EniKind::Host);
+    }
+    let seen = w.tcp(5, "[2001:db8:f::53]:1", "[fd00:1::10]:80", tcp_flag::SYN);
+    assert_eq!(seen.drops, [(EniId(5), DropReason::IgwNoPrivateAddress)]);
+    let seen = w.tcp(1, "[fd00:1::10]:80", "[2001:db8:f::53]:1", tcp_flag::SYN);
+    assert_eq!(seen.drops, [(EniId(1), DropReason::IgwNoPublicAddress)]);
+}

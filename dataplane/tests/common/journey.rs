@@ -38,8 +38,14 @@ pub fn packet(w: &World, from: u32, tuple: &FiveTuple, flags: u8) -> Frame {
     match tuple.protocol {
         // A trace knows no sequence number.
         protocol::TCP => bytes[l4 + 7] = 0,
-        protocol::ICMP if flags == 1 => bytes[l4] = 0,
-        protocol::ICMPV6 if flags == 1 => bytes[l4] = 129,
+        protocol::ICMP | protocol::ICMPV6 => {
+            let reply = if headers.is_ipv4() { 0 } else { 129 };
+            if flags == 1 {
+                bytes[l4] = reply;
+            }
+            let identifier = tuple.sport.max(tuple.dport);
+            bytes[l4 + 4..l4 + 6].copy_from_slice(&identifier.to_be_bytes());
+        }
         _ => {}
     }
     checksum::fill_transport(bytes, &headers);
@@ -58,8 +64,7 @@ fn icmp_v6(w: &World, from: u32, tuple: &FiveTuple) -> Frame {
         dst: tuple.dst,
     };
     put_ip(&mut frame, &ends, protocol::ICMPV6, 64, 8);
-    let id = tuple.sport.to_be_bytes();
-    frame.extend(&[128, 0, 0, 0, id[0], id[1], 0, 1]);
+    frame.extend(&[128, 0, 0, 0, 0, 0, 0, 1]);
     frame
 }
 
@@ -331,14 +336,14 @@ pub fn travel(t: &mut Topology, frame: Frame) -> Ended {
             headers.tuple.protocol == protocol::UDP && headers.tuple.dport == GENEVE_PORT;
         if t.appliances.contains(&at) && to_geneve {
             frame = bounce(next);
+        } else if at == port && is_answer(t, at, &headers) {
+            return Ended::Answered;
         } else if !eni.owns(headers.tuple.dst) {
             // A router passes it on.
             frame = next;
             let router = t.world.tables.subnets.row(eni.subnet).unwrap().router_mac;
             frame.bytes_mut()[..6].copy_from_slice(&router.0);
             frame.bytes_mut()[6..12].copy_from_slice(&eni.mac.0);
-        } else if at == port && is_answer(t, at, &headers) {
-            return Ended::Answered;
         } else {
             return Ended::Delivered(at, headers.tuple, next.bytes().to_vec());
         }
@@ -432,7 +437,7 @@ pub fn probe(t: &Topology, tape: &mut Tape<'_>) -> (u32, FiveTuple) {
         dst,
         protocol,
         sport,
-        dport: if echo { sport } else { dport },
+        dport: if echo { 0 } else { dport },
     };
     (from, tuple)
 }
