@@ -1,9 +1,10 @@
 //! One packet: is its way known, or must it be walked?
 
+use super::rewrite::{Fit, fit};
 use super::{Context, Pipeline, Sink};
 use crate::addr::Mac;
 use crate::drop::DropReason;
-use crate::flow::{Direction, Ingress, Key, Pass, SessionId};
+use crate::flow::{Direction, Ingress, Key, Pass, Rewrite, SessionId};
 use crate::packet::{
     Fragment, Frame, GENEVE_PORT, GeneveView, Headers, Segmentation, parse_ip, parse_quoted,
     protocol, udp_payload,
@@ -242,7 +243,8 @@ impl Pipeline {
     ) {
         self.counters.flow_hits += 1;
         let view = self.inside(&arrival, pass.rewrite.decapsulate);
-        if !self.fits(context, &arrival, &view, &pass.rewrite) {
+        let fit = fit(&view, &pass.rewrite);
+        if fit == Fit::Not {
             return self.does_not_fit(context, arrival, &view, &pass.rewrite);
         }
         self.touch(id, direction, &view, context.now);
@@ -250,7 +252,22 @@ impl Pipeline {
             self.touch_linked(linked, direction, &view, context.now);
         }
         self.touch_flows(pass.from_flow, &pass.rewrite, &view, context.now);
-        self.apply(context, arrival, &view, &pass.rewrite);
+        self.send_on(context, arrival, &view, &pass.rewrite, fit);
+    }
+
+    /// Whole, or in fragments.
+    fn send_on<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        arrival: Arrival,
+        view: &View,
+        rewrite: &Rewrite,
+        fit: Fit,
+    ) {
+        match fit {
+            Fit::Fragments(mtu) => self.fragment(context, arrival, view, rewrite, mtu),
+            Fit::Whole | Fit::Not => self.apply(context, arrival, view, rewrite),
+        }
     }
 
     /// The packet that the rewrite is for: inside the tunnel if it leaves one.
@@ -308,13 +325,14 @@ impl Pipeline {
         match path.verdict {
             Verdict::Forward(rewrite) => {
                 let view = self.inside(&arrival, rewrite.decapsulate);
-                if self.fits(context, &arrival, &view, &rewrite) {
+                let fit = fit(&view, &rewrite);
+                if fit == Fit::Not {
+                    self.does_not_fit(context, arrival, &view, &rewrite);
+                } else {
                     match self.commit(tables, now, &arrival, &view, &path) {
-                        Ok(rewrite) => self.apply(context, arrival, &view, &rewrite),
+                        Ok(rewrite) => self.send_on(context, arrival, &view, &rewrite, fit),
                         Err(reason) => self.drop_frame(context, arrival.frame, reason),
                     }
-                } else {
-                    self.does_not_fit(context, arrival, &view, &rewrite);
                 }
             }
             Verdict::Drop(reason) => self.drop_frame(context, arrival.frame, reason),

@@ -34,7 +34,7 @@ use std::net::IpAddr;
 
 use crate::addr::{EndpointId, EniId, Mac, SubnetId};
 use crate::drop::DropReason;
-use crate::flow::{Dep, Direction, Ingress, Limits, Object, Rewrite, SizeLimit, Tunnel};
+use crate::flow::{Dep, Direction, Ingress, Limits, Object, Outcome, Rewrite, SizeLimit, Tunnel};
 use crate::packet::{FiveTuple, Headers, protocol};
 use crate::tables::{EniRow, Snapshot};
 use crate::time::Instant;
@@ -159,6 +159,7 @@ pub fn walk(
         tuple: packet.outer.headers.tuple,
         path,
         entered: None,
+        front: None,
         own: None,
         sender_mac: None,
         lookups: 0,
@@ -205,6 +206,9 @@ struct Walk<'a> {
     path: &'a mut Path,
     /// The port by which the packet entered.
     entered: Option<EniId>,
+    /// The address of the load balancer or endpoint that translated it, as its
+    /// sender knows it.
+    front: Option<IpAddr>,
     /// The session that the packet belongs to, found where it entered.
     own: Option<Known<'a>>,
     /// MAC address of a sender in the same subnet that framed the receiver's.
@@ -284,10 +288,14 @@ impl<'a> Walk<'a> {
     }
 
     /// A hop's limit. Limits are compared with the packet that entered, so
-    /// inside a tunnel there is room for that much less.
+    /// inside a tunnel there is room for that much less; and what does not fit
+    /// there vanishes. Behind a translation nobody sees whose limit it is.
     fn limit(&mut self, mut limit: SizeLimit) {
         if self.tunnel.is_some() {
             limit.bytes = limit.bytes.saturating_sub(TUNNEL_OVERHEAD);
+            limit.outcome = Outcome::Silent(DropReason::GwlbMtu);
+        } else if let (Outcome::TooBig(_), Some(front)) = (limit.outcome, self.front) {
+            limit.outcome = Outcome::TooBig(front);
         }
         self.limits.add(limit);
     }
@@ -301,7 +309,11 @@ impl<'a> Walk<'a> {
     /// Address of the VPC router in a subnet, of the packet's family: the
     /// source of "too big" messages. ASSUMPTION (`aws-behaviour.md` §1.5).
     fn router_address(&self, subnet: SubnetId) -> IpAddr {
-        router_address(self.tables, subnet, self.tuple.src.is_ipv4())
+        match router_address(self.tables, subnet, self.tuple.src.is_ipv4()) {
+            // The internet has no one router: the far end speaks for it.
+            IpAddr::V4(address) if address.octets()[0] == 0 => self.tuple.dst,
+            address => address,
+        }
     }
 
     /// The session found by where the packet entered.

@@ -163,6 +163,7 @@ impl Walk<'_> {
             None => self.open_flow(endpoint, front, id, row, node)?,
         };
         let before = self.tuple;
+        self.front = Some(before.dst);
         self.tuple = flow.translated;
         self.hop_from(component, rule, before);
         self.ttl_set = Some(self.tables.settings.ttl_load_balancer);
@@ -309,6 +310,7 @@ impl Walk<'_> {
     ) -> Step {
         self.passes_balancer(Component::LoadBalancer(id, node))?;
         let before = self.tuple;
+        self.front = Some(before.dst);
         self.tuple = flow.client.reversed();
         self.hop_from(Component::LoadBalancer(id, node), Rule::KnownFlow, before);
         self.ttl_set = Some(self.tables.settings.ttl_load_balancer);
