@@ -315,7 +315,11 @@ fn scalars_keep_their_text() {
                 hosts:\n  y: {subnet: n/on, run: [true, 1.10], env: {A: 010, B: 'true', C: 1e3}}\n";
     let topology = Topology::parse("t.yaml", text).expect("parses");
     let host = topology.hosts.find("y").expect("there");
-    let run: Vec<&str> = host.run.iter().map(|command| command.value.as_str()).collect();
+    let run: Vec<&str> = host
+        .run
+        .iter()
+        .map(|command| command.value.as_str())
+        .collect();
     assert_eq!(run, ["true", "1.10"]);
     let env: Vec<&str> = host.env.values().map(String::as_str).collect();
     assert_eq!(env, ["010", "true", "1e3"]);
