@@ -19,7 +19,7 @@ const CROSSINGS_MAX: usize = 16;
 pub struct Probe {
     /// The interface that sends it.
     pub from: EniId,
-    /// Its tuple. For ICMP both ports are the echo's identifier.
+    /// Its tuple. For ICMP the source port is the echo's identifier.
     pub tuple: FiveTuple,
 }
 

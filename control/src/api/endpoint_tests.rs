@@ -369,3 +369,39 @@ fn a_load_balancer_added_to_a_service_reaches_its_endpoints() {
     f.consume(change).unwrap();
     assert_consistent(&f.control);
 }
+
+#[test]
+fn a_gateway_endpoint_stays_while_a_route_leads_to_it() {
+    let mut f = fixture(LoadBalancerKind::Gateway, false);
+    let request = CreateVpcEndpoint {
+        endpoint_type: VpcEndpointType::GatewayLoadBalancer,
+        ..f.request(&[&f.a])
+    };
+    let id = f.consume(request).unwrap();
+    let table = CreateRouteTable {
+        vpc: f.vpc.clone(),
+        ..CreateRouteTable::default()
+    };
+    let table = f.consume(table).unwrap();
+    let destination = Destination::Cidr(cidr("0.0.0.0/0"));
+    let route = CreateRoute {
+        route_table: table.clone(),
+        destination: destination.clone(),
+        target: RouteTargetSpec::VpcEndpoint(id.clone()),
+    };
+    f.consume(route).unwrap();
+    assert_consistent(&f.control);
+    let delete = DeleteVpcEndpoints {
+        vpc_endpoints: vec![id],
+    };
+    let refused = f.consume(delete.clone()).unwrap();
+    assert_eq!(refused[0].error.code, "InvalidParameter");
+    assert!(refused[0].error.message.contains(table.as_str()));
+    let gone = DeleteRoute {
+        route_table: table,
+        destination,
+    };
+    f.consume(gone).unwrap();
+    assert_eq!(f.consume(delete).unwrap(), []);
+    assert_consistent(&f.control);
+}

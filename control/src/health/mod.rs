@@ -15,6 +15,8 @@ pub use state::{TargetState, Track};
 #[cfg(test)]
 mod checks_tests;
 #[cfg(test)]
+mod pipeline_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -8,16 +8,19 @@
 //! a file is known to make sense. Every mistake is one [`TopologyError`]:
 //! `FILE:LINE:COL: what is wrong; how to fix it`.
 
+mod apply;
 mod check;
 mod error;
 mod json_schema;
 pub mod located;
+mod read;
 mod resolve;
 pub mod schema;
 pub mod values;
 
 use std::path::Path;
 
+pub use apply::{HostNames, Names, ServiceNames, VpcNames};
 pub use error::TopologyError;
 pub use json_schema::json_schema;
 pub use schema::Topology;
@@ -28,18 +31,13 @@ use located::At;
 impl Topology {
     /// Reads and checks a topology; `file` is its name in errors.
     pub fn parse(file: &str, text: &str) -> Result<Self, TopologyError> {
-        // Otherwise `n` and `on` would be booleans: they are good names.
-        let options = serde_saphyr::options! { strict_booleans: true };
-        let read = serde_saphyr::from_str_with_options::<Self>(text, options);
-        let checked = read
-            .map_err(|error| error::from_yaml(&error))
-            .and_then(|topology| {
-                check::check(&topology)?;
-                Ok(Self {
-                    file: file.to_owned(),
-                    ..topology
-                })
-            });
+        let checked = read::from_yaml::<Self>(text).and_then(|topology| {
+            check::check(&topology)?;
+            Ok(Self {
+                file: file.to_owned(),
+                ..topology
+            })
+        });
         checked.map_err(|mistake| mistake.in_file(file))
     }
 
@@ -61,4 +59,4 @@ impl Topology {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

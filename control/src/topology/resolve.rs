@@ -30,7 +30,6 @@ pub(super) struct Interface<'a> {
     pub(super) secondary: &'a [Value<Address>],
     pub(super) prefixes: &'a [Value<Cidr>],
     pub(super) groups: &'a [Value<String>],
-    #[expect(dead_code, reason = "applied once the actions are there")]
     pub(super) source_dest_check: Option<bool>,
     pub(super) eip: Option<&'a Value<ElasticIp>>,
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use super::Ingress;
-use crate::packet::FiveTuple;
+use crate::packet::{FiveTuple, Headers};
 use crate::time::{Duration, Instant};
 
 const LIFETIME: Duration = Duration::from_secs(30);
@@ -25,10 +25,29 @@ pub struct FragmentKey {
     pub id: u32,
 }
 
+/// What the first fragment was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct First {
+    /// Its tuple.
+    pub tuple: FiveTuple,
+    /// ICMP type and code.
+    pub icmp: (u8, u8),
+}
+
+impl First {
+    /// What later fragments need of a first one.
+    pub const fn of(headers: &Headers) -> Self {
+        Self {
+            tuple: headers.tuple,
+            icmp: (headers.icmp_type, headers.icmp_code),
+        }
+    }
+}
+
 /// Datagrams whose first fragment passed. Bounded: the oldest makes room.
 #[derive(Debug)]
 pub struct Fragments {
-    tuples: HashMap<FragmentKey, (FiveTuple, Instant)>,
+    seen: HashMap<FragmentKey, (First, Instant)>,
     order: VecDeque<(FragmentKey, Instant)>,
     capacity: usize,
 }
@@ -37,32 +56,34 @@ impl Fragments {
     /// Room for `capacity` datagrams.
     pub fn new(capacity: usize) -> Self {
         Self {
-            tuples: HashMap::with_capacity(capacity),
+            seen: HashMap::with_capacity(capacity),
             order: VecDeque::with_capacity(capacity + 1),
             capacity: capacity.max(1),
         }
     }
 
-    /// Remembers the tuple of a first fragment that was forwarded.
-    pub fn learn(&mut self, key: FragmentKey, tuple: FiveTuple, now: Instant) {
-        if self.tuples.insert(key, (tuple, now)).is_none() {
+    /// Remembers a first fragment that was forwarded.
+    pub fn learn(&mut self, key: FragmentKey, first: First, now: Instant) {
+        if self.seen.insert(key, (first, now)).is_none() {
             self.order.push_back((key, now));
         }
-        while self.order.len() > self.capacity
-            || self
-                .order
-                .front()
-                .is_some_and(|(_, at)| now.since(*at) > LIFETIME)
-        {
-            if let Some((key, _)) = self.order.pop_front() {
-                self.tuples.remove(&key);
+        while let Some(&(key, listed)) = self.order.front() {
+            let full = self.order.len() > self.capacity;
+            if !full && now.since(listed) <= LIFETIME {
+                break;
+            }
+            self.order.pop_front();
+            // An identification used again is as old as its last use.
+            match self.seen.get(&key) {
+                Some(&(_, at)) if at > listed => self.order.push_back((key, at)),
+                _ => _ = self.seen.remove(&key),
             }
         }
     }
 
-    /// The tuple of the datagram that a later fragment belongs to.
-    pub fn find(&self, key: &FragmentKey, now: Instant) -> Option<FiveTuple> {
-        let (tuple, at) = self.tuples.get(key)?;
-        (now.since(*at) <= LIFETIME).then_some(*tuple)
+    /// What the first fragment of this datagram was.
+    pub fn find(&self, key: &FragmentKey, now: Instant) -> Option<First> {
+        let (first, at) = self.seen.get(key)?;
+        (now.since(*at) <= LIFETIME).then_some(*first)
     }
 }

@@ -54,7 +54,7 @@ impl Seed {
     pub fn key(self, key: &Key) -> u64 {
         let ingress = match key.ingress {
             Ingress::Eni(eni) => u64::from(eni.0),
-            Ingress::Gwlb(slot) => u64::from(slot) | 1 << 40,
+            Ingress::Gwlb(serial) => u64::from(serial) | 1 << 40,
         };
         mix(self.tuple(&key.tuple), ingress.wrapping_add(MULTIPLIER))
     }

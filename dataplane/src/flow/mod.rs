@@ -15,7 +15,7 @@ mod table;
 mod tracking;
 
 pub use deps::{Dep, DepSets, DepsId, Generations, Object};
-pub use fragments::{FragmentKey, Fragments};
+pub use fragments::{First, FragmentKey, Fragments};
 pub use hash::Seed;
 pub use session::{LbFlow, Limits, Outcome, Pass, Rewrite, Session, SizeLimit, Tracked, Tunnel};
 pub use table::{SessionId, Table};
@@ -29,7 +29,7 @@ use crate::packet::FiveTuple;
 pub enum Ingress {
     /// The port of an interface.
     Eni(EniId),
-    /// Out of the tunnel of a gateway load balancer flow (its slot).
+    /// Out of the tunnel of a gateway load balancer flow (its serial number).
     Gwlb(u32),
 }
 

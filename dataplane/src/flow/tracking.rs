@@ -63,6 +63,7 @@ pub struct Tracking {
     last_seen: Instant,
 }
 
+const FINS: u8 = 3;
 const REPLY_SEEN: u8 = 4;
 
 impl Tracking {
@@ -99,11 +100,16 @@ impl Tracking {
             return;
         }
         let flags = headers.tcp_flags;
+        if headers.is_tcp_open() && direction == Direction::Forward {
+            // The port is used again before its old connection was over: that
+            // one's FINs do not count for this one.
+            self.flags &= !FINS;
+        }
         if flags & tcp_flag::RST != 0 {
             self.tcp = TcpState::Closed;
         } else if flags & tcp_flag::FIN != 0 {
             self.flags |= 1 << direction.index();
-            if self.flags & 3 == 3 {
+            if self.flags & FINS == FINS {
                 self.tcp = TcpState::Closed;
             }
         } else if self.flags & REPLY_SEEN != 0 && flags & tcp_flag::SYN == 0 {

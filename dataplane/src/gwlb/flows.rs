@@ -17,6 +17,9 @@ use crate::time::{Duration, Instant};
 /// Idle timeout of everything but TCP; fixed (GWLB guide "Idle timeout").
 const OTHER_IDLE: Duration = Duration::from_secs(120);
 
+/// Slots looked at for expired flows when the table is full.
+const RECLAIM_STEPS: usize = 256;
+
 /// What makes packets one flow: endpoint, and as much of the tuple as the
 /// stickiness says, the ends sorted so that both directions agree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -94,6 +97,9 @@ pub struct Flow {
     pub spec: NewFlow,
     /// Opaque to the appliance; the low bits are the slot.
     pub cookie: u32,
+    /// Names the flow among all that there were: sessions are found by it, and
+    /// one that outlives its flow must not be found by the slot's next tenant.
+    pub serial: u32,
     /// Outer UDP source port, the same in both directions.
     pub source_port: u16,
     /// When the last packet passed.
@@ -125,6 +131,11 @@ impl Flow {
         } else {
             OTHER_IDLE
         }
+    }
+
+    /// Whether the connection was closed by both sides: a SYN opens another flow.
+    pub fn is_over(&self) -> bool {
+        self.fins == 3
     }
 
     /// Whether the flow is still known.
@@ -180,6 +191,11 @@ impl Flows {
         self.slots.get(slot as usize)?.as_ref()
     }
 
+    /// Serial number of the flow in a slot; 0, which no flow has, without one.
+    pub fn serial(&self, slot: u32) -> u32 {
+        self.get(slot).map_or(0, |flow| flow.serial)
+    }
+
     /// The flow that has exactly this cookie.
     pub fn by_cookie(&self, cookie: u32) -> Option<(u32, &Flow)> {
         let slot = cookie & self.mask;
@@ -194,12 +210,15 @@ impl Flows {
     }
 
     /// Creates a flow, in place of an expired one with the same key. `None`
-    /// when the table is full.
+    /// when the table is full of live flows.
     pub fn create(&mut self, spec: NewFlow, now: Instant) -> Option<u32> {
         if let Some(&old) = self.by_key.get(&spec.key) {
             self.remove(old);
         }
-        self.created = self.created.wrapping_add(1);
+        if self.free.is_empty() {
+            self.reclaim(now);
+        }
+        self.created = self.created.wrapping_add(1).max(1);
         let hash = spec.key.hash(self.seed);
         let (slot, cookie, source_port) = match self.injected.take() {
             Some((cookie, port)) if self.free.contains(&(cookie & self.mask)) => {
@@ -221,6 +240,7 @@ impl Flows {
         let flow = Flow {
             spec,
             cookie,
+            serial: self.created,
             source_port,
             last_seen: now,
             fins: 0,
@@ -262,15 +282,15 @@ impl Flows {
             return;
         };
         flow.last_seen = now;
-        if headers.tuple.protocol != protocol::TCP {
+        // A coarser stickiness holds many connections: one's end is not its end.
+        let one_connection = flow.spec.key.low.1 != 0 || flow.spec.key.high.1 != 0;
+        if headers.tuple.protocol != protocol::TCP || !one_connection {
             return;
         }
         if headers.tcp_flags & tcp_flag::FIN != 0 {
             flow.fins |= 1 << flow.direction(&headers.tuple).index();
         }
-        // A coarser stickiness holds many connections: one's end is not its end.
-        let one_connection = flow.spec.key.low.1 != 0 || flow.spec.key.high.1 != 0;
-        if headers.tcp_flags & tcp_flag::RST != 0 && one_connection {
+        if headers.tcp_flags & tcp_flag::RST != 0 {
             flow.closed = true;
         }
     }
@@ -284,6 +304,21 @@ impl Flows {
                 self.by_key.remove(&flow.spec.key);
             }
             self.free.push(slot);
+        }
+    }
+
+    /// Removes expired flows, however little so, until some slots are free.
+    #[cold]
+    fn reclaim(&mut self, now: Instant) {
+        for _ in 0..self.slots.len().min(RECLAIM_STEPS) {
+            let slot = self.hand % self.slots.len();
+            self.hand = slot + 1;
+            if self
+                .get(slot as u32)
+                .is_some_and(|flow| !flow.is_alive(now))
+            {
+                self.remove(slot as u32);
+            }
         }
     }
 

@@ -28,8 +28,9 @@ pub mod tcp_flag {
 
 /// Addresses, protocol and ports of a packet, as it travels.
 ///
-/// An ICMP echo carries its identifier in both ports, so that the reply's
-/// tuple is the request's reversed. Other portless packets carry zeros.
+/// An ICMP echo request carries its identifier as source port, a reply as
+/// destination port: so the reply's tuple is the request's reversed, and a
+/// request of the other side is no reply. Other portless packets carry zeros.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FiveTuple {
     /// Source address.

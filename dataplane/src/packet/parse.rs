@@ -418,16 +418,20 @@ fn transport<const QUOTED: bool>(
     Ok(out)
 }
 
-/// Reads an ICMP header; the types in `echo` have an identifier.
-fn icmp(payload: &[u8], echo: [u8; 2], out: &mut Transport) -> Result<(), DropReason> {
+/// Reads an ICMP header, given the types of echo request and reply.
+fn icmp(payload: &[u8], [request, reply]: [u8; 2], out: &mut Transport) -> Result<(), DropReason> {
     let header = payload
         .first_chunk::<8>()
         .ok_or(DropReason::MalformedTransport)?;
     out.icmp_type = header[0];
     out.icmp_code = header[1];
-    if echo.contains(&header[0]) {
-        out.sport = u16::from_be_bytes([header[4], header[5]]);
-        out.dport = out.sport;
+    // The identifier is the requester's port, so that a reply reverses its
+    // request and another's request with the same identifier does not.
+    let identifier = u16::from_be_bytes([header[4], header[5]]);
+    if header[0] == request {
+        out.sport = identifier;
+    } else if header[0] == reply {
+        out.dport = identifier;
     }
     Ok(())
 }

@@ -4,10 +4,13 @@ use super::Pipeline;
 use super::forward::Arrival;
 use crate::drop::DropReason;
 use crate::flow::{Direction, Ingress, Key, Pass, Rewrite, Session, SessionId, Tracking, Tunnel};
-use crate::packet::Fragment;
+use crate::packet::{Fragment, Headers};
 use crate::tables::Snapshot;
 use crate::time::Instant;
 use crate::walk::{Path, Verdict, View};
+
+/// Slots looked at for dead sessions when the table is full.
+const RECLAIM_STEPS: usize = 256;
 
 impl Pipeline {
     /// Creates and updates connection state for a packet that is delivered.
@@ -35,17 +38,17 @@ impl Pipeline {
                 .gwlb
                 .chain(tunnel.flow, direction, path.from_flow);
         }
-        self.touch_flows(path.from_flow, rewrite.tunnel, view, now);
+        self.touch_flows(path.from_flow, &rewrite, view, now);
         let ingress = match path.from_flow {
-            Some(slot) => Ingress::Gwlb(slot),
+            Some(slot) => Ingress::Gwlb(self.connections.gwlb.serial(slot)),
             None => Ingress::Eni(arrival.frame.port),
         };
-        if view.headers.fragment == Fragment::First {
+        if view.headers.fragment == Fragment::First && view.error.is_none() {
             self.connections.learn_fragment(ingress, &view.headers, now);
         }
         // Errors belong to a flow but are none; what the hop judged for them
         // (their own type, in the ACLs) must not be kept for its packets.
-        if view.error.is_some() {
+        if view.error.is_some() || view.is_stateless() {
             return Ok(rewrite);
         }
         let (id, direction) = self.session(ingress, view, path, &rewrite, now)?;
@@ -115,7 +118,7 @@ impl Pipeline {
         };
         let far = match (rewrite.tunnel, path.tunnelled) {
             (Some(Tunnel { flow, .. }), Some(entered)) => Key {
-                ingress: Ingress::Gwlb(flow),
+                ingress: Ingress::Gwlb(self.connections.gwlb.serial(flow)),
                 tuple: entered.reversed(),
             },
             _ => Key {
@@ -138,6 +141,12 @@ impl Pipeline {
             self.touch(id, direction, view, now);
             return Ok((id, direction));
         }
+        self.free_far_end(&far, view, now);
+        if self.connections.sessions.is_full()
+            && let Some(dead) = self.connections.sessions.sweep(now, RECLAIM_STEPS)
+        {
+            self.end_session(dead);
+        }
         if self.connections.sessions.is_full() {
             // The oldest handshake that never completed makes room first.
             let oldest = self.connections.sessions.oldest_half_open();
@@ -156,6 +165,23 @@ impl Pipeline {
             .ok_or(DropReason::FlowTableFull)?;
         self.counters.flows_created += 1;
         Ok((id, Direction::Forward))
+    }
+
+    /// A session that is over must not keep its end from a new one: the new
+    /// one's replies would not be known by it.
+    fn free_far_end(&mut self, far: &Key, view: &View, now: Instant) {
+        let Some((id, _)) = self.connections.sessions.find(far) else {
+            return;
+        };
+        let opens = view.headers.is_tcp_open();
+        let over = self
+            .connections
+            .sessions
+            .get(id)
+            .is_some_and(|held| held.dies_at() < now || (opens && held.tracking.is_closed()));
+        if over {
+            self.end_session(id);
+        }
     }
 
     /// The session's packets now leave elsewhere (a changed route, another
@@ -180,6 +206,11 @@ impl Pipeline {
             passes: [None, None],
             ..old
         };
+        if view.headers.is_tcp_open() {
+            // A new connection behind a known near end.
+            session.tracking = Tracking::open(&view.headers, now);
+        }
+        self.free_far_end(&far, view, now);
         let lb = session.lb.take();
         let id = self
             .connections
@@ -234,15 +265,20 @@ impl Pipeline {
     pub(super) fn touch_flows(
         &mut self,
         from: Option<u32>,
-        into: Option<Tunnel>,
+        rewrite: &Rewrite,
         view: &View,
         now: Instant,
     ) {
         if let Some(slot) = from {
             self.connections.gwlb.returned(slot, now);
         }
-        if let Some(tunnel) = into {
-            self.connections.gwlb.touch(tunnel.flow, &view.headers, now);
+        if let Some(tunnel) = rewrite.tunnel {
+            // As it enters the tunnel: a translation may lie before.
+            let headers = Headers {
+                tuple: rewrite.tuple,
+                ..view.headers
+            };
+            self.connections.gwlb.touch(tunnel.flow, &headers, now);
         }
     }
 }

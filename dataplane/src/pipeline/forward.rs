@@ -1,16 +1,17 @@
 //! One packet: is its way known, or must it be walked?
 
+use super::rewrite::{Fit, fit};
 use super::{Context, Pipeline, Sink};
 use crate::addr::Mac;
 use crate::drop::DropReason;
-use crate::flow::{Direction, Ingress, Key, Pass, SessionId};
+use crate::flow::{Direction, Ingress, Key, Pass, Rewrite, SessionId};
 use crate::packet::{
     Fragment, Frame, GENEVE_PORT, GeneveView, Headers, Segmentation, parse_ip, parse_quoted,
     protocol, udp_payload,
 };
 use crate::tables::Snapshot;
 use crate::time::Instant;
-use crate::walk::{Entry, Geneve, Packet, Path, Verdict, View, walk};
+use crate::walk::{Entry, Geneve, Packet, Path, Report, Verdict, View, walk};
 
 /// A packet on its way: what it is, and what its bytes are.
 pub(super) struct Arrival {
@@ -53,22 +54,21 @@ impl Pipeline {
             frame,
             entry,
         };
-        let hit = match (arrival.packet.geneve, entry) {
-            (_, Entry::Node(_)) => None,
-            (None, _) => self.lookup(context.tables, context.now, &arrival, port, &outer, None),
-            (Some(Ok(geneve)), _) => self.returning_flow(&arrival, &geneve).and_then(|slot| {
-                let inner = geneve.inner;
-                let ingress = Ingress::Gwlb(slot);
-                self.lookup(
-                    context.tables,
-                    context.now,
-                    &arrival,
-                    ingress,
-                    &inner,
-                    Some(slot),
-                )
-            }),
-            (Some(Err(_)), _) => None,
+        let returning = match arrival.packet.geneve {
+            Some(Ok(geneve)) => self
+                .returning_flow(&arrival, &geneve)
+                .map(|slot| (slot, geneve.inner)),
+            _ => None,
+        };
+        let (tables, now) = (context.tables, context.now);
+        let hit = match (entry, returning) {
+            (Entry::Node(_), _) => None,
+            (_, Some((slot, inner))) => {
+                let ingress = Ingress::Gwlb(self.connections.gwlb.serial(slot));
+                self.lookup(tables, now, &arrival, ingress, &inner, Some(slot))
+            }
+            // Hosts may use the tunnel's port among themselves.
+            (_, None) => self.lookup(tables, now, &arrival, port, &outer, None),
         };
         match hit {
             Some((id, direction, pass)) => self.hit(context, arrival, id, direction, &pass),
@@ -107,21 +107,30 @@ impl Pipeline {
         view.size = wire_size(frame, &wire).saturating_sub(overhead);
         if wire.fragment == Fragment::Later {
             match self.connections.fragment_tuple(ingress, &wire, now) {
-                Some(tuple) => view.headers.tuple = tuple,
+                Some(first) => {
+                    view.headers.tuple = first.tuple;
+                    (view.headers.icmp_type, view.headers.icmp_code) = first.icmp;
+                }
                 None => view.portless = true,
             }
         } else if wire.is_icmp_error()
             && let Some(quoted) = parse_quoted(frame.bytes(), usize::from(wire.l4) + 8)
         {
-            // An error about a flow goes the way of that flow's packets.
+            // An error about a flow goes the way of that flow's packets, to the
+            // sender of the one it quotes.
             let flow = quoted.tuple.reversed();
-            if self.connections.find(ingress, flow).is_some() {
+            if wire.tuple.dst == flow.dst && self.connections.find(ingress, flow).is_some() {
                 view.headers = Headers {
                     tuple: flow,
                     tcp_flags: 0,
                     ..wire
                 };
-                view.error = Some((wire.tuple.protocol, wire.icmp_type, wire.icmp_code));
+                view.error = Some(Report {
+                    protocol: wire.tuple.protocol,
+                    kind: wire.icmp_type,
+                    code: wire.icmp_code,
+                    src: wire.tuple.src,
+                });
             }
         }
         view
@@ -132,15 +141,15 @@ impl Pipeline {
         let parsed = GeneveView::parse(payload)?;
         let l3 = usize::from(wire.l4) + 8 + parsed.header_len();
         let inner = parse_ip(frame.bytes(), l3)?;
-        let slot = parsed
+        let serial = parsed
             .cookie
             .and_then(|cookie| self.connections.gwlb.by_cookie(cookie))
-            .map_or(u32::MAX, |(slot, _)| slot);
+            .map_or(0, |(_, flow)| flow.serial);
         let plain = View::plain(inner);
         let view = if inner.fragment == Fragment::Later || inner.is_icmp_error() {
             View {
                 size: inner.ip_len,
-                ..self.view(Ingress::Gwlb(slot), inner, frame, 0, now)
+                ..self.view(Ingress::Gwlb(serial), inner, frame, 0, now)
             }
         } else {
             plain
@@ -174,6 +183,9 @@ impl Pipeline {
         from_flow: Option<u32>,
     ) -> Option<(SessionId, Direction, Pass)> {
         let headers = &view.headers;
+        if view.is_stateless() {
+            return None;
+        }
         let key = Key {
             ingress,
             tuple: headers.tuple,
@@ -193,9 +205,18 @@ impl Pipeline {
             && pass.dst_mac == arrival.dst_mac()
             && pass.from_flow == from_flow
             && session.is_fresh(now)
+            && self.is_linked(&pass, now)
             && self.tunnel_alive(&pass, from_flow, now)
             && self.connections.is_current(&pass, tables);
         usable.then_some((id, direction, pass))
+    }
+
+    /// Whether the session that lets the packet in where it leaves still does.
+    fn is_linked(&self, pass: &Pass, now: Instant) -> bool {
+        pass.link.is_none_or(|(id, _)| {
+            let linked = self.connections.sessions.get(id);
+            linked.is_some_and(|linked| linked.is_fresh(now))
+        })
     }
 
     fn tunnel_alive(&self, pass: &Pass, from_flow: Option<u32>, now: Instant) -> bool {
@@ -222,15 +243,31 @@ impl Pipeline {
     ) {
         self.counters.flow_hits += 1;
         let view = self.inside(&arrival, pass.rewrite.decapsulate);
-        if !self.fits(context, &arrival, &view, &pass.rewrite) {
+        let fit = fit(&view, &pass.rewrite);
+        if fit == Fit::Not {
             return self.does_not_fit(context, arrival, &view, &pass.rewrite);
         }
         self.touch(id, direction, &view, context.now);
         if let Some((linked, direction)) = pass.link {
             self.touch_linked(linked, direction, &view, context.now);
         }
-        self.touch_flows(pass.from_flow, pass.rewrite.tunnel, &view, context.now);
-        self.apply(context, arrival, &view, &pass.rewrite);
+        self.touch_flows(pass.from_flow, &pass.rewrite, &view, context.now);
+        self.send_on(context, arrival, &view, &pass.rewrite, fit);
+    }
+
+    /// Whole, or in fragments.
+    fn send_on<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        arrival: Arrival,
+        view: &View,
+        rewrite: &Rewrite,
+        fit: Fit,
+    ) {
+        match fit {
+            Fit::Fragments(mtu) => self.fragment(context, arrival, view, rewrite, mtu),
+            Fit::Whole | Fit::Not => self.apply(context, arrival, view, rewrite),
+        }
     }
 
     /// The packet that the rewrite is for: inside the tunnel if it leaves one.
@@ -288,13 +325,14 @@ impl Pipeline {
         match path.verdict {
             Verdict::Forward(rewrite) => {
                 let view = self.inside(&arrival, rewrite.decapsulate);
-                if self.fits(context, &arrival, &view, &rewrite) {
+                let fit = fit(&view, &rewrite);
+                if fit == Fit::Not {
+                    self.does_not_fit(context, arrival, &view, &rewrite);
+                } else {
                     match self.commit(tables, now, &arrival, &view, &path) {
-                        Ok(rewrite) => self.apply(context, arrival, &view, &rewrite),
+                        Ok(rewrite) => self.send_on(context, arrival, &view, &rewrite, fit),
                         Err(reason) => self.drop_frame(context, arrival.frame, reason),
                     }
-                } else {
-                    self.does_not_fit(context, arrival, &view, &rewrite);
                 }
             }
             Verdict::Drop(reason) => self.drop_frame(context, arrival.frame, reason),

@@ -4,17 +4,21 @@
 use std::net::IpAddr;
 
 use super::forward::Arrival;
-use super::rewrite::write_addresses;
+use super::rewrite::{decapsulate, write_addresses};
 use super::{Context, Pipeline, Sink};
+use crate::addr::EniId;
 use crate::drop::DropReason;
-use crate::flow::Rewrite;
+use crate::flow::{Ingress, Key, Rewrite};
 use crate::packet::checksum;
 use crate::packet::{
-    Delta, Endpoints, FiveTuple, Headers, IcmpError, Segmentation, TcpReset, echo_reply,
+    Delta, ETHERNET_LEN, Endpoints, FiveTuple, Headers, IcmpError, TcpReset, echo_reply,
     fragment_ipv4, may_cause_error, parse_ip, parse_quoted, protocol,
 };
 use crate::tables::Snapshot;
 use crate::walk::{View, router_address};
+
+/// Longest chain of tunnels followed back to a sender.
+const CHAIN_MAX: usize = 16;
 
 impl Pipeline {
     /// Too large, or out of TTL, for a hop of its way.
@@ -35,14 +39,6 @@ impl Pipeline {
         if let Some((mtu, source)) = limits.too_big
             && view.size > mtu
         {
-            let fragments = view.headers.is_ipv4()
-                && !view.headers.dont_fragment
-                && !rewrite.decapsulate
-                && rewrite.tunnel.is_none()
-                && arrival.frame.offload.segmentation == Segmentation::None;
-            if fragments {
-                return self.fragment(context, arrival, view, rewrite, mtu);
-            }
             let error = IcmpError::too_big(&view.headers, mtu);
             return self.refuse(context, arrival, view, error, source, DropReason::Mtu);
         }
@@ -58,32 +54,42 @@ impl Pipeline {
         );
     }
 
-    /// Splits a packet that may be fragmented, and sends the pieces on.
-    fn fragment<S: Sink>(
+    /// Splits a packet that may be fragmented, and sends the pieces on. One that
+    /// leaves a tunnel leaves it first, a super-packet is segmented first.
+    #[cold]
+    pub(super) fn fragment<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
-        arrival: Arrival,
+        mut arrival: Arrival,
         view: &View,
         rewrite: &Rewrite,
         mtu: u32,
     ) {
         let port = arrival.frame.port;
-        let mut pieces = Vec::new();
-        let emit = &mut |piece| pieces.push(piece);
-        let cut = fragment_ipv4(arrival.frame, mtu as usize, &mut self.pool, emit);
-        let l3 = usize::from(arrival.wire.l3);
-        for frame in self.count_pieces(context, port, cut, pieces) {
-            let Ok(wire) = parse_ip(frame.bytes(), l3) else {
-                self.drop_frame(context, frame, DropReason::MalformedIp);
-                continue;
-            };
-            let piece = Arrival {
-                frame,
-                wire,
-                packet: arrival.packet,
-                entry: arrival.entry,
-            };
-            self.apply(context, piece, view, rewrite);
+        if rewrite.decapsulate {
+            decapsulate(&mut arrival.frame, view);
+        }
+        let rewrite = Rewrite {
+            decapsulate: false,
+            ..*rewrite
+        };
+        for whole in self.segment(context, arrival.frame) {
+            let mut pieces = Vec::new();
+            let emit = &mut |piece| pieces.push(piece);
+            let cut = fragment_ipv4(whole, mtu as usize, &mut self.pool, emit);
+            for frame in self.count_pieces(context, port, cut, pieces) {
+                let Ok(wire) = parse_ip(frame.bytes(), ETHERNET_LEN) else {
+                    self.drop_frame(context, frame, DropReason::MalformedIp);
+                    continue;
+                };
+                let piece = Arrival {
+                    frame,
+                    wire,
+                    packet: arrival.packet,
+                    entry: arrival.entry,
+                };
+                self.apply(context, piece, view, &rewrite);
+            }
         }
     }
 
@@ -106,33 +112,62 @@ impl Pipeline {
         source: IpAddr,
         reason: DropReason,
     ) {
-        let wire = arrival.wire;
         let tables = context.tables;
-        let port = arrival.frame.port;
-        let ends = tables.enis.row(port).and_then(|eni| {
-            let subnet = tables.subnets.row(eni.subnet)?;
-            let (src_mac, dst_mac) = (subnet.router_mac, eni.mac);
-            Some(Endpoints {
-                src_mac,
-                dst_mac,
-                src: source,
-                dst: wire.tuple.src,
-            })
+        // A packet out of a tunnel has its sender elsewhere.
+        let (port, about) = if view.headers.l3 == arrival.wire.l3 {
+            (Some(arrival.frame.port), arrival.wire)
+        } else {
+            (self.sender_of(&arrival, view), view.headers)
+        };
+        let told = port.filter(|_| {
+            let allowed = may_cause_error(&about) && view.error.is_none();
+            allowed && source.is_ipv4() == about.is_ipv4()
         });
-        // A packet out of a tunnel has its sender elsewhere: silent there.
-        let same_family = source.is_ipv4() == wire.is_ipv4();
-        let plain = view.headers.l3 == wire.l3 && same_family;
-        if let Some(ends) = ends.filter(|_| plain && may_cause_error(&wire)) {
+        let ends = told.and_then(|port| {
+            let eni = tables.enis.row(port)?;
+            let subnet = tables.subnets.row(eni.subnet)?;
+            let ends = Endpoints {
+                src_mac: subnet.router_mac,
+                dst_mac: eni.mac,
+                src: source,
+                dst: about.tuple.src,
+            };
+            Some((port, ends))
+        });
+        if let Some((port, ends)) = ends {
             if checksum::complete_partial(&mut arrival.frame).is_err() {
                 return self.drop_frame(context, arrival.frame, DropReason::MalformedTransport);
             }
             let mut reply = self.pool.take();
-            error.write(&mut reply, &ends, arrival.frame.bytes(), &wire);
+            error.write(&mut reply, &ends, arrival.frame.bytes(), &about);
             reply.port = port;
             self.counters.generated += 1;
             self.give_back(context, port, reply);
         }
         self.drop_frame(context, arrival.frame, reason);
+    }
+
+    /// The interface that sent what now comes out of a tunnel, if it sent it as
+    /// it now is: an error about a translated packet would tell it nothing.
+    fn sender_of(&self, arrival: &Arrival, view: &View) -> Option<EniId> {
+        let geneve = arrival.packet.geneve?.ok()?;
+        let (_, flow) = self.connections.gwlb.by_cookie(geneve.cookie?)?;
+        let mut key = Key {
+            ingress: Ingress::Gwlb(flow.serial),
+            tuple: view.headers.tuple,
+        };
+        for _ in 0..CHAIN_MAX {
+            // The session that this packet left by, entering the tunnel.
+            key.tuple = key.tuple.reversed();
+            let (id, far) = self.connections.sessions.find(&key)?;
+            let near = 1 - far.index();
+            key = (*self.connections.sessions.get(id)?.keys.get(near)?)?;
+            match key.ingress {
+                Ingress::Eni(eni) => return (key.tuple == view.headers.tuple).then_some(eni),
+                Ingress::Gwlb(_) => {}
+            }
+        }
+        None
     }
 
     /// Drops a TCP packet and answers with a reset from its destination.

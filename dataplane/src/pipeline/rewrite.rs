@@ -14,19 +14,42 @@ use crate::packet::{
 };
 use crate::walk::View;
 
-impl Pipeline {
-    /// Whether size and TTL let the packet pass every hop.
-    pub(super) fn fits<S: Sink>(
-        &self,
-        _context: &Context<'_, S>,
-        _arrival: &Arrival,
-        view: &View,
-        rewrite: &Rewrite,
-    ) -> bool {
-        let ttl = rewrite.ttl_set.unwrap_or(view.headers.ttl);
-        rewrite.limits.allow(view.size) && (rewrite.ttl_less == 0 || ttl > rewrite.ttl_less)
-    }
+/// How a packet passes the hops of its way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fit {
+    /// As it is.
+    Whole,
+    /// In fragments of at most this many bytes.
+    Fragments(u32),
+    /// Not at all.
+    Not,
+}
 
+/// Whether size and TTL let the packet pass every hop.
+pub(super) fn fit(view: &View, rewrite: &Rewrite) -> Fit {
+    let ttl = rewrite.ttl_set.unwrap_or(view.headers.ttl);
+    let limits = &rewrite.limits;
+    if rewrite.ttl_less > 0 && ttl <= rewrite.ttl_less {
+        return Fit::Not;
+    }
+    if limits.allow(view.size) {
+        return Fit::Whole;
+    }
+    let silent = limits.silent.is_some_and(|(bytes, _)| view.size > bytes);
+    match limits.too_big {
+        Some((mtu, _))
+            if !silent
+                && view.headers.is_ipv4()
+                && !view.headers.dont_fragment
+                && rewrite.tunnel.is_none() =>
+        {
+            Fit::Fragments(mtu)
+        }
+        _ => Fit::Not,
+    }
+}
+
+impl Pipeline {
     /// Does everything that the rewrite says, and sends the frame on.
     pub(super) fn apply<S: Sink>(
         &mut self,
@@ -45,6 +68,9 @@ impl Pipeline {
         }
         set_ttl(frame.bytes_mut(), &wire, rewrite);
         if view.error.is_some() {
+            if let Err(reason) = checksum::complete_partial(&mut frame) {
+                return self.drop_frame(context, frame, reason);
+            }
             super::replies::rewrite_error(
                 frame.bytes_mut(),
                 &wire,
@@ -84,8 +110,11 @@ impl Pipeline {
             header[12..].copy_from_slice(&kind.to_be_bytes());
         }
         if rewrite.local {
-            self.counters.local += 1;
-            context.sink.local(rewrite.out, frame);
+            // A local stack has no offloads.
+            for piece in self.segment(context, frame) {
+                self.counters.local += 1;
+                context.sink.local(rewrite.out, piece);
+            }
         } else {
             self.transmit(context, rewrite.out, frame);
         }
@@ -108,6 +137,8 @@ impl Pipeline {
             }
             return;
         }
+        // Ethernet padding is no part of the packet.
+        frame.resize(ETHERNET_LEN + wire.ip_len as usize);
         if let Err(reason) = checksum::complete_partial(&mut frame) {
             return self.drop_frame(context, frame, reason);
         }
@@ -152,7 +183,7 @@ impl Pipeline {
 }
 
 /// Removes the outer headers; returns the inner headers where they now are.
-fn decapsulate(frame: &mut Frame, view: &View) -> Headers {
+pub(super) fn decapsulate(frame: &mut Frame, view: &View) -> Headers {
     let l3 = view.headers.l3;
     frame.pull_front(usize::from(l3) - ETHERNET_LEN);
     // Whatever the outer checksum's state was, it is gone with the header.

@@ -12,8 +12,8 @@ use super::{
     VpcRow,
 };
 use crate::addr::{
-    EndpointId, EniId, LoadBalancerId, NetworkAclId, PrefixListId, RouteTableId, SecurityGroupId,
-    SubnetId, TargetGroupId, VpcId,
+    EndpointId, EniId, LoadBalancerId, NetworkAclId, Prefix, PrefixListId, RouteTableId,
+    SecurityGroupId, SubnetId, TargetGroupId, VpcId,
 };
 
 /// Collects changes to the tables.
@@ -173,6 +173,9 @@ impl Builder {
         for address in public_addresses(row, internet) {
             self.next.public.insert(address, id);
         }
+        for prefix in public_prefixes(row) {
+            self.next.public_prefixes.insert(prefix, id);
+        }
         for &group in &row.groups {
             let members = self.next.group_members.entry(group).or_default();
             members.extend(row.addresses.iter().map(|&address| (address, id)));
@@ -198,6 +201,11 @@ impl Builder {
                 self.next.public.remove(&address);
             }
         }
+        for prefix in public_prefixes(row) {
+            if self.next.public_prefixes.get(&prefix) == Some(&id) {
+                self.next.public_prefixes.remove(&prefix);
+            }
+        }
         for &group in &row.groups {
             let members = self.next.group_members.entry(group).or_default();
             for address in &row.addresses {
@@ -218,8 +226,23 @@ fn public_addresses(row: &EniRow, internet: bool) -> impl Iterator<Item = IpAddr
         .addresses
         .iter()
         .copied()
-        .filter(move |a| internet || (a.is_ipv6() && reachable_v6));
+        .filter(move |&a| internet || (reachable_v6 && is_global_v6(a)));
     own.chain(row.public.iter().map(|pair| pair.public))
+}
+
+/// Private IPv6 addresses (fc00::/7) are not advertised to the internet, and
+/// VPCs may have equal ones (VPC User Guide "Private IPv6 addresses").
+fn is_global_v6(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if !v6.is_unique_local())
+}
+
+/// The delegated prefixes by which the internet reaches this interface.
+fn public_prefixes(row: &EniRow) -> impl Iterator<Item = Prefix> {
+    let reachable = !row.deny_all_igw_traffic && matches!(row.kind, EniKind::Host);
+    row.prefixes
+        .iter()
+        .copied()
+        .filter(move |prefix| reachable && is_global_v6(prefix.address()))
 }
 
 /// Puts a row unless an equal one is there; says whether anything changed.

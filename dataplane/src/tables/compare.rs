@@ -39,6 +39,10 @@ impl Snapshot {
                     &sorted(&other.public),
                 )
             })
+            .or_else(|| {
+                let ours = sorted(&self.public_prefixes);
+                differ("public prefixes", &ours, &sorted(&other.public_prefixes))
+            })
     }
 
     fn locations(&self) -> BTreeMap<u32, Located> {

@@ -126,6 +126,8 @@ pub struct Snapshot {
     pub(crate) group_generation: HashMap<SecurityGroupId, u64>,
     /// Derived: public address (or internet host's address, or IPv6 address) → owner.
     pub(crate) public: HashMap<IpAddr, EniId>,
+    /// Derived: delegated IPv6 prefix → owner, as far as the internet reaches it.
+    pub(crate) public_prefixes: HashMap<Prefix, EniId>,
 }
 
 impl Snapshot {
@@ -149,6 +151,10 @@ impl Snapshot {
     /// The interface that the internet reaches by `address`: an Elastic IP's
     /// interface, an internet host, or the owner of an IPv6 address.
     pub fn public_owner(&self, address: IpAddr) -> Option<EniId> {
-        self.public.get(&address).copied()
+        self.public.get(&address).copied().or_else(|| {
+            // Delegated IPv6 prefixes are always /80 (EC2 "Prefix delegation").
+            let prefix = address.is_ipv6().then(|| Prefix::new(address, 80))??;
+            self.public_prefixes.get(&prefix).copied()
+        })
     }
 }

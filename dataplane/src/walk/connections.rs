@@ -1,10 +1,10 @@
 //! All connection state of one pipeline, and the bookkeeping around it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::addr::EniId;
 use crate::flow::{
-    DepSets, Direction, FragmentKey, Fragments, Ingress, Key, LbFlow, Pass, Seed, Session,
+    DepSets, Direction, First, FragmentKey, Fragments, Ingress, Key, LbFlow, Pass, Seed, Session,
     SessionId, Table, TrackingTimeouts,
 };
 use crate::gwlb::Flows;
@@ -27,6 +27,8 @@ pub struct Connections {
     pub deps: DepSets,
     /// Ports in use by load balancer address and target.
     lb_ports: HashMap<FiveTuple, u32>,
+    /// Every mapping in use: by node, the tuple as a target sees it.
+    lb_mappings: HashSet<(EniId, FiveTuple)>,
 }
 
 /// A session as the walk sees it.
@@ -51,6 +53,7 @@ impl Connections {
             fragments: Fragments::new(fragments),
             deps: DepSets::default(),
             lb_ports: HashMap::new(),
+            lb_mappings: HashSet::new(),
         }
     }
 
@@ -77,20 +80,20 @@ impl Connections {
             .filter(|known| known.session.tracked_by(eni, timeouts, now))
     }
 
-    /// The tuple that a later fragment's datagram had.
+    /// What the first fragment of a later one's datagram was.
     pub fn fragment_tuple(
         &self,
         ingress: Ingress,
         headers: &Headers,
         now: Instant,
-    ) -> Option<FiveTuple> {
+    ) -> Option<First> {
         self.fragments.find(&fragment_key(ingress, headers), now)
     }
 
     /// Remembers a first fragment.
     pub fn learn_fragment(&mut self, ingress: Ingress, headers: &Headers, now: Instant) {
         self.fragments
-            .learn(fragment_key(ingress, headers), headers.tuple, now);
+            .learn(fragment_key(ingress, headers), First::of(headers), now);
     }
 
     /// Stores the compiled pass of one direction, replacing an older one.
@@ -117,18 +120,29 @@ impl Connections {
             .unwrap_or(0)
     }
 
+    /// Whether some client's packets leave `node` with this tuple.
+    pub fn is_mapped(&self, node: EniId, translated: FiveTuple) -> bool {
+        self.lb_mappings.contains(&(node, translated))
+    }
+
     /// Gives a session its load balancer flow, and counts its port.
     pub fn set_lb(&mut self, id: SessionId, flow: LbFlow) {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        *self.lb_ports.entry(portless(&flow.translated)).or_default() += 1;
+        // The mapping lives as long as the load balancer's timeout says, however
+        // short the tracking of the interfaces is.
+        session.longest.tcp_established = session.longest.tcp_established.max(flow.tcp_idle);
+        // The old one first: a flow may keep its port.
         if let Some(old) = session.lb.replace(flow) {
             self.release_port(&old);
         }
+        *self.lb_ports.entry(portless(&flow.translated)).or_default() += 1;
+        self.lb_mappings.insert((flow.node, flow.translated));
     }
 
     fn release_port(&mut self, flow: &LbFlow) {
+        self.lb_mappings.remove(&(flow.node, flow.translated));
         let key = portless(&flow.translated);
         if let Some(used) = self.lb_ports.get_mut(&key) {
             *used -= 1;

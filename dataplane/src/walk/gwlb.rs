@@ -91,7 +91,9 @@ impl Walk<'_> {
         let Some(&IpAddr::V4(source)) = node_row.addresses.iter().find(|a| a.is_ipv4()) else {
             return Err(self.end(component, Rule::None, DropReason::GwlbNoTarget));
         };
-        let (target, tunnel) = match known.filter(|(_, flow)| flow.is_alive(self.now)) {
+        let opens = self.packet.headers.is_tcp_open() && self.packet.error.is_none();
+        let lives = |flow: &Flow| flow.is_alive(self.now) && !(opens && flow.is_over());
+        let (target, tunnel) = match known.filter(|(_, flow)| lives(flow)) {
             Some((slot, flow)) => {
                 let mut target = flow.spec.target;
                 if must_move(targets, target)
@@ -253,7 +255,7 @@ impl Walk<'_> {
         self.untracked = None;
         self.path.from_flow = Some(slot);
         self.left = Some((endpoint, slot));
-        self.find_own(Ingress::Gwlb(slot));
+        self.find_own(Ingress::Gwlb(flow.serial));
         self.route_from_subnet(exit.subnet)
     }
 

@@ -44,10 +44,9 @@ impl Walk<'_> {
         if self.is_reply()
             && self.left.is_none()
             && let Some(edge) = igw.edge_table
-            && let Some(table) = self.tables.route_tables.row(edge)
-            && table
-                .lookup(self.tuple.src)
-                .is_some_and(|hit| hit.route.target != RouteTarget::Local)
+            && let Some(route) = self.lookup_address(edge, self.tuple.src)
+            && route.target != RouteTarget::Local
+            && self.entered.map(RouteTarget::Eni).as_ref() != Some(&route.target)
         {
             return Err(self.end(component, Rule::None, DropReason::IngressRedirection));
         }
@@ -71,6 +70,8 @@ impl Walk<'_> {
             };
             self.tuple.src = pair.public;
             rule = Rule::PublicAddress(pair.public);
+        } else if matches!(before.src, IpAddr::V6(src) if src.is_unique_local()) {
+            return Err(self.end(component, Rule::None, DropReason::IgwNoPublicAddress));
         }
         self.hop_from(component, rule, before);
         self.cross_internet(DropReason::InternetUnreachable)

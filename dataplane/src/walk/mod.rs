@@ -34,7 +34,7 @@ use std::net::IpAddr;
 
 use crate::addr::{EndpointId, EniId, Mac, SubnetId};
 use crate::drop::DropReason;
-use crate::flow::{Dep, Direction, Ingress, Limits, Object, Rewrite, SizeLimit, Tunnel};
+use crate::flow::{Dep, Direction, Ingress, Limits, Object, Outcome, Rewrite, SizeLimit, Tunnel};
 use crate::packet::{FiveTuple, Headers, protocol};
 use crate::tables::{EniRow, Snapshot};
 use crate::time::Instant;
@@ -85,8 +85,21 @@ pub struct View {
     /// A later fragment whose first one is unknown: ports match no rule.
     pub portless: bool,
     /// An ICMP error about a flow: the headers are those of a packet of that
-    /// flow, and this is the error's (protocol, type, code) for the ACLs.
-    pub error: Option<(u8, u8, u8)>,
+    /// flow, and this is what the error is itself.
+    pub error: Option<Report>,
+}
+
+/// An ICMP error about a flow, as rules and checks judge it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// ICMP or ICMPv6.
+    pub protocol: u8,
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// Who sends it: an end of the flow, or a router on its way.
+    pub src: IpAddr,
 }
 
 impl View {
@@ -97,6 +110,22 @@ impl View {
             size: headers.ip_len,
             portless: false,
             error: None,
+        }
+    }
+
+    /// Judged by the rules alone, each time: an ICMP error about nothing known,
+    /// or a later fragment of something unseen. Neither belongs to a connection
+    /// nor starts one, or it would let in others of other types or ports.
+    pub const fn is_stateless(&self) -> bool {
+        self.portless || (self.error.is_none() && self.headers.is_icmp_error())
+    }
+
+    /// Protocol, ICMP type and code as rules judge them: an error message is
+    /// what it is, not the flow that it quotes.
+    pub const fn judged_as(&self, protocol: u8) -> (u8, u8, u8) {
+        match self.error {
+            Some(error) => (error.protocol, error.kind, error.code),
+            None => (protocol, self.headers.icmp_type, self.headers.icmp_code),
         }
     }
 }
@@ -129,6 +158,8 @@ pub fn walk(
         geneve: packet.geneve,
         tuple: packet.outer.headers.tuple,
         path,
+        entered: None,
+        front: None,
         own: None,
         sender_mac: None,
         lookups: 0,
@@ -143,7 +174,10 @@ pub fn walk(
         untracked: None,
     };
     let verdict = match entry {
-        Entry::Port(eni, dst_mac) => walk.enter_from_port(eni, dst_mac),
+        Entry::Port(eni, dst_mac) => {
+            walk.entered = Some(eni);
+            walk.enter_from_port(eni, dst_mac)
+        }
         Entry::Node(eni) => walk.at_node(eni),
     };
     walk.finish(verdict);
@@ -170,6 +204,11 @@ struct Walk<'a> {
     /// Addresses and ports as of now.
     tuple: FiveTuple,
     path: &'a mut Path,
+    /// The port by which the packet entered.
+    entered: Option<EniId>,
+    /// The address of the load balancer or endpoint that translated it, as its
+    /// sender knows it.
+    front: Option<IpAddr>,
     /// The session that the packet belongs to, found where it entered.
     own: Option<Known<'a>>,
     /// MAC address of a sender in the same subnet that framed the receiver's.
@@ -249,10 +288,14 @@ impl<'a> Walk<'a> {
     }
 
     /// A hop's limit. Limits are compared with the packet that entered, so
-    /// inside a tunnel there is room for that much less.
+    /// inside a tunnel there is room for that much less; and what does not fit
+    /// there vanishes. Behind a translation nobody sees whose limit it is.
     fn limit(&mut self, mut limit: SizeLimit) {
         if self.tunnel.is_some() {
             limit.bytes = limit.bytes.saturating_sub(TUNNEL_OVERHEAD);
+            limit.outcome = Outcome::Silent(DropReason::GwlbMtu);
+        } else if let (Outcome::TooBig(_), Some(front)) = (limit.outcome, self.front) {
+            limit.outcome = Outcome::TooBig(front);
         }
         self.limits.add(limit);
     }
@@ -266,12 +309,19 @@ impl<'a> Walk<'a> {
     /// Address of the VPC router in a subnet, of the packet's family: the
     /// source of "too big" messages. ASSUMPTION (`aws-behaviour.md` §1.5).
     fn router_address(&self, subnet: SubnetId) -> IpAddr {
-        router_address(self.tables, subnet, self.tuple.src.is_ipv4())
+        match router_address(self.tables, subnet, self.tuple.src.is_ipv4()) {
+            // The internet has no one router: the far end speaks for it.
+            IpAddr::V4(address) if address.octets()[0] == 0 => self.tuple.dst,
+            address => address,
+        }
     }
 
     /// The session found by where the packet entered.
     fn find_own(&mut self, ingress: Ingress) {
-        self.own = self.connections.find(ingress, self.tuple);
+        self.own = match self.packet.is_stateless() {
+            true => None,
+            false => self.connections.find(ingress, self.tuple),
+        };
     }
 
     /// Whether the packet travels against the direction of its session.

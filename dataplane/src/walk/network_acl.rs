@@ -44,13 +44,7 @@ impl Walk<'_> {
     }
 
     fn acl_matches(&self, rule: &NetworkAclRule, egress: bool) -> bool {
-        let headers = &self.packet.headers;
-        // An error message is judged as what it is, not as the flow it quotes.
-        let (ip_protocol, kind, code) = self.packet.error.unwrap_or((
-            self.tuple.protocol,
-            headers.icmp_type,
-            headers.icmp_code,
-        ));
+        let (ip_protocol, kind, code) = self.packet.judged_as(self.tuple.protocol);
         let remote = if egress {
             self.tuple.dst
         } else {

@@ -147,12 +147,13 @@ pub struct Path {
 }
 
 impl Path {
-    pub(super) fn new() -> Self {
+    /// Holds no memory yet, so that a path can be swapped out for free.
+    const fn new() -> Self {
         Self {
-            hops: Vec::with_capacity(32),
-            deps: Vec::with_capacity(48),
+            hops: Vec::new(),
+            deps: Vec::new(),
+            tracks: Vec::new(),
             verdict: Verdict::Drop(DropReason::NotRoutable),
-            tracks: Vec::with_capacity(4),
             opens_lb: None,
             opens_gwlb: None,
             retargets: None,
@@ -178,13 +179,7 @@ impl Path {
             hops,
             deps,
             tracks,
-            verdict: Verdict::Drop(DropReason::NotRoutable),
-            opens_lb: None,
-            opens_gwlb: None,
-            retargets: None,
-            from_flow: None,
-            tunnelled: None,
-            link: None,
+            ..Self::new()
         };
     }
 

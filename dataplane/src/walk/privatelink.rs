@@ -17,7 +17,7 @@ use crate::addr::{EndpointId, EniId, LoadBalancerId};
 use crate::drop::DropReason;
 use crate::flow::{LbFlow, Object, Outcome, SizeLimit};
 use crate::packet::{FiveTuple, Fragment, protocol};
-use crate::tables::{EndpointKind, EniRow, LoadBalancerKind, LoadBalancerRow};
+use crate::tables::{EndpointKind, EniKind, EniRow, LoadBalancerKind, LoadBalancerRow};
 
 /// Largest packet through an interface endpoint (PrivateLink guide "Quotas").
 const ENDPOINT_MTU: u32 = 8500;
@@ -157,11 +157,13 @@ impl Walk<'_> {
         node: EniId,
     ) -> Step {
         let component = Component::LoadBalancer(id, node);
+        self.passes_balancer(component)?;
         let (flow, rule) = match self.known_flow() {
             Some(flow) => (flow, Rule::KnownFlow),
             None => self.open_flow(endpoint, front, id, row, node)?,
         };
         let before = self.tuple;
+        self.front = Some(before.dst);
         self.tuple = flow.translated;
         self.hop_from(component, rule, before);
         self.ttl_set = Some(self.tables.settings.ttl_load_balancer);
@@ -169,6 +171,24 @@ impl Walk<'_> {
         let node_eni = self.eni(node)?;
         self.security_groups_out(node, node_eni)?;
         self.route_from_subnet(node_eni.subnet)
+    }
+
+    /// What a load balancer passes at all, of a known flow too (NLB guide,
+    /// "Target groups", "Troubleshooting").
+    fn passes_balancer(&mut self, component: Component) -> Result<(), Stop> {
+        if self.is_tcp() && self.packet.headers.fragment != Fragment::Whole {
+            return Err(self.end(component, Rule::None, DropReason::LbFragment));
+        }
+        match self.packet.error.map(|error| (error.protocol, error.kind)) {
+            // ICMP of type 3 only. ASSUMPTION: for IPv6 the errors that say the same.
+            Some((protocol::ICMP, kind)) if kind != 3 => {
+                Err(self.end(component, Rule::None, DropReason::IcmpUnrelated))
+            }
+            Some((protocol::ICMPV6, kind)) if !matches!(kind, 1 | 2) => {
+                Err(self.end(component, Rule::None, DropReason::IcmpUnrelated))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn open_flow(
@@ -181,9 +201,6 @@ impl Walk<'_> {
     ) -> Result<(LbFlow, Rule), Stop> {
         let component = Component::LoadBalancer(id, node);
         let headers = self.packet.headers;
-        if self.is_tcp() && headers.fragment != Fragment::Whole {
-            return Err(self.end(component, Rule::None, DropReason::LbFragment));
-        }
         let listener = row.listeners.iter().find(|listener| {
             listener.protocol == self.tuple.protocol && listener.port == self.tuple.dport
         });
@@ -219,7 +236,12 @@ impl Walk<'_> {
             .map(|n| n.az)
             .unwrap_or_default();
         let chosen = crate::gwlb::choose(&targets.targets, az, row.cross_zone, seed, hash);
-        let Some(target) = chosen.and_then(|index| targets.targets.get(index)) else {
+        // Translation keeps the family (ASSUMPTION: no NAT64 in a load balancer):
+        // a target of the other cannot be reached.
+        let chosen = chosen
+            .and_then(|index| targets.targets.get(index))
+            .filter(|target| target.address.is_ipv4() == self.tuple.src.is_ipv4());
+        let Some(target) = chosen else {
             return Err(self.end(group_component, Rule::None, DropReason::NoTarget));
         };
         self.hop(group_component, Rule::Target(target.address, target.port));
@@ -235,10 +257,15 @@ impl Walk<'_> {
             sport: 0,
             dport: target.port,
         };
-        let receiver = self.tables.owner(targets.vpc, target.address);
         let used = self.connections.lb_ports_used(&translated);
-        let sessions = &self.connections.sessions;
-        match crate::nat::free_port(sessions, used, receiver, translated, hash) {
+        let taken = |sport| {
+            let tuple = FiveTuple {
+                sport,
+                ..translated
+            };
+            self.connections.is_mapped(node, tuple)
+        };
+        match crate::nat::free_port(used, hash, taken) {
             Some(port) => translated.sport = port,
             None => return Err(self.end(component, Rule::None, DropReason::PortAllocation)),
         }
@@ -281,13 +308,20 @@ impl Walk<'_> {
         node: EniId,
         gone: DropReason,
     ) -> Step {
+        self.passes_balancer(Component::LoadBalancer(id, node))?;
         let before = self.tuple;
+        self.front = Some(before.dst);
         self.tuple = flow.client.reversed();
         self.hop_from(Component::LoadBalancer(id, node), Rule::KnownFlow, before);
         self.ttl_set = Some(self.tables.settings.ttl_load_balancer);
         self.ttl_less = 0;
         self.track_always();
-        let Some(front) = self.tables.enis.row(flow.front_eni) else {
+        // Still the interface that the client called: a row may be used again.
+        let called = flow
+            .endpoint
+            .map_or(EniKind::LoadBalancer(id), EniKind::Endpoint);
+        let front = self.tables.enis.row(flow.front_eni);
+        let Some(front) = front.filter(|front| front.kind == called) else {
             return Err(Stop::Drop(gone));
         };
         self.depend(Object::Eni, flow.front_eni);

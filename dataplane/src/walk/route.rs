@@ -5,6 +5,8 @@
 //! AWS:    VPC User Guide, "Route priority": longest prefix first, local routes
 //!         included. A route whose target is gone still wins and drops.
 
+use std::net::IpAddr;
+
 use super::{Component, Rule, Step, Stop, Walk};
 use crate::addr::{EniId, RouteTableId, SubnetId, VpcId};
 use crate::drop::DropReason;
@@ -19,6 +21,8 @@ impl<'a> Walk<'a> {
     /// subnet, then the route's target.
     pub(super) fn route_from_subnet(&mut self, subnet: SubnetId) -> Step {
         self.depend(Object::Subnet, subnet);
+        // Whoever framed it last, a routed packet comes from the router.
+        self.sender_mac = None;
         let Some(row) = self.tables.subnets.row(subnet) else {
             return Err(Stop::Drop(DropReason::NoRoute));
         };
@@ -113,19 +117,21 @@ impl<'a> Walk<'a> {
             let component = Component::RouteTable(table);
             return Err(self.end(component, Rule::None, DropReason::Loop));
         }
-        let hit = self
-            .tables
-            .route_tables
-            .row(table)
-            .and_then(|t| t.lookup(self.tuple.dst));
-        Ok(hit.map(|hit| {
-            let (cell, generation) = (hit.cell, hit.generation);
-            self.depend_on(Dep::Route {
-                table,
-                cell,
-                generation,
-            });
-            hit.route
-        }))
+        Ok(self.lookup_address(table, self.tuple.dst))
+    }
+
+    /// The same for any address, and outside the budget.
+    pub(super) fn lookup_address(
+        &mut self,
+        table: RouteTableId,
+        address: IpAddr,
+    ) -> Option<&'a Route> {
+        let hit = self.tables.route_tables.row(table)?.lookup(address)?;
+        self.depend_on(Dep::Route {
+            table,
+            cell: hit.cell,
+            generation: hit.generation,
+        });
+        Some(hit.route)
     }
 }

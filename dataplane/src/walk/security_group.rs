@@ -79,7 +79,7 @@ impl Walk<'_> {
         {
             return true;
         }
-        if eni.kind != EniKind::Host {
+        if eni.kind != EniKind::Host || self.packet.is_stateless() {
             return false;
         }
         let sent = if egress {
@@ -106,15 +106,13 @@ impl Walk<'_> {
     }
 
     fn rule_matches(&self, rule: &SecurityGroupRule, remote: IpAddr) -> bool {
-        let headers = &self.packet.headers;
-        let icmp = (headers.icmp_type, headers.icmp_code);
-        rule.protocol
-            .is_none_or(|protocol| protocol == self.tuple.protocol)
+        let (ip_protocol, kind, code) = self.packet.judged_as(self.tuple.protocol);
+        rule.protocol.is_none_or(|protocol| protocol == ip_protocol)
             && ports_match(
                 rule.ports,
-                self.tuple.protocol,
+                ip_protocol,
                 self.tuple.dport,
-                icmp,
+                (kind, code),
                 self.packet.portless,
             )
             && peer_matches(self.tables, rule.peer, remote)

@@ -1,7 +1,7 @@
 //! Entering: from the host behind an interface.
 //!
 //! Reads:  the ENI's addresses and check, its subnet, the frame's MAC address
-//! Drops:  NoSuchPort, Detached, SourceDestCheck, NotUnicast, NotAnswered, UnknownMac
+//! Drops:  NoSuchPort, SourceDestCheck, NotUnicast, NotAnswered, UnknownMac, NotRoutable
 //! AWS:    EC2 User Guide, "Elastic network interfaces"; route tables act only
 //!         on frames sent to the router (VPC "Gateway route tables")
 
@@ -26,9 +26,14 @@ impl Walk<'_> {
         let Some(subnet) = self.tables.subnets.row(eni.subnet) else {
             return Err(self.end(source, Rule::None, DropReason::NoSuchPort));
         };
+        if !eni.attached {
+            return Err(self.end(source, Rule::None, DropReason::Detached));
+        }
         self.find_own(Ingress::Eni(id));
         let check = Rule::Check(eni.source_dest_check);
-        if eni.source_dest_check && !eni.owns(self.tuple.src) {
+        // An error about a flow must come from where it says, too.
+        let src = self.packet.error.map_or(self.tuple.src, |error| error.src);
+        if eni.source_dest_check && !(eni.owns(self.tuple.src) && eni.owns(src)) {
             return Err(self.end(source, check, DropReason::SourceDestCheck));
         }
         self.hop(source, check);
@@ -44,6 +49,14 @@ impl Walk<'_> {
         self.router_or_service(eni, subnet)?;
         if dst_mac != subnet.router_mac {
             return self.send_to_neighbor(id, eni, dst_mac);
+        }
+        let link_local = |address| match address {
+            IpAddr::V4(address) => address.is_link_local(),
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+        };
+        if link_local(self.tuple.src) || link_local(self.tuple.dst) {
+            let router = Component::Router(eni.vpc);
+            return Err(self.end(router, Rule::None, DropReason::NotRoutable));
         }
         self.security_groups_out(id, eni)?;
         self.route_from_subnet(eni.subnet)

@@ -147,16 +147,20 @@ fn assert_agrees(name: &str, frame: &[u8]) {
         }
         Some(TransportSlice::Icmpv4(icmp)) => {
             (kind, code) = (icmp.type_u8(), icmp.code_u8());
-            if kind == 0 || kind == 8 {
-                sport = u16::from_be_bytes([icmp.bytes5to8()[0], icmp.bytes5to8()[1]]);
-                dport = sport;
+            let identifier = u16::from_be_bytes([icmp.bytes5to8()[0], icmp.bytes5to8()[1]]);
+            match kind {
+                8 => sport = identifier,
+                0 => dport = identifier,
+                _ => {}
             }
         }
         Some(TransportSlice::Icmpv6(icmp)) => {
             (kind, code) = (icmp.type_u8(), icmp.code_u8());
-            if kind == 128 || kind == 129 {
-                sport = u16::from_be_bytes([icmp.bytes5to8()[0], icmp.bytes5to8()[1]]);
-                dport = sport;
+            let identifier = u16::from_be_bytes([icmp.bytes5to8()[0], icmp.bytes5to8()[1]]);
+            match kind {
+                128 => sport = identifier,
+                129 => dport = identifier,
+                _ => {}
             }
         }
         _ => {}

@@ -1,0 +1,135 @@
+//! What a user can change so that a dropped packet passes.
+
+use std::net::IpAddr;
+
+use vpclab_dataplane::addr::Prefix;
+use vpclab_dataplane::drop::DropReason;
+use vpclab_dataplane::packet::protocol;
+use vpclab_dataplane::tables::Snapshot;
+use vpclab_dataplane::walk::{Component, Hop, Rule};
+
+use super::Names;
+use super::words::{eni, group, named, protocol_name};
+
+/// One sentence, or `None` where nothing sensible can be changed.
+pub(super) fn fix(
+    tables: &Snapshot,
+    reason: DropReason,
+    hop: &Hop,
+    names: Names<'_>,
+) -> Option<String> {
+    let packet = match hop.before.protocol {
+        protocol::TCP | protocol::UDP => {
+            format!(
+                "{} {}",
+                protocol_name(hop.before.protocol),
+                hop.before.dport
+            )
+        }
+        other => protocol_name(other),
+    };
+    let dst = hop.before.dst;
+    Some(match (reason, hop.component) {
+        (DropReason::SecurityGroup, Component::SecurityGroups { eni: id, egress }) => {
+            let row = tables.enis.row(id)?;
+            let groups: Vec<_> = row
+                .groups
+                .iter()
+                .map(|&g| group(tables, g, names))
+                .collect();
+            let (way, peer) = side(egress, hop);
+            format!("add an {way} {peer} to {}: {packet}", groups.join(" or "))
+        }
+        (DropReason::NetworkAcl, Component::NetworkAcl { acl, egress }) => {
+            let acl = named(
+                tables
+                    .network_acls
+                    .row(acl)
+                    .map_or("the ACL", |row| &row.label),
+                names,
+            );
+            let (way, peer) = side(egress, hop);
+            let before = match hop.rule {
+                Rule::AclEntry(Some(number)) => format!(" with a number below {number}"),
+                _ => String::new(),
+            };
+            format!("add an {way} {peer} to {acl}{before}: allow {packet}")
+        }
+        (DropReason::NoRoute, Component::RouteTable(table)) => {
+            let table = &tables.route_tables.row(table)?.row().label;
+            format!("add a route that covers {dst} to {}", named(table, names))
+        }
+        (DropReason::Blackhole, Component::RouteTable(table)) => {
+            let table = &tables.route_tables.row(table)?.row().label;
+            let Rule::Route(prefix) = hop.rule else {
+                return None;
+            };
+            format!(
+                "replace or delete the route {prefix} in {}",
+                named(table, names)
+            )
+        }
+        (DropReason::SourceDestCheck, Component::Source(id) | Component::Destination(id)) => {
+            format!(
+                "switch off the source/destination check of {}",
+                eni(tables, id, names)
+            )
+        }
+        (DropReason::Detached, Component::Destination(id)) => {
+            format!(
+                "start the host behind {}, or attach one",
+                eni(tables, id, names)
+            )
+        }
+        (DropReason::AddressUnassigned, _) => {
+            format!("give {dst} to an interface, or send to an address that one has")
+        }
+        (DropReason::IgwNoPublicAddress, _) => {
+            format!("associate an Elastic IP address with {}", hop.before.src)
+        }
+        (DropReason::IgwNoPrivateAddress, _) => {
+            format!("associate {dst} with an interface of a VPC that has an internet gateway")
+        }
+        (DropReason::InternetUnreachable, _) => {
+            format!("add {dst} to the lab's internet hosts")
+        }
+        (DropReason::PrivateLinkOneWay, _) => {
+            "let the consumer start the connection: an endpoint is one-way".to_owned()
+        }
+        (DropReason::EndpointUnavailable, _) => {
+            "accept the endpoint's connection on the service's side".to_owned()
+        }
+        (DropReason::EndpointNotInAz, _) => {
+            "enable the endpoint's zone on the service's load balancer".to_owned()
+        }
+        (DropReason::EndpointProtocol, _) => {
+            "use TCP or UDP: an endpoint takes nothing else, not even ping".to_owned()
+        }
+        (DropReason::NoListener, Component::LoadBalancer(id, _)) => {
+            let balancer = &tables.load_balancers.row(id)?.label;
+            format!("add a listener for {packet} to {}", named(balancer, names))
+        }
+        (DropReason::NoTarget | DropReason::GwlbNoTarget, _) => {
+            "register a target in that zone, or turn on cross-zone load balancing".to_owned()
+        }
+        (DropReason::ListenerNoTargetGroup, _) => "give the listener a target group".to_owned(),
+        (DropReason::Loop, _) => {
+            "change the route of the endpoint's subnet: it leads back into the endpoint".to_owned()
+        }
+        (DropReason::IngressRedirection, _) => {
+            "route the subnet's outbound traffic through the same middlebox as its inbound"
+                .to_owned()
+        }
+        _ => return None,
+    })
+}
+
+/// Which kind of rule is missing, and for whom.
+fn side(egress: bool, hop: &Hop) -> (&'static str, String) {
+    let host = |address: IpAddr| Prefix::host(address);
+    if egress {
+        ("outbound rule", format!("to {}", host(hop.before.dst)))
+    } else {
+        ("inbound rule", format!("from {}", host(hop.before.src)))
+    }
+}

@@ -1,0 +1,228 @@
+//! Hops in words.
+
+use std::net::IpAddr;
+
+use vpclab_dataplane::addr::{EniId, PrefixListId, SecurityGroupId};
+use vpclab_dataplane::packet::protocol;
+use vpclab_dataplane::tables::{NetworkAclRule, Peer, PortMatch, SecurityGroupRule, Snapshot};
+use vpclab_dataplane::walk::{Component, Hop, Rule};
+
+use super::Names;
+
+/// `id (name)`, or the id alone.
+pub(super) fn named(label: &str, names: Names<'_>) -> String {
+    match names(label) {
+        Some(name) if name != label => format!("{label} ({name})"),
+        _ => label.to_owned(),
+    }
+}
+
+fn label(found: Option<&std::sync::Arc<str>>) -> &str {
+    found.map_or("(deleted)", |label| &**label)
+}
+
+pub(super) fn eni(tables: &Snapshot, id: EniId, names: Names<'_>) -> String {
+    named(label(tables.enis.row(id).map(|row| &row.label)), names)
+}
+
+pub(super) fn group(tables: &Snapshot, id: SecurityGroupId, names: Names<'_>) -> String {
+    named(
+        label(tables.security_groups.row(id).map(|row| &row.label)),
+        names,
+    )
+}
+
+/// What and where a hop is.
+pub(super) fn component(tables: &Snapshot, component: Component, names: Names<'_>) -> String {
+    let way = |egress| if egress { "out of" } else { "into" };
+    match component {
+        Component::Source(id) => format!("from {}", eni(tables, id, names)),
+        Component::Destination(id) => format!("to {}", eni(tables, id, names)),
+        Component::SecurityGroups { eni: id, egress } => {
+            format!("security groups {} {}", way(egress), eni(tables, id, names))
+        }
+        Component::NetworkAcl { acl, egress } => {
+            let acl = label(tables.network_acls.row(acl).map(|row| &row.label));
+            format!(
+                "network ACL {} ({})",
+                named(acl, names),
+                if egress { "out" } else { "in" }
+            )
+        }
+        Component::RouteTable(id) => {
+            let table = label(tables.route_tables.row(id).map(|table| &table.row().label));
+            format!("route table {}", named(table, names))
+        }
+        Component::InternetGateway { vpc, outward } => {
+            let igw = tables.vpcs.row(vpc).and_then(|row| row.igw.as_ref());
+            let igw = named(label(igw.map(|igw| &igw.label)), names);
+            format!(
+                "internet gateway {igw} ({})",
+                if outward { "out" } else { "in" }
+            )
+        }
+        Component::Internet => "internet".to_owned(),
+        Component::Endpoint(id) => {
+            format!(
+                "endpoint {}",
+                named(label(tables.endpoints.row(id).map(|r| &r.label)), names)
+            )
+        }
+        Component::LoadBalancer(id, _) => {
+            let row = tables.load_balancers.row(id);
+            format!(
+                "load balancer {}",
+                named(label(row.map(|row| &row.label)), names)
+            )
+        }
+        Component::TargetGroup(id) => {
+            let row = tables.target_groups.row(id);
+            format!(
+                "target group {}",
+                named(label(row.map(|row| &row.label)), names)
+            )
+        }
+        Component::Tunnel { endpoint, outward } => {
+            let row = tables.endpoints.row(endpoint);
+            let endpoint = named(label(row.map(|row| &row.label)), names);
+            format!(
+                "GWLB endpoint {endpoint} ({})",
+                if outward { "in" } else { "out" }
+            )
+        }
+        Component::Router(id) => {
+            format!(
+                "router of {}",
+                named(label(tables.vpcs.row(id).map(|row| &row.label)), names)
+            )
+        }
+    }
+}
+
+/// What decided at a hop.
+pub(super) fn rule(tables: &Snapshot, hop: &Hop, names: Names<'_>) -> String {
+    match hop.rule {
+        Rule::None if hop.dropped.is_some() => {
+            let reason = hop.dropped.map_or("", |reason| reason.description());
+            reason.trim_end_matches('.').to_owned()
+        }
+        Rule::None => "–".to_owned(),
+        Rule::Check(true) => "source/destination check".to_owned(),
+        Rule::Check(false) => "source/destination check off".to_owned(),
+        Rule::NoGroups => "no security group".to_owned(),
+        Rule::Tracked => "tracked connection".to_owned(),
+        Rule::KnownFlow => "known flow".to_owned(),
+        Rule::PublicAddress(address) => format!("public address {address}"),
+        Rule::Listener(port) => format!("listener {port}"),
+        Rule::Target(address, port) => format!("target {}", socket(address, port)),
+        Rule::Route(prefix) => {
+            let Component::RouteTable(table) = hop.component else {
+                return prefix.to_string();
+            };
+            let target = tables
+                .route_tables
+                .row(table)
+                .and_then(|table| table.winning().find(|(route, _)| route.prefix == prefix))
+                .map(|(route, _)| named(&route.label, names));
+            format!("{prefix} → {}", target.as_deref().unwrap_or("?"))
+        }
+        Rule::AclEntry(None) => "entry *: deny".to_owned(),
+        Rule::AclEntry(Some(number)) => acl_entry(tables, hop, number),
+        Rule::Group { group: id, index } => {
+            let egress = matches!(
+                hop.component,
+                Component::SecurityGroups { egress: true, .. }
+            );
+            let row = tables.security_groups.row(id);
+            let rules = row.map(|row| if egress { &row.egress } else { &row.ingress });
+            match rules.and_then(|rules| rules.get(index)) {
+                Some(rule) => format!(
+                    "{} of {}: {}",
+                    rule.label,
+                    group(tables, id, names),
+                    group_rule(tables, rule, egress, names)
+                ),
+                None => group(tables, id, names),
+            }
+        }
+    }
+}
+
+fn acl_entry(tables: &Snapshot, hop: &Hop, number: u16) -> String {
+    let Component::NetworkAcl { acl, egress } = hop.component else {
+        return number.to_string();
+    };
+    let row = tables.network_acls.row(acl);
+    let rules = row.map(|row| if egress { &row.egress } else { &row.ingress });
+    let found = rules.and_then(|rules| rules.iter().find(|rule| rule.number == number));
+    match found {
+        Some(&NetworkAclRule {
+            allow,
+            protocol,
+            ports,
+            cidr,
+            ..
+        }) => format!(
+            "entry {number}: {} {} {} {cidr}",
+            if allow { "allow" } else { "deny" },
+            traffic(protocol, ports),
+            if egress { "to" } else { "from" },
+        ),
+        None => format!("entry {number}"),
+    }
+}
+
+fn group_rule(
+    tables: &Snapshot,
+    rule: &SecurityGroupRule,
+    egress: bool,
+    names: Names<'_>,
+) -> String {
+    let peer = match rule.peer {
+        Peer::Cidr(prefix) => prefix.to_string(),
+        Peer::Group(id) => group(tables, id, names),
+        Peer::PrefixList(id) => prefix_list(tables, id, names),
+    };
+    format!(
+        "{} {} {peer}",
+        traffic(rule.protocol, rule.ports),
+        if egress { "to" } else { "from" }
+    )
+}
+
+fn prefix_list(tables: &Snapshot, id: PrefixListId, names: Names<'_>) -> String {
+    named(
+        label(tables.prefix_lists.row(id).map(|row| &row.label)),
+        names,
+    )
+}
+
+/// `tcp 443`, `all traffic`…
+fn traffic(protocol: Option<u8>, ports: PortMatch) -> String {
+    let Some(number) = protocol else {
+        return "all traffic".to_owned();
+    };
+    let name = protocol_name(number);
+    match ports {
+        PortMatch::Any => name,
+        PortMatch::Range(from, to) if from == to => format!("{name} {from}"),
+        PortMatch::Range(from, to) => format!("{name} {from}-{to}"),
+        PortMatch::Icmp(kind, Some(code)) => format!("{name} type {kind} code {code}"),
+        PortMatch::Icmp(kind, None) => format!("{name} type {kind}"),
+    }
+}
+
+/// Name of an IP protocol, as rules are written.
+pub(super) fn protocol_name(number: u8) -> String {
+    match number {
+        protocol::ICMP => "icmp".to_owned(),
+        protocol::TCP => "tcp".to_owned(),
+        protocol::UDP => "udp".to_owned(),
+        protocol::ICMPV6 => "icmpv6".to_owned(),
+        other => format!("protocol {other}"),
+    }
+}
+
+fn socket(address: IpAddr, port: u16) -> String {
+    std::net::SocketAddr::new(address, port).to_string()
+}

@@ -1,0 +1,223 @@
+//! After warm-up the packet path allocates nothing: a counting allocator, and
+//! batches of cached packets through each kind of way.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where its data is bad")]
+#![expect(unsafe_code, reason = "a global allocator cannot be had without")]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use common::worlds::*;
+use common::*;
+use vpclab_dataplane::addr::EniId;
+use vpclab_dataplane::drop::DropReason;
+use vpclab_dataplane::packet::{FiveTuple, Frame, tcp_flag};
+use vpclab_dataplane::pipeline::Sink;
+
+const SYN_ACK: u8 = tcp_flag::SYN | tcp_flag::ACK;
+
+thread_local! {
+    /// Allocations of this thread.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn count() {
+    // Not there any more while the thread ends.
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: everything is passed on to the system's allocator as it came; the
+// counter is a plain cell of the thread, which itself allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: `at` came from `System` with this layout.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: `at` came from `System` with this layout.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Holds what came out, in memory of its own.
+struct Out {
+    frames: Vec<Frame>,
+    drops: u64,
+    other: u64,
+}
+
+impl Sink for Out {
+    fn transmit(&mut self, _port: EniId, frame: Frame) {
+        self.frames.push(frame);
+    }
+    fn local(&mut self, _eni: EniId, _frame: Frame) {
+        self.other += 1;
+    }
+    fn dropped(&mut self, _port: EniId, _reason: DropReason, _bytes: &[u8]) {
+        self.drops += 1;
+    }
+}
+
+/// Allocations while `rounds` batches of copies of `frames` pass, all of them
+/// delivered and found in the flow cache.
+fn allocations(w: &mut World, frames: &[Frame], rounds: u64) -> u64 {
+    const COPIES: usize = 8;
+    let (mut batch, mut out) = (
+        Vec::with_capacity(64),
+        Out {
+            frames: Vec::with_capacity(64),
+            drops: 0,
+            other: 0,
+        },
+    );
+    let hits = w.pipeline.counters().flow_hits;
+    let mut counted = 0;
+    // The first round fills the pool.
+    for round in 0..=rounds {
+        let before = COUNT.get();
+        for frame in frames {
+            for _ in 0..COPIES {
+                let mut copy = w.pipeline.pool().take();
+                copy.refill(frame.port, frame.bytes());
+                batch.push(copy);
+            }
+        }
+        w.pipeline.process(w.now, &w.tables, &mut batch, &mut out);
+        assert_eq!(out.frames.len(), frames.len() * COPIES);
+        for frame in out.frames.drain(..) {
+            w.pipeline.pool().put(frame);
+        }
+        // Time goes on, so that the sweeps are counted as well.
+        w.wait(1);
+        if round > 0 {
+            counted += COUNT.get() - before;
+        }
+    }
+    let packets = (rounds + 1) * (frames.len() * COPIES) as u64;
+    assert_eq!(
+        w.pipeline.counters().flow_hits - hits,
+        packets,
+        "all cached"
+    );
+    assert_eq!((out.drops, out.other), (0, 0));
+    let (left, right) = w.pipeline.counters().balance();
+    assert_eq!(left, right);
+    counted
+}
+
+/// The frame as ENI `from` sent it, whose journey ended at one port; what came out.
+fn warm(w: &mut World, from: u32, tuple: &FiveTuple, flags: u8, to: u32) -> (Frame, Frame) {
+    let mut frame = w.frame(from, tuple, flags, b"some bytes");
+    frame.port = EniId(from);
+    let out = only(w.send(from, frame.clone()).out, to);
+    (frame, out)
+}
+
+fn at_port(mut frame: Frame, port: u32) -> Frame {
+    frame.port = EniId(port);
+    frame
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = COUNT.get();
+    let memory = std::hint::black_box(vec![0u8; 100]);
+    assert_eq!(COUNT.get(), before + 1);
+    drop(memory);
+}
+
+#[test]
+fn a_first_packet_may_allocate_so_the_measure_can_fail() {
+    let mut w = east_west();
+    let before = COUNT.get();
+    w.tcp(1, "10.0.1.10:40000", "10.0.2.10:80", tcp_flag::SYN);
+    assert!(COUNT.get() > before);
+}
+
+#[test]
+fn east_west_allocates_nothing() {
+    let mut w = east_west();
+    let there = tcp("10.0.1.10:40000", "10.0.2.10:80");
+    let mut frames = vec![];
+    for _ in 0..2 {
+        frames.clear();
+        for (from, tuple, flags, to) in [
+            (1, there, tcp_flag::ACK, 2),
+            (2, there.reversed(), tcp_flag::ACK, 1),
+        ] {
+            frames.push(warm(&mut w, from, &tuple, flags, to).0);
+        }
+    }
+    assert_eq!(allocations(&mut w, &frames, 20), 0);
+}
+
+#[test]
+fn privatelink_both_ways_allocates_nothing() {
+    let mut w = privatelink();
+    let there = tcp("10.0.1.10:40000", "10.0.2.20:443");
+    let (_, out) = warm(&mut w, 1, &there, tcp_flag::SYN, 4);
+    let back = read(&out).tuple.reversed();
+    warm(&mut w, 4, &back, SYN_ACK, 1);
+    let (there, _) = warm(&mut w, 1, &there, tcp_flag::ACK, 4);
+    let (back, _) = warm(&mut w, 4, &back, tcp_flag::ACK, 1);
+    assert_eq!(allocations(&mut w, &[there, back], 20), 0);
+}
+
+#[test]
+fn gateway_load_balancing_both_ways_allocates_nothing() {
+    let mut w = worked();
+    let there = tcp("10.0.1.10:40000", "203.0.113.80:443");
+    let back = tcp("203.0.113.80:443", "198.51.100.1:40000");
+    let mut frames = vec![];
+    for (out_flags, in_flags) in [(tcp_flag::SYN, SYN_ACK), (tcp_flag::ACK, tcp_flag::ACK)] {
+        frames.clear();
+        for (from, tuple, flags, to) in [(1, there, out_flags, 5), (5, back, in_flags, 1)] {
+            let (sent, geneve) = warm(&mut w, from, &tuple, flags, 4);
+            let returned = at_port(bounce(geneve), 4);
+            only(w.send(4, returned.clone()).out, to);
+            frames.extend([sent, returned]);
+        }
+    }
+    assert_eq!(allocations(&mut w, &frames, 20), 0);
+}
+
+#[test]
+fn walks_that_drop_allocate_nothing() {
+    // Unknown destinations walk each time: with warm memory even they do not.
+    let mut w = east_west();
+    let frame = w.frame(1, &tcp("10.0.1.10:1", "10.9.9.9:2"), tcp_flag::SYN, b"");
+    let mut batch = Vec::with_capacity(64);
+    let mut out = Out {
+        frames: Vec::with_capacity(64),
+        drops: 0,
+        other: 0,
+    };
+    let mut counted = 0;
+    for _ in 0..10 {
+        let before = COUNT.get();
+        for _ in 0..8 {
+            let mut copy = w.pipeline.pool().take();
+            copy.refill(EniId(1), frame.bytes());
+            batch.push(copy);
+        }
+        w.pipeline.process(w.now, &w.tables, &mut batch, &mut out);
+        counted = COUNT.get() - before;
+    }
+    assert_eq!(out.drops, 80);
+    assert_eq!(counted, 0);
+}

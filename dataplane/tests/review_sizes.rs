@@ -1,0 +1,168 @@
+//! Sizes: who is told what, and what becomes of offloads.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use common::worlds::*;
+use common::*;
+use vpclab_dataplane::addr::*;
+use vpclab_dataplane::drop::DropReason;
+use vpclab_dataplane::packet::*;
+use vpclab_dataplane::tables::*;
+
+const SYN: u8 = tcp_flag::SYN;
+const ACK: u8 = tcp_flag::ACK;
+
+/// Makes an IPv4 frame one that may be fragmented.
+fn clear_df(frame: &mut Frame) {
+    frame.bytes_mut()[20] = 0;
+    checksum::fill_ipv4_header(&mut frame.bytes_mut()[14..34]);
+}
+
+fn udp(w: &World, from: u32, src: &str, dst: &str, len: usize) -> Frame {
+    w.frame(from, &tuple(protocol::UDP, src, dst), 0, &vec![7; len])
+}
+
+/// What a "too big" message quotes, and its MTU.
+fn too_big(frame: &Frame) -> (Headers, FiveTuple, u16) {
+    let headers = read(frame);
+    assert_eq!((headers.icmp_type, headers.icmp_code), (3, 4));
+    let l4 = usize::from(headers.l4);
+    let mtu = u16::from_be_bytes([frame.bytes()[l4 + 6], frame.bytes()[l4 + 7]]);
+    let quoted = parse_quoted(frame.bytes(), l4 + 8).unwrap();
+    (headers, quoted.tuple, mtu)
+}
+
+#[test]
+fn gwlb_behind_the_appliance_the_internet_gateway_still_fragments() {
+    let mut w = worked();
+    let mut frame = udp(&w, 1, "10.0.1.10:4000", "203.0.113.80:53", 3000);
+    clear_df(&mut frame);
+    let geneve = only(w.send(1, frame).out, 4);
+    let seen = w.send(4, bounce(geneve));
+    assert_eq!(seen.drops, []);
+    assert_eq!(seen.out.len(), 3);
+    let mut bytes = 0;
+    for (port, piece) in &seen.out {
+        let headers = read(piece);
+        assert_eq!((*port, headers.tuple.src), (EniId(5), ip("198.51.100.1")));
+        assert!(headers.ip_len <= 1500);
+        bytes += headers.ip_len - 20;
+    }
+    assert_eq!(bytes, 3008);
+}
+
+#[test]
+fn gwlb_behind_the_appliance_the_sender_still_learns_the_mtu() {
+    let mut w = worked();
+    let frame = udp(&w, 1, "10.0.1.10:4000", "203.0.113.80:53", 3000);
+    let geneve = only(w.send(1, frame).out, 4);
+    // Seen once before, so that the sender's session is known.
+    let seen = w.send(4, bounce(geneve));
+    assert_eq!(seen.drops, [(EniId(4), DropReason::Mtu)]);
+    let (headers, quoted, mtu) = too_big(&only(seen.out, 1));
+    assert_eq!(
+        (headers.tuple.src, headers.tuple.dst),
+        (ip("10.0.2.1"), ip("10.0.1.10"))
+    );
+    assert_eq!(
+        quoted,
+        tuple(protocol::UDP, "10.0.1.10:4000", "203.0.113.80:53")
+    );
+    assert_eq!(mtu, 1500);
+}
+
+#[test]
+fn privatelink_shows_no_router_of_the_provider() {
+    let mut w = privatelink();
+    w.eni_edit(4, |eni| eni.mtu = 1500);
+    only(w.tcp(1, "10.0.1.10:40000", "10.0.2.20:443", SYN).out, 4);
+    let frame = w.frame(1, &tcp("10.0.1.10:40000", "10.0.2.20:443"), ACK, &[1; 3000]);
+    let seen = w.send(1, frame);
+    assert_eq!(seen.drops, [(EniId(1), DropReason::Mtu)]);
+    let (headers, ..) = too_big(&only(seen.out, 1));
+    assert_eq!(headers.tuple.src, ip("10.0.2.20"), "the endpoint's address");
+}
+
+#[test]
+fn gwlb_what_the_appliance_cannot_take_vanishes() {
+    let mut w = worked();
+    w.eni_edit(4, |eni| eni.mtu = 1500);
+    let frame = udp(&w, 1, "10.0.1.10:4000", "203.0.113.80:53", 1432 - 28);
+    only(w.send(1, frame).out, 4);
+    let frame = udp(&w, 1, "10.0.1.10:4000", "203.0.113.80:53", 1433 - 28);
+    let seen = w.send(1, frame);
+    assert!(seen.out.is_empty(), "no word of the provider's network");
+    assert_eq!(seen.drops, [(EniId(1), DropReason::GwlbMtu)]);
+}
+
+#[test]
+fn a_super_packet_that_may_be_fragmented_is() {
+    let mut w = worked();
+    let direct = [("0.0.0.0/0", RouteTarget::InternetGateway)];
+    w.table(10, &direct);
+    let mut frame = udp(&w, 1, "10.0.1.10:4000", "203.0.113.80:53", 6000);
+    clear_df(&mut frame);
+    frame.offload.segmentation = Segmentation::Udp(3000);
+    let seen = w.send(1, frame);
+    assert_eq!(seen.drops, []);
+    assert_eq!(seen.out.len(), 6);
+    for (port, piece) in &seen.out {
+        let headers = read(piece);
+        assert_eq!(*port, EniId(5));
+        assert!(headers.ip_len <= 1500 && piece.offload.segmentation == Segmentation::None);
+    }
+}
+
+#[test]
+fn gwlb_ethernet_padding_stays_outside_the_tunnel() {
+    let mut w = worked();
+    let frame = udp(&w, 1, "10.0.1.10:4000", "203.0.113.80:53", 2);
+    let mut padded = frame.clone();
+    padded.extend(&[0xee; 16]);
+    let plain = only(w.send(1, frame).out, 4);
+    let padded = only(w.send(1, padded).out, 4);
+    assert_eq!(plain.len(), padded.len());
+}
+
+#[test]
+fn a_node_gets_whole_packets_with_whole_checksums() {
+    let mut w = privatelink();
+    // A health check leaves the node, the target answers with offloads.
+    let check = tcp("10.0.1.30:1100", "10.0.2.40:8443");
+    let frame = w.frame(3, &check, SYN, b"");
+    only(w.send(3, frame).out, 4);
+    let mut reply = w.frame(4, &check.reversed(), SYN | ACK, b"");
+    let headers = read(&reply);
+    let pseudo = checksum::pseudo_header(headers.tuple.src, headers.tuple.dst, 6, 20).folded();
+    reply.bytes_mut()[50..52].copy_from_slice(&pseudo.to_be_bytes());
+    reply.offload.checksum = Checksum::Partial {
+        start: 34,
+        offset: 16,
+    };
+    let at_node = only(w.send(4, reply).local, 3);
+    read(&at_node);
+    assert!(!matches!(
+        at_node.offload.checksum,
+        Checksum::Partial { .. }
+    ));
+}
+
+#[test]
+fn a_first_packet_in_fragments_opens_a_connection_like_any_other() {
+    let mut w = worked();
+    w.table(10, &[("0.0.0.0/0", RouteTarget::InternetGateway)]);
+    w.vpc(1, &["10.0.0.0/16"], true, None);
+    let outward = vec![rule(None, PortMatch::Any, any("0.0.0.0/0"))];
+    w.group(9, vec![], outward);
+    w.eni_edit(1, |eni| eni.groups = vec![SecurityGroupId(9)]);
+    for _ in 0..2 {
+        let mut frame = udp(&w, 1, "10.0.1.10:4000", "203.0.113.80:53", 3000);
+        clear_df(&mut frame);
+        assert_eq!(w.send(1, frame).out.len(), 3);
+        let answer = udp(&w, 5, "203.0.113.80:53", "198.51.100.1:4000", 8);
+        only(w.send(5, answer).out, 1);
+        w.wait(20);
+    }
+}
