@@ -8,10 +8,11 @@ use vpclab_dataplane::tables::PortMatch;
 
 use super::{Applier, VpcNames};
 use crate::api::{
-    AclEntry, ApiError, AttachInternetGateway, AuthorizeSecurityGroup, CreateInternetGateway,
-    CreateManagedPrefixList, CreateNetworkAcl, CreateNetworkAclEntry, CreateSecurityGroup,
-    CreateSubnet, CreateVpc, Ipv6Block, ModifySubnetAttribute, Permission,
-    ReplaceNetworkAclAssociation, RevokeSecurityGroup, network_acl_association,
+    AclEntry, ApiError, AssociateVpcCidrBlock, AttachInternetGateway, AuthorizeSecurityGroup,
+    CreateInternetGateway, CreateManagedPrefixList, CreateNetworkAcl, CreateNetworkAclEntry,
+    CreateSecurityGroup, CreateSubnet, CreateVpc, Ipv6Block, ModifySubnetAttribute,
+    ModifyVpcAttribute, Permission, ReplaceNetworkAclAssociation, RevokeSecurityGroup,
+    network_acl_association,
 };
 use crate::model::{AddressFamily, Direction, NetworkAclId, RulePeer, SecurityGroupId, SubnetId};
 use crate::topology::located::{Item, Value};
@@ -319,25 +320,26 @@ impl Applier<'_, '_> {
         &mut self,
         name: &Value<String>,
         vpc: &Vpc,
-        _names: &VpcNames,
+        names: &VpcNames,
     ) -> Result<(), ApiError> {
-        if let Some(second) = vpc.cidr.get(1) {
-            self.at = second.at;
-            return Err(not_yet("a second IPv4 block of a VPC"));
+        for cidr in vpc.cidr.iter().skip(1) {
+            let associate = AssociateVpcCidrBlock {
+                vpc: names.id.clone(),
+                cidr_block: Some(cidr.value.0),
+                ipv6_cidr_block: Ipv6Block::None,
+            };
+            self.run(cidr.at, associate)?;
         }
-        if vpc.enable_dns_support == Some(false) || vpc.enable_dns_hostnames == Some(true) {
-            self.at = name.at;
-            return Err(not_yet("a DNS attribute that differs from its default"));
+        if vpc.enable_dns_support.is_some() || vpc.enable_dns_hostnames.is_some() {
+            let modify = ModifyVpcAttribute {
+                vpc: names.id.clone(),
+                enable_dns_support: vpc.enable_dns_support,
+                enable_dns_hostnames: vpc.enable_dns_hostnames,
+            };
+            self.run(name.at, modify)?;
         }
         Ok(())
     }
-}
-
-fn not_yet(what: &str) -> ApiError {
-    ApiError::new(
-        "UnsupportedOperation",
-        format!("{what} is not supported in this version"),
-    )
 }
 
 /// Ports, or ICMP types, of a rule.

@@ -215,3 +215,14 @@ fn a_host_has_its_interfaces_in_order() {
     assert_eq!(enis[1].private_addresses.len(), 2);
     assert_eq!(names.id("h/eth1"), Some(enis[1].id.to_string()));
 }
+
+#[test]
+fn a_vpc_has_its_further_blocks_and_attributes() {
+    let (control, names) = made(
+        "name: x\nvpcs:\n  a:\n    cidr: [10.0.0.0/16, 10.1.0.0/16]\n    enable_dns_hostnames: true\n    \
+         subnets: {s: {cidr: 10.1.1.0/24}}\n",
+    );
+    let vpc = control.model().get(&names.vpcs["a"].id).expect("vpc");
+    assert_eq!(vpc.cidrs.len(), 2);
+    assert!(vpc.dns_hostnames && vpc.dns_support);
+}
