@@ -4,6 +4,7 @@ pub mod api;
 pub mod appliance;
 pub mod cli;
 pub mod compile;
+pub mod demo;
 pub mod health;
 pub mod host;
 pub mod lab;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::address::{in_use, is_public, next_public};
+use super::interface::require_own;
 use super::{Action, ApiError, Transaction};
 use crate::model::*;
 use crate::quotas::Quota;
@@ -80,7 +81,7 @@ impl Action for AssociateAddress {
 
     fn apply(self, tx: &mut Transaction<'_>) -> Result<Arc<str>, ApiError> {
         let elastic = tx.require(&self.allocation)?;
-        let interface = tx.require(&self.network_interface)?;
+        let interface = require_own(tx, &self.network_interface)?;
         let reassociate = self.allow_reassociation.unwrap_or(true);
         if tx
             .model()

@@ -7,8 +7,7 @@ use vpclab_dataplane::addr::AzId;
 use vpclab_dataplane::tables::LoadBalancerKind;
 
 use super::endpoint_service::invalid;
-use super::managed_interface::ManagedInterface;
-use super::{Action, ApiError, Transaction, Unsuccessful};
+use super::{Action, ApiError, RequesterManagedInterface, Transaction, Unsuccessful};
 use crate::model::*;
 use crate::quotas::Quota;
 
@@ -289,23 +288,21 @@ fn add_interface(
             ),
         ));
     }
-    let interface = ManagedInterface {
-        subnet: &subnet,
-        kind: match endpoint.endpoint_type {
-            VpcEndpointType::Interface => InterfaceKind::Endpoint(endpoint.id.clone()),
-            VpcEndpointType::GatewayLoadBalancer => {
-                InterfaceKind::GatewayEndpoint(endpoint.id.clone())
-            }
-        },
+    let kind = match endpoint.endpoint_type {
+        VpcEndpointType::Interface => InterfaceKind::Endpoint(endpoint.id.clone()),
+        VpcEndpointType::GatewayLoadBalancer => InterfaceKind::GatewayEndpoint(endpoint.id.clone()),
+    };
+    let interface = RequesterManagedInterface {
         description: format!("VPC Endpoint Interface {}", endpoint.id),
         groups: endpoint.groups.clone(),
-        private_ipv4: place.ipv4,
-        dualstack: endpoint.dualstack,
+        private_ip_address: place.ipv4,
+        ipv6: endpoint.dualstack,
         deny_all_igw_traffic: endpoint.endpoint_type == VpcEndpointType::Interface,
+        ..RequesterManagedInterface::new(kind, subnet.id.clone())
     };
     endpoint.interfaces.push(EndpointInterface {
         subnet: subnet.id.clone(),
-        interface: interface.create(tx)?,
+        interface: interface.apply(tx)?,
     });
     Ok(())
 }
@@ -341,3 +338,7 @@ fn check_groups(
     );
     tx.check_quota(Quota::SecurityGroupsPerInterface, 0, count, code)
 }
+
+#[cfg(test)]
+#[path = "endpoint_tests.rs"]
+mod tests;

@@ -95,19 +95,19 @@ impl Action for CreateNetworkInterface {
 /// What an interface is made from, once its addresses are chosen.
 #[derive(Clone, Debug)]
 pub(super) struct NewInterface<'a> {
-    pub(super) subnet: &'a Subnet,
-    pub(super) kind: InterfaceKind,
-    pub(super) private_addresses: Vec<Ipv4Addr>,
-    pub(super) ipv6_addresses: Vec<Ipv6Addr>,
-    pub(super) prefixes: Vec<Prefix>,
-    pub(super) groups: Vec<SecurityGroupId>,
-    pub(super) description: &'a str,
-    pub(super) name: Option<&'a str>,
-    pub(super) deny_all_igw_traffic: bool,
+    subnet: &'a Subnet,
+    kind: InterfaceKind,
+    private_addresses: Vec<Ipv4Addr>,
+    ipv6_addresses: Vec<Ipv6Addr>,
+    prefixes: Vec<Prefix>,
+    groups: Vec<SecurityGroupId>,
+    description: &'a str,
+    name: Option<&'a str>,
+    deny_all_igw_traffic: bool,
 }
 
 impl<'a> NewInterface<'a> {
-    pub(super) fn of(subnet: &'a Subnet, kind: InterfaceKind) -> Self {
+    fn of(subnet: &'a Subnet, kind: InterfaceKind) -> Self {
         Self {
             subnet,
             kind,
@@ -121,7 +121,7 @@ impl<'a> NewInterface<'a> {
         }
     }
 
-    pub(super) fn put(self, tx: &mut Transaction<'_>) -> Result<NetworkInterfaceId, ApiError> {
+    fn put(self, tx: &mut Transaction<'_>) -> Result<NetworkInterfaceId, ApiError> {
         check_groups(tx, &self.subnet.vpc, &self.groups)?;
         let v6_prefixes = self.prefixes.iter().filter(|p| !p.is_ipv4()).count();
         let v4_prefixes = self.prefixes.len() - v6_prefixes;
@@ -154,6 +154,71 @@ impl<'a> NewInterface<'a> {
             internet: false,
         });
         Ok(id)
+    }
+}
+
+/// An interface that a service (endpoint, load balancer) puts into a subnet.
+#[derive(Clone, Debug)]
+pub struct RequesterManagedInterface {
+    /// What stands behind it.
+    pub kind: InterfaceKind,
+    /// Its subnet.
+    pub subnet: SubnetId,
+    /// IPv4 address; chosen unless given.
+    pub private_ip_address: Option<Ipv4Addr>,
+    /// Whether it gets an IPv4 address at all.
+    pub ipv4: bool,
+    /// Whether it gets an IPv6 address.
+    pub ipv6: bool,
+    /// Security groups; none means that no group filters.
+    pub groups: Vec<SecurityGroupId>,
+    /// Refuses all traffic of an internet gateway.
+    pub deny_all_igw_traffic: bool,
+    /// Free text.
+    pub description: String,
+}
+
+impl RequesterManagedInterface {
+    /// One with a chosen IPv4 address and no group.
+    pub fn new(kind: InterfaceKind, subnet: SubnetId) -> Self {
+        Self {
+            kind,
+            subnet,
+            private_ip_address: None,
+            ipv4: true,
+            ipv6: false,
+            groups: Vec::new(),
+            deny_all_igw_traffic: false,
+            description: String::new(),
+        }
+    }
+}
+
+impl Action for RequesterManagedInterface {
+    type Output = NetworkInterfaceId;
+
+    fn apply(self, tx: &mut Transaction<'_>) -> Result<NetworkInterfaceId, ApiError> {
+        let subnet = tx.require(&self.subnet)?;
+        let mut claims = Claims::new(&subnet);
+        let mut private_addresses = Vec::new();
+        match self.private_ip_address {
+            Some(ip) => private_addresses.push(claims.take(tx, ip)?),
+            None if self.ipv4 => private_addresses.push(claims.next_ipv4(tx)?),
+            None => {}
+        }
+        let mut ipv6_addresses = Vec::new();
+        if self.ipv6 {
+            ipv6_addresses.push(claims.next_ipv6(tx)?);
+        }
+        let new = NewInterface {
+            private_addresses,
+            ipv6_addresses,
+            groups: self.groups,
+            description: &self.description,
+            deny_all_igw_traffic: self.deny_all_igw_traffic,
+            ..NewInterface::of(&subnet, self.kind)
+        };
+        new.put(tx)
     }
 }
 

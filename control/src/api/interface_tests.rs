@@ -211,9 +211,10 @@ fn a_host_attaches_once_and_holds_its_interface() {
 #[test]
 fn a_service_interface_cannot_be_changed_by_users() {
     let (mut control, subnet) = lab("10.0.1.0/24");
-    let vpc = control.model().get(&subnet).unwrap().vpc.clone();
-    let endpoint = gateway_endpoint(&mut control, &vpc);
-    let eni = managed_interface(&mut control, &subnet, &endpoint);
+    let kind = InterfaceKind::Endpoint("vpce-0123456789abcdef0".into());
+    let eni = control
+        .execute(RequesterManagedInterface::new(kind, subnet))
+        .unwrap();
     let delete = DeleteNetworkInterface {
         network_interface: eni.clone(),
     };

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use vpclab_dataplane::tables::LoadBalancerKind;
 
-use super::managed_interface::ManagedInterface;
-use super::{Action, ApiError, Transaction};
+use super::{Action, ApiError, RequesterManagedInterface, Transaction};
 use crate::model::*;
 use crate::quotas::Quota;
 
@@ -293,18 +292,20 @@ fn create_node(
         ));
     }
     let path = balancer.id.as_str().split_once("loadbalancer/");
-    let interface = ManagedInterface {
-        subnet,
-        kind: InterfaceKind::LoadBalancer(balancer.id.clone()),
+    let interface = RequesterManagedInterface {
         description: format!("ELB {}", path.map_or("", |(_, path)| path)),
         groups: balancer.groups.clone(),
-        private_ipv4: mapping.private_ipv4,
-        dualstack: balancer.dualstack,
+        private_ip_address: mapping.private_ipv4,
+        ipv6: balancer.dualstack,
         deny_all_igw_traffic: true,
+        ..RequesterManagedInterface::new(
+            InterfaceKind::LoadBalancer(balancer.id.clone()),
+            subnet.id.clone(),
+        )
     };
     Ok(Node {
         subnet: subnet.id.clone(),
-        interface: interface.create(tx)?,
+        interface: interface.apply(tx)?,
     })
 }
 

@@ -121,8 +121,8 @@ fn the_same_request_again_makes_nothing_and_another_by_that_name_is_refused() {
     let mut control = ControlPlane::default();
     let vpc = vpc(&mut control);
     let a = subnet(&mut control, &vpc, "10.0.1.0/24");
-    let first = nlb(&mut control, &[a.clone()]);
-    assert_eq!(nlb(&mut control, &[a.clone()]), first);
+    let first = nlb(&mut control, std::slice::from_ref(&a));
+    assert_eq!(nlb(&mut control, std::slice::from_ref(&a)), first);
     let gateway = CreateLoadBalancer::new("web", LoadBalancerKind::Gateway, [a]);
     refused(&mut control, gateway, "DuplicateLoadBalancerName", "web");
 }
@@ -236,7 +236,7 @@ fn a_listener_is_checked_against_its_target_group_and_its_port() {
     let mut control = ControlPlane::default();
     let vpc = vpc(&mut control);
     let a = subnet(&mut control, &vpc, "10.0.1.0/24");
-    let balancer = nlb(&mut control, &[a.clone()]);
+    let balancer = nlb(&mut control, std::slice::from_ref(&a));
     let mut group = |name: &str, protocol, port| {
         let request = CreateTargetGroup::new(name, protocol, port, vpc.clone());
         control.execute(request).unwrap()

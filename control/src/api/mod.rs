@@ -8,7 +8,6 @@ mod address;
 mod caller;
 mod control;
 mod error;
-mod managed_interface;
 mod transaction;
 
 pub mod elastic_ip;
@@ -31,6 +30,7 @@ pub mod tag;
 pub mod target;
 pub mod target_group;
 pub mod vpc;
+pub mod vpc_cidr;
 
 pub use caller::{Caller, DEFAULT_ACCOUNT, DEFAULT_REGION};
 pub use control::{ControlPlane, ControlPlaneOptions};
@@ -56,6 +56,7 @@ pub use target::*;
 pub use target_group::*;
 pub use transaction::Transaction;
 pub use vpc::*;
+pub use vpc_cidr::*;
 
 /// A change to the model, as a typed request.
 pub trait Action {
@@ -70,5 +71,7 @@ pub trait Action {
     fn apply(self, tx: &mut Transaction<'_>) -> Result<Self::Output, ApiError>;
 }
 
+#[cfg(test)]
+mod load_balancing_property;
 #[cfg(test)]
 pub(crate) mod testing;

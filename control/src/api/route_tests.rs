@@ -337,7 +337,11 @@ fn targets_of_another_vpc_and_service_interfaces_are_refused() {
     let request = f.create("0.0.0.0/0", to_foreign);
     f.refused(request, foreign.as_str());
     let subnet = f.control.model().get(&f.eni).unwrap().subnet.clone();
-    let service = managed_interface(&mut f.control, &subnet, &f.vpce);
+    let kind = InterfaceKind::GatewayEndpoint(f.vpce.clone());
+    let service = f
+        .control
+        .execute(RequesterManagedInterface::new(kind, subnet))
+        .unwrap();
     let to_service = RouteTargetSpec::NetworkInterface(service.clone());
     let request = f.create("0.0.0.0/0", to_service);
     f.refused(request, service.as_str());

@@ -224,3 +224,45 @@ fn attributes_belong_to_a_kind_of_group() {
     assert_eq!(row.failover, Failover::Rebalance);
     assert_consistent(&f.control);
 }
+
+#[test]
+fn a_host_is_a_target_by_its_interface_or_its_name() {
+    let mut f = fixture();
+    let subnets: Vec<SubnetId> = f
+        .control
+        .model()
+        .subnets()
+        .iter()
+        .map(|subnet| subnet.id.clone())
+        .collect();
+    let first = interface(&mut f.control, &subnets[0]);
+    let second = interface(&mut f.control, &subnets[1]);
+    let hosts = CreateTargetGroup {
+        target_type: TargetType::Instance,
+        ..CreateTargetGroup::new("hosts", LbProtocol::Tcp, 80, f.vpc.clone())
+    };
+    f.group = f.control.execute(hosts).unwrap();
+    let host = f.control.model().get(&second).unwrap().attachment.clone();
+    let names = [first.to_string(), host.unwrap().host.to_string()];
+    let request = f.register(names.map(TargetDescription::new).to_vec());
+    f.control.execute(request.clone()).unwrap();
+    f.control.execute(request).unwrap();
+    let primary = |id: &NetworkInterfaceId| f.control.model().get(id).unwrap().primary();
+    let expected = [&first, &second].map(|id| IpAddr::V4(primary(id).unwrap()));
+    let shown: Vec<IpAddr> = f.rows().iter().map(|target| target.address).collect();
+    assert_eq!(shown, expected);
+    assert!(f.rows().iter().all(|target| target.az.is_some()));
+    let foreign = f.register(vec![TargetDescription::new("10.0.1.10")]);
+    refused(&mut f.control, foreign, "InvalidTarget", "10.0.1.10");
+    // A host that goes takes its target's address with it.
+    let detach = DetachNetworkInterface {
+        network_interface: first.clone(),
+    };
+    f.control.execute(detach).unwrap();
+    let delete = DeleteNetworkInterface {
+        network_interface: first,
+    };
+    f.control.execute(delete).unwrap();
+    assert_eq!(f.rows().len(), 1);
+    assert_consistent(&f.control);
+}

@@ -1,5 +1,7 @@
 //! Short forms for the unit tests of actions.
 
+use std::sync::Arc;
+
 use vpclab_dataplane::addr::Prefix;
 
 use super::*;
@@ -60,28 +62,6 @@ pub(crate) fn subnet(control: &mut ControlPlane, vpc: &VpcId, block: &str) -> Su
         ..CreateSubnet::default()
     };
     control.execute(request).unwrap()
-}
-
-/// A subnet in this zone.
-pub(crate) fn subnet_in(
-    control: &mut ControlPlane,
-    vpc: &VpcId,
-    block: &str,
-    zone: &str,
-) -> SubnetId {
-    let request = CreateSubnet {
-        vpc: vpc.clone(),
-        cidr_block: Some(cidr(block)),
-        availability_zone: Some(zone.to_owned()),
-        ..CreateSubnet::default()
-    };
-    control.execute(request).unwrap()
-}
-
-/// A VPC's default security group.
-pub(crate) fn default_group(control: &ControlPlane, vpc: &VpcId) -> SecurityGroupId {
-    let vpc = control.model().get(vpc).unwrap();
-    vpc.default_security_group.clone()
 }
 
 /// A host's interface with a chosen address, attached.
@@ -146,8 +126,8 @@ pub(crate) fn gateway_endpoint(control: &mut ControlPlane, vpc: &VpcId) -> VpcEn
                 meta: tx.meta(None),
                 vpc: vpc.clone(),
                 endpoint_type: VpcEndpointType::GatewayLoadBalancer,
-                service_name: std::sync::Arc::from("service"),
-                service: "vpce-svc-00000000".into(),
+                service_name: Arc::default(),
+                service: EndpointServiceId::default(),
                 interfaces: Vec::new(),
                 groups: Vec::new(),
                 dualstack: false,
@@ -158,23 +138,24 @@ pub(crate) fn gateway_endpoint(control: &mut ControlPlane, vpc: &VpcId) -> VpcEn
         .unwrap()
 }
 
-/// An interface of that endpoint.
-pub(crate) fn managed_interface(
+/// A subnet in this zone.
+pub(crate) fn subnet_in(
     control: &mut ControlPlane,
-    subnet: &SubnetId,
-    endpoint: &VpcEndpointId,
-) -> NetworkInterfaceId {
-    let subnet = control.model().get(subnet).unwrap().clone();
-    let interface = managed_interface::ManagedInterface {
-        subnet: &subnet,
-        kind: InterfaceKind::GatewayEndpoint(endpoint.clone()),
-        description: String::new(),
-        groups: Vec::new(),
-        private_ipv4: None,
-        dualstack: false,
-        deny_all_igw_traffic: false,
+    vpc: &VpcId,
+    block: &str,
+    zone: &str,
+) -> SubnetId {
+    let request = CreateSubnet {
+        vpc: vpc.clone(),
+        cidr_block: Some(cidr(block)),
+        availability_zone: Some(zone.to_owned()),
+        ..CreateSubnet::default()
     };
-    control
-        .transact(&Caller::default(), |tx| interface.create(tx))
-        .unwrap()
+    control.execute(request).unwrap()
+}
+
+/// A VPC's default security group.
+pub(crate) fn default_group(control: &ControlPlane, vpc: &VpcId) -> SecurityGroupId {
+    let vpc = control.model().get(vpc).unwrap();
+    vpc.default_security_group.clone()
 }

@@ -1,12 +1,12 @@
 //! VPCs: create, further CIDR blocks, attributes, delete.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 use vpclab_dataplane::addr::Prefix;
 
 use super::security_group::allow_all_egress;
+use super::vpc_cidr::{check_ipv4_block, cidr_association, ipv6_block};
 use super::{Action, ApiError, Transaction};
 use crate::model::*;
 use crate::quotas::Quota;
@@ -168,19 +168,37 @@ impl Action for DeleteVpc {
     }
 }
 
+/// `ModifyVpcAttribute`
+#[derive(Clone, Debug, Default)]
+pub struct ModifyVpcAttribute {
+    /// The VPC.
+    pub vpc: VpcId,
+    /// Whether the VPC's resolver answers.
+    pub enable_dns_support: Option<bool>,
+    /// Whether hosts have DNS names; with `enable_dns_support` it makes private
+    /// names of endpoints work.
+    pub enable_dns_hostnames: Option<bool>,
+}
+
+impl Action for ModifyVpcAttribute {
+    type Output = ();
+
+    fn apply(self, tx: &mut Transaction<'_>) -> Result<(), ApiError> {
+        tx.require(&self.vpc)?;
+        tx.update(&self.vpc, |vpc| {
+            vpc.dns_support = self.enable_dns_support.unwrap_or(vpc.dns_support);
+            vpc.dns_hostnames = self.enable_dns_hostnames.unwrap_or(vpc.dns_hostnames);
+        });
+        Ok(())
+    }
+}
+
 /// The association that names a VPC's main route table.
 pub fn main_association(model: &Model, vpc: &VpcId) -> Option<Arc<RouteTableAssociation>> {
     model
         .referrers::<RouteTableAssociation>(vpc)
         .next()
         .cloned()
-}
-
-fn cidr_association(tx: &mut Transaction<'_>, block: Prefix) -> CidrAssociation {
-    CidrAssociation {
-        id: tx.mint_text("vpc-cidr-assoc-"),
-        block,
-    }
 }
 
 fn local_routes(blocks: impl Iterator<Item = Prefix>) -> OrdMap<Destination, Route> {
@@ -202,78 +220,6 @@ fn default_group_rules(
     let mut rules = vec![inbound];
     rules.extend(allow_all_egress(tx, ipv6));
     rules
-}
-
-fn check_ipv4_block(block: Prefix) -> Result<(), ApiError> {
-    if !block.is_ipv4() || !(16..=28).contains(&block.len()) {
-        return Err(ApiError::new(
-            "InvalidVpc.Range",
-            format!("The CIDR '{block}' is invalid: an IPv4 block of /16 to /28 is needed"),
-        ));
-    }
-    // V:vpc-cidr-blocks
-    for (address, len) in [
-        ([0, 0, 0, 0], 8),
-        ([127, 0, 0, 0], 8),
-        ([169, 254, 0, 0], 16),
-        ([224, 0, 0, 0], 4),
-    ] {
-        let barred = Prefix::new(IpAddr::from(address), len);
-        if let Some(barred) = barred.filter(|barred| barred.overlaps(block)) {
-            return Err(ApiError::new(
-                "InvalidVpc.Range",
-                format!("The CIDR '{block}' is invalid: it lies in {barred}, which no VPC may use"),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn ipv6_block(tx: &Transaction<'_>, wanted: Ipv6Block) -> Result<Option<Prefix>, ApiError> {
-    match wanted {
-        Ipv6Block::None => Ok(None),
-        Ipv6Block::AmazonProvided => next_ipv6_block(tx).map(Some),
-        Ipv6Block::Given(block) => {
-            if block.is_ipv4() || !matches!(block.len(), 44 | 48 | 52 | 56 | 60) {
-                return Err(ApiError::new(
-                    "InvalidVpc.Range",
-                    format!(
-                        "The CIDR '{block}' is invalid: an IPv6 block of /44, /48, /52, /56 or /60 is needed"
-                    ),
-                ));
-            }
-            // ASSUMPTION: blocks of all VPCs are apart, private ones too, because
-            // an IPv6 address is reachable from the internet as it is.
-            if let Some((other, vpc)) = tx.model().indexes().ipv6_overlap(block) {
-                return Err(ApiError::invalid_value(format!(
-                    "The CIDR '{block}' overlaps {other} of {vpc}; choose another"
-                )));
-            }
-            Ok(Some(block))
-        }
-    }
-}
-
-/// The lowest free /56 of the documentation range (RFC 3849).
-fn next_ipv6_block(tx: &Transaction<'_>) -> Result<Prefix, ApiError> {
-    const RANGE: u128 = 0x2001_0db8 << 96;
-    let mut offset: u128 = 0;
-    while offset < 1 << 96 {
-        let Some(block) = Prefix::new(IpAddr::V6((RANGE + offset).into()), 56) else {
-            break;
-        };
-        match tx.model().indexes().ipv6_overlap(block) {
-            None => return Ok(block),
-            Some((other, _)) => {
-                let size = 1u128 << (128 - u32::from(other.len().min(56)));
-                offset = (offset / size + 1) * size;
-            }
-        }
-    }
-    Err(ApiError::new(
-        "InsufficientFreeAddressesInSubnet",
-        "No /56 of 2001:db8::/32 is free; give a block of your own",
-    ))
 }
 
 #[cfg(test)]

@@ -1,6 +1,12 @@
 //! `vpclab capture`: a host's packets, as pcapng.
 
-use super::{CliError, Exit, Globals};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use super::{CliError, Exit, Globals, capture_text};
+use crate::host::client;
+use crate::host::protocol::Request;
 
 /// Arguments of `vpclab capture`.
 #[derive(Debug, clap::Args)]
@@ -18,6 +24,39 @@ pub struct Args {
 }
 
 /// Captures until interrupted or `count` is reached.
-pub fn run(_args: Args, _globals: &Globals) -> Result<Exit, CliError> {
-    Err(CliError::not_wired("capture"))
+pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
+    let lab = client::find_lab(globals)?;
+    let request = Request::Capture {
+        port: args.port,
+        count: args.count,
+    };
+    let (_, mut stream) = client::open(&lab, &request)?;
+    let copied = match args.write {
+        None => return capture_text::print(stream),
+        Some(path) if path == Path::new("-") => copy(&mut stream, &mut io::stdout().lock()),
+        Some(path) => {
+            let file = File::create(&path);
+            let mut file =
+                file.map_err(|error| CliError::usage(format!("{}: {error}", path.display())))?;
+            copy(&mut stream, &mut file)
+        }
+    };
+    match copied {
+        // The reader has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
+        other => other.map(|()| Exit::Ok).map_err(CliError::from),
+    }
+}
+
+/// Copies as it comes: a reader at the other end of a pipe sees packets live.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let len = from.read(&mut buffer)?;
+        if len == 0 {
+            return Ok(());
+        }
+        to.write_all(buffer.get(..len).unwrap_or_default())?;
+        to.flush()?;
+    }
 }

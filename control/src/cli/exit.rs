@@ -92,6 +92,12 @@ impl From<std::io::Error> for CliError {
     }
 }
 
+impl From<crate::topology::TopologyError> for CliError {
+    fn from(error: crate::topology::TopologyError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

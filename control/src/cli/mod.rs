@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 pub mod appliance;
 pub mod capture;
+mod capture_text;
 pub mod completions;
 pub mod daemon;
 pub mod demo;
@@ -21,6 +22,8 @@ pub mod inspect;
 pub mod launch;
 pub mod ps;
 pub mod schema;
+pub mod start;
+pub mod table;
 pub mod trace;
 pub mod up;
 
@@ -96,6 +99,9 @@ pub enum Command {
     /// Makes a lab's namespaces; started by `up`.
     #[command(hide = true)]
     Launch(launch::Args),
+    /// Runs a host's command; started by init.
+    #[command(hide = true)]
+    Start(start::Args),
     /// PID 1 of a lab; started by the launcher.
     #[command(hide = true)]
     Init(init::Args),
@@ -133,6 +139,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Schema(args) => schema::run(args, globals),
         Command::Daemon(args) => daemon::run(args, globals),
         Command::Launch(args) => launch::run(args, globals),
+        Command::Start(args) => start::run(args, globals),
         Command::Init(args) => init::run(args, globals),
     }
 }

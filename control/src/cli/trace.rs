@@ -1,6 +1,12 @@
 //! `vpclab trace`: the path of a packet that is not sent.
 
+use std::path::Path;
+
 use super::{CliError, Destination, Exit, Globals};
+use crate::host::client;
+use crate::host::protocol::{Request, TraceRequest};
+use crate::topology::Topology;
+use crate::trace::{self, TraceReport};
 
 /// Arguments of `vpclab trace`.
 #[derive(Debug, clap::Args)]
@@ -25,6 +31,42 @@ pub struct Args {
 }
 
 /// Prints the path.
-pub fn run(_args: Args, _globals: &Globals) -> Result<Exit, CliError> {
-    Err(CliError::not_wired("trace"))
+pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
+    let request = TraceRequest {
+        from: args.from,
+        to: args.to.host,
+        port: args.to.port,
+        protocol: args.proto,
+        source_port: args.source_port,
+    };
+    let report = match args.file {
+        Some(file) => in_file(&file, &request)?,
+        None => {
+            let lab = client::find_lab(globals)?;
+            let answer = client::ask(&lab, &Request::Trace(request))?;
+            serde_json::from_value(answer).map_err(|error| CliError::fault(error.to_string()))?
+        }
+    };
+    if globals.json {
+        let value =
+            serde_json::to_value(&report).map_err(|error| CliError::fault(error.to_string()))?;
+        super::print_json(&value)?;
+    } else {
+        super::print(&report.to_string())?;
+    }
+    Ok(if report.reachable { Exit::Ok } else { Exit::No })
+}
+
+/// Traces without a running lab: targets count as healthy or failing open.
+fn in_file(file: &Path, request: &TraceRequest) -> Result<TraceReport, CliError> {
+    let topology = Topology::load(file).map_err(|error| CliError::usage(error.to_string()))?;
+    let (control, _) = topology
+        .control_plane()
+        .map_err(|error| CliError::usage(error.to_string()))?;
+    trace::answer(
+        control.model(),
+        &control.tables().load(),
+        request,
+        topology.seed(),
+    )
 }

@@ -7,9 +7,12 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::{CliError, Exit, Globals};
+use crate::host::client;
+use crate::host::protocol::Request;
 use crate::host::runtime_dir::{RuntimeDir, State};
 use crate::host::signals::Signals;
 use crate::host::up::{self, Started};
+use crate::topology::Topology;
 
 /// Arguments of `vpclab up`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +22,12 @@ pub struct Args {
     /// Only check the file: say what is wrong with it, change nothing.
     #[arg(long)]
     pub check: bool,
+    /// Wait until every target that is checked is healthy.
+    #[arg(long)]
+    pub wait: bool,
+    /// Give up waiting after this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "wait")]
+    pub timeout: u32,
     /// Stay in the foreground: the lab ends with Ctrl-C.
     #[arg(long)]
     pub foreground: bool,
@@ -28,7 +37,13 @@ pub struct Args {
 pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     let signals = Signals::collect(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
     let text = read(&args.file)?;
-    let lab = globals.lab.clone().unwrap_or_else(|| "lab".to_owned());
+    let file = args.file.display().to_string();
+    let topology =
+        Topology::parse(&file, &text).map_err(|error| CliError::usage(error.to_string()))?;
+    let lab = globals
+        .lab
+        .clone()
+        .unwrap_or_else(|| topology.name.to_string());
     if args.check {
         return Ok(Exit::Ok);
     }
@@ -40,6 +55,10 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     };
     let started = up::up(&state, &signals)?;
     report(&state.lab, started, globals)?;
+    if args.wait && !wait_healthy(&RuntimeDir::new(&state.lab)?, args.timeout)? {
+        eprintln!("error: not every target is healthy; see: vpclab ps");
+        return Ok(Exit::No);
+    }
     if args.foreground {
         let mut descriptors = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         while signals.take().is_none() {
@@ -49,6 +68,20 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     }
     Ok(Exit::Ok)
 }
+
+/// Whether all targets are healthy before `seconds` are over.
+fn wait_healthy(lab: &RuntimeDir, seconds: u32) -> Result<bool, CliError> {
+    for _ in 0..=seconds * HEALTH_LOOKS_PER_SECOND {
+        if client::ask(lab, &Request::Healthy)? == json!(true) {
+            return Ok(true);
+        }
+        std::thread::sleep(std::time::Duration::from_secs(1) / HEALTH_LOOKS_PER_SECOND);
+    }
+    Ok(false)
+}
+
+/// How often a second `--wait` asks.
+const HEALTH_LOOKS_PER_SECOND: u32 = 5;
 
 fn read(file: &std::path::Path) -> Result<String, CliError> {
     let result = if file == std::path::Path::new("-") {

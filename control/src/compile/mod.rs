@@ -2,6 +2,10 @@
 //! compile says what must come out, and tests compare the two.
 
 mod acl;
+#[cfg(test)]
+mod agreement;
+#[cfg(test)]
+mod agreement_services;
 mod depend;
 mod endpoint;
 mod interface;

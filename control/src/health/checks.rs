@@ -313,8 +313,8 @@ fn probe_target(
     if !node.addresses().any(same_family) {
         return None;
     }
-    let owner = model.indexes().address_owner(&node.subnet, address);
-    let neighbour = owner.and_then(|id| model.get(id)).map(|eni| eni.mac);
+    let used = model.indexes().address_use(&node.subnet, address);
+    let neighbour = used.and_then(|(_, id)| model.get(id)).map(|eni| eni.mac);
     Some(ProbeTarget {
         key: key_of(group, target),
         address: SocketAddr::new(address, check.port_for(target.port)),

@@ -13,4 +13,10 @@ pub use prober::{NodeConfig, PROBE_PORTS, ProbeResult, ProbeTarget, Prober};
 pub use state::{TargetState, Track};
 
 #[cfg(test)]
+mod checks_tests;
+#[cfg(test)]
+mod pipeline_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

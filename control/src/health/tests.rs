@@ -3,15 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::socket::tcp;
-use smoltcp::time::Instant as StackInstant;
-use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Address, Ipv6Address};
 use vpclab_dataplane::addr::{EniId, Mac};
 use vpclab_dataplane::packet::{Checksum, Frame};
 use vpclab_dataplane::time::{Duration, Instant};
 
-use super::stack::NodeDevice;
+use super::testing::Peer;
 use super::*;
 
 const NODE: &str = "10.0.1.10";
@@ -59,90 +55,6 @@ fn prober(targets: Vec<ProbeTarget<u32>>) -> Prober<u32> {
     prober
 }
 
-/// A server on one port that answers every connection with fixed bytes.
-struct Peer {
-    interface: Interface,
-    device: NodeDevice,
-    sockets: SocketSet<'static>,
-    listener: Option<(SocketHandle, SocketAddr)>,
-    answer: &'static [u8],
-    request: Vec<u8>,
-}
-
-impl Peer {
-    fn new(address: &str, listens: bool, answer: &'static [u8]) -> Self {
-        let address: SocketAddr = address.parse().unwrap();
-        let mut device = NodeDevice::new(EniId(9), ROUTER_MAC, NODE_MAC);
-        let config = Config::new(HardwareAddress::Ip);
-        let mut interface = Interface::new(config, &mut device, StackInstant::ZERO);
-        interface.update_ip_addrs(|own| {
-            let len = if address.is_ipv4() { 32 } else { 128 };
-            own.push(IpCidr::new(IpAddress::from(address.ip()), len))
-                .unwrap();
-        });
-        let routes = interface.routes_mut();
-        routes
-            .add_default_ipv4_route(Ipv4Address::new(169, 254, 0, 1))
-            .unwrap();
-        routes
-            .add_default_ipv6_route(Ipv6Address::new(0xfe80, 0, 0, 0, 0, 0, 0, 1))
-            .unwrap();
-        let mut peer = Self {
-            interface,
-            device,
-            sockets: SocketSet::new(Vec::new()),
-            listener: None,
-            answer,
-            request: Vec::new(),
-        };
-        if listens {
-            peer.listen(address);
-        }
-        peer
-    }
-
-    fn listen(&mut self, address: SocketAddr) {
-        let buffer = || tcp::SocketBuffer::new(vec![0; 1024]);
-        let mut socket = tcp::Socket::new(buffer(), buffer());
-        socket.listen(address.port()).unwrap();
-        self.listener = Some((self.sockets.add(socket), address));
-    }
-
-    fn poll(&mut self, now: Instant, rx: &mut Vec<Frame>, tx: &mut Vec<Frame>) {
-        let stack_now = StackInstant::from_micros((now.as_nanos() / 1_000) as i64);
-        for frame in rx.drain(..) {
-            self.device.receive_frame(frame);
-        }
-        for _ in 0..3 {
-            self.interface
-                .poll(stack_now, &mut self.device, &mut self.sockets);
-            let Some((handle, address)) = self.listener else {
-                continue;
-            };
-            let socket = self.sockets.get_mut::<tcp::Socket>(handle);
-            let ready = self.answer.is_empty() || socket.can_recv();
-            if ready && socket.may_send() && socket.state() == tcp::State::Established {
-                let _ = socket.recv(|bytes| {
-                    self.request = bytes.to_vec();
-                    (bytes.len(), ())
-                });
-                socket.send_slice(self.answer).unwrap();
-                if !self.answer.is_empty() {
-                    socket.close();
-                }
-            }
-            if socket.state() == tcp::State::CloseWait {
-                socket.close();
-            }
-            if matches!(socket.state(), tcp::State::Closed | tcp::State::TimeWait) {
-                self.sockets.remove(handle);
-                self.listen(address);
-            }
-        }
-        self.device.transmit_frames(tx);
-    }
-}
-
 type Outcome = (Instant, Result<(), ProbeFailure>);
 
 /// Runs both in virtual time until `end`; returns results with their times, and
@@ -179,7 +91,7 @@ fn source(frame: &Frame) -> (IpAddr, u16) {
 #[test]
 fn a_tcp_probe_leaves_the_node_and_passes_when_the_port_is_open() {
     let mut prober = prober(vec![target(TARGET, &check(CheckProtocol::Tcp))]);
-    let mut peer = Peer::new(TARGET, true, b"");
+    let mut peer = Peer::new(ROUTER_MAC, NODE_MAC, TARGET, true, b"");
     let (results, sent) = run(&mut prober, &mut peer, Instant::from_secs(29));
     assert_eq!(results.len(), 3, "one probe per interval: {results:?}");
     assert!(results.iter().all(|(_, outcome)| outcome.is_ok()));
@@ -198,7 +110,7 @@ fn a_tcp_probe_leaves_the_node_and_passes_when_the_port_is_open() {
 #[test]
 fn a_closed_port_fails_at_once_and_silence_after_the_timeout() {
     let mut refused = prober(vec![target(TARGET, &check(CheckProtocol::Tcp))]);
-    let mut peer = Peer::new(TARGET, false, b"");
+    let mut peer = Peer::new(ROUTER_MAC, NODE_MAC, TARGET, false, b"");
     let (results, _) = run(&mut refused, &mut peer, Instant::from_secs(5));
     assert_eq!(
         results,
@@ -206,7 +118,7 @@ fn a_closed_port_fails_at_once_and_silence_after_the_timeout() {
     );
 
     let mut silent = prober(vec![target(TARGET, &check(CheckProtocol::Tcp))]);
-    let mut elsewhere = Peer::new("10.0.2.21:80", true, b"");
+    let mut elsewhere = Peer::new(ROUTER_MAC, NODE_MAC, "10.0.2.21:80", true, b"");
     let (results, sent) = run(&mut silent, &mut elsewhere, Instant::from_secs(16));
     let at = |s| (Instant::from_secs(s), Err(ProbeFailure::Timeout));
     assert_eq!(results, [at(5), at(15)]);
@@ -226,7 +138,7 @@ fn an_http_probe_asks_for_the_path_and_judges_the_status() {
         (b"HTTP/1.1", Err(ProbeFailure::Refused)),
     ] {
         let mut prober = prober(vec![target(TARGET, &http())]);
-        let mut peer = Peer::new(TARGET, true, answer);
+        let mut peer = Peer::new(ROUTER_MAC, NODE_MAC, TARGET, true, answer);
         let (results, _) = run(&mut prober, &mut peer, Instant::from_secs(5));
         let outcomes: Vec<_> = results.into_iter().map(|(_, outcome)| outcome).collect();
         assert_eq!(outcomes, [expected], "{}", answer.escape_ascii());
@@ -241,7 +153,7 @@ fn an_http_probe_asks_for_the_path_and_judges_the_status() {
 #[test]
 fn an_http_server_that_accepts_and_says_nothing_times_out() {
     let mut prober = prober(vec![target(TARGET, &http())]);
-    let mut peer = Peer::new(TARGET, true, b"");
+    let mut peer = Peer::new(ROUTER_MAC, NODE_MAC, TARGET, true, b"");
     let (results, _) = run(&mut prober, &mut peer, Instant::from_secs(9));
     assert_eq!(
         results,
@@ -253,7 +165,7 @@ fn an_http_server_that_accepts_and_says_nothing_times_out() {
 fn ipv6_targets_are_probed_from_the_nodes_ipv6_address() {
     let address = "[2001:db8:2::20]:80";
     let mut prober = prober(vec![target(address, &check(CheckProtocol::Tcp))]);
-    let mut peer = Peer::new(address, true, b"");
+    let mut peer = Peer::new(ROUTER_MAC, NODE_MAC, address, true, b"");
     let (results, sent) = run(&mut prober, &mut peer, Instant::from_secs(5));
     assert_eq!(results.len(), 1);
     assert!(results[0].1.is_ok());
@@ -275,7 +187,7 @@ fn neighbours_are_framed_directly() {
 /// Sends one SYN and lets `alter` touch the SYN-ACK; says whether it passed.
 fn passes_with(alter: impl Fn(&mut Frame)) -> bool {
     let mut prober = prober(vec![target(TARGET, &check(CheckProtocol::Tcp))]);
-    let mut peer = Peer::new(TARGET, true, b"");
+    let mut peer = Peer::new(ROUTER_MAC, NODE_MAC, TARGET, true, b"");
     let (mut to_peer, mut to_node) = (Vec::new(), Vec::new());
     let mut results = Vec::new();
     prober.poll(Instant::ZERO, &mut Vec::new(), &mut to_peer, &mut results);

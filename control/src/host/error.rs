@@ -57,3 +57,9 @@ impl<T, E: fmt::Display> Context<T> for Result<T, E> {
         self.map_err(|error| HostError::new(format!("{what}: {error}")))
     }
 }
+
+impl From<HostError> for super::protocol::Failure {
+    fn from(error: HostError) -> Self {
+        CliError::from(error).into()
+    }
+}

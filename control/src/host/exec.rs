@@ -59,14 +59,11 @@ pub fn run(dir: &RuntimeDir, host: &str, argv: &[String]) -> Result<u8, HostErro
         let _ = std::env::set_current_dir(directory);
     }
 
-    let mut collected = RELAYED.to_vec();
-    collected.push(Signal::SIGCHLD);
-    let signals = Signals::collect(&collected)?;
     let Some((program, arguments)) = argv.split_first() else {
         return Err(HostError::new("no command"));
     };
     match Command::new(program).args(arguments).spawn() {
-        Ok(child) => attend(child, &signals),
+        Ok(child) => attend(child),
         Err(error) => {
             eprintln!("vpclab exec: {program}: {error}");
             let missing = error.kind() == std::io::ErrorKind::NotFound;
@@ -76,7 +73,11 @@ pub fn run(dir: &RuntimeDir, host: &str, argv: &[String]) -> Result<u8, HostErro
 }
 
 /// Relays signals until the program has ended.
-fn attend(mut child: Child, signals: &Signals) -> Result<u8, HostError> {
+fn attend(mut child: Child) -> Result<u8, HostError> {
+    // Only now: a program inherits what is blocked.
+    let mut collected = RELAYED.to_vec();
+    collected.push(Signal::SIGCHLD);
+    let signals = Signals::collect(&collected)?;
     let pid = Pid::from_raw(i32::try_from(child.id()).context("process number")?);
     loop {
         if let Some(status) = child.try_wait().context("wait")? {

@@ -337,12 +337,10 @@ fn start(plan: &CommandPlan) -> Result<i32, HostError> {
         .append(true)
         .open(&plan.log)
         .context(plan.log.display())?;
-    let (program, arguments) = plan
-        .argv
-        .split_first()
-        .ok_or_else(|| HostError::new(format!("{}: no command", plan.key)))?;
-    let result = Command::new(program)
-        .args(arguments)
+    // By way of `start`, because what init blocks would stay blocked.
+    let result = Command::new("/proc/self/exe")
+        .args(["start", "--"])
+        .args(&plan.argv)
         .envs(&plan.env)
         .current_dir(&plan.directory)
         .stdin(Stdio::null())
@@ -352,8 +350,8 @@ fn start(plan: &CommandPlan) -> Result<i32, HostError> {
     match result {
         Ok(child) => pid_of(&child),
         Err(error) => {
-            let _ = writeln!(log, "vpclab: {program}: {error}");
-            Err(error).context(format!("{}: {program}", plan.key))
+            let _ = writeln!(log, "vpclab: cannot start the command: {error}");
+            Err(error).context(&plan.key)
         }
     }
 }

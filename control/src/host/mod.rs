@@ -19,6 +19,7 @@ pub mod client;
 pub mod daemon;
 pub mod error;
 pub mod exec;
+pub mod from_model;
 pub mod init;
 pub mod init_client;
 pub mod launch;

@@ -11,6 +11,8 @@ use crate::cli::{CliError, Exit};
 pub enum Request {
     /// Whether the lab runs: waits until all hosts are wired.
     Ready,
+    /// Whether every target that is checked is healthy.
+    Healthy,
     /// Hosts, endpoints, load balancers, targets.
     Ps,
     /// One resource with everything known of it, or all of them.

@@ -8,7 +8,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::{Context, HostError};
 
 /// Signals that wait to be read. Blocked in this thread and in those it makes
-/// from now on; std unblocks them in the programs it starts.
+/// from now on, and in the programs these start (see [`unblock_all`]).
 #[derive(Debug)]
 pub struct Signals {
     descriptor: SignalFd,
@@ -21,6 +21,11 @@ pub struct Arrived {
     pub signal: Signal,
     /// Whether the terminal sent it: then the whole foreground group has it.
     pub from_terminal: bool,
+}
+
+/// Lets every signal through again, in this thread.
+pub fn unblock_all() -> Result<(), HostError> {
+    SigSet::empty().thread_set_mask().context("unblock signals")
 }
 
 impl Signals {

@@ -5,21 +5,84 @@ use std::net::IpAddr;
 
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::packet::Frame;
-use vpclab_dataplane::tables::{EndpointKind, LoadBalancerKind, Snapshot};
+use vpclab_dataplane::tables::{EndpointKind, LoadBalancerKind, Snapshot, TargetHealth};
 use vpclab_dataplane::time::Instant;
 
 use super::plane::Services;
 use crate::api::ControlPlane;
+use crate::health::{HealthChanges, HealthChecks};
 use crate::model::{Id, InterfaceKind, NetworkInterface, NetworkInterfaceId, VpcEndpoint};
 
 /// The control plane, and the services that act on its behalf.
 pub(crate) struct Brain {
     pub(crate) control: ControlPlane,
+    health: HealthChecks,
+    /// Frames for the stacks of load balancers' nodes.
+    received: Vec<(EniId, Frame)>,
+    /// The model may have changed since the last sync.
+    pub(crate) changed: bool,
+    synced: u64,
 }
 
+/// Health news change the model, which may make news; more rounds than this
+/// would mean that they chase each other.
+const SYNC_ROUNDS_MAX: usize = 16;
+
 impl Brain {
-    pub(crate) fn new(control: ControlPlane) -> Self {
-        Self { control }
+    pub(crate) fn new(control: ControlPlane, seed: u64) -> Self {
+        Self {
+            control,
+            health: HealthChecks::new(seed),
+            received: Vec::new(),
+            changed: true,
+            synced: 0,
+        }
+    }
+
+    /// Starts anew with another seed.
+    pub(crate) fn reset(&mut self, seed: u64) {
+        self.health = HealthChecks::new(seed);
+        self.received.clear();
+        self.changed = true;
+    }
+
+    /// Brings health checks in step with the model. True if it had changed.
+    pub(crate) fn sync(&mut self, now: Instant) -> bool {
+        let version = self.control.tables().load().version;
+        if !self.changed && version == self.synced {
+            return false;
+        }
+        for _ in 0..SYNC_ROUNDS_MAX {
+            let changes = self.health.sync(now, self.control.model());
+            if changes.is_empty() {
+                break;
+            }
+            self.apply(changes);
+        }
+        self.changed = false;
+        self.synced = self.control.tables().load().version;
+        true
+    }
+
+    /// Tells the model what the probes found. A refusal means that the group or
+    /// target went away meanwhile, and with it the news.
+    fn apply(&mut self, changes: HealthChanges) {
+        for change in changes.health {
+            let _gone = self.control.execute(change);
+        }
+        for change in changes.drained {
+            let _gone = self.control.execute(change);
+        }
+        self.changed = true;
+    }
+
+    /// Whether the checks of every target have come to a result.
+    pub(crate) fn is_health_known(&self) -> bool {
+        let mut groups = self.control.model().target_groups().iter();
+        groups.all(|group| {
+            let mut targets = group.targets.iter();
+            targets.all(|target| target.health != TargetHealth::Initial)
+        })
     }
 
     /// Every interface by everything it is called: its id, its name, and for
@@ -176,12 +239,26 @@ fn is_zone(zone: &str, asked: &str) -> bool {
 }
 
 impl Services for Brain {
-    fn receive(&mut self, _: Instant, _: EniId, _: Frame) {}
+    fn receive(&mut self, _: Instant, eni: EniId, frame: Frame) {
+        self.received.push((eni, frame));
+    }
 
-    fn poll(&mut self, _: Instant, _: &mut Vec<Frame>) {}
+    fn poll(&mut self, now: Instant, out: &mut Vec<Frame>) {
+        let changes = self.health.poll(now, &mut self.received, out);
+        if !changes.is_empty() {
+            self.apply(changes);
+            self.sync(now);
+            // The lab's names and hosts have not seen this change yet.
+            self.changed = true;
+        }
+    }
 
     fn next_deadline(&self) -> Option<Instant> {
-        None
+        if self.received.is_empty() {
+            self.health.next_deadline()
+        } else {
+            Some(Instant::ZERO)
+        }
     }
 }
 

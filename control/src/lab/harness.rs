@@ -10,6 +10,7 @@ use vpclab_dataplane::counters::Counters;
 use vpclab_dataplane::pipeline::{Config, Pipeline};
 use vpclab_dataplane::tables::{EniKind, LoadBalancerKind, Snapshot};
 use vpclab_dataplane::time::{Duration, Instant};
+use vpclab_dataplane::trace::{Probe, Trace, trace};
 
 use super::brain::{Brain, Presences};
 use super::error::{LabError, Timeout};
@@ -39,7 +40,6 @@ pub struct Lab {
     names: BTreeMap<String, EniId>,
     seed: u64,
     limit: Duration,
-    synced: u64,
     counted: Named,
 }
 
@@ -48,14 +48,13 @@ impl Lab {
     /// simulated one, now and whenever an action makes another.
     pub fn new(control: ControlPlane) -> Self {
         let tables = control.tables().clone();
-        let plane = Plane::new(tables, pipeline(0), Brain::new(control));
+        let plane = Plane::new(tables, pipeline(0), Brain::new(control, 0));
         let mut lab = Self {
             sim: Simulation::new(0),
             plane,
             names: BTreeMap::new(),
             seed: 0,
             limit: DEFAULT_LIMIT,
-            synced: 0,
             counted: Named::new(),
         };
         lab.sync();
@@ -68,7 +67,7 @@ impl Lab {
         self.seed = seed;
         self.sim = Simulation::new(seed);
         self.plane.reset(pipeline(seed));
-        self.synced = 0;
+        self.plane.services.reset(seed);
         self.counted = Named::new();
         self.sync();
         self
@@ -86,11 +85,10 @@ impl Lab {
 
     /// Puts hosts behind the interfaces that the tables have now.
     pub(crate) fn sync(&mut self) {
-        let snapshot = self.plane.tables.snapshot();
-        if snapshot.version == self.synced && self.synced != 0 {
+        if !self.plane.services.sync(self.sim.now) {
             return;
         }
-        self.synced = snapshot.version;
+        let snapshot = self.plane.tables.snapshot();
         self.names = self.plane.services.interfaces();
         let mut wanted = BTreeMap::new();
         for (eni, row) in snapshot.enis.iter() {
@@ -124,6 +122,7 @@ impl Lab {
     /// The action's refusal.
     pub fn execute<A: Action>(&mut self, action: A) -> Result<A::Output, ApiError> {
         let output = self.plane.services.control.execute(action)?;
+        self.plane.services.changed = true;
         self.sync();
         Ok(output)
     }
@@ -136,6 +135,7 @@ impl Lab {
     /// The control plane, to change by more than [`Lab::execute`] offers; hosts
     /// follow when the lab runs next.
     pub fn control_mut(&mut self) -> &mut ControlPlane {
+        self.plane.services.changed = true;
         &mut self.plane.services.control
     }
 
@@ -282,6 +282,26 @@ impl Lab {
     /// [`Timeout`] after [`Lab::set_limit`]'s time.
     pub fn run_until_idle(&mut self) -> Result<(), Timeout> {
         self.run_until(|lab| lab.sim.is_idle(IDLE_WINDOW))
+    }
+
+    /// Runs until the health checks of every target have come to a result. To
+    /// be called once hosts listen where the checks knock.
+    ///
+    /// # Errors
+    /// [`Timeout`] after [`Lab::set_limit`]'s time.
+    pub fn run_until_health_is_known(&mut self) -> Result<(), Timeout> {
+        self.run_until(|lab| lab.plane.services.is_health_known())
+    }
+
+    /// The next gateway load balancer flow gets this cookie and outer source
+    /// port, if its slot is free.
+    pub fn inject_gwlb_flow(&mut self, cookie: u32, source_port: u16) {
+        self.plane.pipeline.inject_gwlb_flow(cookie, source_port);
+    }
+
+    /// Traces a packet that is not sent.
+    pub fn trace(&self, probe: &Probe) -> Trace {
+        trace(&self.snapshot(), probe, self.seed, self.now())
     }
 
     fn timeout(&self, start: Instant) -> Timeout {
@@ -462,5 +482,26 @@ mod tests {
             assert!(text.contains(part), "{part} is not in: {text}");
         }
         assert_eq!(lab.now(), Instant::from_secs(5));
+    }
+
+    #[test]
+    fn internet_hosts_talk_through_the_data_plane() {
+        let (mut lab, _) = lab();
+        let (web, user) = (lab.host("web"), lab.host("user"));
+        web.tcp_listen(80).echo();
+        lab.reset_counters();
+        let conn = user.tcp_connect(lab.dns("web").unwrap(), 80);
+        conn.send("hello");
+        lab.run_until(|_| conn.received("hello")).unwrap();
+        assert_eq!(web.peer_of(&conn), user.address());
+        let ping = web.ping(user.address());
+        lab.run_until(|_| ping.is_answered()).unwrap();
+        lab.expect_counters("consumed +1.., flow.created +1..");
+        let nobody = user.tcp_connect("203.0.113.99", 80);
+        // smoltcp asks for one neighbour a second.
+        lab.run_for(Duration::from_millis(1500));
+        assert!(!nobody.is_established());
+        assert_eq!(lab.dropped().count() as u64, lab.counters().drops_total());
+        assert!(lab.counters().drops_total() > 0);
     }
 }

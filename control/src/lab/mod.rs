@@ -20,6 +20,7 @@ mod rng;
 mod sim;
 mod stack;
 mod tcp;
+mod throughput;
 
 pub use appliance::{Encapsulated, RunningAppliance};
 pub use brain::{Presence, Presences};
@@ -32,3 +33,4 @@ pub use plane::Dropped;
 pub use record::{Capture, Direction, RECORD_BYTES_MAX, Recorded};
 pub use smoltcp::socket::tcp::State as TcpState;
 pub use stack::Wiring;
+pub use throughput::Throughput;

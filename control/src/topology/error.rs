@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::located::{At, split_place};
+use super::located::At;
 
 /// One mistake in a topology file: `FILE:LINE:COL: what is wrong; how to fix`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,16 +93,12 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// Turns the YAML reader's error into ours.
+/// Turns the YAML reader's error into ours: those of syntax.
 pub(super) fn from_yaml(error: &serde_saphyr::Error) -> Mistake {
     use serde_saphyr::Error as E;
     let error = error.without_snippet();
     let at = error.location().map(At::from).unwrap_or_default();
     let message = match error {
-        E::Message { msg, .. } => match split_place(msg) {
-            Some((at, message)) => return Mistake::new(at, message),
-            None => duplicate_alias(msg).unwrap_or_else(|| msg.clone()),
-        },
         E::AliasError { error, .. } => {
             let inner = from_yaml(error);
             return Mistake {
@@ -110,43 +106,10 @@ pub(super) fn from_yaml(error: &serde_saphyr::Error) -> Mistake {
                 ..inner
             };
         }
-        E::SerdeUnknownField {
-            field, expected, ..
-        } => {
-            format!(
-                "unknown key '{field}'{}",
-                suggest(field, canonical(expected))
-            )
-        }
-        E::SerdeUnknownVariant {
-            variant, expected, ..
-        } => {
-            format!(
-                "'{variant}' is not allowed here{}",
-                suggest(variant, canonical(expected))
-            )
-        }
-        E::SerdeMissingField { field, .. } => format!("missing key '{field}'; add `{field}: …`"),
         E::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or("?");
             format!("'{key}' is defined twice; rename or remove one of them")
         }
-        E::SerdeInvalidType {
-            unexpected,
-            expected,
-            ..
-        } => {
-            format!("found {unexpected}, expected {expected}")
-        }
-        E::NullIntoString { .. } => "empty value; write one or remove the key".to_owned(),
-        E::InvalidScalar { ty: "boolean", .. } | E::InvalidBooleanStrict { .. } => {
-            "not a boolean; write true or false".to_owned()
-        }
-        E::Unexpected { expected, .. } => match *expected {
-            "mapping start" => "expected a mapping here; write `key: value` lines below".to_owned(),
-            "sequence start" => "expected a list here; write `- …` lines below".to_owned(),
-            other => format!("expected {other} here"),
-        },
         E::UnknownAnchor { .. } => "no anchor of this name; define it with & first".to_owned(),
         E::RecursiveReferencesRequireWeakTypes { .. } => {
             "this alias contains itself (a cycle); write the value out".to_owned()
@@ -155,25 +118,6 @@ pub(super) fn from_yaml(error: &serde_saphyr::Error) -> Mistake {
         other => first_line(&other.to_string()),
     };
     Mistake { at, message }
-}
-
-/// The spellings that the documentation uses: aliases in CamelCase are left out.
-fn canonical<'a>(names: &'a [&'static str]) -> impl Iterator<Item = &'a str> {
-    names
-        .iter()
-        .copied()
-        .filter(|name| !name.starts_with(|c: char| c.is_ascii_uppercase()))
-}
-
-/// serde's words for a key that stands there under two of its spellings.
-fn duplicate_alias(message: &str) -> Option<String> {
-    let field = message
-        .strip_prefix("duplicate field `")?
-        .split('`')
-        .next()?;
-    Some(format!(
-        "'{field}' is given twice, under two spellings; remove one of them"
-    ))
 }
 
 /// The reader's own message without the place, which we print in front.

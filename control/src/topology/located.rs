@@ -12,7 +12,9 @@ use std::ops::Deref;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Location;
+
+use super::read::placed;
 
 /// A place in the file, both counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,8 +75,8 @@ impl<T: Scalar> Value<T> {
 
 impl<'de, T: Scalar> Deserialize<'de> for Value<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Spanned::<String>::deserialize(deserializer)?;
-        Self::parse(&text.value, text.referenced.into())
+        let (text, at) = placed::<String, D>(deserializer)?;
+        Self::parse(&text, at)
     }
 }
 
@@ -97,11 +99,8 @@ impl<T> Deref for Item<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Item<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let item = Spanned::<T>::deserialize(deserializer)?;
-        Ok(Self {
-            value: item.value,
-            at: item.referenced.into(),
-        })
+        let (value, at) = placed(deserializer)?;
+        Ok(Self { value, at })
     }
 }
 
@@ -163,11 +162,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
                 }
                 Ok(Named(entries))
             }
-
-            // `subnets:` with nothing below it.
-            fn visit_unit<E: de::Error>(self) -> Result<Named<T>, E> {
-                Ok(Named::default())
-            }
         }
 
         deserializer.deserialize_map(Entries(PhantomData))
@@ -194,10 +188,9 @@ impl<T> Deref for Many<T> {
 
 impl<'de, T: Scalar> Deserialize<'de> for Many<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Spanned::<OneOrMore<T>>::deserialize(deserializer)?;
-        match raw.value {
-            OneOrMore::One(text) => Ok(Self(vec![Value::parse(&text, raw.referenced.into())?])),
-            OneOrMore::More(values) => Ok(Self(values)),
+        match placed(deserializer)? {
+            (OneOrMore::One(text), at) => Ok(Self(vec![Value::parse(&text, at)?])),
+            (OneOrMore::More(values), _) => Ok(Self(values)),
         }
     }
 }
@@ -220,22 +213,6 @@ impl<'de, T: Scalar> Deserialize<'de> for OneOrMore<T> {
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
                 Ok(OneOrMore::One(text.to_owned()))
-            }
-
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
-                Ok(OneOrMore::One(value.to_string()))
-            }
-
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-                Ok(OneOrMore::One(value.to_string()))
-            }
-
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
-                Ok(OneOrMore::One(value.to_string()))
-            }
-
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
-                Ok(OneOrMore::One(value.to_string()))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {

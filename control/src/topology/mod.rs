@@ -8,29 +8,55 @@
 //! a file is known to make sense. Every mistake is one [`TopologyError`]:
 //! `FILE:LINE:COL: what is wrong; how to fix it`.
 
+mod apply;
 mod check;
 mod error;
 mod json_schema;
 pub mod located;
+mod read;
 mod resolve;
 pub mod schema;
 pub mod values;
 
+use std::path::Path;
+
+pub use apply::{HostNames, Names, ServiceNames, VpcNames};
 pub use error::TopologyError;
 pub use json_schema::json_schema;
 pub use schema::Topology;
 
+use error::Mistake;
+use located::At;
+
 impl Topology {
-    /// Reads a topology; `file` is its name in errors.
+    /// Reads and checks a topology; `file` is its name in errors.
     pub fn parse(file: &str, text: &str) -> Result<Self, TopologyError> {
-        // Otherwise `n` and `on` would be booleans: they are good names.
-        let options = serde_saphyr::options! { strict_booleans: true };
-        let read = serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| error::from_yaml(&error));
-        read.and_then(|topology| check::check(&topology).map(|()| topology))
-            .map_err(|mistake| mistake.in_file(file))
+        let checked = read::from_yaml::<Self>(text).and_then(|topology| {
+            check::check(&topology)?;
+            Ok(Self {
+                file: file.to_owned(),
+                ..topology
+            })
+        });
+        checked.map_err(|mistake| mistake.in_file(file))
+    }
+
+    /// Reads and checks a file; `-` is standard input.
+    pub fn load(path: &Path) -> Result<Self, TopologyError> {
+        let file = path.display().to_string();
+        let text = match file.as_str() {
+            "-" => std::io::read_to_string(std::io::stdin()),
+            _ => std::fs::read_to_string(path),
+        };
+        match text {
+            Ok(text) => Self::parse(&file, &text),
+            Err(error) => {
+                let message = format!("cannot be read: {error}");
+                Err(Mistake::new(At::default(), message).in_file(&file))
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

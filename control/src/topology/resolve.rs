@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use vpclab_dataplane::addr::Prefix;
+
 use super::error::{Mistake, suggest};
 use super::located::{At, Many, Named, Value};
 use super::schema::{Host, Subnet, TargetGroup, Topology, Vpc};
-use super::values::{Address, Cidr, ElasticIp};
+use super::values::{Address, Cidr, CidrOrName, ElasticIp};
 
 /// A VPC's own security group or network ACL.
 pub(super) const DEFAULT: &str = "default";
@@ -28,7 +30,6 @@ pub(super) struct Interface<'a> {
     pub(super) secondary: &'a [Value<Address>],
     pub(super) prefixes: &'a [Value<Cidr>],
     pub(super) groups: &'a [Value<String>],
-    #[expect(dead_code, reason = "applied once the actions are there")]
     pub(super) source_dest_check: Option<bool>,
     pub(super) eip: Option<&'a Value<ElasticIp>>,
 }
@@ -229,6 +230,32 @@ impl Topology {
         }
         let message = format!("target group {} is in no VPC; add `vpc: NAME`", name.value);
         Err(Mistake::new(name.at, message))
+    }
+
+    /// The blocks of a prefix list and of the lists that it names, each once.
+    pub(super) fn prefix_list_blocks(&self, name: &str) -> Vec<Prefix> {
+        let mut blocks = Vec::new();
+        let mut open = vec![name];
+        let mut seen = Vec::new();
+        while let Some(name) = open.pop() {
+            if seen.contains(&name) {
+                continue;
+            }
+            seen.push(name);
+            let entries = self
+                .prefix_lists
+                .find(name)
+                .into_iter()
+                .flat_map(|many| many.iter());
+            for entry in entries {
+                match &entry.value {
+                    CidrOrName::Cidr(block) if !blocks.contains(block) => blocks.push(*block),
+                    CidrOrName::Cidr(_) => {}
+                    CidrOrName::Name(other) => open.push(other),
+                }
+            }
+        }
+        blocks
     }
 
     /// The VPC of a host's interface.

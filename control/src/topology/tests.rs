@@ -310,6 +310,38 @@ fn cloudformation_names_are_understood() {
 }
 
 #[test]
+fn scalars_keep_their_text() {
+    let text = "name: x\nvpcs: {n: {cidr: 10.0.0.0/16, subnets: {on: {cidr: 10.0.1.0/24}}}}\n\
+                hosts:\n  y: {subnet: n/on, run: [true, 1.10], env: {A: 010, B: 'true', C: 1e3}}\n";
+    let topology = Topology::parse("t.yaml", text).expect("parses");
+    let host = topology.hosts.find("y").expect("there");
+    let run: Vec<&str> = host
+        .run
+        .iter()
+        .map(|command| command.value.as_str())
+        .collect();
+    assert_eq!(run, ["true", "1.10"]);
+    let env: Vec<&str> = host.env.values().map(String::as_str).collect();
+    assert_eq!(env, ["010", "true", "1e3"]);
+}
+
+#[test]
+fn aliases_and_merges_are_understood() {
+    let text = "name: x\nvpcs: {a: {cidr: 10.0.0.0/16, subnets: {s: {cidr: 10.0.1.0/24}}}}\n\
+                hosts:\n  h: &h {subnet: s, env: {A: 1.50}}\n  i: *h\n  j: {<<: *h, groups: nobody}\n";
+    assert_eq!(
+        error(text),
+        "t.yaml:6:23: VPC a has no security group 'nobody'; known: default"
+    );
+    let topology = Topology::parse("t.yaml", &text.replace(", groups: nobody", ""));
+    let topology = topology.expect("parses");
+    for name in ["h", "i", "j"] {
+        let host = topology.hosts.find(name).expect(name);
+        assert_eq!(host.env["A"], "1.50", "{name}");
+    }
+}
+
+#[test]
 fn every_example_is_right() {
     for (name, text) in examples() {
         if let Err(error) = Topology::parse(&name, &text) {
@@ -319,7 +351,7 @@ fn every_example_is_right() {
 }
 
 /// The files of `examples/`.
-pub(super) fn examples() -> Vec<(String, String)> {
+pub(crate) fn examples() -> Vec<(String, String)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
     let mut found: Vec<(String, String)> = std::fs::read_dir(folder)
         .expect("examples/")

@@ -2,7 +2,10 @@
 //! with names, reasons and what to change.
 
 mod fix;
+mod resolve;
 mod words;
+
+pub use resolve::{Ask, Misunderstood, names};
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,7 +16,11 @@ use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::packet::{FiveTuple, protocol};
 use vpclab_dataplane::tables::Snapshot;
 use vpclab_dataplane::time::Instant;
-use vpclab_dataplane::trace::{End, Leg, Probe, trace};
+use vpclab_dataplane::trace::{End, Leg, Probe, Trace, trace};
+
+use crate::cli::CliError;
+use crate::host::protocol::TraceRequest;
+use crate::model::Model;
 
 /// Turns an AWS id into the name that the lab gave it, if it gave one.
 pub type Names<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -84,6 +91,31 @@ pub enum TraceError {
     },
 }
 
+/// Answers a request in the words of a user: names in, names out.
+///
+/// # Errors
+/// When the request names what does not exist, with what to write instead.
+pub fn answer(
+    model: &Model,
+    tables: &Snapshot,
+    request: &TraceRequest,
+    seed: u64,
+) -> Result<TraceReport, CliError> {
+    let ask = Ask {
+        from: &request.from,
+        to: &request.to,
+        port: request.port,
+        protocol: &request.protocol,
+        source_port: request.source_port,
+    };
+    let query = ask
+        .resolve(model)
+        .map_err(|wrong| CliError::usage(wrong.message).fix(wrong.fix))?;
+    let names = names(model);
+    report(tables, &query, seed, &|id| names.get(id).cloned())
+        .map_err(|error| CliError::usage(error.to_string()))
+}
+
 /// Traces `query`. `seed` is the running pipeline's, so that the same targets
 /// are chosen.
 ///
@@ -115,15 +147,16 @@ pub fn report(
         sport: query.source_port,
         dport: if icmp { 0 } else { query.port },
     };
-    let trace = trace(
-        tables,
-        &Probe {
-            from: query.from,
-            tuple,
-        },
-        seed,
-        Instant::ZERO,
-    );
+    let probe = Probe {
+        from: query.from,
+        tuple,
+    };
+    let trace = trace(tables, &probe, seed, Instant::ZERO);
+    Ok(describe(tables, &trace, names))
+}
+
+/// Puts a trace into words.
+pub fn describe(tables: &Snapshot, trace: &Trace, names: Names<'_>) -> TraceReport {
     let reason = trace.reason();
     let reply = trace.reply.as_ref();
     let failed = match trace.forward.end {
@@ -148,7 +181,7 @@ pub fn report(
         (None, End::Dropped { .. }) => String::new(),
     };
     let last_hop = failed.and_then(|leg| leg.hops.last());
-    Ok(TraceReport {
+    TraceReport {
         reachable: trace.is_reachable(),
         code: reason.and_then(|r| r.aws_code()).map(str::to_owned),
         reason: reason.map(|r| r.name().to_owned()),
@@ -158,7 +191,7 @@ pub fn report(
         reply: reply
             .map(|leg| hops(tables, leg, names))
             .unwrap_or_default(),
-    })
+    }
 }
 
 fn hops(tables: &Snapshot, leg: &Leg, names: Names<'_>) -> Vec<HopReport> {

@@ -54,22 +54,21 @@ impl Pipeline {
             frame,
             entry,
         };
-        let hit = match (arrival.packet.geneve, entry) {
-            (_, Entry::Node(_)) => None,
-            (None, _) => self.lookup(context.tables, context.now, &arrival, port, &outer, None),
-            (Some(Ok(geneve)), _) => self.returning_flow(&arrival, &geneve).and_then(|slot| {
-                let inner = geneve.inner;
+        let returning = match arrival.packet.geneve {
+            Some(Ok(geneve)) => self
+                .returning_flow(&arrival, &geneve)
+                .map(|slot| (slot, geneve.inner)),
+            _ => None,
+        };
+        let (tables, now) = (context.tables, context.now);
+        let hit = match (entry, returning) {
+            (Entry::Node(_), _) => None,
+            (_, Some((slot, inner))) => {
                 let ingress = Ingress::Gwlb(self.connections.gwlb.serial(slot));
-                self.lookup(
-                    context.tables,
-                    context.now,
-                    &arrival,
-                    ingress,
-                    &inner,
-                    Some(slot),
-                )
-            }),
-            (Some(Err(_)), _) => None,
+                self.lookup(tables, now, &arrival, ingress, &inner, Some(slot))
+            }
+            // Hosts may use the tunnel's port among themselves.
+            (_, None) => self.lookup(tables, now, &arrival, port, &outer, None),
         };
         match hit {
             Some((id, direction, pass)) => self.hit(context, arrival, id, direction, &pass),

@@ -1,6 +1,6 @@
 //! A frame enters: Ethernet checks, ARP, neighbour discovery.
 //!
-//! Drops:  MalformedFrame, NoSuchPort, SpoofedMac, EtherType, NotUnicast,
+//! Drops:  MalformedFrame, NoSuchPort, Detached, SpoofedMac, EtherType, NotUnicast,
 //!         MalformedNeighbor, NeighborUnknown
 //! AWS:    unicast IP only; the mapping service answers ARP, so requests are
 //!         never flooded (`aws-behaviour.md` §1.2). ND likewise: ASSUMPTION.
@@ -27,6 +27,9 @@ impl Pipeline {
         let Some(eni) = context.tables.enis.row(frame.port) else {
             return self.drop_frame(context, frame, DropReason::NoSuchPort);
         };
+        if !eni.attached {
+            return self.drop_frame(context, frame, DropReason::Detached);
+        }
         let ethernet = match parse_ethernet(frame.bytes()) {
             Ok(ethernet) => ethernet,
             Err(reason) => return self.drop_frame(context, frame, reason),

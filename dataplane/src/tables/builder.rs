@@ -226,8 +226,14 @@ fn public_addresses(row: &EniRow, internet: bool) -> impl Iterator<Item = IpAddr
         .addresses
         .iter()
         .copied()
-        .filter(move |a| internet || (a.is_ipv6() && reachable_v6));
+        .filter(move |&a| internet || (reachable_v6 && is_global_v6(a)));
     own.chain(row.public.iter().map(|pair| pair.public))
+}
+
+/// Private IPv6 addresses (fc00::/7) are not advertised to the internet, and
+/// VPCs may have equal ones (VPC User Guide "Private IPv6 addresses").
+fn is_global_v6(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if !v6.is_unique_local())
 }
 
 /// The delegated prefixes by which the internet reaches this interface.
@@ -236,7 +242,7 @@ fn public_prefixes(row: &EniRow) -> impl Iterator<Item = Prefix> {
     row.prefixes
         .iter()
         .copied()
-        .filter(move |prefix| reachable && !prefix.is_ipv4())
+        .filter(move |prefix| reachable && is_global_v6(prefix.address()))
 }
 
 /// Puts a row unless an equal one is there; says whether anything changed.

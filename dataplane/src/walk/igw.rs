@@ -70,6 +70,8 @@ impl Walk<'_> {
             };
             self.tuple.src = pair.public;
             rule = Rule::PublicAddress(pair.public);
+        } else if matches!(before.src, IpAddr::V6(src) if src.is_unique_local()) {
+            return Err(self.end(component, Rule::None, DropReason::IgwNoPublicAddress));
         }
         self.hop_from(component, rule, before);
         self.cross_internet(DropReason::InternetUnreachable)

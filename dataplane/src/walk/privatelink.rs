@@ -240,7 +240,8 @@ impl Walk<'_> {
             .map(|n| n.az)
             .unwrap_or_default();
         let chosen = crate::gwlb::choose(&targets.targets, az, row.cross_zone, seed, hash);
-        // Translation keeps the family: a target of the other cannot be reached.
+        // Translation keeps the family (ASSUMPTION: no NAT64 in a load balancer):
+        // a target of the other cannot be reached.
         let chosen = chosen
             .and_then(|index| targets.targets.get(index))
             .filter(|target| target.address.is_ipv4() == self.tuple.src.is_ipv4());

@@ -26,6 +26,9 @@ impl Walk<'_> {
         let Some(subnet) = self.tables.subnets.row(eni.subnet) else {
             return Err(self.end(source, Rule::None, DropReason::NoSuchPort));
         };
+        if !eni.attached {
+            return Err(self.end(source, Rule::None, DropReason::Detached));
+        }
         self.find_own(Ingress::Eni(id));
         let check = Rule::Check(eni.source_dest_check);
         // An error about a flow must come from where it says, too.

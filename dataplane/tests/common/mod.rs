@@ -7,6 +7,11 @@
     reason = "each test file uses its own part"
 )]
 
+pub mod change;
+pub mod hostile;
+pub mod journey;
+pub mod random;
+pub mod tape;
 pub mod worlds;
 
 use std::net::IpAddr;

@@ -1,7 +1,10 @@
 //! The daemon of a lab: control plane, packet worker, hosts, control socket.
 
+mod health;
+mod load;
 mod model;
 mod server;
+mod show;
 mod wiring;
 
 use std::os::unix::net::UnixListener;
@@ -67,13 +70,14 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
     let state = dir
         .state()
         .ok_or_else(|| HostError::new("the lab's state.json is missing or damaged"))?;
-    let model = Model::load(&state)?;
+    let model = Model::load(&state, &dir)?;
 
+    let seed = random_seed()?;
     let config = Config {
-        seed: random_seed()?,
+        seed,
         ..Config::default()
     };
-    let (local_sender, _local) = sync_channel(LOCAL_QUEUE);
+    let (local_sender, local) = sync_channel(LOCAL_QUEUE);
     let (worker, handle) = Worker::new(
         Pipeline::new(config),
         model.tables(),
@@ -97,6 +101,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         ready: Condvar::new(),
     });
     server::start(Arc::clone(&lab), listener)?;
+    health::start(Arc::clone(&lab), seed, local)?;
     let wired = wire(&lab);
     if let Err(error) = &wired {
         tracing::error!("{error}");

@@ -1,35 +1,42 @@
-//! What the daemon knows of its lab: hosts, their ports, and how to show them.
+//! What the daemon knows of its lab: control plane, hosts, names.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::{Value, json};
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::tables::Tables;
 
-use super::Lab;
+use super::load;
+use crate::api::ControlPlane;
 use crate::cli::CliError;
-use crate::host::plan::{HostPlan, InterfacePlan};
-use crate::host::protocol::TraceRequest;
-use crate::host::runtime_dir::State;
-use crate::host::{Context, HostError};
+use crate::host::from_model;
+use crate::host::plan::{CommandPlan, HostPlan};
+use crate::host::runtime_dir::{RuntimeDir, State};
+use crate::model::InterfaceKind;
 
-/// The lab's hosts and tables.
+/// The lab: its control plane, and what its hosts run.
 #[derive(Debug)]
 pub(crate) struct Model {
+    control: Mutex<ControlPlane>,
     tables: Arc<Tables>,
-    hosts: Vec<HostPlan>,
+    commands: BTreeMap<String, Vec<CommandPlan>>,
 }
 
 impl Model {
     /// Builds the lab from its file.
-    pub(super) fn load(state: &State) -> Result<Self, CliError> {
-        let hosts: Vec<HostPlan> = serde_json::from_str(&state.text)
-            .map_err(|error| CliError::usage(error.to_string()))?;
+    pub(super) fn load(state: &State, dir: &RuntimeDir) -> Result<Self, CliError> {
+        let (control, commands) = load::load(state, dir)?;
         Ok(Self {
-            tables: Arc::default(),
-            hosts,
+            tables: Arc::clone(control.tables()),
+            control: Mutex::new(control),
+            commands,
         })
+    }
+
+    /// The control plane, for one request.
+    pub(super) fn control(&self) -> MutexGuard<'_, ControlPlane> {
+        // An action that panicked changed nothing: the old model is still there.
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the workers read.
@@ -37,100 +44,54 @@ impl Model {
         Arc::clone(&self.tables)
     }
 
-    /// Hosts that have a namespace.
+    /// Hosts that have a namespace, with their commands.
     pub(super) fn hosts(&self) -> Vec<HostPlan> {
-        self.hosts.clone()
+        let mut hosts = from_model::hosts(self.control().model());
+        for host in &mut hosts {
+            host.commands = self.commands.get(&host.name).cloned().unwrap_or_default();
+        }
+        hosts
     }
 
-    /// The ports of a host, by its name, or of one ENI.
+    /// The ports of a host, by its name, or of an ENI, by its id or name.
     pub(super) fn ports(&self, name: &str) -> Result<Vec<EniId>, CliError> {
-        let ports: Vec<_> = self
-            .interfaces()
-            .filter(|(host, interface)| host.name == name || interface.label == name)
-            .map(|(_, interface)| EniId(interface.eni))
-            .collect();
+        let control = self.control();
+        let model = control.model();
+        let mut hosts = Vec::new();
+        let mut ports = Vec::new();
+        for interface in model.interfaces().iter() {
+            let host = interface.attachment.as_ref().map(|held| &*held.host);
+            if host == Some(name)
+                || interface.id.as_str() == name
+                || interface.meta.name.as_deref() == Some(name)
+            {
+                ports.extend(model.row(&interface.id).map(EniId));
+            }
+            hosts.extend(host.filter(|_| interface.kind == InterfaceKind::Host));
+        }
         if ports.is_empty() {
-            let names: Vec<_> = self.hosts.iter().map(|host| host.name.as_str()).collect();
+            hosts.sort_unstable();
+            hosts.dedup();
             return Err(CliError::usage(format!("no host or ENI is named `{name}`"))
-                .fix(format!("one of: {}", names.join(", "))));
+                .fix(format!("a host: {}; or an id eni-…", hosts.join(", "))));
         }
         Ok(ports)
     }
 
-    /// How captures name an interface.
+    /// How captures and flows name an interface.
     pub(super) fn interface_name(&self, eni: EniId) -> String {
-        self.interfaces()
-            .find(|(_, interface)| interface.eni == eni.0)
-            .map_or_else(
-                || format!("eni #{}", eni.0),
-                |(host, interface)| {
-                    format!("{} {} {}", host.name, interface.device, interface.label)
-                },
-            )
-    }
-
-    /// Hosts with their interfaces, programs and counters.
-    pub(super) fn ps(&self, lab: &Lab) -> Result<Value, CliError> {
-        self.inspect(lab, None)
-    }
-
-    /// Everything known of one resource, or of all.
-    pub(super) fn inspect(&self, lab: &Lab, id: Option<&str>) -> Result<Value, CliError> {
-        let counters = lab.worker.counters().context("counters")?;
-        let ports: BTreeMap<_, _> = counters.ports.iter().copied().collect();
-        let hosts: Vec<_> = self
-            .hosts
+        let control = self.control();
+        let model = control.model();
+        let interface = model
+            .interfaces()
             .iter()
-            .filter(|host| id.is_none_or(|id| id == host.name))
-            .map(|host| {
-                let interfaces: Vec<_> = host
-                    .interfaces
-                    .iter()
-                    .map(|interface| {
-                        let port = ports.get(&EniId(interface.eni)).copied().unwrap_or_default();
-                        json!({
-                            "id": interface.label,
-                            "device": interface.device,
-                            "addresses": interface.addresses.iter().map(|(a, _)| a).collect::<Vec<_>>(),
-                            "counters": {
-                                "rx": port.received,
-                                "rx_bytes": port.received_bytes,
-                                "tx": port.transmitted,
-                                "tx_bytes": port.transmitted_bytes,
-                                "refused": port.refused,
-                                "errors": port.errors,
-                            },
-                        })
-                    })
-                    .collect();
-                json!({"name": host.name, "interfaces": interfaces})
-            })
-            .collect();
-        let named: BTreeMap<_, _> = counters.pipeline.named().collect();
-        Ok(json!({"lab": lab.dir.name(), "hosts": hosts, "counters": named}))
-    }
-
-    /// Live connections.
-    pub(super) fn flows(&self, _lab: &Lab, _port: Option<&str>) -> Result<Value, CliError> {
-        Err(CliError::not_wired("flows"))
-    }
-
-    /// The path of a packet that is not sent.
-    pub(super) fn trace(&self, _lab: &Lab, _request: &TraceRequest) -> Result<Value, CliError> {
-        Err(CliError::not_wired("trace"))
-    }
-
-    fn interfaces(&self) -> impl Iterator<Item = (&HostPlan, &InterfacePlan)> {
-        self.hosts.iter().flat_map(|host| {
-            host.interfaces
-                .iter()
-                .map(move |interface| (host, interface))
-        })
-    }
-}
-
-impl From<HostError> for super::Failure {
-    fn from(error: HostError) -> Self {
-        CliError::from(error).into()
+            .find(|interface| model.row(&interface.id) == Some(eni.0));
+        let Some(interface) = interface else {
+            return format!("eni #{}", eni.0);
+        };
+        match &interface.attachment {
+            Some(held) => format!("{} eth{} {}", held.host, held.device_index, interface.id),
+            None => format!("{} {}", interface.description, interface.id),
+        }
     }
 }

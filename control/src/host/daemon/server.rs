@@ -12,10 +12,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 use vpclab_dataplane::worker::CaptureFilter;
 
-use super::Lab;
+use super::{Lab, show};
 use crate::cli::CliError;
 use crate::host::capture::CaptureWriter;
-use crate::host::protocol::{Reply, Request};
+use crate::host::protocol::{Reply, Request, TraceRequest};
 use crate::host::{Context, HostError, line};
 
 /// Captured frames that may wait for their reader.
@@ -69,12 +69,25 @@ fn answer(lab: &Lab, request: Request) -> Result<Value, CliError> {
             lab.wait_ready().map_err(CliError::from)?;
             Ok(json!({"lab": lab.dir.name()}))
         }
-        Request::Ps => lab.model.ps(lab),
-        Request::Inspect { id } => lab.model.inspect(lab, id.as_deref()),
-        Request::Flows { port } => lab.model.flows(lab, port.as_deref()),
-        Request::Trace(request) => lab.model.trace(lab, &request),
+        Request::Ps => show::ps(lab),
+        Request::Inspect { id } => show::inspect(lab, id.as_deref()),
+        Request::Flows { port } => show::flows(lab, port.as_deref()),
+        Request::Healthy => Ok(json!(show::all_healthy(lab))),
+        Request::Trace(request) => trace(lab, &request),
         Request::Capture { .. } => Err(CliError::fault("a capture is a stream")),
     }
+}
+
+/// Traces with the running pipeline's seed, so that it says what a real packet
+/// would get.
+fn trace(lab: &Lab, request: &TraceRequest) -> Result<Value, CliError> {
+    let control = lab.model.control();
+    let seed = lab
+        .worker
+        .visit(|pipeline, _, _| pipeline.connections().seed.0)
+        .context("trace")?;
+    let report = crate::trace::answer(control.model(), &control.tables().load(), request, seed)?;
+    serde_json::to_value(report).map_err(|error| CliError::fault(error.to_string()))
 }
 
 fn capture(lab: &Lab, stream: &UnixStream, port: &str, count: Option<u64>) -> Result<(), CliError> {

@@ -7,7 +7,7 @@
 
 use super::{Findings, must_be};
 use crate::topology::error::Mistake;
-use crate::topology::located::{At, Value};
+use crate::topology::located::{At, Many, Value};
 use crate::topology::resolve::Via;
 use crate::topology::schema::{Route, RouteTable, Topology};
 use crate::topology::values::CidrOrName;
@@ -34,6 +34,9 @@ pub(super) fn check(topology: &Topology, found: &mut Findings) {
             found.add(Mistake::new(at, message));
         }
     }
+    for (name, entries) in topology.prefix_lists.iter() {
+        one_family(topology, name, entries, found);
+    }
     for (name, endpoint) in topology.endpoints.iter() {
         let Some(table) = endpoint
             .subnets
@@ -52,6 +55,33 @@ pub(super) fn check(topology: &Topology, found: &mut Findings) {
                 found.add(Mistake::new(at, message));
             }
         }
+    }
+}
+
+/// A list has IPv4 blocks or IPv6 blocks (V:managed-prefix-lists).
+fn one_family(
+    topology: &Topology,
+    name: &Value<String>,
+    entries: &Many<CidrOrName>,
+    found: &mut Findings,
+) {
+    let blocks = topology.prefix_list_blocks(name);
+    let Some(first) = blocks.first() else {
+        if entries.is_empty() {
+            let message = format!("prefix list {} is empty; add a block", name.value);
+            found.add(Mistake::new(name.at, message));
+        }
+        return;
+    };
+    if let Some(other) = blocks
+        .iter()
+        .find(|b| b.address().is_ipv6() != first.address().is_ipv6())
+    {
+        let message = format!(
+            "prefix list {} has both {first} and {other}; make one for IPv4 and one for IPv6",
+            name.value
+        );
+        found.add(Mistake::new(name.at, message));
     }
 }
 

@@ -5,8 +5,6 @@
 //! and ACLs belong to their VPC: elsewhere they are written `vpc/name`, or
 //! just `name` where only one VPC has it.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -32,6 +30,9 @@ use super::values::CidrOrName;
 #[serde(deny_unknown_fields)]
 #[schemars(title = "vpclab topology")]
 pub struct Topology {
+    /// The file, for errors.
+    #[serde(skip)]
+    pub file: String,
     /// Name of the lab: letters, digits and dashes.
     pub name: Value<String>,
     /// What this lab shows, for people.
@@ -67,9 +68,9 @@ pub struct Topology {
     /// VPC endpoints by name.
     #[serde(default)]
     pub endpoints: Named<Endpoint>,
-    /// AWS quotas to raise, by their name in vpclab.
+    /// AWS quotas to change, by AWS's name: `vpcs-per-region: 20`.
     #[serde(default)]
-    pub quotas: BTreeMap<String, u64>,
+    pub quotas: Named<Value<u32>>,
 }
 
 impl Topology {

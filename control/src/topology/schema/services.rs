@@ -1,7 +1,5 @@
 //! Load balancers, target groups, endpoint services and endpoints.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -36,9 +34,9 @@ pub struct LoadBalancer {
         alias = "EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic"
     )]
     pub enforce_privatelink_groups: Option<bool>,
-    /// Load-balancer attributes by their AWS keys.
-    #[serde(default, alias = "LoadBalancerAttributes")]
-    pub attributes: BTreeMap<String, String>,
+    /// Give nodes an IPv6 address, too [default: false].
+    #[serde(default)]
+    pub dualstack: bool,
 }
 
 /// Kind of load balancer.
@@ -98,9 +96,12 @@ pub struct TargetGroup {
     /// Seconds that a deregistered target keeps its flows [default: 300].
     #[serde(default)]
     pub deregistration_delay: Option<Value<u32>>,
-    /// Target-group attributes by their AWS keys.
-    #[serde(default, alias = "TargetGroupAttributes")]
-    pub attributes: BTreeMap<String, String>,
+    /// Reset the TCP flows of a target that turns unhealthy.
+    #[serde(default)]
+    pub reset_on_unhealthy: Option<bool>,
+    /// Reset TCP flows that come back after the idle timeout (geneve) [default: false].
+    #[serde(default)]
+    pub reset_on_idle: Option<bool>,
 }
 
 /// Protocol of a target group or listener.
@@ -236,6 +237,9 @@ pub struct Endpoint {
     /// Addresses by subnet, for several.
     #[serde(default, alias = "SubnetConfigurations")]
     pub addresses: Named<Value<Address>>,
+    /// Give interfaces an IPv6 address, too [default: false].
+    #[serde(default)]
+    pub dualstack: bool,
     /// Whether the provider's side of this lab accepts it [default: auto].
     #[serde(default)]
     pub accept: Option<Value<Accept>>,

@@ -1,0 +1,152 @@
+//! Hosts on Linux as they follow from the control plane's model.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use vpclab_dataplane::addr::Prefix;
+
+use super::plan::{GatewayPlan, HostPlan, InterfacePlan, ROUTER_LINK_LOCAL_V4, ROUTER_V6};
+use crate::model::{InterfaceKind, Model, NetworkInterface};
+
+/// Where the VPC's resolver is, from the start of its primary block.
+const RESOLVER_OFFSET: u128 = 2;
+/// Where the router is, from the start of each subnet.
+const ROUTER_OFFSET: u128 = 1;
+
+/// Every host that has an interface, in the order of names, without commands.
+pub fn hosts(model: &Model) -> Vec<HostPlan> {
+    let mut hosts: BTreeMap<String, Vec<(u16, &NetworkInterface)>> = BTreeMap::new();
+    for interface in model.interfaces().iter() {
+        if interface.kind != InterfaceKind::Host {
+            continue;
+        }
+        if let Some(attachment) = &interface.attachment {
+            let host = hosts.entry(attachment.host.to_string()).or_default();
+            host.push((attachment.device_index, interface));
+        }
+    }
+    hosts
+        .into_iter()
+        .map(|(name, mut interfaces)| {
+            interfaces.sort_by_key(|&(index, _)| index);
+            let resolver = interfaces
+                .first()
+                .and_then(|(_, first)| resolver(model, first));
+            HostPlan {
+                name,
+                interfaces: interfaces
+                    .iter()
+                    .filter_map(|&(index, interface)| plan(model, index, interface))
+                    .collect(),
+                nameservers: resolver.into_iter().collect(),
+                commands: Vec::new(),
+            }
+        })
+        .collect()
+}
+
+fn resolver(model: &Model, interface: &NetworkInterface) -> Option<IpAddr> {
+    let vpc = model.get(&interface.vpc)?;
+    if vpc.internet {
+        return None;
+    }
+    vpc.blocks().next()?.nth(RESOLVER_OFFSET)
+}
+
+fn plan(model: &Model, index: u16, interface: &NetworkInterface) -> Option<InterfacePlan> {
+    let subnet = model.get(&interface.subnet)?;
+    // An internet host is alone on its link: the whole internet is no subnet.
+    let block_of = |address: IpAddr| {
+        if interface.internet {
+            return Prefix::host(address);
+        }
+        let mut blocks = subnet.blocks();
+        let block = blocks.find(|block| block.contains(address));
+        block.unwrap_or(Prefix::host(address))
+    };
+    let addresses: Vec<_> = interface
+        .addresses()
+        .map(|address| (address, block_of(address).len()))
+        .collect();
+    let router_v4 = if interface.internet {
+        Some(GatewayPlan {
+            address: ROUTER_LINK_LOCAL_V4.into(),
+            onlink: true,
+        })
+    } else {
+        subnet.cidr.nth(ROUTER_OFFSET).map(|address| GatewayPlan {
+            address,
+            onlink: false,
+        })
+    };
+    let router_v6 = Some(GatewayPlan {
+        address: ROUTER_V6.into(),
+        onlink: true,
+    });
+    // ASSUMPTION: default routes by the primary interface only, as on a plain
+    // Linux instance; AMIs with policy routing differ.
+    let gateways = [router_v4, router_v6]
+        .into_iter()
+        .flatten()
+        .filter(|gateway| {
+            index == 0
+                && addresses
+                    .iter()
+                    .any(|(own, _)| own.is_ipv4() == gateway.address.is_ipv4())
+        })
+        .collect();
+    Some(InterfacePlan {
+        eni: model.row(&interface.id)?,
+        label: interface.id.to_string(),
+        device: format!("eth{index}"),
+        mac: interface.mac.0,
+        mtu: interface.mtu,
+        addresses,
+        gateways,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing::{interface, subnet, vpc};
+    use crate::api::{ControlPlane, CreateInternetHost};
+
+    #[test]
+    fn a_host_gets_its_subnets_prefix_router_and_resolver() {
+        let mut control = ControlPlane::default();
+        let vpc = vpc(&mut control);
+        let subnet = subnet(&mut control, &vpc, "10.0.3.0/24");
+        let eni = interface(&mut control, &subnet);
+        let request = CreateInternetHost {
+            name: "web".to_owned(),
+            addresses: vec!["203.0.113.80".parse().unwrap()],
+        };
+        control.execute(request).unwrap();
+
+        let hosts = hosts(control.model());
+        let instance = &hosts[0];
+        assert_eq!(instance.name, format!("host-{eni}"));
+        assert_eq!(
+            instance.nameservers,
+            ["10.0.0.2".parse::<IpAddr>().unwrap()]
+        );
+        let device = &instance.interfaces[0];
+        assert_eq!((device.device.as_str(), device.mtu), ("eth0", 9001));
+        assert_eq!(device.addresses[0].1, 24);
+        assert_eq!(
+            device.gateways,
+            [GatewayPlan {
+                address: "10.0.3.1".parse().unwrap(),
+                onlink: false
+            }]
+        );
+
+        let web = &hosts[1];
+        assert!(web.nameservers.is_empty());
+        let device = &web.interfaces[0];
+        assert_eq!(device.addresses, [("203.0.113.80".parse().unwrap(), 32)]);
+        assert_eq!(device.mtu, 1500);
+        assert!(device.gateways[0].onlink);
+    }
+}

@@ -1,0 +1,341 @@
+//! Load balancers, target groups, endpoint services and endpoints.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use vpclab_dataplane::tables;
+
+use super::{Applier, ServiceNames};
+use crate::api::{
+    AcceptVpcEndpointConnections, ApiError, CreateListener, CreateLoadBalancer, CreateTargetGroup,
+    CreateVpcEndpoint, CreateVpcEndpointServiceConfiguration, EndpointSubnet, HealthCheckSettings,
+    ModifyLoadBalancerAttributes, ModifyTargetGroupAttributes, ModifyVpcEndpointServicePermissions,
+    ProbeProtocol, RegisterTargets, SetSecurityGroups, SubnetMapping, TargetDescription,
+};
+use crate::model::{CheckPort, LbProtocol, TargetType, VpcEndpointType};
+use crate::topology::located::{At, Named, Value};
+use crate::topology::resolve::TargetRef;
+use crate::topology::schema::{
+    Endpoint, EndpointService, Failover, HealthCheck, HealthProtocol, LoadBalancer,
+    LoadBalancerType, Stickiness, TargetGroup, TargetProtocol,
+};
+use crate::topology::values::Address;
+
+impl Applier<'_, '_> {
+    pub(super) fn target_group(
+        &mut self,
+        name: &Value<String>,
+        group: &TargetGroup,
+    ) -> Result<(), ApiError> {
+        self.at = name.at;
+        let vpc = self
+            .topology
+            .target_group_vpc(name, group)
+            .map_err(|m| self.unexpected(m))?;
+        let geneve = group.protocol == TargetProtocol::Geneve;
+        let port = group
+            .port
+            .as_ref()
+            .map_or(if geneve { 6081 } else { 0 }, |port| port.value);
+        let arn = self.run(
+            name.at,
+            CreateTargetGroup {
+                name: name.value.clone(),
+                protocol: protocol(group.protocol),
+                port,
+                vpc: self.vpc(vpc)?.id.clone(),
+                target_type: TargetType::Ip,
+                health_check: health(&group.health_check),
+            },
+        )?;
+        let attributes = ModifyTargetGroupAttributes {
+            target_group_arn: arn.clone(),
+            stickiness: group.stickiness.map(|stickiness| match stickiness {
+                Stickiness::FiveTuple => tables::Stickiness::FiveTuple,
+                Stickiness::SourceIpDestIpProto => tables::Stickiness::ThreeTuple,
+                Stickiness::SourceIpDestIp => tables::Stickiness::TwoTuple,
+            }),
+            failover: group.failover.map(|failover| match failover {
+                Failover::NoRebalance => tables::Failover::NoRebalance,
+                Failover::Rebalance => tables::Failover::Rebalance,
+            }),
+            deregistration_delay_s: group.deregistration_delay.as_ref().map(|delay| delay.value),
+            reset_on_unhealthy: group.reset_on_unhealthy,
+            reset_on_idle: group.reset_on_idle,
+        };
+        self.run(name.at, attributes)?;
+        self.names.target_groups.insert(name.value.clone(), arn);
+        Ok(())
+    }
+
+    pub(super) fn load_balancer(
+        &mut self,
+        name: &Value<String>,
+        balancer: &LoadBalancer,
+    ) -> Result<(), ApiError> {
+        let gateway = balancer.kind == LoadBalancerType::Gateway;
+        let mut subnets = Vec::new();
+        let mut vpc = "";
+        for reference in balancer.subnets.iter() {
+            let found = self.subnet(reference)?;
+            vpc = found.vpc;
+            let private_ipv4 = fixed(&balancer.addresses, reference);
+            // AWS chooses the addresses of a gateway load balancer.
+            let private_ipv4 = match private_ipv4 {
+                None if !gateway => self.next_address(&found)?,
+                given => given,
+            };
+            subnets.push(SubnetMapping {
+                subnet: self.subnet_id(&found)?,
+                private_ipv4,
+            });
+        }
+        let security_groups = self.group_ids(vpc, &balancer.groups)?;
+        let create = CreateLoadBalancer {
+            name: name.value.clone(),
+            kind: match gateway {
+                true => tables::LoadBalancerKind::Gateway,
+                false => tables::LoadBalancerKind::Network,
+            },
+            subnets,
+            security_groups: security_groups.clone(),
+            dualstack: balancer.dualstack,
+        };
+        let arn = self.run(name.at, create)?;
+        if balancer.cross_zone {
+            let load_balancer_arn = arn.clone();
+            let cross_zone = Some(true);
+            self.run(
+                name.at,
+                ModifyLoadBalancerAttributes {
+                    load_balancer_arn,
+                    cross_zone,
+                },
+            )?;
+        }
+        if let Some(enforce) = balancer.enforce_privatelink_groups {
+            let set = SetSecurityGroups {
+                load_balancer_arn: arn.clone(),
+                security_groups,
+                enforce_on_privatelink: Some(enforce),
+            };
+            self.run(name.at, set)?;
+        }
+        let mut listeners = Vec::new();
+        for listener in &balancer.listeners {
+            let group = self.names.target_groups.get(&listener.target_group.value);
+            let target_group_arn = group.cloned().unwrap_or_default();
+            let given = listener.proto.map(protocol);
+            let create = CreateListener {
+                load_balancer_arn: arn.clone(),
+                protocol: if gateway {
+                    given
+                } else {
+                    given.or(Some(LbProtocol::Tcp))
+                },
+                port: listener.port.as_ref().map(|port| port.value),
+                target_group_arn,
+                tcp_idle_s: listener.idle_timeout.as_ref().map(|seconds| seconds.value),
+            };
+            listeners.push(self.run(listener.at, create)?);
+        }
+        self.names.load_balancers.insert(name.value.clone(), arn);
+        self.names.listeners.insert(name.value.clone(), listeners);
+        Ok(())
+    }
+
+    /// Registers the targets, once hosts and listeners are there.
+    pub(super) fn targets(
+        &mut self,
+        name: &Value<String>,
+        group: &TargetGroup,
+    ) -> Result<(), ApiError> {
+        for target in group.targets.iter() {
+            let what = self.topology.target(target.at, &target.to);
+            let id = match what.map_err(|mistake| self.unexpected(mistake))? {
+                TargetRef::Address(address) => address,
+                TargetRef::Host(host, index) => self.host_address(target.at, host, index)?,
+            };
+            let mut description = TargetDescription::new(id.to_string());
+            description.port = target.port;
+            let target_group_arn = self
+                .names
+                .target_groups
+                .get(&name.value)
+                .cloned()
+                .unwrap_or_default();
+            let register = RegisterTargets {
+                target_group_arn,
+                targets: vec![description],
+            };
+            self.run(target.at, register)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn endpoint_service(
+        &mut self,
+        name: &Value<String>,
+        service: &EndpointService,
+    ) -> Result<(), ApiError> {
+        let mut create = CreateVpcEndpointServiceConfiguration {
+            acceptance_required: service.acceptance_required.unwrap_or(true),
+            name: Some(name.value.clone()),
+            ..CreateVpcEndpointServiceConfiguration::default()
+        };
+        for reference in service.load_balancers.iter() {
+            let arn = self
+                .names
+                .load_balancers
+                .get(&reference.value)
+                .cloned()
+                .unwrap_or_default();
+            let body = self.topology.load_balancers.find(reference);
+            match body.map(|body| body.kind) {
+                Some(LoadBalancerType::Gateway) => create.gateway_load_balancer_arns.push(arn),
+                _ => create.network_load_balancer_arns.push(arn),
+            }
+        }
+        let made = self.run(name.at, create)?;
+        if let Some(first) = service.allowed_principals.first() {
+            let permissions = ModifyVpcEndpointServicePermissions {
+                service: made.service.clone(),
+                add_allowed_principals: texts(&service.allowed_principals),
+                ..ModifyVpcEndpointServicePermissions::default()
+            };
+            self.run(first.at, permissions)?;
+        }
+        let names = ServiceNames {
+            id: made.service,
+            service_name: made.service_name,
+        };
+        self.names
+            .endpoint_services
+            .insert(name.value.clone(), names);
+        Ok(())
+    }
+
+    pub(super) fn endpoint(
+        &mut self,
+        name: &Value<String>,
+        endpoint: &Endpoint,
+    ) -> Result<(), ApiError> {
+        let topology = self.topology;
+        let mut subnets = Vec::new();
+        let mut vpc = "";
+        for reference in endpoint.subnets.iter() {
+            let found = self.subnet(reference)?;
+            vpc = found.vpc;
+            let only = endpoint
+                .address
+                .as_ref()
+                .and_then(|address| ipv4(address.0));
+            let ipv4 = only.or_else(|| fixed(&endpoint.addresses, reference));
+            let ipv4 = match ipv4 {
+                None => self.next_address(&found)?,
+                given => given,
+            };
+            subnets.push(EndpointSubnet {
+                subnet: self.subnet_id(&found)?,
+                ipv4,
+            });
+        }
+        let body = topology.endpoint_services.find(&endpoint.service);
+        let gateway = body.is_some_and(|service| {
+            let first = service.load_balancers.first();
+            let balancer = first.and_then(|first| topology.load_balancers.find(first));
+            balancer.is_some_and(|balancer| balancer.kind == LoadBalancerType::Gateway)
+        });
+        let Some(service) = self
+            .names
+            .endpoint_services
+            .get(&endpoint.service.value)
+            .cloned()
+        else {
+            return Err(self.missing(endpoint.service.at, &endpoint.service));
+        };
+        let create = CreateVpcEndpoint {
+            endpoint_type: match gateway {
+                true => VpcEndpointType::GatewayLoadBalancer,
+                false => VpcEndpointType::Interface,
+            },
+            vpc: self.vpc(vpc)?.id.clone(),
+            service_name: service.service_name,
+            subnets,
+            security_groups: self.group_ids(vpc, &endpoint.groups)?,
+            dualstack: endpoint.dualstack,
+            name: Some(name.value.clone()),
+        };
+        let id = self.run(name.at, create)?;
+        let required = body.is_some_and(|service| service.acceptance_required.unwrap_or(true));
+        if required && endpoint.accept.as_ref().is_none_or(|accept| accept.value.0) {
+            let accept = AcceptVpcEndpointConnections {
+                service: service.id,
+                vpc_endpoints: vec![id.clone()],
+            };
+            let refused = self.run(name.at, accept)?;
+            if let Some(refused) = refused.into_iter().next() {
+                return Err(refused.error);
+            }
+        }
+        self.names.endpoints.insert(name.value.clone(), id);
+        Ok(())
+    }
+
+    /// The primary address of a host's interface.
+    fn host_address(&mut self, at: At, host: &str, index: usize) -> Result<IpAddr, ApiError> {
+        self.at = at;
+        let enis = self
+            .names
+            .hosts
+            .get(host)
+            .map(|host| host.enis.as_slice())
+            .unwrap_or_default();
+        let Some(id) = enis.get(index) else {
+            return Err(self.missing(at, host));
+        };
+        let eni = self.tx.require(id)?;
+        eni.addresses().next().ok_or_else(|| self.missing(at, host))
+    }
+}
+
+fn protocol(protocol: TargetProtocol) -> LbProtocol {
+    match protocol {
+        TargetProtocol::Tcp => LbProtocol::Tcp,
+        TargetProtocol::Udp => LbProtocol::Udp,
+        TargetProtocol::TcpUdp => LbProtocol::TcpUdp,
+        TargetProtocol::Geneve => LbProtocol::Geneve,
+    }
+}
+
+fn health(check: &HealthCheck) -> HealthCheckSettings {
+    let seconds = |value: &Option<Value<u32>>| value.as_ref().map(|value| value.value);
+    HealthCheckSettings {
+        protocol: check.protocol.map(|protocol| match protocol {
+            HealthProtocol::Tcp => ProbeProtocol::Tcp,
+            HealthProtocol::Http => ProbeProtocol::Http,
+        }),
+        port: check.port.as_ref().map(|port| CheckPort::Fixed(port.value)),
+        path: check.path.clone(),
+        matcher: check.matcher.clone(),
+        interval_s: seconds(&check.interval),
+        timeout_s: seconds(&check.timeout),
+        healthy_threshold: seconds(&check.healthy),
+        unhealthy_threshold: seconds(&check.unhealthy),
+    }
+}
+
+/// The address that the file gives for a subnet.
+fn fixed(addresses: &Named<Value<Address>>, subnet: &Value<String>) -> Option<Ipv4Addr> {
+    addresses.find(subnet).and_then(|address| ipv4(address.0))
+}
+
+fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn texts(values: &[Value<String>]) -> Vec<String> {
+    values.iter().map(|value| value.value.clone()).collect()
+}

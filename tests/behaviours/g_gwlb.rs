@@ -1,0 +1,425 @@
+//! G. Gateway load balancers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vpclab::appliance::Appliance;
+use vpclab::lab::{Encapsulated, RunningAppliance};
+use vpclab_dataplane::packet::{parse_ip, tcp_flag};
+use vpclab_dataplane::tables::TargetHealth;
+use vpclab_tests::{Packet, World, ip, seconds};
+
+use crate::fixtures::{FIREWALLS, INSPECTION};
+
+/// Bytes of GENEVE before the inner packet: header and three options.
+const GENEVE_LEN: usize = 40;
+const PEER: &str = "198.51.100.7";
+
+/// A lab whose appliances run and are healthy.
+fn inspection() -> (World, [RunningAppliance; 3]) {
+    inspection_of(INSPECTION)
+}
+
+fn inspection_of(topology: &str) -> (World, [RunningAppliance; 3]) {
+    let mut w = World::new(topology);
+    let firewalls = FIREWALLS.map(|name| w.host(name).run_appliance(Appliance::new(), Some(80)));
+    w.healthy();
+    (w, firewalls)
+}
+
+/// Every GENEVE packet that the appliances received so far, with who received it.
+fn all(firewalls: &[RunningAppliance]) -> Vec<(usize, Encapsulated)> {
+    let numbered = firewalls.iter().enumerate();
+    numbered
+        .flat_map(|(index, fw)| fw.received().into_iter().map(move |packet| (index, packet)))
+        .collect()
+}
+
+/// Option 1: the endpoint.
+fn vpce_option(packet: &Encapsulated) -> u64 {
+    assert_eq!(&packet.payload[8..12], [0x01, 0x08, 1, 2]);
+    u64::from_be_bytes(packet.payload[12..20].try_into().unwrap())
+}
+
+/// What option 1 says of an endpoint: the last 16 digits of its id.
+fn vpce_number(w: &World, endpoint: &str) -> u64 {
+    let id = w.vpce(endpoint);
+    u64::from_str_radix(&id.as_str()["vpce-0".len()..], 16).unwrap()
+}
+
+fn inner(packet: &Encapsulated) -> &[u8] {
+    &packet.payload[GENEVE_LEN..]
+}
+
+/// The inner packet's tuple.
+fn tuple(packet: &Encapsulated) -> vpclab_dataplane::packet::FiveTuple {
+    parse_ip(inner(packet), 0).unwrap().tuple
+}
+
+/// Given endpoint subnet `0/0 → IGW`, app `0/0 → vpce`, when app sends, then an
+/// appliance gets GENEVE with option 1 = the vpce id and the untouched inner
+/// packet; after return it leaves by the gateway.
+#[test]
+fn b088_an_appliance_gets_the_untouched_packet_and_it_leaves_by_the_gateway() {
+    let (mut w, firewalls) = inspection();
+    w.mute(&["app", "peer"]);
+    let packet = Packet::udp("10.1.1.10:5", format!("{PEER}:9")).payload(b"untouched");
+    w.send("app", &packet);
+    let got = all(&firewalls);
+    assert_eq!(got.len(), 1);
+    let (_, geneve) = &got[0];
+    assert_eq!(vpce_option(geneve), vpce_number(&w, "inspect"));
+    assert_eq!(*geneve.from.ip(), w.gwlb("firewalls").address("az1"));
+    assert_eq!(geneve.to.port(), 6081);
+    let sent = packet.frame(w.host("app").mac(), w.router_mac("app"));
+    assert_eq!(inner(geneve), &sent[14..]);
+    let out = w.take("peer");
+    assert_eq!((out[0].from(), out[0].payload()), ("203.0.113.10:5".into(), &b"untouched"[..]));
+    w.expect_counters("rx +2, tx +2, gwlb.flow_created +1");
+}
+
+/// When an IPv6 packet passes, then the outer packet is IPv4 and the protocol
+/// 0x86DD.
+#[test]
+fn b089_ipv6_travels_in_an_ipv4_tunnel() {
+    let (mut w, firewalls) = inspection();
+    w.mute(&["app", "peer"]);
+    let packet = Packet::udp("[2001:db8:1:1::10]:5", "[2001:db8:ffff::7]:9").payload(b"six");
+    w.send("app", &packet);
+    let got = all(&firewalls);
+    assert_eq!(got.len(), 1);
+    assert_eq!(&got[0].1.payload[2..4], [0x86, 0xdd]);
+    let sent = packet.frame(w.host("app").mac(), w.router_mac("app"));
+    assert_eq!(inner(&got[0].1), &sent[14..]);
+    let out = w.take("peer");
+    assert_eq!(out[0].from(), "[2001:db8:1:1::10]:5");
+    w.expect_counters("gwlb.flow_created +1");
+}
+
+/// When flow and reply pass (ingress routing on), then the same appliance gets
+/// both directions of every connection.
+#[test]
+fn b090_both_directions_of_a_connection_meet_one_appliance() {
+    let (mut w, firewalls) = inspection();
+    w.host("peer").tcp_listen(80).echo();
+    w.host("app").tcp_listen(443).echo();
+    for _ in 0..6 {
+        w.echo("app", PEER, 80);
+        w.echo("peer", "203.0.113.10", 443);
+    }
+    let mut seen: BTreeMap<_, (BTreeSet<usize>, BTreeSet<bool>)> = BTreeMap::new();
+    for (index, packet) in all(&firewalls) {
+        let tuple = tuple(&packet);
+        let outward = tuple.src == ip("10.1.1.10");
+        let connection = if outward { tuple } else { tuple.reversed() };
+        let (who, ways) = seen.entry(connection).or_default();
+        who.insert(index);
+        ways.insert(outward);
+    }
+    assert_eq!(seen.len(), 12);
+    for (connection, (who, ways)) in &seen {
+        assert_eq!(who.len(), 1, "{connection}: {who:?}");
+        assert_eq!(ways.len(), 2, "{connection}: one way only");
+    }
+    let used: BTreeSet<_> = seen.values().flat_map(|(who, _)| who).collect();
+    assert!(used.len() > 1, "all on one appliance");
+    w.expect_counters("gwlb.flow_created +12");
+}
+
+/// Given three appliances, when 1000 flows start, then all are used, about
+/// evenly, and each flow stays on one.
+#[test]
+fn b091_a_thousand_flows_use_all_appliances_and_stay() {
+    let (mut w, firewalls) = inspection();
+    w.mute(&["app", "peer"]);
+    let (app, router) = (w.host("app"), w.router_mac("app"));
+    for round in 0..2 {
+        for n in 0..1000_u16 {
+            let packet = Packet::syn(format!("10.1.1.10:{}", 10_000 + n), format!("{PEER}:80"));
+            app.send_raw(&packet.frame(app.mac(), router));
+            if n % 100 == 99 {
+                w.settle();
+            }
+        }
+        let created = if round == 0 { 1000 } else { 0 };
+        w.expect_counters(&format!("gwlb.flow_created +{created}"));
+    }
+    let mut flows: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    for (index, packet) in all(&firewalls) {
+        flows.entry(tuple(&packet).sport).or_default().push(index);
+    }
+    assert_eq!(flows.len(), 1000);
+    assert!(flows.values().all(|who| who.len() == 2 && who[0] == who[1]));
+    for index in 0..3 {
+        let share = flows.values().filter(|who| who[0] == index).count();
+        assert!((250..=420).contains(&share), "appliance {index}: {share}");
+    }
+    assert_eq!(w.take("peer").len(), 2000);
+}
+
+/// Given 2-tuple stickiness, when one client opens 100 ports to one server, then
+/// one appliance gets them all; with 5-tuples several do.
+#[test]
+fn b092_two_tuple_stickiness_ignores_ports() {
+    let two = INSPECTION.replace("{protocol: geneve,", "{protocol: geneve, stickiness: source_ip_dest_ip,");
+    assert_ne!(two, INSPECTION);
+    for (topology, one) in [(two.as_str(), true), (INSPECTION, false)] {
+        let (mut w, firewalls) = inspection_of(topology);
+        w.mute(&["app", "peer"]);
+        for port in 1000..1100 {
+            w.send("app", &Packet::udp(format!("10.1.1.10:{port}"), format!("{PEER}:9")));
+        }
+        let got = all(&firewalls);
+        assert_eq!(got.len(), 100);
+        let who: BTreeSet<_> = got.iter().map(|(index, _)| *index).collect();
+        assert_eq!(who.len() == 1, one, "{who:?}");
+        let flows = if one { 1 } else { 100 };
+        w.expect_counters(&format!("gwlb.flow_created +{flows}"));
+    }
+}
+
+/// One flow that was inspected: the appliance that got it, its packet.
+fn one_flow(w: &mut World, firewalls: &[RunningAppliance; 3]) -> (usize, Encapsulated) {
+    w.mute(&["app", "peer"]);
+    w.send("app", &Packet::udp("10.1.1.10:5", format!("{PEER}:9")));
+    w.take("peer");
+    let got = all(firewalls);
+    assert_eq!(got.len(), 1);
+    w.reset_counters();
+    got.into_iter().next().unwrap()
+}
+
+/// Given a wrong cookie, a missing option 1, or outer addresses that are not the
+/// flow's swapped ones, then dropped and the matching counter moves.
+#[test]
+fn b093_what_an_appliance_returns_must_carry_the_flows_marks() {
+    let (mut w, firewalls) = inspection();
+    let (index, packet) = one_flow(&mut w, &firewalls);
+    let fw = &firewalls[index];
+    let wrong = packet.cookie().unwrap() ^ 0x0101;
+    fw.send(&packet.clone().with_cookie(wrong));
+    w.settle();
+    w.expect_counters("rx +1, drop.gwlb.invalid_flow_cookie +1, tx +0");
+
+    let mut unmarked = packet.clone();
+    unmarked.payload[10] = 0x77;
+    fw.send(&unmarked);
+    w.settle();
+    w.expect_counters("rx +1, drop.gwlb.invalid_endpoint_id +1, tx +0");
+
+    let mut elsewhere = packet.clone();
+    elsewhere.payload[19] ^= 1;
+    fw.send(&elsewhere);
+    w.settle();
+    w.expect_counters("rx +1, drop.gwlb.invalid_endpoint_id +1, tx +0");
+
+    // Unswapped: a packet that claims to come from the load balancer does not
+    // even pass the source check of the appliance's own interface.
+    let mut unswapped = packet.clone();
+    std::mem::swap(&mut unswapped.from, &mut unswapped.to);
+    unswapped.from.set_port(packet.from.port());
+    fw.send(&unswapped);
+    w.settle();
+    w.expect_counters("rx +1, drop.source_dest_check +1, tx +0");
+
+    // From another appliance than the flow's, and to another port.
+    let other = (index + 1) % 3;
+    let stranger = w.host(FIREWALLS[other]).address();
+    let node = packet.from.ip();
+    for (host, from, to) in [
+        (other, format!("{stranger}:{}", packet.from.port()), format!("{node}:6081")),
+        (index, format!("{}:6081", packet.to.ip()), format!("{node}:6082")),
+    ] {
+        w.send(FIREWALLS[host], &Packet::udp(from, to).payload(&packet.payload));
+        w.expect_counters("rx +1, drop.gwlb.invalid_tunnel +1, tx +0");
+    }
+    assert!(w.take("peer").is_empty());
+
+    // The packet as it was passes: it was the marks that failed.
+    fw.send(&packet);
+    w.settle();
+    w.expect_counters("rx +1, tx +1");
+    assert_eq!(w.take("peer").len(), 1);
+}
+
+/// When the appliance sends a flow of its own in GENEVE, then dropped.
+#[test]
+fn b094_an_appliance_can_start_no_flow() {
+    let (mut w, firewalls) = inspection();
+    let (index, packet) = one_flow(&mut w, &firewalls);
+    let own = Packet::udp("10.1.1.10:7777", format!("{PEER}:7777"));
+    let own = own.frame(w.host("app").mac(), w.router_mac("app"));
+    for cookie in [0, 1, u32::MAX, packet.cookie().unwrap().wrapping_add(1)] {
+        let mut made = packet.clone().with_cookie(cookie);
+        made.payload.truncate(GENEVE_LEN);
+        made.payload.extend_from_slice(&own[14..]);
+        firewalls[index].send(&made);
+        w.settle();
+        w.expect_counters("rx +1, drop.gwlb.invalid_flow_cookie +1, tx +0");
+    }
+    assert!(w.take("peer").is_empty());
+}
+
+/// Given a TCP flow idle 351 s, when data comes, then dropped; when a SYN comes,
+/// a new flow. After 349 s data still passes.
+#[test]
+fn b095_a_tcp_flow_idles_out_after_350_s() {
+    let (mut w, _firewalls) = inspection();
+    w.mute(&["app", "peer"]);
+    let (a, p) = ("10.1.1.10:5000", format!("{PEER}:80"));
+    w.send("app", &Packet::syn(a, &p));
+    w.send("peer", &Packet::ack(&p, "203.0.113.10:5000").flags(tcp_flag::SYN | tcp_flag::ACK));
+    w.send("app", &Packet::ack(a, &p));
+    assert_eq!((w.take("peer").len(), w.take("app").len()), (2, 1));
+    w.expect_counters("gwlb.flow_created +1");
+    w.run_for(seconds(349));
+    w.send("app", &Packet::ack(a, &p).payload(b"in time"));
+    assert_eq!(w.take("peer").len(), 1);
+    w.expect_counters("gwlb.flow_created +0");
+    w.run_for(seconds(351));
+    w.send("app", &Packet::ack(a, &p).payload(b"late"));
+    assert!(w.take("peer").is_empty());
+    assert!(w.take("app").is_empty(), "no reset unless asked for");
+    w.expect_counters("drop.gwlb.no_flow +1, gwlb.flow_created +0");
+    w.send("app", &Packet::syn(a, &p).sequence(9000));
+    assert_eq!(w.take("peer").len(), 1);
+    w.expect_counters("gwlb.flow_created +1");
+}
+
+/// Given a UDP flow idle 121 s, when a packet comes, then a new flow; after
+/// 119 s the old one.
+#[test]
+fn b096_a_udp_flow_idles_out_after_120_s() {
+    let (mut w, firewalls) = inspection();
+    w.mute(&["app", "peer"]);
+    let packet = Packet::udp("10.1.1.10:5000", format!("{PEER}:9"));
+    w.send("app", &packet);
+    w.expect_counters("gwlb.flow_created +1");
+    for (idle, created) in [(119, 0), (121, 1)] {
+        w.run_for(seconds(idle));
+        w.send("app", &packet);
+        w.expect_counters(&format!("gwlb.flow_created +{created}"));
+    }
+    let got = all(&firewalls);
+    let cookies: BTreeSet<_> = got.iter().map(|(_, packet)| packet.cookie()).collect();
+    assert_eq!((got.len(), cookies.len()), (3, 2));
+    assert_eq!(w.take("peer").len(), 3);
+}
+
+/// Given all appliances unhealthy, found so by real health checks, then new
+/// flows still go to one of them.
+#[test]
+fn b098_with_all_appliances_unhealthy_new_flows_still_go_to_one() {
+    let mut w = World::new(INSPECTION);
+    // They return packets, but nothing answers health checks.
+    let firewalls = FIREWALLS.map(|name| w.host(name).run_appliance(Appliance::new(), None));
+    w.healthy();
+    let group = w.target_group("firewalls");
+    let model = w.control().model();
+    let targets = model.get(&group).unwrap().targets.clone();
+    assert!(targets.iter().all(|target| target.health == TargetHealth::Unhealthy));
+    w.mute(&["app", "peer"]);
+    for port in 1000..1020 {
+        w.send("app", &Packet::udp(format!("10.1.1.10:{port}"), format!("{PEER}:9")));
+    }
+    assert_eq!(w.take("peer").len(), 20);
+    assert_eq!(all(&firewalls).len(), 20);
+    w.expect_counters("gwlb.flow_created +20");
+}
+
+/// Given cross-zone off and no target in the zone, then dropped.
+#[test]
+fn b099_without_cross_zone_a_zone_without_targets_drops() {
+    let topology = INSPECTION
+        .replace(
+            "      fw: {cidr: 10.2.1.0/24, az: a}\n",
+            "      fw: {cidr: 10.2.1.0/24, az: a}\n      fw-b: {cidr: 10.2.2.0/24, az: b}\n",
+        )
+        .replace("    subnets: fw\n    addresses: {fw: 10.2.1.100}\n", "    subnets: fw-b\n");
+    assert_ne!(topology, INSPECTION);
+    let topology = topology.replace(
+        "inspection: {cidr: 10.1.2.0/24, ipv6: '2001:db8:1:2::/64', az: a,",
+        "inspection: {cidr: 10.1.2.0/24, ipv6: '2001:db8:1:2::/64', az: b,",
+    );
+    let mut w = World::new(&topology);
+    let firewalls = FIREWALLS.map(|name| w.host(name).run_appliance(Appliance::new(), Some(80)));
+    w.run_for(seconds(5));
+    w.reset_counters();
+    w.mute(&["app", "peer"]);
+    let packet = Packet::udp("10.1.1.10:5", format!("{PEER}:9"));
+    w.send("app", &packet);
+    w.expect_counters("rx +1, drop.gwlb.no_target +1, tx +0");
+    assert!(all(&firewalls).is_empty());
+    let load_balancer_arn = w.names.load_balancers["firewalls"].clone();
+    w.apply(vpclab::api::ModifyLoadBalancerAttributes {
+        load_balancer_arn,
+        cross_zone: Some(true),
+    });
+    w.reset_counters();
+    w.send("app", &packet);
+    // The appliances' groups admit zone a's node only, so the tunnel ends there.
+    w.expect_counters("gwlb.flow_created +0.., drop.security_group +1");
+}
+
+/// When the inner packet is 8500 bytes, then delivered as 8568; 8501, dropped
+/// without ICMP.
+#[test]
+fn b100_the_tunnel_takes_8500_bytes_and_says_nothing_beyond() {
+    let mut w = World::new(INSPECTION);
+    w.run_for(seconds(1));
+    w.mute(&["app", "peer", "fw1", "fw2", "fw3"]);
+    for name in FIREWALLS {
+        w.take(name);
+    }
+    w.reset_counters();
+    let outer = |w: &World| -> Vec<u32> {
+        let got = FIREWALLS.iter().flat_map(|name| w.take(name));
+        let tunnelled = got.filter(|seen| seen.headers.tuple.dport == 6081);
+        tunnelled.map(|seen| seen.headers.ip_len).collect()
+    };
+    let packet = Packet::udp("10.1.1.10:5", format!("{PEER}:9"));
+    w.send("app", &packet.clone().ip_len(8500));
+    assert_eq!(outer(&w), [8568]);
+    w.expect_counters("gwlb.flow_created +1");
+    w.send("app", &packet.ip_len(8501));
+    assert_eq!(outer(&w), Vec::<u32>::new());
+    assert!(w.host("app").frames().is_empty(), "no ICMP");
+    w.expect_counters("drop.gwlb.mtu +1");
+}
+
+/// Given two consumer VPCs with equal CIDRs and equal 5-tuples, then their flows
+/// are apart by option 1, and each comes out where it came from.
+#[test]
+fn b101_equal_tuples_of_two_consumers_are_two_flows() {
+    let second = INSPECTION
+        .split_once("vpcs:\n")
+        .and_then(|(_, rest)| rest.split_once("  appliances:\n"))
+        .map(|(app, _)| app.replace("  app:\n    cidr", "  app2:\n    cidr"))
+        .unwrap();
+    let second = second.replace("via: inspect}", "via: inspect2}").replace("db8:1:", "db8:2:");
+    let topology = INSPECTION
+        .replace("  appliances:\n", &format!("{second}  appliances:\n"))
+        .replace("groups: open}\n  fw1", "groups: open}\n  twin: {subnet: app2/app, address: 10.1.1.10, eip: 203.0.113.20, groups: open}\n  fw1")
+        .replace("address: 10.1.2.100, dualstack: true}\n", "address: 10.1.2.100, dualstack: true}\n  inspect2: {service: firewalls, subnets: app2/inspection, address: 10.1.2.100, dualstack: true}\n");
+    let (mut w, firewalls) = inspection_of(&topology);
+    w.mute(&["app", "twin", "peer"]);
+    let packet = Packet::udp("10.1.1.10:5", format!("{PEER}:9"));
+    w.send("app", &packet);
+    w.send("twin", &packet);
+    let got = all(&firewalls);
+    let endpoints: BTreeSet<_> = got.iter().map(|(_, packet)| vpce_option(packet)).collect();
+    let expected = ["inspect", "inspect2"].map(|name| vpce_number(&w, name));
+    assert_eq!(endpoints, BTreeSet::from(expected));
+    let cookies: BTreeSet<_> = got.iter().map(|(_, packet)| packet.cookie()).collect();
+    assert_eq!(cookies.len(), 2);
+    w.expect_counters("gwlb.flow_created +2");
+    let out: BTreeSet<_> = w.take("peer").iter().map(|seen| seen.from()).collect();
+    let public = ["203.0.113.10:5", "203.0.113.20:5"].map(String::from);
+    assert_eq!(out, BTreeSet::from(public));
+    // And back, each to its own.
+    for (to, host, other) in [("203.0.113.10:5", "app", "twin"), ("203.0.113.20:5", "twin", "app")] {
+        w.send("peer", &Packet::udp(format!("{PEER}:9"), to));
+        assert_eq!(w.take(host).len(), 1);
+        assert!(w.take(other).is_empty());
+    }
+    w.expect_counters("gwlb.flow_created +0");
+}

@@ -1,0 +1,12 @@
+//! The numbered behaviours of AWS networking that FIDELITY.md lists, each as a
+//! test `bNNN_what_is_claimed` on whole labs in virtual time.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod a_addressing;
+mod b_routing;
+mod c_filters;
+mod d_gateways;
+mod f_privatelink;
+mod fixtures;
+mod g_gwlb;
