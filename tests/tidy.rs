@@ -154,3 +154,16 @@ fn each_drop_reason_has_a_test() {
         .collect();
     assert!(missing.is_empty(), "no test is about {missing:?}");
 }
+
+#[test]
+fn the_documentation_of_the_data_plane_builds_without_warnings() {
+    let out = std::process::Command::new(env!("CARGO"))
+        .args(["doc", "--package", "vpclab-dataplane", "--no-deps"])
+        .args(["--offline", "--locked", "--quiet"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{errors}");
+}

@@ -79,6 +79,18 @@ fn frames_of_no_use_to_a_vpc() {
     assert_eq!(reason(w.send(1, frame)), DropReason::SpoofedMac);
     let frame = w.frame(1, &tcp(APP, "10.0.2.10:2"), SYN, b"");
     assert_eq!(reason(w.send(99, frame)), DropReason::NoSuchPort);
+    frame_of_type(&mut w, 0x88cc, DropReason::EtherType);
+    // Nobody has 10.0.1.77: nobody answers for it.
+    let mut who = Frame::with_capacity(64);
+    put_ethernet(
+        &mut who,
+        Mac::BROADCAST,
+        Mac([2, 0, 0, 0, 0, 1]),
+        ethertype::ARP,
+    );
+    who.extend(&[0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 1, 10]);
+    who.extend(&[0, 0, 0, 0, 0, 0, 10, 0, 1, 77]);
+    assert_eq!(reason(w.send(1, who)), DropReason::NeighborUnknown);
     let seen = w.tcp(1, APP, "10.0.1.255:2", SYN);
     assert_eq!(reason(seen), DropReason::NotUnicast);
     assert_eq!(
@@ -90,6 +102,37 @@ fn frames_of_no_use_to_a_vpc() {
         reason(w.tcp(1, APP, "10.0.2.10:2", SYN)),
         DropReason::Detached
     );
+}
+
+fn frame_of_type(w: &mut World, kind: u16, why: DropReason) {
+    let mut frame = w.frame(1, &tcp(APP, "10.0.2.10:2"), SYN, b"");
+    frame.bytes_mut()[12..14].copy_from_slice(&kind.to_be_bytes());
+    assert_eq!(reason(w.send(1, frame)), why);
+}
+
+#[test]
+fn a_later_fragment_alone_finds_no_flow() {
+    let mut w = privatelink();
+    balancers(&mut w, |row| row.listeners[0].protocol = 17);
+    let question = tuple(protocol::UDP, APP, SERVICE);
+    let mut frame = w.frame(1, &question, 0, &[7; 3000]);
+    frame.bytes_mut()[20] = 0; // DF clear
+    checksum::fill_ipv4_header(&mut frame.bytes_mut()[14..34]);
+    let mut pieces = Vec::new();
+    let cut = fragment_ipv4(frame, 1500, &mut FramePool::new(4), &mut |piece| {
+        pieces.push(piece);
+    });
+    assert_eq!(cut, Ok(3));
+    let early = pieces[1].clone();
+    assert_eq!(reason(w.send(1, early)), DropReason::Fragment);
+    // With the first one seen, all are translated alike.
+    for piece in pieces {
+        let headers = read(&only(w.send(1, piece).out, 4));
+        assert_eq!(
+            (headers.tuple.src, headers.tuple.dst),
+            (ip("10.0.1.30"), ip("10.0.2.40"))
+        );
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! The batch: parse, flow lookup, walk on a miss, rewrite, transmit.
 //!
-//! - [`ingress`]: Ethernet, ARP and neighbour discovery; what a packet is
-//! - [`forward`]: the flow cache, and the walk when it misses
-//! - [`commit`]: what a walk leaves behind: sessions, flows, compiled passes
-//! - [`rewrite`]: a compiled pass applied to a frame
-//! - [`replies`]: what the data plane says itself: ICMP errors, resets, echoes
+//! - `ingress`: Ethernet, ARP and neighbour discovery; what a packet is
+//! - `forward`: the flow cache, and the walk when it misses
+//! - `commit`: what a walk leaves behind: sessions, flows, compiled passes
+//! - `rewrite`: a compiled pass applied to a frame
+//! - `replies`: what the data plane says itself: ICMP errors, resets, echoes
 
 mod commit;
 mod forward;

@@ -7,7 +7,7 @@
 //! Reads:  endpoint, load balancer, listener, target group; the flow if known
 //! Writes: the whole tuple, TTL, MSS
 //! Drops:  Endpoint*, NoListener, ListenerNoTargetGroup, NoTarget, PortAllocation,
-//!         NoConnection, LbFragment, PrivateLinkOneWay, LbNotForNode
+//!         NoConnection, LbFragment, Fragment, IcmpUnrelated, PrivateLinkOneWay, LbNotForNode
 //! AWS:    PrivateLink guide "Concepts", "Endpoint services"; NLB guide
 
 use std::net::IpAddr;
@@ -178,6 +178,10 @@ impl Walk<'_> {
     fn passes_balancer(&mut self, component: Component) -> Result<(), Stop> {
         if self.is_tcp() && self.packet.headers.fragment != Fragment::Whole {
             return Err(self.end(component, Rule::None, DropReason::LbFragment));
+        }
+        // Without ports there is no flow to belong to.
+        if self.packet.portless {
+            return Err(self.end(component, Rule::None, DropReason::Fragment));
         }
         match self.packet.error.map(|error| (error.protocol, error.kind)) {
             // ICMP of type 3 only. ASSUMPTION: for IPv6 the errors that say the same.
