@@ -364,7 +364,7 @@ fn b099_without_cross_zone_a_zone_without_targets_drops() {
             "      fw: {cidr: 10.2.1.0/24, az: a}\n",
             "      fw: {cidr: 10.2.1.0/24, az: a}\n      fw-b: {cidr: 10.2.2.0/24, az: b}\n",
         )
-        .replace("    subnets: fw\n", "    subnets: fw-b\n");
+        .replace("    subnets: fw\n", "    subnets: [fw, fw-b]\n");
     assert_ne!(topology, INSPECTION);
     let topology = topology.replace(
         "inspection: {cidr: 10.1.2.0/24, ipv6: '2001:db8:1:2::/64', az: a,",
@@ -390,8 +390,8 @@ fn b099_without_cross_zone_a_zone_without_targets_drops() {
     });
     w.healthy();
     w.send("app", &packet);
-    assert_eq!(w.take("peer").len(), 1);
     w.expect_counters("gwlb.flow_created +1");
+    assert_eq!(w.take("peer").len(), 1);
 }
 
 /// When the inner packet is 8500 bytes, then delivered as 8568; 8501, dropped
