@@ -126,8 +126,10 @@ fn d_and_e_carry_ipv6_byte_for_byte() {
     }
 }
 
-/// Changes to a frame with packet B, and what becomes of it.
-fn negative() -> Vec<(&'static str, fn(&mut Frame), DropReason)> {
+/// A change to a frame with packet B, and what becomes of it.
+type Negative = (&'static str, fn(&mut Frame), DropReason);
+
+fn negative() -> Vec<Negative> {
     const AT: usize = ETHERNET_LEN;
     vec![
         (

@@ -4,7 +4,6 @@
 //! Everything in the [`Report`] was observed in the run: the addresses are those
 //! of sockets, the reasons those of dropped frames, the counts the appliances'.
 
-mod hops;
 mod scenes;
 mod topology;
 

@@ -10,7 +10,7 @@ use vpclab_dataplane::time::{Duration, Instant};
 use vpclab_dataplane::trace::Probe;
 
 use super::topology::{HEALTH_PORT, SERVICE_PORT, WEB};
-use super::{DemoError, Gwlb, OneWay, PrivateLink, ThroughputReport, hops};
+use super::{DemoError, Gwlb, OneWay, PrivateLink, ThroughputReport};
 use crate::appliance::Appliance;
 use crate::lab::{Conn, Host, Lab, RunningAppliance};
 
@@ -79,26 +79,12 @@ impl<'a> Tour<'a> {
             },
         };
         let trace = self.lab.trace(&probe);
-        let names = self.names();
-        for line in hops::lines(&self.lab.snapshot(), &names, &trace) {
-            self.say(&line);
+        let names = crate::trace::names(self.lab.control().model());
+        let tables = self.lab.snapshot();
+        let report = crate::trace::describe(&tables, &trace, &|id| names.get(id).cloned());
+        for line in report.to_string().lines() {
+            self.say(&format!("  {line}"));
         }
-    }
-
-    fn names(&self) -> hops::Names {
-        let hosts = ["client", "server", "web", "a", "b"];
-        let mut names: hops::Names = hosts.map(|name| (self.lab.eni(name), name.into())).into();
-        names.insert(
-            self.lab.endpoint("service").eni("a"),
-            "endpoint service".into(),
-        );
-        names.insert(
-            self.lab.endpoint("inspect").eni("a"),
-            "endpoint inspect".into(),
-        );
-        names.insert(self.lab.nlb("web").eni("a"), "nlb web".into());
-        names.insert(self.lab.gwlb("firewalls").eni("a"), "gwlb firewalls".into());
-        names
     }
 
     /// Bytes to the service and back; who saw whom.

@@ -16,7 +16,7 @@ use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::packet::{FiveTuple, protocol};
 use vpclab_dataplane::tables::Snapshot;
 use vpclab_dataplane::time::Instant;
-use vpclab_dataplane::trace::{End, Leg, Probe, trace};
+use vpclab_dataplane::trace::{End, Leg, Probe, Trace, trace};
 
 use crate::cli::CliError;
 use crate::host::protocol::TraceRequest;
@@ -147,15 +147,16 @@ pub fn report(
         sport: query.source_port,
         dport: if icmp { 0 } else { query.port },
     };
-    let trace = trace(
-        tables,
-        &Probe {
-            from: query.from,
-            tuple,
-        },
-        seed,
-        Instant::ZERO,
-    );
+    let probe = Probe {
+        from: query.from,
+        tuple,
+    };
+    let trace = trace(tables, &probe, seed, Instant::ZERO);
+    Ok(describe(tables, &trace, names))
+}
+
+/// Puts a trace into words.
+pub fn describe(tables: &Snapshot, trace: &Trace, names: Names<'_>) -> TraceReport {
     let reason = trace.reason();
     let reply = trace.reply.as_ref();
     let failed = match trace.forward.end {
@@ -180,7 +181,7 @@ pub fn report(
         (None, End::Dropped { .. }) => String::new(),
     };
     let last_hop = failed.and_then(|leg| leg.hops.last());
-    Ok(TraceReport {
+    TraceReport {
         reachable: trace.is_reachable(),
         code: reason.and_then(|r| r.aws_code()).map(str::to_owned),
         reason: reason.map(|r| r.name().to_owned()),
@@ -190,7 +191,7 @@ pub fn report(
         reply: reply
             .map(|leg| hops(tables, leg, names))
             .unwrap_or_default(),
-    })
+    }
 }
 
 fn hops(tables: &Snapshot, leg: &Leg, names: Names<'_>) -> Vec<HopReport> {

@@ -67,6 +67,12 @@ impl FlowKey {
     }
 }
 
+/// Outer UDP source port of a flow whose key has this hash.
+/// ASSUMPTION: 49152 + hash mod 16384 (`gwlb-geneve.md` §3).
+pub const fn source_port(hash: u64) -> u16 {
+    49152 + (hash % 16384) as u16
+}
+
 /// A flow to be created.
 #[derive(Clone, Copy, Debug)]
 pub struct NewFlow {
@@ -229,12 +235,7 @@ impl Flows {
             _ => {
                 let slot = self.free.pop()?;
                 let nonce = self.seed.words(&[hash, u64::from(self.created)]) as u32;
-                // ASSUMPTION: 49152 + hash mod 16384 (`gwlb-geneve.md` §3).
-                (
-                    slot,
-                    nonce & !self.mask | slot,
-                    49152 + (hash % 16384) as u16,
-                )
+                (slot, nonce & !self.mask | slot, source_port(hash))
             }
         };
         let flow = Flow {

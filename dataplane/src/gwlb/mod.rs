@@ -8,6 +8,6 @@ mod flows;
 mod select;
 mod target;
 
-pub use flows::{Flow, FlowKey, Flows, NewFlow};
+pub use flows::{Flow, FlowKey, Flows, NewFlow, source_port};
 pub use select::{choose, usable};
 pub use target::{Stickiness, Target, TargetHealth};

@@ -11,7 +11,7 @@ use super::{Component, Geneve, Rule, Step, Stop, View, Walk};
 use crate::addr::{EndpointId, EniId, LoadBalancerId, SubnetId};
 use crate::drop::DropReason;
 use crate::flow::{Direction, Ingress, Limits, Object, Outcome, SizeLimit, Tunnel};
-use crate::gwlb::{Flow, FlowKey, NewFlow, choose};
+use crate::gwlb::{Flow, FlowKey, NewFlow, choose, source_port};
 use crate::packet::{FiveTuple, Fragment, protocol};
 use crate::tables::{EndpointKind, EniRow, Failover, TargetGroupRow, TargetHealth};
 
@@ -122,7 +122,7 @@ impl Walk<'_> {
                     node_address: IpAddr::V4(source),
                     tcp_idle: listener.map_or(crate::time::Duration::MAX, |l| l.tcp_idle),
                 });
-                (target.address, (0, 0, 0))
+                (target.address, (source_port(hash), 0, 0))
             }
         };
         let IpAddr::V4(target_v4) = target else {

@@ -8,6 +8,7 @@
 )]
 
 pub mod change;
+pub mod hostile;
 pub mod journey;
 pub mod random;
 pub mod tape;
