@@ -174,7 +174,10 @@ fn b029_an_edge_table_sees_the_private_destination() {
     // The inner IPv4 header begins after 8 + 32 bytes of GENEVE.
     assert_eq!(&inner[0].payload[40 + 16..40 + 20], [10, 1, 1, 10]);
     let got = w.take("app");
-    assert_eq!((got[0].from(), got[0].to()), ("198.51.100.7:5".into(), "10.1.1.10:9".into()));
+    assert_eq!(
+        (got[0].from(), got[0].to()),
+        ("198.51.100.7:5".into(), "10.1.1.10:9".into())
+    );
     w.expect_counters("gwlb.flow_created +1");
 }
 
@@ -238,7 +241,10 @@ fn b032_the_ipv4_default_route_does_not_carry_ipv6() {
         destination: Destination::Cidr(cidr("::/0")),
     };
     w.apply(request);
-    w.send("app", &Packet::udp("[2001:db8:1:1::10]:5", "[2001:db8:ffff::7]:9"));
+    w.send(
+        "app",
+        &Packet::udp("[2001:db8:1:1::10]:5", "[2001:db8:ffff::7]:9"),
+    );
     w.expect_counters("rx +1, drop.route.none +1, tx +0");
     assert!(firewalls.iter().all(|fw| fw.received().is_empty()));
     w.send("app", &Packet::udp("10.1.1.10:5", "198.51.100.7:9"));

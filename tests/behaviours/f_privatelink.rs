@@ -24,12 +24,18 @@ fn world(topology: &str) -> World {
 /// answer; after accept they work; after reject new ones fail.
 #[test]
 fn b072_an_endpoint_carries_nothing_until_it_is_accepted() {
-    let pending = PRIVATELINK.replace("groups: endpoint\n", "groups: endpoint\n    accept: false\n");
+    let pending = PRIVATELINK.replace(
+        "groups: endpoint\n",
+        "groups: endpoint\n    accept: false\n",
+    );
     let mut w = world(&pending);
     let conn = w.no_connection("client", "10.0.1.100", 80);
     assert!(!conn.was_reset(), "no answer at all");
     w.expect_counters("drop.endpoint.unavailable +1..");
-    let (service, vpce) = (w.names.endpoint_services["web"].id.clone(), w.vpce("service"));
+    let (service, vpce) = (
+        w.names.endpoint_services["web"].id.clone(),
+        w.vpce("service"),
+    );
     w.apply(AcceptVpcEndpointConnections {
         service: service.clone(),
         vpc_endpoints: vec![vpce.clone()],
@@ -69,7 +75,12 @@ fn b073_a_principal_without_permission_finds_no_service() {
     let service = w.names.endpoint_services["web"].clone();
     let create = || {
         let name = &service.service_name;
-        CreateVpcEndpoint::new(VpcEndpointType::Interface, vpc.clone(), name, [subnet.clone()])
+        CreateVpcEndpoint::new(
+            VpcEndpointType::Interface,
+            vpc.clone(),
+            name,
+            [subnet.clone()],
+        )
     };
     let error = w.control_mut().execute_as(&other, create()).unwrap_err();
     assert_eq!(error.code, "InvalidServiceName", "{error}");
@@ -218,7 +229,10 @@ fn b082_without_cross_zone_a_node_uses_targets_of_its_zone() {
 #[test]
 fn b083_with_all_targets_unhealthy_connections_still_go_on() {
     let unheard = "targets: server, health_check: {protocol: tcp, port: 9999}}";
-    let topology = PRIVATELINK.replace("port: 80, targets: server}", &format!("port: 80, {unheard}"));
+    let topology = PRIVATELINK.replace(
+        "port: 80, targets: server}",
+        &format!("port: 80, {unheard}"),
+    );
     assert_ne!(topology, PRIVATELINK);
     let mut w = world(&topology);
     let group = w.target_group("servers");
@@ -228,4 +242,51 @@ fn b083_with_all_targets_unhealthy_connections_still_go_on() {
     let conn = w.echo("client", "10.0.1.100", 80);
     assert_eq!(w.host("server").peer_of(&conn), ip("10.0.2.50"));
     w.expect_counters("flow.created +1..");
+}
+
+/// Given a TCP connection idle for 351 s, when the client sends data, then it is
+/// reset; after 349 s it is carried.
+#[test]
+fn b081_a_connection_idle_for_350_s_is_reset_when_data_comes() {
+    let mut w = privatelink();
+    let conn = w.echo("client", "10.0.1.100", 80);
+    w.run_for(seconds(349));
+    conn.send(" again");
+    w.run_until(|_| conn.received("hello again")).unwrap();
+    w.run_for(seconds(351));
+    w.reset_counters();
+    conn.send(" late");
+    w.run_for(seconds(1));
+    assert!(conn.was_reset());
+    assert_eq!(conn.data(), b"hello again");
+    w.expect_counters("drop.lb.no_connection +1, generated +1..");
+}
+
+/// Given a load balancer's group without a rule for the client's address, when
+/// rules are enforced on PrivateLink traffic (the default), then dropped; not
+/// enforced, accepted.
+#[test]
+fn b087_the_load_balancers_groups_judge_privatelink_clients_if_enforced() {
+    let topology = PRIVATELINK
+        .replace(
+            "      open:\n",
+            "      nodes: {ingress: [{proto: tcp, ports: 80, from: 192.0.2.0/24}]}\n      open:\n",
+        )
+        .replace(
+            "    type: network\n",
+            "    type: network\n    groups: nodes\n",
+        );
+    let mut w = world(&topology);
+    w.mute(&["client"]);
+    w.send("client", &Packet::syn("10.0.1.10:1000", "10.0.1.100:80"));
+    w.expect_counters("rx +1, drop.security_group +1, tx +0");
+    let request = SetSecurityGroups {
+        load_balancer_arn: w.names.load_balancers["web"].clone(),
+        security_groups: vec![w.group("provider/nodes")],
+        enforce_on_privatelink: Some(false),
+    };
+    w.apply(request);
+    w.send("client", &Packet::syn("10.0.1.10:1001", "10.0.1.100:80"));
+    assert!(w.take("client")[0].has(tcp_flag::SYN));
+    w.expect_counters("tx +2..");
 }

@@ -1,7 +1,7 @@
 //! Small labs that several behaviours share.
 
 /// Two subnets of one VPC, everything allowed between their hosts.
-pub const TWO_SUBNETS: &str = "
+pub(crate) const TWO_SUBNETS: &str = "
 name: two-subnets
 vpcs:
   main:
@@ -22,7 +22,7 @@ hosts:
 ";
 
 /// A public subnet: `web` has an Elastic IP, `inner` has none.
-pub const INTERNET: &str = "
+pub(crate) const INTERNET: &str = "
 name: internet
 vpcs:
   main:
@@ -48,7 +48,7 @@ internet:
 
 /// PrivateLink in two zones between VPCs with the same addresses. `server` is in
 /// zone a; zone b has a node and an endpoint interface, but no target.
-pub const PRIVATELINK: &str = "
+pub(crate) const PRIVATELINK: &str = "
 name: privatelink
 vpcs:
   consumer:
@@ -102,7 +102,7 @@ endpoints:
 ";
 
 /// Inspection of all that passes the internet gateway, by three appliances.
-pub const INSPECTION: &str = "
+pub(crate) const INSPECTION: &str = "
 name: inspection
 vpcs:
   app:
@@ -151,7 +151,6 @@ load_balancers:
   firewalls:
     type: gateway
     subnets: fw
-    addresses: {fw: 10.2.1.100}
     listeners: [{target_group: firewalls}]
 target_groups:
   firewalls: {protocol: geneve, targets: [fw1, fw2, fw3]}
@@ -162,4 +161,4 @@ endpoints:
 ";
 
 /// The appliances of [`INSPECTION`].
-pub const FIREWALLS: [&str; 3] = ["fw1", "fw2", "fw3"];
+pub(crate) const FIREWALLS: [&str; 3] = ["fw1", "fw2", "fw3"];

@@ -73,7 +73,10 @@ fn b088_an_appliance_gets_the_untouched_packet_and_it_leaves_by_the_gateway() {
     let sent = packet.frame(w.host("app").mac(), w.router_mac("app"));
     assert_eq!(inner(geneve), &sent[14..]);
     let out = w.take("peer");
-    assert_eq!((out[0].from(), out[0].payload()), ("203.0.113.10:5".into(), &b"untouched"[..]));
+    assert_eq!(
+        (out[0].from(), out[0].payload()),
+        ("203.0.113.10:5".into(), &b"untouched"[..])
+    );
     w.expect_counters("rx +2, tx +2, gwlb.flow_created +1");
 }
 
@@ -160,13 +163,19 @@ fn b091_a_thousand_flows_use_all_appliances_and_stay() {
 /// one appliance gets them all; with 5-tuples several do.
 #[test]
 fn b092_two_tuple_stickiness_ignores_ports() {
-    let two = INSPECTION.replace("{protocol: geneve,", "{protocol: geneve, stickiness: source_ip_dest_ip,");
+    let two = INSPECTION.replace(
+        "{protocol: geneve,",
+        "{protocol: geneve, stickiness: source_ip_dest_ip,",
+    );
     assert_ne!(two, INSPECTION);
     for (topology, one) in [(two.as_str(), true), (INSPECTION, false)] {
         let (mut w, firewalls) = inspection_of(topology);
         w.mute(&["app", "peer"]);
         for port in 1000..1100 {
-            w.send("app", &Packet::udp(format!("10.1.1.10:{port}"), format!("{PEER}:9")));
+            w.send(
+                "app",
+                &Packet::udp(format!("10.1.1.10:{port}"), format!("{PEER}:9")),
+            );
         }
         let got = all(&firewalls);
         assert_eq!(got.len(), 100);
@@ -226,10 +235,21 @@ fn b093_what_an_appliance_returns_must_carry_the_flows_marks() {
     let stranger = w.host(FIREWALLS[other]).address();
     let node = packet.from.ip();
     for (host, from, to) in [
-        (other, format!("{stranger}:{}", packet.from.port()), format!("{node}:6081")),
-        (index, format!("{}:6081", packet.to.ip()), format!("{node}:6082")),
+        (
+            other,
+            format!("{stranger}:{}", packet.from.port()),
+            format!("{node}:6081"),
+        ),
+        (
+            index,
+            format!("{}:6081", packet.to.ip()),
+            format!("{node}:6082"),
+        ),
     ] {
-        w.send(FIREWALLS[host], &Packet::udp(from, to).payload(&packet.payload));
+        w.send(
+            FIREWALLS[host],
+            &Packet::udp(from, to).payload(&packet.payload),
+        );
         w.expect_counters("rx +1, drop.gwlb.invalid_tunnel +1, tx +0");
     }
     assert!(w.take("peer").is_empty());
@@ -267,7 +287,10 @@ fn b095_a_tcp_flow_idles_out_after_350_s() {
     w.mute(&["app", "peer"]);
     let (a, p) = ("10.1.1.10:5000", format!("{PEER}:80"));
     w.send("app", &Packet::syn(a, &p));
-    w.send("peer", &Packet::ack(&p, "203.0.113.10:5000").flags(tcp_flag::SYN | tcp_flag::ACK));
+    w.send(
+        "peer",
+        &Packet::ack(&p, "203.0.113.10:5000").flags(tcp_flag::SYN | tcp_flag::ACK),
+    );
     w.send("app", &Packet::ack(a, &p));
     assert_eq!((w.take("peer").len(), w.take("app").len()), (2, 1));
     w.expect_counters("gwlb.flow_created +1");
@@ -316,10 +339,17 @@ fn b098_with_all_appliances_unhealthy_new_flows_still_go_to_one() {
     let group = w.target_group("firewalls");
     let model = w.control().model();
     let targets = model.get(&group).unwrap().targets.clone();
-    assert!(targets.iter().all(|target| target.health == TargetHealth::Unhealthy));
+    assert!(
+        targets
+            .iter()
+            .all(|target| target.health == TargetHealth::Unhealthy)
+    );
     w.mute(&["app", "peer"]);
     for port in 1000..1020 {
-        w.send("app", &Packet::udp(format!("10.1.1.10:{port}"), format!("{PEER}:9")));
+        w.send(
+            "app",
+            &Packet::udp(format!("10.1.1.10:{port}"), format!("{PEER}:9")),
+        );
     }
     assert_eq!(w.take("peer").len(), 20);
     assert_eq!(all(&firewalls).len(), 20);
@@ -334,7 +364,7 @@ fn b099_without_cross_zone_a_zone_without_targets_drops() {
             "      fw: {cidr: 10.2.1.0/24, az: a}\n",
             "      fw: {cidr: 10.2.1.0/24, az: a}\n      fw-b: {cidr: 10.2.2.0/24, az: b}\n",
         )
-        .replace("    subnets: fw\n    addresses: {fw: 10.2.1.100}\n", "    subnets: fw-b\n");
+        .replace("    subnets: fw\n", "    subnets: [fw, fw-b]\n");
     assert_ne!(topology, INSPECTION);
     let topology = topology.replace(
         "inspection: {cidr: 10.1.2.0/24, ipv6: '2001:db8:1:2::/64', az: a,",
@@ -342,6 +372,10 @@ fn b099_without_cross_zone_a_zone_without_targets_drops() {
     );
     let mut w = World::new(&topology);
     let firewalls = FIREWALLS.map(|name| w.host(name).run_appliance(Appliance::new(), Some(80)));
+    let peer = vpclab::model::RulePeer::Cidr(vpclab_tests::cidr("10.2.0.0/16"));
+    let ingress = vpclab::model::Direction::Ingress;
+    let anything = vpclab::api::Permission::all(peer);
+    w.allow("appliances/appliance", ingress, anything);
     w.run_for(seconds(5));
     w.reset_counters();
     w.mute(&["app", "peer"]);
@@ -354,10 +388,10 @@ fn b099_without_cross_zone_a_zone_without_targets_drops() {
         load_balancer_arn,
         cross_zone: Some(true),
     });
-    w.reset_counters();
+    w.healthy();
     w.send("app", &packet);
-    // The appliances' groups admit zone a's node only, so the tunnel ends there.
-    w.expect_counters("gwlb.flow_created +0.., drop.security_group +1");
+    w.expect_counters("gwlb.flow_created +1");
+    assert_eq!(w.take("peer").len(), 1);
 }
 
 /// When the inner packet is 8500 bytes, then delivered as 8568; 8501, dropped
@@ -395,7 +429,9 @@ fn b101_equal_tuples_of_two_consumers_are_two_flows() {
         .and_then(|(_, rest)| rest.split_once("  appliances:\n"))
         .map(|(app, _)| app.replace("  app:\n    cidr", "  app2:\n    cidr"))
         .unwrap();
-    let second = second.replace("via: inspect}", "via: inspect2}").replace("db8:1:", "db8:2:");
+    let second = second
+        .replace("via: inspect}", "via: inspect2}")
+        .replace("db8:1:", "db8:2:");
     let topology = INSPECTION
         .replace("  appliances:\n", &format!("{second}  appliances:\n"))
         .replace("groups: open}\n  fw1", "groups: open}\n  twin: {subnet: app2/app, address: 10.1.1.10, eip: 203.0.113.20, groups: open}\n  fw1")
@@ -416,10 +452,80 @@ fn b101_equal_tuples_of_two_consumers_are_two_flows() {
     let public = ["203.0.113.10:5", "203.0.113.20:5"].map(String::from);
     assert_eq!(out, BTreeSet::from(public));
     // And back, each to its own.
-    for (to, host, other) in [("203.0.113.10:5", "app", "twin"), ("203.0.113.20:5", "twin", "app")] {
+    for (to, host, other) in [
+        ("203.0.113.10:5", "app", "twin"),
+        ("203.0.113.20:5", "twin", "app"),
+    ] {
         w.send("peer", &Packet::udp(format!("{PEER}:9"), to));
         assert_eq!(w.take(host).len(), 1);
         assert!(w.take(other).is_empty());
     }
     w.expect_counters("gwlb.flow_created +0");
+}
+
+/// How many GENEVE packets a host has received since the last look.
+fn tunnelled(w: &World, host: &str) -> usize {
+    let got = w.take(host);
+    let geneve = got.iter().filter(|seen| seen.headers.tuple.dport == 6081);
+    geneve.count()
+}
+
+/// Given an appliance that turns unhealthy: with no_rebalance its flows stay on
+/// it and new ones go elsewhere; with rebalance its flows move.
+#[test]
+fn b097_flows_of_a_failed_appliance_stay_or_move_as_configured() {
+    let moving = INSPECTION.replace(
+        "{protocol: geneve,",
+        "{protocol: geneve, failover: rebalance,",
+    );
+    assert_ne!(moving, INSPECTION);
+    for (topology, moves) in [(INSPECTION, false), (moving.as_str(), true)] {
+        let (mut w, firewalls) = inspection_of(topology);
+        let (index, _) = one_flow(&mut w, &firewalls);
+        let failed = FIREWALLS[index];
+        firewalls[index].stop();
+        w.mute(&[failed]);
+        // Two checks, each 10 s apart and given up after 5 s.
+        w.run_for(seconds(40));
+        w.take(failed);
+        w.reset_counters();
+        w.send("app", &Packet::udp("10.1.1.10:5", format!("{PEER}:9")));
+        assert_eq!(tunnelled(&w, failed), usize::from(!moves));
+        assert_eq!(w.take("peer").len(), usize::from(moves));
+        w.expect_counters("gwlb.flow_created +0");
+        for port in 1000..1030 {
+            w.send(
+                "app",
+                &Packet::udp(format!("10.1.1.10:{port}"), format!("{PEER}:9")),
+            );
+        }
+        assert_eq!(tunnelled(&w, failed), 0);
+        assert_eq!(w.take("peer").len(), 30);
+        w.expect_counters("gwlb.flow_created +30");
+    }
+}
+
+/// Given `send_tcp_reset.on_idle_timeout`, when late data comes, then its sender
+/// gets a reset.
+#[test]
+fn b102_late_data_is_reset_where_the_attribute_says_so() {
+    let resetting = INSPECTION.replace(
+        "{protocol: geneve,",
+        "{protocol: geneve, reset_on_idle: true,",
+    );
+    assert_ne!(resetting, INSPECTION);
+    let (mut w, _firewalls) = inspection_of(&resetting);
+    w.mute(&["app", "peer"]);
+    let (a, p) = ("10.1.1.10:5000", format!("{PEER}:80"));
+    w.send("app", &Packet::syn(a, &p));
+    w.run_for(seconds(351));
+    w.take("peer");
+    w.reset_counters();
+    w.send("app", &Packet::ack(a, &p).payload(b"late"));
+    assert!(w.take("peer").is_empty());
+    let answer = w.take("app");
+    assert_eq!(answer.len(), 1);
+    assert!(answer[0].has(tcp_flag::RST));
+    assert_eq!((answer[0].from(), answer[0].to()), (p, a.into()));
+    w.expect_counters("drop.gwlb.no_flow +1, generated +1");
 }

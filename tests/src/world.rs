@@ -212,7 +212,8 @@ impl World {
 
     /// Lets what is under way arrive.
     pub fn settle(&mut self) {
-        self.lab.run_for(vpclab_dataplane::time::Duration::from_millis(20));
+        self.lab
+            .run_for(vpclab_dataplane::time::Duration::from_millis(20));
     }
 
     /// Switches a host's TCP/IP off, so that it receives and says nothing.

@@ -141,7 +141,9 @@ impl Stack {
             return Some(self.now);
         }
         let nodes = self.nodes.iter().filter_map(|node| node.next_deadline());
-        nodes.chain(self.deadline).min()
+        // A stack that is switched off never gets to what it had planned.
+        let own = self.deadline.filter(|_| !self.raw);
+        nodes.chain(own).min()
     }
 
     pub(crate) fn install(&mut self, node: Box<dyn Node>) {

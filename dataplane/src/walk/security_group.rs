@@ -62,7 +62,7 @@ impl Walk<'_> {
             Peer::Cidr(_) => {}
         }
         self.hop(component, Rule::Group { group, index });
-        if self.is_untracked(eni, egress, peer) {
+        if self.is_untracked(eni, egress, peer) || self.answers_untracked(id) {
             self.untracked = Some(id);
         } else if self.tunnel.is_none() {
             // ASSUMPTION: the tunnel legs are judged by the rules each time
@@ -116,6 +116,16 @@ impl Walk<'_> {
                 self.packet.portless,
             )
             && peer_matches(self.tables, rule.peer, remote)
+    }
+
+    /// Whether this packet answers a connection that passed this interface
+    /// untracked: its other direction's rules must not make it tracked.
+    fn answers_untracked(&self, id: EniId) -> bool {
+        self.own.is_some_and(|own| {
+            own.direction == Direction::Reply
+                && !own.session.tracked.contains(id)
+                && self.now <= own.session.dies_at()
+        })
     }
 
     /// Untracked: TCP or UDP allowed from (to) everywhere, where the other
