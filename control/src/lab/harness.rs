@@ -8,7 +8,7 @@ use std::sync::Arc;
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::counters::Counters;
 use vpclab_dataplane::pipeline::{Config, Pipeline};
-use vpclab_dataplane::tables::{EniKind, LoadBalancerKind, Snapshot};
+use vpclab_dataplane::tables::{EniKind, LoadBalancerKind, Snapshot, TargetHealth};
 use vpclab_dataplane::time::{Duration, Instant};
 use vpclab_dataplane::trace::{Probe, Trace, trace};
 
@@ -284,13 +284,19 @@ impl Lab {
         self.run_until(|lab| lab.sim.is_idle(IDLE_WINDOW))
     }
 
-    /// Runs until the health checks of every target have come to a result. To
-    /// be called once hosts listen where the checks knock.
+    /// Runs until the health checks of every target have come to a result, good
+    /// or bad ([`Lab::target_health`]). To be called once hosts listen where the
+    /// checks knock.
     ///
     /// # Errors
     /// [`Timeout`] after [`Lab::set_limit`]'s time.
     pub fn run_until_health_is_known(&mut self) -> Result<(), Timeout> {
         self.run_until(|lab| lab.plane.services.is_health_known())
+    }
+
+    /// The health of every registered target, group by group.
+    pub fn target_health(&self) -> Vec<TargetHealth> {
+        self.plane.services.target_health()
     }
 
     /// The next gateway load balancer flow gets this cookie and outer source
