@@ -96,9 +96,15 @@ fn adopt(
             state.lab
         )));
     }
-    if UnixStream::connect(dir.control_socket()).is_ok() {
-        client::ask(dir, &Request::Ready)?;
-        return Ok(Started::AlreadyRunning);
+    let answers = || UnixStream::connect(dir.control_socket()).is_ok();
+    if answers() {
+        match client::ask(dir, &Request::Ready) {
+            Ok(_) => return Ok(Started::AlreadyRunning),
+            // A daemon that was just killed still takes connections for a
+            // moment, and resets them when it is gone.
+            Err(error) if answers() => return Err(error),
+            Err(_) => {}
+        }
     }
     start_daemon(dir, &mut init, signals).map_err(|error| with_log(dir, error))?;
     Ok(Started::Adopted)
