@@ -140,7 +140,7 @@ fn a_blackhole_wins_its_lookup() {
     let mut w = direct();
     let hole = ("203.0.113.0/24", RouteTarget::Blackhole);
     let igw = ("0.0.0.0/0", RouteTarget::InternetGateway);
-    w.table(10, &[igw.clone()]);
+    w.table(10, std::slice::from_ref(&igw));
     only(w.tcp(1, APP, WEB, SYN).out, 5);
     w.table(10, &[igw, hole]);
     assert_eq!(reason(w.tcp(1, APP, WEB, ACK)), DropReason::Blackhole);

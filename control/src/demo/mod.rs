@@ -105,9 +105,17 @@ pub enum DemoError {
     /// Its topology was refused.
     #[error("the demo's topology was refused: {0}")]
     Topology(#[from] ApiError),
-    /// Its hosts never became healthy.
-    #[error("the demo's targets never became healthy: {0}")]
+    /// The health checks came to no result.
+    #[error("the demo's health checks came to no result: {0}")]
     Start(#[from] Timeout),
+    /// The health checks failed.
+    #[error("{healthy} of the demo's {targets} targets are healthy")]
+    Unhealthy {
+        /// Healthy targets.
+        healthy: usize,
+        /// All targets.
+        targets: usize,
+    },
 }
 
 /// Runs the demo. `narrate` is told what happens, a line at a time; `clock` tells

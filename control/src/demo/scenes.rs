@@ -6,6 +6,7 @@ use std::time::Duration as WallTime;
 
 use vpclab_dataplane::drop::DropReason;
 use vpclab_dataplane::packet::{FiveTuple, protocol};
+use vpclab_dataplane::tables::TargetHealth;
 use vpclab_dataplane::time::{Duration, Instant};
 use vpclab_dataplane::trace::Probe;
 
@@ -52,9 +53,20 @@ impl<'a> Tour<'a> {
             appliances: appliances.into(),
             established: None,
         };
-        let ready = tour.lab.now().since(Instant::ZERO).as_millis();
+        let health = tour.lab.target_health();
+        let healthy = health
+            .iter()
+            .filter(|&&h| h == TargetHealth::Healthy)
+            .count();
+        let targets = health.len();
+        if healthy < targets {
+            return Err(DemoError::Unhealthy { healthy, targets });
+        }
+        let took = tour.lab.now().since(Instant::ZERO).as_nanos() / 1_000;
+        let probes = tour.probes();
         tour.say(&format!(
-            "Targets healthy after {ready} ms of virtual time, by probes from the load balancers' nodes."
+            "{healthy} of {targets} targets healthy after {took} us of virtual time; \
+             they received {probes} probes from the load balancers' nodes."
         ));
         Ok(tour)
     }
@@ -65,6 +77,17 @@ impl<'a> Tour<'a> {
 
     fn say(&mut self, line: &str) {
         (self.narrate)(line);
+    }
+
+    /// Connections that the load balancers' nodes opened to targets.
+    fn probes(&self) -> usize {
+        let hosts = ["server", "a", "b"].map(|name| self.lab.host(name));
+        let nodes = [self.lab.nlb("web"), self.lab.gwlb("firewalls")].map(|lb| lb.address("a"));
+        let frames = hosts.iter().flat_map(Host::frames);
+        frames
+            .filter(|frame| syn_to(&frame.bytes).is_some())
+            .filter(|frame| ipv4_source(&frame.bytes).is_some_and(|from| nodes.contains(&from)))
+            .count()
     }
 
     fn trace(&mut self, from: &Host, to: SocketAddr) {
@@ -286,8 +309,39 @@ fn segment(frame: &[u8]) -> Option<(SocketAddr, u8)> {
     Some((SocketAddr::new(to.into(), port), tcp[13]))
 }
 
+/// Source of the IPv4 packet in a frame.
+fn ipv4_source(frame: &[u8]) -> Option<IpAddr> {
+    let source = <[u8; 4]>::try_from(frame.get(26..30)?).ok()?;
+    Some(source.into())
+}
+
 /// Destination of a frame that opens a TCP connection.
 fn syn_to(frame: &[u8]) -> Option<SocketAddr> {
     let (to, flags) = segment(frame)?;
     (flags & 0x12 == 0x02).then_some(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::topology;
+    use super::*;
+    use vpclab_dataplane::tables::Settings;
+
+    #[test]
+    fn targets_are_healthy_only_because_probes_were_answered() {
+        let lab = || {
+            let control = topology::build(1, Settings::default()).unwrap();
+            Lab::new(control).seed(1)
+        };
+        // Nobody listens: the same probes find every target unhealthy.
+        let mut idle = lab();
+        idle.run_until_health_is_known().unwrap();
+        assert_eq!(idle.target_health(), [TargetHealth::Unhealthy; 3]);
+
+        let mut ignore = |_: &str| {};
+        let tour = Tour::start(lab(), &mut ignore).unwrap();
+        assert_eq!(tour.lab.target_health(), [TargetHealth::Healthy; 3]);
+        assert!(tour.probes() >= 3, "{}", tour.probes());
+        assert!(tour.lab.now() > Instant::ZERO);
+    }
 }

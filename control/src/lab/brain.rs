@@ -76,13 +76,17 @@ impl Brain {
         self.changed = true;
     }
 
+    /// Every registered target's health.
+    pub(crate) fn target_health(&self) -> Vec<TargetHealth> {
+        let groups = self.control.model().target_groups().iter();
+        let targets = groups.flat_map(|group| group.targets.iter());
+        targets.map(|target| target.health).collect()
+    }
+
     /// Whether the checks of every target have come to a result.
     pub(crate) fn is_health_known(&self) -> bool {
-        let mut groups = self.control.model().target_groups().iter();
-        groups.all(|group| {
-            let mut targets = group.targets.iter();
-            targets.all(|target| target.health != TargetHealth::Initial)
-        })
+        let health = self.target_health();
+        health.iter().all(|&health| health != TargetHealth::Initial)
     }
 
     /// Every interface by everything it is called: its id, its name, and for

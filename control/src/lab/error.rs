@@ -1,5 +1,6 @@
 //! What can go wrong in a lab, as tests and the demo see it.
 
+use crate::topology::TopologyError;
 use std::fmt;
 
 use vpclab_dataplane::time::{Duration, Instant};
@@ -66,6 +67,9 @@ pub enum LabError {
         /// Names that exist.
         known: String,
     },
+    /// The topology is wrong, or the API refused something of it.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
     /// A condition did not come true in time.
     #[error(transparent)]
     Timeout(#[from] Timeout),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::counters::Counters;
 use vpclab_dataplane::pipeline::{Config, Pipeline};
-use vpclab_dataplane::tables::{EniKind, LoadBalancerKind, Snapshot};
+use vpclab_dataplane::tables::{EniKind, LoadBalancerKind, Snapshot, TargetHealth};
 use vpclab_dataplane::time::{Duration, Instant};
 use vpclab_dataplane::trace::{Probe, Trace, trace};
 
@@ -22,6 +22,7 @@ use super::record::{Capture, read_pcap};
 use super::sim::Simulation;
 use super::stack::Wiring;
 use crate::api::{Action, ApiError, ControlPlane};
+use crate::topology::Topology;
 
 /// How long [`Lab::run_until`] waits unless told otherwise.
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
@@ -59,6 +60,30 @@ impl Lab {
         };
         lab.sync();
         lab
+    }
+
+    /// A lab of what a topology file describes.
+    ///
+    /// ```
+    /// use vpclab::lab::Lab;
+    ///
+    /// let text = include_str!("../../../examples/privatelink.yaml");
+    /// let mut lab = Lab::from_yaml(text)?.seed(7);
+    /// let (client, server) = (lab.host("client"), lab.host("server"));
+    /// server.tcp_listen(80).echo();
+    /// let conn = client.tcp_connect(lab.dns("service")?, 80);
+    /// conn.send(b"hello");
+    /// lab.link("client").loss(0.01).reorder(0.05);
+    /// lab.run_until(|_| conn.received(b"hello"))?;
+    /// assert_eq!(server.peer_of(&conn), lab.nlb("web").address("us-east-1a"));
+    /// # Ok::<(), vpclab::lab::LabError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The file's first mistake, with its line.
+    pub fn from_yaml(text: &str) -> Result<Self, LabError> {
+        let (control, _) = Topology::parse("lab.yaml", text)?.control_plane()?;
+        Ok(Self::new(control))
     }
 
     /// Sets the seed of every random choice. To be called first: hosts start anew.
@@ -284,13 +309,19 @@ impl Lab {
         self.run_until(|lab| lab.sim.is_idle(IDLE_WINDOW))
     }
 
-    /// Runs until the health checks of every target have come to a result. To
-    /// be called once hosts listen where the checks knock.
+    /// Runs until the health checks of every target have come to a result, good
+    /// or bad ([`Lab::target_health`]). To be called once hosts listen where the
+    /// checks knock.
     ///
     /// # Errors
     /// [`Timeout`] after [`Lab::set_limit`]'s time.
     pub fn run_until_health_is_known(&mut self) -> Result<(), Timeout> {
         self.run_until(|lab| lab.plane.services.is_health_known())
+    }
+
+    /// The health of every registered target, group by group.
+    pub fn target_health(&self) -> Vec<TargetHealth> {
+        self.plane.services.target_health()
     }
 
     /// The next gateway load balancer flow gets this cookie and outer source
