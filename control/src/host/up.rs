@@ -34,6 +34,8 @@ pub enum Started {
 const PATIENCE_LOOKS: u32 = 6000;
 /// Lines of the log that an error shows.
 const LOG_TAIL: usize = 5;
+/// How often `up` looks whether a daemon that does not answer is ending.
+const END_LOOKS: u32 = 100;
 
 /// Starts `state.lab`, waits until its hosts are wired; an interruption or
 /// failure ends what was begun. The process must have one thread.
@@ -96,18 +98,35 @@ fn adopt(
             state.lab
         )));
     }
-    let answers = || UnixStream::connect(dir.control_socket()).is_ok();
-    if answers() {
-        match client::ask(dir, &Request::Ready) {
-            Ok(_) => return Ok(Started::AlreadyRunning),
-            // A daemon that was just killed still takes connections for a
-            // moment, and resets them when it is gone.
-            Err(error) if answers() => return Err(error),
-            Err(_) => {}
+    let answer = UnixStream::connect(dir.control_socket())
+        .map(|stream| client::exchange(stream, &Request::Ready));
+    match answer {
+        Ok(Ok(_)) => return Ok(Started::AlreadyRunning),
+        // A daemon that was just killed still holds its socket for a moment.
+        Ok(Err(error)) if !ends_soon(&mut init)? => return Err(error),
+        Ok(Err(_)) => {}
+        // Nobody listens; init must have noticed before it starts another.
+        Err(_) => {
+            ends_soon(&mut init)?;
         }
     }
     start_daemon(dir, &mut init, signals).map_err(|error| with_log(dir, error))?;
     Ok(Started::Adopted)
+}
+
+/// Whether init sees the daemon's end within [`END_LOOKS`].
+fn ends_soon(init: &mut InitClient) -> Result<bool, CliError> {
+    for _ in 0..END_LOOKS {
+        let status = init.status()?;
+        if !matches!(
+            status.programs.get(DAEMON_KEY).map(|p| &p.ended),
+            Some(None)
+        ) {
+            return Ok(true);
+        }
+        thread::sleep(LOOK_INTERVAL);
+    }
+    Ok(false)
 }
 
 fn launch(dir: &RuntimeDir) -> Result<Child, CliError> {
