@@ -57,6 +57,7 @@ def without_tun(report):
         check(done.returncode not in (0, 101), f"exit {done.returncode}: {done.stdout}")
         said = done.stderr
         check("/dev/net/tun" in said or "user namespace" in said, f"unclear: {said!r}")
+        check("\n  fix: " in said, f"what to do about {said!r}?")
         check(not left.exists() or not list(left.iterdir()), f"left {left}")
 
 

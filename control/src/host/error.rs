@@ -26,6 +26,13 @@ impl HostError {
         self.fix = Some(fix.into());
         self
     }
+
+    /// Says where it happened; unlike [`Context`], keeps what to do about it.
+    #[must_use]
+    pub fn within(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
 }
 
 impl fmt::Display for HostError {

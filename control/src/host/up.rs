@@ -253,6 +253,10 @@ fn with_log(dir: &RuntimeDir, error: CliError) -> CliError {
     }
     let log = std::fs::read_to_string(dir.log()).unwrap_or_default();
     let lines: Vec<_> = log.lines().rev().take(LOG_TAIL).collect();
+    // The daemon's own answer: its log only repeats it.
+    if lines.iter().any(|line| line.contains(&error.message)) {
+        return error;
+    }
     let mut error = error;
     for line in lines.into_iter().rev() {
         error.message.push_str("\n  log: ");

@@ -1,5 +1,7 @@
 //! Brings one host up: namespace, TAPs, addresses, ports.
 
+use std::io::ErrorKind;
+
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::io::TapPort;
 use vpclab_dataplane::worker::Handle;
@@ -29,7 +31,7 @@ pub(super) fn wire_host(
             netlink::configure(&host.interfaces)?;
             Ok(ports)
         })
-        .context(format!("host {}", host.name))?;
+        .map_err(|error: HostError| error.within(format!("host {}", host.name)))?;
     for (eni, port) in ports {
         worker.add_port(eni, Box::new(port)).context(&host.name)?;
     }
@@ -37,11 +39,12 @@ pub(super) fn wire_host(
 }
 
 fn explain(error: std::io::Error) -> HostError {
-    let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
-    let error = HostError::new(format!("/dev/net/tun: {error}"));
-    if denied {
-        error.fix("let everybody open it (chmod 0666 /dev/net/tun), or run as root")
-    } else {
-        error
-    }
+    let fix = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            "let everybody open it (chmod 0666 /dev/net/tun), or run as root"
+        }
+        ErrorKind::NotFound => "load the module (modprobe tun), or give the container the device",
+        _ => return HostError::new(format!("/dev/net/tun: {error}")),
+    };
+    HostError::new(format!("/dev/net/tun: {error}")).fix(fix)
 }
