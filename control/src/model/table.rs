@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use imbl::{OrdMap, Vector};
+use imbl::OrdMap;
 
 use super::{Id, Resource};
 
@@ -10,8 +10,9 @@ use super::{Id, Resource};
 #[derive(Clone, Debug)]
 pub struct Table<R: Resource> {
     entries: OrdMap<R::Id, Entry<R>>,
+    /// Rows given out so far. None is given out twice: connections in the data
+    /// plane name interfaces by row, and must not pass to a newcomer.
     rows: u32,
-    free: Vector<u32>,
 }
 
 #[derive(Debug)]
@@ -34,7 +35,6 @@ impl<R: Resource> Default for Table<R> {
         Self {
             entries: OrdMap::new(),
             rows: 0,
-            free: Vector::new(),
         }
     }
 }
@@ -65,22 +65,18 @@ impl<R: Resource> Table<R> {
         self.entries.is_empty()
     }
 
-    /// Puts a resource; a new one gets the row that has been free longest.
+    /// Puts a resource; a new one gets the next row.
     pub(super) fn put(&mut self, resource: Arc<R>) {
         let id = resource.id().clone();
         let row = self.row(&id).unwrap_or_else(|| {
-            self.free.pop_front().unwrap_or_else(|| {
-                self.rows += 1;
-                self.rows - 1
-            })
+            self.rows += 1;
+            self.rows - 1
         });
         self.entries.insert(id, Entry { row, resource });
     }
 
     pub(super) fn remove(&mut self, id: &R::Id) -> Option<Arc<R>> {
-        let entry = self.entries.remove(id)?;
-        self.free.push_back(entry.row);
-        Some(entry.resource)
+        Some(self.entries.remove(id)?.resource)
     }
 
     pub(super) fn row_of_text(&self, text: &Arc<str>) -> Option<u32> {
