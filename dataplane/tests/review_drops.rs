@@ -234,7 +234,8 @@ fn a_load_balancer_refuses() {
 fn a_gateway_load_balancer_refuses() {
     let mut w = worked();
     assert_eq!(reason(w.tcp(1, APP, WEB, ACK)), DropReason::GwlbNoFlow);
-    only(w.tcp(1, APP, WEB, SYN).out, 4);
+    let geneve = only(w.tcp(1, APP, WEB, SYN).out, 4);
+    only(w.send(4, bounce(geneve)).out, 5);
     w.wait(351);
     assert_eq!(reason(w.tcp(1, APP, WEB, ACK)), DropReason::GwlbNoFlow);
     target_groups(&mut w, |row| row.reset_on_idle = true);

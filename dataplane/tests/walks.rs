@@ -383,6 +383,24 @@ fn gwlb_a_connection_from_the_internet_is_inspected_too() {
 }
 
 #[test]
+fn gwlb_forgets_a_flow_that_its_target_does_not_answer_in_30_s() {
+    let mut w = inspection();
+    let syn = |w: &mut World| w.tcp(1, "10.1.1.10:40000", "203.0.113.80:443", SYN);
+    let unanswered = only(syn(&mut w).out, 4);
+    w.wait(31);
+    let late = w.tcp(1, "10.1.1.10:40000", "203.0.113.80:443", ACK);
+    assert_eq!(late.drops, [(EniId(1), DropReason::GwlbNoFlow)]);
+    let seen = w.send(4, bounce(unanswered));
+    assert_eq!(seen.drops, [(EniId(4), DropReason::GwlbCookie)]);
+    // Another try opens another flow; answered, it lives on.
+    let geneve = only(syn(&mut w).out, 4);
+    only(w.send(4, bounce(geneve)).out, 5);
+    w.wait(31);
+    only(w.tcp(1, "10.1.1.10:40000", "203.0.113.80:443", ACK).out, 4);
+    assert_eq!(w.pipeline.counters().gwlb_flows_created, 2);
+}
+
+#[test]
 fn gwlb_produces_the_worked_packet() {
     let mut w = inspection();
     w.pipeline.inject_gwlb_flow(0x5eed_0001, 60033);

@@ -20,6 +20,10 @@ const OTHER_IDLE: Duration = Duration::from_secs(120);
 /// Slots looked at for expired flows when the table is full.
 const RECLAIM_STEPS: usize = 256;
 
+/// A target must return something of a new flow within this time (GWLB guide).
+/// ASSUMPTION: AWS does not say what follows; the flow is forgotten.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+
 /// What makes packets one flow: endpoint, and as much of the tuple as the
 /// stickiness says, the ends sorted so that both directions agree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -110,6 +114,8 @@ pub struct Flow {
     pub source_port: u16,
     /// When the last packet passed.
     pub last_seen: Instant,
+    /// When it began, until its target returns a packet.
+    unanswered_since: Option<Instant>,
     /// FIN seen forward, back.
     fins: u8,
     closed: bool,
@@ -146,7 +152,16 @@ impl Flow {
 
     /// Whether the flow is still known.
     pub fn is_alive(&self, now: Instant) -> bool {
-        !self.closed && now.since(self.last_seen) <= self.idle_timeout()
+        !self.closed && self.takes_returns(now)
+    }
+
+    /// Whether its target may still return packets: also those of a
+    /// connection that a reset has just closed.
+    pub fn takes_returns(&self, now: Instant) -> bool {
+        now.since(self.last_seen) <= self.idle_timeout()
+            && self
+                .unanswered_since
+                .is_none_or(|at| now.since(at) <= ANSWER_TIME)
     }
 }
 
@@ -244,6 +259,7 @@ impl Flows {
             serial: self.created,
             source_port,
             last_seen: now,
+            unanswered_since: Some(now),
             fins: 0,
             closed: false,
             before: [None; 2],
@@ -274,6 +290,7 @@ impl Flows {
     pub fn returned(&mut self, slot: u32, now: Instant) {
         if let Some(Some(flow)) = self.slots.get_mut(slot as usize) {
             flow.last_seen = now;
+            flow.unanswered_since = None;
         }
     }
 
@@ -332,6 +349,9 @@ impl Flows {
                 // An expired TCP flow is remembered for as long again, to tell
                 // a late packet (reset if so configured) from an unknown one.
                 now.since(flow.last_seen) > flow.idle_timeout() + flow.idle_timeout()
+                    || flow
+                        .unanswered_since
+                        .is_some_and(|at| now.since(at) > ANSWER_TIME)
             };
             if self
                 .slots

@@ -228,7 +228,7 @@ impl Pipeline {
         });
         let out = from_flow.is_none_or(|slot| {
             let flow = self.connections.gwlb.get(slot);
-            flow.is_some_and(|flow| now.since(flow.last_seen) <= flow.idle_timeout())
+            flow.is_some_and(|flow| flow.takes_returns(now))
         });
         into && out
     }

@@ -291,7 +291,7 @@ impl Walk<'_> {
         if flow.spec.vpce != vpce {
             return Err(DropReason::GwlbEndpointId); // 5, another endpoint
         }
-        if self.now.since(flow.last_seen) > flow.idle_timeout() {
+        if !flow.takes_returns(self.now) {
             return Err(DropReason::GwlbCookie); // 8
         }
         if self.tuple.src != flow.spec.target || !eni.owns(flow.spec.node_address) {
