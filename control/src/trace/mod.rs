@@ -245,3 +245,6 @@ impl fmt::Display for TraceReport {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
