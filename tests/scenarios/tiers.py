@@ -1,6 +1,6 @@
 """The three tiers: groups that name groups, and a network ACL."""
 
-from harness import EXAMPLES, lab, check, replaced, topology
+from harness import EXAMPLES, lab, check, replaced, topology, vpclab
 
 FILE = EXAMPLES / "three-tier.yaml"
 SG = ("security_group.ingress", "security_group.egress", "security_group")
@@ -20,6 +20,14 @@ def three_tier(report):
                 it.no_way("db", "http://10.3.11.10:8080/")
             with it.drops(*SG):
                 it.no_way("visitor", "http://198.51.100.20:8080/")
+        with report.part("three_tier trace agrees, and says what to change"):
+            open_way = vpclab("trace", "--lab", it.name, "app", "db:5432")
+            check(open_way.returncode == 0, f"exit {open_way.returncode}: {open_way.stdout}")
+            check("reachable: Reaches" in open_way.stdout, open_way.stdout)
+            closed = vpclab("trace", "--lab", it.name, "web", "db:5432")
+            check(closed.returncode == 1, f"exit {closed.returncode}: {closed.stdout}")
+            check("(SUBNET_ACL_RESTRICTION)" in closed.stdout, closed.stdout)
+            check("to change that: add an inbound rule" in closed.stdout, closed.stdout)
         with report.part("three_tier nothing private gets out"):
             before = it.counters()
             done = it.curl("app", "http://203.0.113.7/", seconds=1)
