@@ -29,11 +29,10 @@ pub fn run(_args: Args, globals: &Globals) -> Result<Exit, CliError> {
             (None, 0) => "up".to_owned(),
             (None, n) => format!("up, {n} running"),
         };
-        let addresses: Vec<_> = items(host, "addresses").map(text).collect();
         rows.push([
             "host".to_owned(),
             field(host, "name"),
-            addresses.join(" "),
+            addresses(host),
             state,
         ]);
     }
@@ -45,7 +44,7 @@ pub fn run(_args: Args, globals: &Globals) -> Result<Exit, CliError> {
         rows.push([
             "endpoint".to_owned(),
             name,
-            String::new(),
+            addresses(endpoint),
             field(endpoint, "state"),
         ]);
     }
@@ -54,7 +53,7 @@ pub fn run(_args: Args, globals: &Globals) -> Result<Exit, CliError> {
         rows.push([
             "load balancer".to_owned(),
             name,
-            String::new(),
+            addresses(balancer),
             "active".to_owned(),
         ]);
     }
@@ -78,6 +77,13 @@ fn items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
+}
+
+fn addresses(value: &Value) -> String {
+    items(value, "addresses")
+        .map(text)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn field(value: &Value, key: &str) -> String {

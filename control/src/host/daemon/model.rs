@@ -12,7 +12,7 @@ use crate::cli::CliError;
 use crate::host::from_model;
 use crate::host::plan::{CommandPlan, HostPlan};
 use crate::host::runtime_dir::{RuntimeDir, State};
-use crate::model::InterfaceKind;
+use crate::model::{InterfaceKind, NetworkInterfaceId};
 
 /// The lab: its control plane, and what its hosts run.
 #[derive(Debug)]
@@ -53,27 +53,43 @@ impl Model {
         hosts
     }
 
-    /// The ports of a host, by its name, or of an ENI, by its id or name.
+    /// The interfaces that a name means: those of a host, endpoint or load
+    /// balancer, or the one with this id.
     pub(super) fn ports(&self, name: &str) -> Result<Vec<EniId>, CliError> {
         let control = self.control();
         let model = control.model();
-        let mut hosts = Vec::new();
+        let managed = managed_interfaces(model, name);
+        let mut known = Vec::new();
         let mut ports = Vec::new();
         for interface in model.interfaces().iter() {
             let host = interface.attachment.as_ref().map(|held| &*held.host);
             if host == Some(name)
                 || interface.id.as_str() == name
                 || interface.meta.name.as_deref() == Some(name)
+                || managed.contains(&interface.id)
             {
                 ports.extend(model.row(&interface.id).map(EniId));
             }
-            hosts.extend(host.filter(|_| interface.kind == InterfaceKind::Host));
+            known.extend(host.filter(|_| interface.kind == InterfaceKind::Host));
         }
         if ports.is_empty() {
-            hosts.sort_unstable();
-            hosts.dedup();
-            return Err(CliError::usage(format!("no host or ENI is named `{name}`"))
-                .fix(format!("a host: {}; or an id eni-…", hosts.join(", "))));
+            known.extend(
+                model
+                    .vpc_endpoints()
+                    .iter()
+                    .filter_map(|e| e.meta.name.as_deref()),
+            );
+            known.extend(
+                model
+                    .load_balancers()
+                    .iter()
+                    .map(|balancer| &*balancer.name),
+            );
+            known.sort_unstable();
+            known.dedup();
+            let message = format!("no host, endpoint, load balancer or ENI is named `{name}`");
+            let fix = format!("one of {}; or an id eni-…", known.join(", "));
+            return Err(CliError::usage(message).fix(fix));
         }
         Ok(ports)
     }
@@ -94,4 +110,24 @@ impl Model {
             None => format!("{} {}", interface.description, interface.id),
         }
     }
+}
+
+/// The requester-managed interfaces of an endpoint or a load balancer.
+fn managed_interfaces(model: &crate::model::Model, name: &str) -> Vec<NetworkInterfaceId> {
+    let endpoints = model.vpc_endpoints().iter().filter(|endpoint| {
+        endpoint.id.as_str() == name || endpoint.meta.name.as_deref() == Some(name)
+    });
+    let balancers = model
+        .load_balancers()
+        .iter()
+        .filter(|balancer| balancer.id.as_str() == name || &*balancer.name == name);
+    endpoints
+        .flat_map(|endpoint| {
+            endpoint
+                .interfaces
+                .iter()
+                .map(|held| held.interface.clone())
+        })
+        .chain(balancers.flat_map(|b| b.nodes.iter().map(|node| node.interface.clone())))
+        .collect()
 }

@@ -1,6 +1,7 @@
 //! What `ps`, `inspect` and `flows` show, as JSON.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 use vpclab_dataplane::addr::EniId;
@@ -12,7 +13,7 @@ use super::Lab;
 use crate::cli::CliError;
 use crate::host::Context;
 use crate::host::init_client::InitClient;
-use crate::model::{Model, NetworkInterface, TargetGroup};
+use crate::model::{Model, NetworkInterface, NetworkInterfaceId, TargetGroup};
 
 /// Hosts, endpoints, load balancers and targets.
 pub(super) fn ps(lab: &Lab) -> Result<Value, CliError> {
@@ -54,13 +55,20 @@ pub(super) fn ps(lab: &Lab) -> Result<Value, CliError> {
                 "name": endpoint.meta.name,
                 "service": endpoint.service_name,
                 "state": endpoint.state.name(),
+                "addresses": addresses(model, endpoint.interfaces.iter().map(|held| &held.interface)),
             })
         })
         .collect();
     let load_balancers: Vec<_> = model
         .load_balancers()
         .iter()
-        .map(|balancer| json!({"name": balancer.name, "arn": balancer.id.as_str()}))
+        .map(|balancer| {
+            json!({
+                "name": balancer.name,
+                "arn": balancer.id.as_str(),
+                "addresses": addresses(model, balancer.nodes.iter().map(|node| &node.interface)),
+            })
+        })
         .collect();
     let groups: Vec<_> = model
         .target_groups()
@@ -74,6 +82,16 @@ pub(super) fn ps(lab: &Lab) -> Result<Value, CliError> {
         "load_balancers": load_balancers,
         "target_groups": groups,
     }))
+}
+
+/// The addresses of these interfaces, in order.
+fn addresses<'a>(
+    model: &Model,
+    interfaces: impl Iterator<Item = &'a NetworkInterfaceId>,
+) -> Vec<IpAddr> {
+    let rows = interfaces.filter_map(|id| model.get(id));
+    rows.flat_map(|interface| interface.addresses().collect::<Vec<_>>())
+        .collect()
 }
 
 fn target_group(model: &Model, group: &TargetGroup) -> Value {
