@@ -382,6 +382,37 @@ fn gwlb_a_connection_from_the_internet_is_inspected_too() {
     }
 }
 
+/// The other half of behaviour 18: the tunnel to the appliance is itself routed
+/// into the endpoint.
+#[test]
+fn tables_that_lead_a_packet_round_inside_the_data_plane_are_a_loop() {
+    let mut w = inspection();
+    w.subnet(21, 2, &["10.100.1.0/24"], 20);
+    w.eni(4, 21, &["10.100.1.20"], &[4], EniKind::Host);
+    w.edit(|b| {
+        let mut group = b
+            .view()
+            .target_groups
+            .row(TargetGroupId(0))
+            .unwrap()
+            .clone();
+        group.targets[0].address = ip("10.100.1.20");
+        b.set_target_group(TargetGroupId(0), Some(group));
+    });
+    let syn = |w: &mut World| w.tcp(1, "10.1.1.10:40000", "203.0.113.80:443", SYN);
+    only(syn(&mut w).out, 4);
+    let round = RouteTarget::GatewayEndpoint(EndpointId(0));
+    w.table(
+        20,
+        &[
+            ("10.100.0.0/16", RouteTarget::Local),
+            ("10.100.1.0/24", round),
+        ],
+    );
+    let seen = syn(&mut w);
+    assert_eq!(seen.drops, [(EniId(1), DropReason::Loop)]);
+}
+
 #[test]
 fn gwlb_forgets_a_flow_that_its_target_does_not_answer_in_30_s() {
     let mut w = inspection();

@@ -61,11 +61,6 @@ impl CliError {
         }
     }
 
-    /// The command exists, its work does not yet.
-    pub fn not_wired(command: &str) -> Self {
-        Self::fault(format!("`vpclab {command}` is not wired yet in this build"))
-    }
-
     /// Adds what to do about it.
     #[must_use]
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
