@@ -16,6 +16,16 @@ pub enum PortError {
     Io(io::Error),
 }
 
+impl From<io::Error> for PortError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Self::Full,
+            io::ErrorKind::InvalidInput => Self::Unfit,
+            _ => Self::Io(error),
+        }
+    }
+}
+
 /// A place where frames enter and leave. Never blocks.
 pub trait Port: Send {
     /// Appends at most `limit` waiting frames to `out` and says how many. The

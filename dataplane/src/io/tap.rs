@@ -5,7 +5,7 @@
 //! in the namespace of the thread that opened it; the port can be used from any.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::port::{Port, PortError};
@@ -13,16 +13,13 @@ use super::sys;
 use super::vnet::{VNET_HEADER_LEN, VnetHeader};
 use crate::packet::{Frame, FramePool};
 
-/// Read straight into the frame up to here: what most frames fit, cheap to zero.
-const DIRECT_LEN: usize = 2048;
-/// The rest of a super-packet: IP's 65 535 bytes, Ethernet and a VLAN tag.
-const SPILL_LEN: usize = 65_535 + 18 - DIRECT_LEN;
+/// The longest super-packet: IP's 65 535 bytes, Ethernet and a VLAN tag.
+const FRAME_LEN_MAX: usize = 65_535 + 18;
 
 /// One queue of a TAP interface.
 #[derive(Debug)]
 pub struct TapPort {
     device: File,
-    spill: Vec<u8>,
 }
 
 impl TapPort {
@@ -36,33 +33,19 @@ impl TapPort {
     pub fn from_fd(fd: OwnedFd) -> Self {
         Self {
             device: File::from(fd),
-            spill: vec![0; SPILL_LEN],
         }
     }
 
     /// Reads one frame; false when none waits.
     fn read_one(&mut self, frame: &mut Frame) -> io::Result<bool> {
-        let mut header = [0u8; VNET_HEADER_LEN];
         loop {
-            frame.resize(DIRECT_LEN);
-            let mut parts = [
-                IoSliceMut::new(&mut header),
-                IoSliceMut::new(frame.bytes_mut()),
-                IoSliceMut::new(&mut self.spill),
-            ];
-            let len = match self.device.read_vectored(&mut parts) {
-                Ok(len) => len.saturating_sub(VNET_HEADER_LEN),
+            let len = match self.device.read(make_room(frame)) {
+                Ok(len) => len,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            frame.resize(len.min(DIRECT_LEN));
-            if let Some(rest) = len.checked_sub(DIRECT_LEN) {
-                frame.extend(self.spill.get(..rest).unwrap_or_default());
-            }
-            // What was not asked for does not come; if it does, it is not ours to judge.
-            if let Some(offload) = VnetHeader::parse(&header).and_then(VnetHeader::offload) {
-                frame.offload = offload;
+            if accept(frame, len) {
                 return Ok(true);
             }
         }
@@ -93,10 +76,10 @@ impl Port for TapPort {
         Ok(limit)
     }
 
-    fn transmit(&mut self, frame: Frame, pool: &mut FramePool) -> Result<(), PortError> {
-        let result = match VnetHeader::of(&frame) {
-            None => Err(PortError::Unfit),
-            Some(header) => write_one(&mut self.device, &header.to_bytes(), frame.bytes()),
+    fn transmit(&mut self, mut frame: Frame, pool: &mut FramePool) -> Result<(), PortError> {
+        let result = match prepend_header(&mut frame) {
+            true => write_one(&mut self.device, frame.bytes()),
+            false => Err(PortError::Unfit),
         };
         pool.put(frame);
         result
@@ -107,19 +90,48 @@ impl Port for TapPort {
     }
 }
 
-fn write_one(device: &mut File, header: &[u8], frame: &[u8]) -> Result<(), PortError> {
+/// Room for any frame with its header, to be read into; [`accept`] follows.
+/// The header lies in the headroom, so that frames start where others do.
+pub(super) fn make_room(frame: &mut Frame) -> &mut [u8] {
+    frame.clear();
+    frame.push_front(VNET_HEADER_LEN);
+    frame.set_len(VNET_HEADER_LEN + FRAME_LEN_MAX);
+    frame.bytes_mut()
+}
+
+/// `len` bytes were read: takes the header off. False for a frame of a kind
+/// that was not asked for: not ours to judge.
+pub(super) fn accept(frame: &mut Frame, len: usize) -> bool {
+    frame.set_len(len);
+    let header = VnetHeader::parse(frame.bytes());
+    frame.pull_front(VNET_HEADER_LEN);
+    match header.and_then(VnetHeader::offload) {
+        Some(offload) => frame.offload = offload,
+        None => return false,
+    }
+    true
+}
+
+/// Puts the header before the frame, to be written with it; false when the
+/// frame's metadata contradict its bytes.
+pub(super) fn prepend_header(frame: &mut Frame) -> bool {
+    let Some(header) = VnetHeader::of(frame) else {
+        return false;
+    };
+    if let Some(place) = frame.push_front(VNET_HEADER_LEN).first_chunk_mut() {
+        *place = header.to_bytes();
+    }
+    true
+}
+
+fn write_one(device: &mut File, bytes: &[u8]) -> Result<(), PortError> {
     loop {
-        let parts = [IoSlice::new(header), IoSlice::new(frame)];
-        match device.write_vectored(&parts) {
+        match device.write(bytes) {
             // A TAP takes a frame whole or not at all.
-            Ok(len) if len == header.len() + frame.len() => return Ok(()),
+            Ok(len) if len == bytes.len() => return Ok(()),
             Ok(_) => return Err(PortError::Unfit),
-            Err(error) => match error.kind() {
-                ErrorKind::Interrupted => {}
-                ErrorKind::WouldBlock => return Err(PortError::Full),
-                ErrorKind::InvalidInput => return Err(PortError::Unfit),
-                _ => return Err(PortError::Io(error)),
-            },
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(PortError::from(error)),
         }
     }
 }

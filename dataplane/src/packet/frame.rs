@@ -47,11 +47,15 @@ pub struct Offload {
 }
 
 /// One Ethernet frame. Bytes live in one allocation with free room before and
-/// after them, so that headers are added and removed without copying.
-#[derive(Clone, Debug)]
+/// after them, so that headers are added and removed without copying. All of
+/// the allocation is initialised once, so that neither emptying a frame nor
+/// letting the kernel fill it writes a byte.
+#[derive(Debug)]
 pub struct Frame {
     buffer: Vec<u8>,
+    /// The frame is `buffer[head..end]`.
     head: usize,
+    end: usize,
     /// The interface by which the frame entered.
     pub port: EniId,
     /// Offload metadata.
@@ -61,11 +65,10 @@ pub struct Frame {
 impl Frame {
     /// An empty frame with room for `capacity` bytes after the headroom.
     pub fn with_capacity(capacity: usize) -> Self {
-        let mut buffer = Vec::with_capacity(HEADROOM + capacity);
-        buffer.resize(HEADROOM, 0);
         Self {
-            buffer,
+            buffer: vec![0; HEADROOM + capacity],
             head: HEADROOM,
+            end: HEADROOM,
             port: EniId(0),
             offload: Offload::default(),
         }
@@ -80,32 +83,34 @@ impl Frame {
 
     /// Empties the frame for another use; keeps the allocation.
     pub fn clear(&mut self) {
-        self.buffer.clear();
-        self.buffer.resize(HEADROOM, 0);
         self.head = HEADROOM;
+        self.end = HEADROOM;
         self.offload = Offload::default();
     }
 
     /// Clears, then holds a copy of `bytes`. Allocates only to grow.
     pub fn refill(&mut self, port: EniId, bytes: &[u8]) {
         self.clear();
-        self.buffer.extend_from_slice(bytes);
+        self.extend(bytes);
         self.port = port;
     }
 
     /// The frame's bytes, from the Ethernet header on.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
-        self.buffer.get(self.head..).unwrap_or_default()
+        self.buffer.get(self.head..self.end).unwrap_or_default()
     }
 
     /// The frame's bytes, to change in place.
+    #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.buffer.get_mut(self.head..).unwrap_or_default()
+        self.buffer.get_mut(self.head..self.end).unwrap_or_default()
     }
 
     /// Length in bytes.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.buffer.len() - self.head
+        self.end - self.head
     }
 
     /// Whether there is no byte in the frame.
@@ -125,6 +130,7 @@ impl Frame {
             let grow = n - self.head + HEADROOM;
             self.buffer.splice(0..0, std::iter::repeat_n(0, grow));
             self.head += grow;
+            self.end += grow;
         }
         self.head -= n;
         self.bytes_mut()
@@ -132,17 +138,60 @@ impl Frame {
 
     /// Removes `n` bytes (or all there are) from the front.
     pub fn pull_front(&mut self, n: usize) {
-        self.head = (self.head + n).min(self.buffer.len());
+        self.head = (self.head + n).min(self.end);
     }
 
     /// Shortens or (with zeros) lengthens the frame to `len` bytes.
     pub fn resize(&mut self, len: usize) {
-        self.buffer.resize(self.head + len, 0);
+        let old = self.len();
+        self.set_len(len);
+        if let Some(new) = self.bytes_mut().get_mut(old..) {
+            new.fill(0);
+        }
+    }
+
+    /// Shortens or lengthens the frame to `len` bytes; new ones have
+    /// unspecified values: for whoever overwrites them next.
+    pub fn set_len(&mut self, len: usize) {
+        self.reserve(len);
+        self.end = self.head + len;
+    }
+
+    /// Makes room for a frame of `len` bytes.
+    fn reserve(&mut self, len: usize) {
+        if self.head + len > self.buffer.len() {
+            self.grow(len);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        // A fresh allocation: memory that is zero already is not written, so
+        // room for a super-packet costs nothing until one comes.
+        let mut larger = vec![0; self.head + len.max(2 * self.len())];
+        if let Some(place) = larger.get_mut(self.head..self.end) {
+            place.copy_from_slice(self.bytes());
+        }
+        self.buffer = larger;
     }
 
     /// Appends bytes at the end.
     pub fn extend(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        let old = self.len();
+        self.set_len(old + bytes.len());
+        if let Some(place) = self.bytes_mut().get_mut(old..) {
+            place.copy_from_slice(bytes);
+        }
+    }
+}
+
+impl Clone for Frame {
+    /// Copies the bytes, not the room around them.
+    fn clone(&self) -> Self {
+        Self {
+            offload: self.offload,
+            ..Self::from_bytes(self.port, self.bytes())
+        }
     }
 }
 
@@ -203,6 +252,23 @@ mod tests {
         frame.push_front(500);
         assert_eq!(frame.len(), 501);
         assert_eq!(frame.bytes().last(), Some(&b'x'));
+    }
+
+    #[test]
+    fn lengthening_shows_zeros_and_a_copy_keeps_all() {
+        let mut frame = Frame::from_bytes(EniId(2), b"secret");
+        frame.offload.checksum = Checksum::Verified;
+        let copy = frame.clone();
+        assert_eq!((copy.bytes(), copy.offload), (frame.bytes(), frame.offload));
+        frame.resize(1);
+        frame.resize(4);
+        assert_eq!(frame.bytes(), b"s\0\0\0");
+        frame.set_len(70_000);
+        assert_eq!(frame.len(), 70_000);
+        assert!(frame.bytes().starts_with(b"s\0\0\0"));
+        frame.clear();
+        frame.extend(b"new");
+        assert_eq!((frame.bytes(), frame.headroom()), (&b"new"[..], HEADROOM));
     }
 
     #[test]
