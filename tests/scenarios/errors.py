@@ -42,6 +42,7 @@ def topology_errors(report):
 
 def without_tun(report):
     """A user who may not open /dev/net/tun is told so."""
+    harness.needs_root("it makes its own user without rights")
     with tempfile.TemporaryDirectory(prefix="vpclab-scenario-") as directory, \
             topology(VPC + "hosts:\n  a: {subnet: one}\n") as file:
         os.chmod(directory, 0o755)

@@ -5,22 +5,29 @@ import contextlib
 import json
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import tempfile
 import time
 import traceback
 
+import apart
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 VPCLAB = os.environ.get("VPCLAB", str(ROOT / "target/debug/vpclab"))
 EXAMPLES = ROOT / "examples"
-RUNTIME = pathlib.Path("/run/vpclab")
+ACCOUNT = apart.user()
+USER = ACCOUNT.pw_name if ACCOUNT else None
+RUNTIME = pathlib.Path(f"/tmp/vpclab-{ACCOUNT.pw_uid}" if ACCOUNT else "/run/vpclab")
 # Labs of others may run on the machine: ours are known by their names.
 PREFIX = f"scenario-{os.getpid()}-"
 DEADLINE = 20.0
 COMMAND_DEADLINE = 90
+
+
+class CannotBe(Exception):
+    """A scenario does not work as this user, and says why."""
 
 
 class Failed(Exception):
@@ -44,7 +51,42 @@ def wait(what, condition, seconds=DEADLINE):
         time.sleep(0.02)
 
 
+def needs_root(why):
+    """For a scenario or a part of one."""
+    if USER:
+        raise CannotBe(why)
+
+
+def needs_no_root(why):
+    """For a scenario that root would pass for the wrong reason."""
+    if not USER:
+        raise CannotBe(why)
+
+
+def as_user(argv, options):
+    """What Popen needs to run vpclab as the user without rights."""
+    if USER and str(argv[0]) == VPCLAB:
+        environment = {**os.environ, "HOME": ACCOUNT.pw_dir, "USER": USER}
+        environment.pop("XDG_RUNTIME_DIR", None)
+        environment["PATH"] = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+        options.setdefault("env", environment)
+        options |= {"user": ACCOUNT.pw_uid, "group": ACCOUNT.pw_gid, "extra_groups": []}
+    return options
+
+
+@contextlib.contextmanager
+def temporary():
+    """A directory in which the user of vpclab may write."""
+    with tempfile.TemporaryDirectory(prefix="vpclab-scenario-") as directory:
+        if USER:
+            os.chown(directory, ACCOUNT.pw_uid, ACCOUNT.pw_gid)
+        # The commands of hosts run beside the file, perhaps as another user.
+        os.chmod(directory, 0o755)
+        yield pathlib.Path(directory)
+
+
 def sh(*argv, **options):
+    options = as_user(argv, options)
     options.setdefault("timeout", COMMAND_DEADLINE)
     return subprocess.run(
         [str(a) for a in argv], capture_output=True, text=True, check=False, **options
@@ -68,6 +110,20 @@ def own_processes():
     return found
 
 
+def processes():
+    """All processes here but ours, by what they run. (The scenarios are apart
+    from the machine's other processes: nobody else's are here.)"""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) not in (1, os.getpid()):
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                state = (entry / "stat").read_text().rsplit(") ", 1)[1][0]
+                if state != "Z":
+                    found.append(f"{entry.name} {command.strip()}")
+    return sorted(found)
+
+
 def machine():
     """What a lab could leave behind."""
     links = [line.split("\\")[0] for line in sh("ip", "-o", "link").stdout.splitlines()]
@@ -77,8 +133,8 @@ def machine():
         "links": [" ".join(line.split()[:3]) for line in links],
         "namespaces": sorted(p.name for p in netns.iterdir()) if netns.exists() else [],
         "mounts": sorted(pathlib.Path("/proc/mounts").read_text().splitlines()),
-        "processes": sorted(own_processes()),
-        "labs": sorted(lab.name for lab in labs if lab.name.startswith(PREFIX)),
+        "processes": processes(),
+        "labs": sorted(lab.name for lab in labs if lab.name.lstrip(".").startswith(PREFIX)),
     }
 
 
@@ -86,7 +142,7 @@ class Report:
     """Runs scenarios, prints a line for each, and counts."""
 
     def __init__(self):
-        self.passed = self.failed = 0
+        self.passed = self.failed = self.skipped = 0
 
     def line(self, name, why=None):
         if why is None:
@@ -96,6 +152,10 @@ class Report:
             self.failed += 1
             print(f"FAIL {name}: {why}", flush=True)
 
+    def cannot(self, name, why):
+        self.skipped += 1
+        print(f"not as {USER or 'root'}: {name}: {why}", flush=True)
+
     def run(self, scenario):
         name = scenario.__name__
         start = time.monotonic()
@@ -103,6 +163,9 @@ class Report:
         why = None
         try:
             scenario(self)
+        except CannotBe as error:
+            self.cannot(name, error)
+            return
         except Failed as error:
             why = str(error)
         except Exception as error:  # a fault of the scenario must not end the others
@@ -118,6 +181,8 @@ class Report:
         """One numbered fact of a scenario, with a line of its own."""
         try:
             yield
+        except CannotBe as error:
+            self.cannot(name, error)
         except Failed as error:
             self.line(name, str(error))
         except subprocess.TimeoutExpired as error:
@@ -150,6 +215,7 @@ class Lab:
 
     def start(self, *argv, **options):
         """A program beside this one; ended with the lab at the latest."""
+        options = as_user(argv, options)
         child = subprocess.Popen([str(a) for a in argv], **options)
         self.children.append(child)
         return child
@@ -217,17 +283,15 @@ class Lab:
     @contextlib.contextmanager
     def capture(self, host):
         """Records what crosses the host's port while inside."""
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="vpclab-scenario-"))
-        file = directory / f"{host}.pcapng"
-        child = self.start(VPCLAB, "capture", host, "-w", file, "--lab", self.name,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            wait("the capture begins", lambda: file.exists() and file.stat().st_size > 0)
-            yield Packets(file)
-            self.stop(child)
-        finally:
-            self.stop(child)
-            shutil.rmtree(directory)
+        with temporary() as directory:
+            file = directory / f"{host}.pcapng"
+            child = self.start(VPCLAB, "capture", host, "-w", file, "--lab", self.name,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                wait("the capture begins", lambda: file.exists() and file.stat().st_size > 0)
+                yield Packets(file)
+            finally:
+                self.stop(child)
 
 
 class Packets:
@@ -260,10 +324,8 @@ def lab(name, file, *options):
 @contextlib.contextmanager
 def topology(text):
     """A topology file with this text."""
-    with tempfile.TemporaryDirectory(prefix="vpclab-scenario-") as directory:
-        # The commands of hosts run beside the file, perhaps as another user.
-        os.chmod(directory, 0o755)
-        file = pathlib.Path(directory) / "lab.yaml"
+    with temporary() as directory:
+        file = directory / "lab.yaml"
         file.write_text(text)
         yield file
 

@@ -15,9 +15,12 @@ pub struct Args {
 
 /// Runs the lab until it is told to stop.
 pub fn run(args: Args, _globals: &Globals) -> Result<Exit, CliError> {
+    let _ = nix::sys::prctl::set_name(c"vpclab-daemon");
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // A disk that is full is no reason to end.
+        .log_internal_errors(false)
         .init();
     daemon::run(&args.directory)?;
     Ok(Exit::Ok)

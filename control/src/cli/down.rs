@@ -1,8 +1,10 @@
 //! `vpclab down`: stops a lab.
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::{CliError, Exit, Globals};
+use crate::host::signals::Signals;
 use crate::host::{client, runtime_dir, up};
 
 /// Arguments of `vpclab down`.
@@ -15,6 +17,8 @@ pub struct Args {
 
 /// Stops the lab.
 pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
+    // What is begun is finished: half of a lab is of no use to anybody.
+    let _signals = Signals::collect(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
     let labs = if args.all {
         runtime_dir::labs()?
     } else {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{CliError, Exit, Globals};
-use crate::host::signals;
+use crate::host::{limits, signals};
 
 /// Arguments of `vpclab start`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +19,7 @@ pub struct Args {
 /// Returns only if the program cannot be run.
 pub fn run(args: Args, _globals: &Globals) -> Result<Exit, CliError> {
     signals::unblock_all()?;
+    limits::usual_open_files();
     let Some((program, arguments)) = args.command.split_first() else {
         return Err(CliError::usage("no command"));
     };

@@ -2,7 +2,10 @@
 
 use std::io::{BufReader, ErrorKind};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
+
+use nix::unistd::geteuid;
 
 use super::protocol::{Reply, Request};
 use super::runtime_dir::{self, RuntimeDir};
@@ -14,15 +17,14 @@ pub fn find_lab(globals: &Globals) -> Result<RuntimeDir, CliError> {
     if let Some(name) = &globals.lab {
         let lab = RuntimeDir::new(name).map_err(usage)?;
         if !lab.path().exists() {
-            return Err(CliError::usage(format!("lab `{name}` is not running"))
-                .fix("start it: vpclab up FILE"));
+            return Err(CliError::usage(format!("lab `{name}` is not running")).fix(how_to_start()));
         }
         return Ok(lab);
     }
     let mut labs = runtime_dir::labs()?;
     match (labs.pop(), labs.is_empty()) {
         (Some(lab), true) => Ok(lab),
-        (None, _) => Err(CliError::usage("no lab is running").fix("start one: vpclab up FILE")),
+        (None, _) => Err(CliError::usage("no lab is running").fix(how_to_start())),
         (Some(last), false) => {
             let names: Vec<_> = labs.iter().chain([&last]).map(RuntimeDir::name).collect();
             Err(
@@ -30,6 +32,17 @@ pub fn find_lab(globals: &Globals) -> Result<RuntimeDir, CliError> {
                     .fix("say which: --lab NAME"),
             )
         }
+    }
+}
+
+/// Labs belong to the user who started them: says so where others may have some.
+fn how_to_start() -> &'static str {
+    if !geteuid().is_root() && Path::new(runtime_dir::ROOT_BASE).exists() {
+        "start it: vpclab up FILE; root's labs are root's: sudo vpclab ps"
+    } else if geteuid().is_root() && std::env::var_os("SUDO_UID").is_some() {
+        "start it: vpclab up FILE; your own labs are seen without sudo"
+    } else {
+        "start it: vpclab up FILE"
     }
 }
 

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use super::init_client::InitClient;
 use super::runtime_dir::RuntimeDir;
 use super::signals::Signals;
-use super::{Context, HostError};
+use super::{Context, HostError, ids};
 
 /// Signals that are passed on to the program.
 const RELAYED: [Signal; 7] = [
@@ -65,9 +65,15 @@ pub fn run(dir: &RuntimeDir, host: &str, argv: &[String]) -> Result<u8, HostErro
     match Command::new(program).args(arguments).spawn() {
         Ok(child) => attend(child),
         Err(error) => {
+            // A directory of PATH that this user may not enter says "permission
+            // denied" of a program that is nowhere.
+            let nowhere = !program.contains('/') && ids::find_program(program).is_none();
+            if nowhere || error.kind() == std::io::ErrorKind::NotFound {
+                eprintln!("vpclab exec: {program}: not found");
+                return Ok(NOT_FOUND);
+            }
             eprintln!("vpclab exec: {program}: {error}");
-            let missing = error.kind() == std::io::ErrorKind::NotFound;
-            Ok(if missing { NOT_FOUND } else { CANNOT_RUN })
+            Ok(CANNOT_RUN)
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{BufReader, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -119,6 +119,7 @@ struct State {
 
 /// Runs as PID 1 until told to end.
 pub fn run(dir: &Path) -> Result<(), HostError> {
+    let _ = nix::sys::prctl::set_name(c"vpclab-init");
     let signals = Signals::collect(&[
         Signal::SIGCHLD,
         Signal::SIGTERM,
@@ -140,7 +141,10 @@ pub fn run(dir: &Path) -> Result<(), HostError> {
         .spawn(move || serving.serve(&listener))
         .context("thread")?;
     loop {
-        wait_for(&signals, PollTimeout::NONE)?;
+        if wait_for_any(&signals)? {
+            // The launcher was killed: nobody would clean up after the lab.
+            return end_everything(&signals, &init);
+        }
         while let Some(arrived) = signals.take() {
             if arrived.signal == Signal::SIGCHLD {
                 init.reap();
@@ -187,6 +191,23 @@ fn wait_for(signals: &Signals, timeout: PollTimeout) -> Result<(), HostError> {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(error) => Err(error).context("poll"),
     }
+}
+
+/// Waits for a signal, or for the launcher's end: its pipe is our stdin. True
+/// if the launcher is gone.
+fn wait_for_any(signals: &Signals) -> Result<bool, HostError> {
+    let stdin = std::io::stdin();
+    let mut descriptors = [
+        PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        PollFd::new(stdin.as_fd(), PollFlags::empty()),
+    ];
+    match poll(&mut descriptors, PollTimeout::NONE) {
+        Ok(_) => {}
+        Err(Errno::EINTR) => return Ok(false),
+        Err(error) => return Err(error).context("poll"),
+    }
+    let launcher = descriptors.last().and_then(PollFd::revents);
+    Ok(launcher.is_some_and(|events| events.contains(PollFlags::POLLHUP)))
 }
 
 impl Init {

@@ -3,12 +3,16 @@
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::init::{HostDescriptors, InitReply, InitRequest, InitStatus};
 use super::namespace::Namespaces;
 use super::plan::CommandPlan;
 use super::runtime_dir::RuntimeDir;
 use super::{Context, HostError, line};
+
+/// An init that has not heard by then is ended without being asked.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A conversation with init.
 #[derive(Debug)]
@@ -103,6 +107,9 @@ impl InitClient {
 
     /// Ends the lab.
     pub fn shutdown(&mut self) -> Result<(), HostError> {
+        self.stream
+            .set_read_timeout(Some(SHUTDOWN_PATIENCE))
+            .context("init")?;
         self.done(&InitRequest::Shutdown)
     }
 

@@ -2,48 +2,91 @@
 //! the lab's directory when init has ended, however it ended.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{getegid, geteuid, setsid};
+use nix::sys::prctl;
+use nix::unistd::{Pid, geteuid, setsid};
 
+use super::client::LOOK_INTERVAL;
+use super::protocol::Failure;
 use super::runtime_dir::RuntimeDir;
-use super::{Context, HostError, namespace};
+use super::{Context, HostError, ids, limits, namespace};
 
 /// Runs until the lab has ended. The process must have one thread.
 pub fn run(dir: &Path) -> Result<(), HostError> {
     let lab = RuntimeDir::at(dir)?;
+    let identity = lab.identity();
+    let result = launch(&lab);
+    match &result {
+        Ok(()) => clean(&lab, identity),
+        Err(error) => {
+            let failure = Failure::from(error.clone());
+            let text = serde_json::to_string(&failure).context("failure")?;
+            // If this fails too, the log is all there is.
+            let _ = fs::write(lab.failure(), text);
+        }
+    }
+    result
+}
+
+fn launch(lab: &RuntimeDir) -> Result<(), HostError> {
+    let _ = prctl::set_name(c"vpclab-launch");
     // Away from the terminal of `up`: its Ctrl-C is not for the lab.
     setsid().context("setsid")?;
+    let pid_file = lab.launcher_pid();
+    fs::write(&pid_file, Pid::this().to_string()).context(pid_file.display())?;
+    limits::raise_open_files();
     enter_lab()?;
     std::env::set_current_dir("/").context("/")?;
     let mut init = Command::new("/proc/self/exe")
         .args(["init", "--directory"])
         .arg(lab.path())
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .spawn()
         .context("start init")?;
+    // Closed when this process is gone: then init ends the lab.
+    let alive = init.stdin.take();
     init.wait().context("init")?;
-    lab.remove()
+    drop(alive);
+    Ok(())
+}
+
+/// Removes the directory, unless `up` or `down` does it, or has put a new one
+/// in its place.
+fn clean(lab: &RuntimeDir, identity: Option<(u64, u64)>) {
+    // Our output is the log, whose lock says that the lab lives.
+    if let Ok(log) = std::io::stdout().as_fd().try_clone_to_owned() {
+        let _ = fs::File::from(log).unlock();
+    }
+    while identity.is_some() && lab.identity() == identity {
+        match lab.try_lock() {
+            Ok(Some(_lock)) => {
+                if lab.identity() == identity {
+                    let _ = lab.remove();
+                }
+                return;
+            }
+            Ok(None) => thread::sleep(LOOK_INTERVAL),
+            Err(_) => return,
+        }
+    }
 }
 
 /// User namespace (unless root), mounts, and processes for the children.
 fn enter_lab() -> Result<(), HostError> {
     let lab = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
-    if geteuid().is_root() {
-        unshare(lab).context("unshare")?;
-    } else {
-        let (uid, gid) = (geteuid(), getegid());
-        unshare(lab | CloneFlags::CLONE_NEWUSER).map_err(|error| {
-            HostError::new(format!("cannot make a user namespace: {error}"))
-                .fix("allow it (kernel.apparmor_restrict_unprivileged_userns=0), or run as root")
-        })?;
-        // One id each needs no helper: the user is root inside, others do not exist.
-        let write = |path: &str, text: String| fs::write(path, text).context(path);
-        write("/proc/self/setgroups", "deny".to_owned())?;
-        write("/proc/self/uid_map", format!("0 {uid} 1"))?;
-        write("/proc/self/gid_map", format!("0 {gid} 1"))?;
+    // Root without rights, as in most containers, takes the users' road.
+    if geteuid().is_root() && unshare(lab).is_ok() {
+        return namespace::make_mounts_private();
     }
-    namespace::make_mounts_private()
+    ids::enter_user_namespace()?;
+    // Where AppArmor allows user namespaces but no rights in them, this fails.
+    unshare(lab)
+        .context("unshare")
+        .and_then(|()| namespace::make_mounts_private())
+        .map_err(|error| ids::explain(error.within("the user namespace has no rights")))
 }

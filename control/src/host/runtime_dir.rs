@@ -1,18 +1,21 @@
 //! Where a running lab keeps its sockets, state and logs.
 
-use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{AccessFlags, access, geteuid};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, HostError};
 
-/// Longest name of a lab: with the directory it must fit a socket address.
+/// Longest name of a lab.
 const NAME_LEN_MAX: usize = 40;
+/// Longest path of a socket (`sun_path` without its final zero).
+const SOCKET_PATH_LEN_MAX: usize = 107;
+/// Where root's labs are.
+pub const ROOT_BASE: &str = "/run/vpclab";
 
 /// The directory of one lab.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +40,7 @@ pub struct State {
 /// The directory that holds this user's labs.
 pub fn base_dir() -> PathBuf {
     if geteuid().is_root() {
-        return PathBuf::from("/run/vpclab");
+        return PathBuf::from(ROOT_BASE);
     }
     let own = std::env::var_os("XDG_RUNTIME_DIR")
         .map(PathBuf::from)
@@ -52,11 +55,13 @@ pub fn base_dir() -> PathBuf {
 pub fn labs() -> Result<Vec<RuntimeDir>, HostError> {
     let base = base_dir();
     let entries = match fs::read_dir(&base) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.context(base.display())?,
     };
     let mut labs: Vec<_> = entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        // Locks begin with a dot.
+        .filter(|name| !name.starts_with('.'))
         .map(|name| RuntimeDir {
             base: base.clone(),
             name,
@@ -78,10 +83,18 @@ impl RuntimeDir {
             return Err(HostError::new(format!("`{name}` cannot name a lab"))
                 .fix("begin with a letter or digit"));
         }
-        Ok(Self {
+        let lab = Self {
             base: base_dir(),
             name: name.to_owned(),
-        })
+        };
+        if lab.control_socket().as_os_str().len() > SOCKET_PATH_LEN_MAX {
+            let base = lab.base.display();
+            return Err(HostError::new(format!(
+                "{base}/{name} is too long for the address of a socket"
+            ))
+            .fix("a shorter name, or a shorter XDG_RUNTIME_DIR"));
+        }
+        Ok(lab)
     }
 
     /// The lab at this path, as the lab's own processes are told.
@@ -145,22 +158,19 @@ impl RuntimeDir {
         self.path().join("state.json")
     }
 
+    /// Why the launcher failed, in words for `up`.
+    pub fn failure(&self) -> PathBuf {
+        self.path().join("failure.json")
+    }
+
+    /// Holds the launcher's process number, outside the lab.
+    pub fn launcher_pid(&self) -> PathBuf {
+        self.path().join("launcher.pid")
+    }
+
     /// Makes the directory, readable by its owner only.
     pub fn create(&self) -> Result<(), HostError> {
-        let make = |path: &Path| match DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(error).context(path.display())
-            }
-            _ => Ok(()),
-        };
-        make(&self.base)?;
-        let owner = fs::symlink_metadata(&self.base).context(self.base.display())?;
-        if owner.uid() != geteuid().as_raw() || !owner.is_dir() {
-            return Err(HostError::new(format!(
-                "{} belongs to somebody else",
-                self.base.display()
-            )));
-        }
+        self.create_base()?;
         make(&self.path())
     }
 
@@ -168,7 +178,7 @@ impl RuntimeDir {
     pub fn remove(&self) -> Result<(), HostError> {
         let path = self.path();
         match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).context(path.display());
             }
             _ => {}
@@ -176,6 +186,13 @@ impl RuntimeDir {
         // Other labs may live there: then it stays.
         let _ = fs::remove_dir(&self.base);
         Ok(())
+    }
+
+    /// What tells this directory from a later one of the same name; `None` if
+    /// there is none.
+    pub fn identity(&self) -> Option<(u64, u64)> {
+        let found = fs::metadata(self.path()).ok()?;
+        Some((found.dev(), found.ino()))
     }
 
     /// Writes what the lab was started from.
@@ -192,30 +209,96 @@ impl RuntimeDir {
         serde_json::from_slice(&fs::read(self.state_file()).ok()?).ok()
     }
 
-    /// Keeps other `up` and `down` of this user away until it is dropped.
-    pub fn lock(&self) -> Result<Flock<File>, HostError> {
-        loop {
-            self.create_base()?;
-            let base = File::open(&self.base).context(self.base.display())?;
-            let lock = Flock::lock(base, FlockArg::LockExclusive)
-                .map_err(|(_, error)| error)
-                .context(self.base.display())?;
-            // Whoever had the lock may have removed the directory.
-            let held = lock.metadata().context("lock")?;
-            match fs::metadata(&self.base) {
-                Ok(now) if now.ino() == held.ino() => return Ok(lock),
-                _ => {}
-            }
+    /// Keeps other `up` and `down` of this lab away until it is dropped; `None`
+    /// if one of them is at work.
+    pub fn try_lock(&self) -> Result<Option<LabLock>, HostError> {
+        self.create_base()?;
+        let path = self.base.join(format!(".{}.lock", self.name));
+        let opened = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path);
+        let held = match opened {
+            // Whoever removed the directory was quicker.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.context(path.display())?,
+        };
+        match held.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error).context(path.display()),
+            Ok(()) => {}
         }
+        // Whoever had the lock has removed the file.
+        let own = held.metadata().context(path.display())?.ino();
+        if !fs::metadata(&path).is_ok_and(|now| now.ino() == own) {
+            return Ok(None);
+        }
+        Ok(Some(LabLock {
+            path,
+            base: self.base.clone(),
+            _held: held,
+        }))
+    }
+
+    /// Opens the log for the lab's own processes. They share a lock on it that
+    /// lasts as long as one of them: see [`Self::is_alive`].
+    pub fn open_log(&self) -> Result<File, HostError> {
+        let path = self.log();
+        let mut options = OpenOptions::new();
+        let log = options.create(true).append(true).mode(0o600).open(&path);
+        let log = log.context(path.display())?;
+        log.lock().context(path.display())?;
+        Ok(log)
+    }
+
+    /// Whether a process of the lab (launcher, init or daemon) is left.
+    pub fn is_alive(&self) -> bool {
+        let held = File::open(self.log()).map(|log| log.try_lock_shared());
+        matches!(held, Ok(Err(TryLockError::WouldBlock)))
     }
 
     fn create_base(&self) -> Result<(), HostError> {
-        match DirBuilder::new().mode(0o700).create(&self.base) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(error).context(self.base.display())
-            }
-            _ => Ok(()),
+        make(&self.base)?;
+        let owner = match fs::symlink_metadata(&self.base) {
+            // Removed again by the end of another lab: made when needed.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            other => other.context(self.base.display())?,
+        };
+        if owner.uid() != geteuid().as_raw() || !owner.is_dir() {
+            return Err(HostError::new(format!(
+                "{} belongs to somebody else",
+                self.base.display()
+            ))
+            .fix("set XDG_RUNTIME_DIR to a directory of your own"));
         }
+        Ok(())
+    }
+}
+
+/// Makes a directory for its owner only, unless it is there.
+fn make(path: &Path) -> Result<(), HostError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).context(path.display())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The right to start or end a lab; see [`RuntimeDir::try_lock`].
+#[derive(Debug)]
+pub struct LabLock {
+    path: PathBuf,
+    base: PathBuf,
+    _held: File,
+}
+
+impl Drop for LabLock {
+    fn drop(&mut self) {
+        // While it is held: whoever waits for it looks whether it is still there.
+        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_dir(&self.base);
     }
 }
 

@@ -1,6 +1,5 @@
 //! Starting and ending a lab, from outside it.
 
-use std::fs::OpenOptions;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -13,8 +12,8 @@ use nix::unistd::Pid;
 use super::client::{self, LOOK_INTERVAL};
 use super::init::DAEMON_KEY;
 use super::init_client::InitClient;
-use super::protocol::Request;
-use super::runtime_dir::{RuntimeDir, State};
+use super::protocol::{Failure, Request};
+use super::runtime_dir::{LabLock, RuntimeDir, State};
 use super::signals::Signals;
 use super::{Context, HostError};
 use crate::cli::{CliError, Exit};
@@ -45,7 +44,7 @@ pub fn up(state: &State, signals: &Signals) -> Result<Started, CliError> {
         error.exit = Exit::Usage;
         error
     })?;
-    let lock = dir.lock()?;
+    let lock = lock(&dir, Some(signals))?;
     let found = InitClient::connect(&dir)?;
     let started = match found {
         Some(init) => adopt(&dir, init, state, signals),
@@ -57,28 +56,55 @@ pub fn up(state: &State, signals: &Signals) -> Result<Started, CliError> {
 
 /// Ends a lab, whatever is left of it. False if nothing was.
 pub fn down(dir: &RuntimeDir) -> Result<bool, CliError> {
-    let lock = dir.lock()?;
+    let lock = lock(dir, None)?;
     let was_there = dir.path().exists();
     end(dir)?;
     drop(lock);
     Ok(was_there)
 }
 
+/// Waits until no other `up` or `down` of this lab is at work.
+fn lock(dir: &RuntimeDir, signals: Option<&Signals>) -> Result<LabLock, CliError> {
+    for look in 0u64.. {
+        if let Some(lock) = dir.try_lock()? {
+            return Ok(lock);
+        }
+        if signals.is_some_and(|signals| signals.take().is_some()) {
+            break;
+        }
+        if look == LOOKS_UNTIL_NOTICE {
+            eprintln!(
+                "another vpclab starts or ends lab `{}`: waiting",
+                dir.name()
+            );
+        }
+        thread::sleep(LOOK_INTERVAL);
+    }
+    Err(interrupted(Signal::SIGINT))
+}
+
 fn begin(dir: &RuntimeDir, state: &State, signals: &Signals) -> Result<Started, CliError> {
-    // Nobody answers: what is there was left behind.
-    dir.remove()?;
-    dir.create()?;
-    let result = dir.save(state).map_err(CliError::from).and_then(|()| {
-        let mut launcher = launch(dir)?;
-        let mut init = wait_for_init(dir, &mut launcher, signals)?;
-        start_daemon(dir, &mut init, signals)
-    });
+    // Nobody answers: what is there was left behind, or is about to begin or end.
+    end(dir)?;
+    let result = begin_in(dir, state, signals);
     if let Err(error) = result {
         let error = with_log(dir, error);
         end(dir)?;
         return Err(error);
     }
     Ok(Started::Fresh)
+}
+
+fn begin_in(dir: &RuntimeDir, state: &State, signals: &Signals) -> Result<(), CliError> {
+    dir.create()?;
+    dir.save(state)?;
+    let mut launcher = launch(dir)?;
+    let mut init = wait_for_init(dir, &mut launcher, signals)?;
+    start_daemon(dir, &mut init, signals)?;
+    // The last moment at which an interruption undoes it all.
+    signals
+        .take()
+        .map_or(Ok(()), |arrived| Err(interrupted(arrived.signal)))
 }
 
 fn adopt(
@@ -130,13 +156,8 @@ fn ends_soon(init: &mut InitClient) -> Result<bool, CliError> {
 }
 
 fn launch(dir: &RuntimeDir) -> Result<Child, CliError> {
-    let path = dir.log();
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .context(path.display())?;
-    let copy = log.try_clone().context(path.display())?;
+    let log = dir.open_log()?;
+    let copy = log.try_clone().context("log")?;
     let launcher = Command::new("/proc/self/exe")
         .args(["launch", "--directory"])
         .arg(dir.path())
@@ -158,7 +179,7 @@ fn wait_for_init(
             return Ok(Some(init));
         }
         match launcher.try_wait().context("launcher")? {
-            Some(_) => Err(CliError::fault("the lab did not start")),
+            Some(_) => Err(failure(dir)),
             None => Ok(None),
         }
     })
@@ -201,39 +222,91 @@ fn look<T>(
             return Ok(found);
         }
         if let Some(arrived) = signals.take() {
-            return Err(CliError {
-                exit: Exit::Program(128 + arrived.signal as u8),
-                message: "interrupted".to_owned(),
-                fix: None,
-            });
+            return Err(interrupted(arrived.signal));
         }
         thread::sleep(LOOK_INTERVAL);
     }
     Err(CliError::fault("the lab takes too long to start"))
 }
 
-/// Ends init, and with it everything; then removes the files.
-fn end(dir: &RuntimeDir) -> Result<(), HostError> {
-    if let Some(mut init) = InitClient::connect(dir)? {
-        let pid = Pid::from_raw(init.pid());
-        // An init that cannot answer is ended the hard way below.
-        let _ = init.shutdown();
-        drop(init);
-        for attempt in 0..PATIENCE_LOOKS {
-            if has_ended(pid) {
-                break;
-            }
-            if attempt == SHUTDOWN_LOOKS {
-                let _ = kill(pid, Signal::SIGKILL);
-            }
-            thread::sleep(LOOK_INTERVAL);
-        }
+fn interrupted(signal: Signal) -> CliError {
+    CliError {
+        exit: Exit::Program(128 + signal as u8),
+        message: "interrupted".to_owned(),
+        fix: None,
     }
-    dir.remove()
 }
 
-/// After this many looks, init is killed.
+/// What the launcher says went wrong.
+fn failure(dir: &RuntimeDir) -> CliError {
+    let said = std::fs::read(dir.failure()).ok();
+    let failure = said.and_then(|text| serde_json::from_slice::<Failure>(&text).ok());
+    failure.map_or_else(|| CliError::fault("the lab did not start"), CliError::from)
+}
+
+/// Ends init, and with it everything; then removes the files.
+fn end(dir: &RuntimeDir) -> Result<(), HostError> {
+    let launcher = launcher(dir);
+    let mut asked = None;
+    for look in 0..PATIENCE_LOOKS {
+        if asked.is_none() {
+            asked = shut_down(dir)?;
+        }
+        if !dir.is_alive() && asked.is_none_or(has_ended) {
+            break;
+        }
+        // Neither asked nor ended: a lab whose `up` was killed, and which is
+        // about to begin; or one that cannot answer.
+        if look > 0 && look % SHUTDOWN_LOOKS == 0 {
+            let all = [asked, self::launcher(dir)];
+            for pid in all.into_iter().flatten() {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+        }
+        thread::sleep(LOOK_INTERVAL);
+    }
+    dir.remove()?;
+    // It sees that there is nothing left to do for it.
+    for _ in 0..SHUTDOWN_LOOKS {
+        if launcher.is_none_or(has_ended) {
+            break;
+        }
+        thread::sleep(LOOK_INTERVAL);
+    }
+    Ok(())
+}
+
+/// Asks init to end the lab, if there is one that listens; its number.
+fn shut_down(dir: &RuntimeDir) -> Result<Option<Pid>, HostError> {
+    let Some(mut init) = InitClient::connect(dir)? else {
+        return Ok(None);
+    };
+    let pid = Pid::from_raw(init.pid());
+    // An init that cannot answer is ended the hard way.
+    let _ = init.shutdown();
+    Ok(Some(pid))
+}
+
+/// The lab's launcher, as long as it lives. Init ends when it is gone.
+fn launcher(dir: &RuntimeDir) -> Option<Pid> {
+    let text = std::fs::read_to_string(dir.launcher_pid()).ok()?;
+    let pid = Pid::from_raw(text.parse().ok()?);
+    is_launcher(pid, dir).then_some(pid)
+}
+
+/// Whether this number still is that of the lab's launcher.
+fn is_launcher(pid: Pid, dir: &RuntimeDir) -> bool {
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let path = dir.path();
+    let path = path.as_os_str().as_encoded_bytes();
+    let mut words = arguments.split(|&byte| byte == 0);
+    words.any(|word| word == b"launch") && words.any(|word| word == path)
+}
+
+/// After this many looks, what has not ended is killed.
 const SHUTDOWN_LOOKS: u32 = 200;
+/// After this many looks, waiting for another `up` or `down` is explained.
+const LOOKS_UNTIL_NOTICE: u64 = 100;
 
 /// Whether a process is gone, or only waits for its parent to notice.
 fn has_ended(pid: Pid) -> bool {

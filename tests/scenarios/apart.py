@@ -1,0 +1,74 @@
+"""A place of their own for the scenarios: namespaces, and a user without rights."""
+
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+# What the scenarios read.
+PARTS = ["examples", "docs", "tests/scenarios"]
+APART = "VPCLAB_SCENARIOS_APART"
+USER = "VPCLAB_SCENARIOS_USER"
+# Some ids of other users for ours, beyond those that the machine gives out.
+SUBIDS = (4_000_000_000, 65_536)
+# A device that everybody may open, as on most machines; here only.
+OPEN_TUN = ("mount -t tmpfs -o mode=755 none /dev/net && "
+            "mknod -m 666 /dev/net/tun c 10 200 && ")
+
+
+def is_apart():
+    return APART in os.environ
+
+
+def run(rootless, arguments):
+    """Runs the scenarios again in namespaces of their own. Exit code."""
+    if not rootless:
+        return enter(HERE / "run", arguments, os.environ | {APART: "1"}, "")
+    program = os.environ.get("VPCLAB", str(ROOT / "target/debug/vpclab"))
+    # So that the user goes whatever ends us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    user = f"vpclab-test-{os.getpid()}"
+    with tempfile.TemporaryDirectory(prefix="vpclab-rootless-") as directory:
+        # The working directory need not be open to other users.
+        place = pathlib.Path(directory)
+        for part in PARTS:
+            shutil.copytree(ROOT / part, place / part, dirs_exist_ok=True)
+        shutil.copy(program, place / "vpclab")
+        subprocess.run(["chmod", "-R", "a+rX", place], check=True)
+        subprocess.run(["useradd", "--system", "--no-create-home", "--home-dir", place,
+                        "--shell", "/bin/sh", user], check=True)
+        try:
+            give_subids(user)
+            environment = os.environ | {APART: "1", USER: user, "VPCLAB": str(place / "vpclab")}
+            return enter(place / "tests/scenarios/run", arguments, environment, OPEN_TUN)
+        finally:
+            subprocess.run(["userdel", user], check=True)
+
+
+def give_subids(user):
+    first, count = SUBIDS
+    if shutil.which("newuidmap"):
+        both = ["--add-subuids", f"{first}-{first + count - 1}",
+                "--add-subgids", f"{first}-{first + count - 1}"]
+        subprocess.run(["usermod", *both, user], check=True)
+
+
+def enter(program, arguments, environment, first):
+    # The shell is process 1 there: it takes in what loses its parent.
+    script = first + '"$@"; exit $?'
+    return subprocess.run(
+        ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
+         "sh", "-c", script, "sh", sys.executable, str(program), *arguments],
+        env=environment, check=False, cwd=program.parent).returncode
+
+
+def user():
+    """The user that vpclab runs as: name, number, group; `None` as root."""
+    name = os.environ.get(USER)
+    return pwd.getpwnam(name) if name else None
