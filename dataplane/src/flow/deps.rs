@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use super::hash::{Seed, Seeded};
 use crate::addr::{RouteTableId, SecurityGroupId};
 
 /// A kind of row with a generation.
@@ -88,7 +89,7 @@ pub trait Generations {
 }
 
 /// Names an interned set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct DepsId(u32);
 
 #[derive(Debug)]
@@ -101,14 +102,23 @@ struct DepSet {
 }
 
 /// All interned sets of one pipeline.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DepSets {
     sets: Vec<DepSet>,
     free: Vec<u32>,
-    by_content: HashMap<Box<[Dep]>, u32>,
+    by_content: HashMap<Box<[Dep]>, u32, Seeded>,
 }
 
 impl DepSets {
+    /// None yet.
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            sets: Vec::new(),
+            free: Vec::new(),
+            by_content: HashMap::with_hasher(Seeded(seed)),
+        }
+    }
+
     /// The set with exactly these members, in use once more. Allocates only
     /// for a set not seen before.
     pub fn intern(&mut self, deps: &[Dep], version: u64) -> DepsId {

@@ -7,17 +7,27 @@
 //! direction keeps its compiled [`Pass`]; both are walked for real, by the
 //! tables of their own first packet.
 
+mod action;
 mod deps;
+mod entry;
 mod fragments;
 mod hash;
+mod index;
+mod interned;
+mod memory;
 mod session;
+mod short;
+mod store;
 mod table;
 mod tracking;
 
 pub use deps::{Dep, DepSets, DepsId, Generations, Object};
+pub(crate) use entry::line_flag;
 pub use fragments::{First, FragmentKey, Fragments};
-pub use hash::Seed;
+pub use hash::{Seed, Seeded};
+pub(crate) use memory::prefetch;
 pub use session::{LbFlow, Limits, Outcome, Pass, Rewrite, Session, SizeLimit, Tracked, Tunnel};
+pub(crate) use short::Key4;
 pub use table::{SessionId, Table};
 pub use tracking::{TcpState, Tracking, TrackingTimeouts};
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::deps::DepsId;
+use super::entry::TRACKED_MAX;
 use super::table::SessionId;
 use super::{Direction, Key, Tracking, TrackingTimeouts};
 use crate::addr::{EndpointId, EniId, LoadBalancerId, Mac};
@@ -10,15 +11,12 @@ use crate::drop::DropReason;
 use crate::packet::FiveTuple;
 use crate::time::{Duration, Instant};
 
-/// Most interfaces that track one session: client, endpoint, node, target.
-const TRACKED_MAX: usize = 4;
-
 /// Idle timeout of UDP through a network load balancer; fixed.
 const NLB_UDP_IDLE: Duration = Duration::from_secs(120);
 
 /// A network load balancer's flow: the NAT mapping of PrivateLink (or of a
 /// direct client of the load balancer).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LbFlow {
     /// The endpoint that the client called; `None` for a direct client.
     pub endpoint: Option<EndpointId>,
@@ -43,6 +41,17 @@ pub struct Tracked {
 }
 
 impl Tracked {
+    /// As the table holds them: rows, [`u32::MAX`] where there is none.
+    pub(super) fn from_rows(rows: [u32; TRACKED_MAX]) -> Self {
+        let enis = rows.map(|row| (row != u32::MAX).then_some(EniId(row)));
+        Self { enis }
+    }
+
+    /// Back again.
+    pub(super) fn rows(&self) -> [u32; TRACKED_MAX] {
+        self.enis.map(|eni| eni.map_or(u32::MAX, |eni| eni.0))
+    }
+
     /// Adds an interface. A fifth is not remembered: its rules are judged anew.
     pub fn add(&mut self, eni: EniId) {
         if !self.contains(eni)
@@ -55,11 +64,6 @@ impl Tracked {
     /// Whether the interface tracks the session.
     pub fn contains(&self, eni: EniId) -> bool {
         self.enis.contains(&Some(eni))
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = EniId> + '_ {
-        self.enis.iter().flatten().copied()
     }
 }
 
@@ -82,7 +86,7 @@ pub enum Outcome {
 }
 
 /// The tightest limits of a pass, one of each kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Smallest limit that drops silently.
     pub silent: Option<(u32, DropReason)>,
@@ -168,19 +172,20 @@ pub struct Pass {
     pub rewrite: Rewrite,
     /// What this was decided from.
     pub deps: DepsId,
-    /// Port and destination MAC of the frames for which this was decided.
+    /// Port and MAC addresses of the frames for which this was decided.
     pub port: EniId,
     /// Destination MAC address.
     pub dst_mac: Mac,
+    /// Source MAC address.
+    pub src_mac: Mac,
     /// Another session that tracks this packet at the interface where it
     /// leaves (asymmetric paths, appliances in between).
     pub link: Option<(SessionId, Direction)>,
-    /// The gateway load balancer flow that this packet came out of.
-    pub from_flow: Option<u32>,
 }
 
-/// A session.
-#[derive(Clone, Debug)]
+/// A session, as it is read and written outside the short way of cached packets
+/// (the table holds it in another form).
+#[derive(Clone, Copy, Debug)]
 pub struct Session {
     /// The tuple that each end sends; the far end may be shared with an older
     /// session and is then absent.
@@ -195,8 +200,6 @@ pub struct Session {
     pub longest: TrackingTimeouts,
     /// Network load balancer flow.
     pub lb: Option<LbFlow>,
-    /// Compiled passes, by direction.
-    pub passes: [Option<Pass>; 2],
     /// When it began.
     pub created: Instant,
     /// Packets and bytes, by direction.
@@ -239,7 +242,7 @@ impl Session {
 }
 
 /// Timeouts that are never the shortest.
-pub(super) const NO_TIMEOUTS: TrackingTimeouts = TrackingTimeouts {
+const NO_TIMEOUTS: TrackingTimeouts = TrackingTimeouts {
     tcp_established: Duration::from_secs(432_000),
     udp: Duration::from_secs(60),
     udp_stream: Duration::from_secs(180),
@@ -259,7 +262,6 @@ impl Session {
                 udp_stream: Duration::from_secs(120),
             },
             lb: None,
-            passes: [None, None],
             created: now,
             packets: [0; 2],
             bytes: [0; 2],

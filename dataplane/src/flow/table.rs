@@ -1,63 +1,119 @@
-//! The session table: a slab of sessions and an open-addressed index that
-//! finds each by either end.
+//! The session table: flat entries, and an index that finds each by either end.
 //!
-//! Fixed capacity, no allocation after construction. A lookup is one probe
-//! sequence in the index (linear, hashes compared first) and one session.
+//! Fixed capacity; the entries' memory is reserved at once and used as sessions
+//! come. A look costs one bucket of the index and one line of the entry
+//! (`vpclab bench flow`).
 
-use super::{Direction, Key, Seed, Session};
-use crate::time::Instant;
+use std::collections::HashMap;
+
+use super::action::{Action, Hot};
+use super::deps::DepsId;
+use super::entry::{Address, Line, NONE, State, line_flag, ports, state_flag};
+use super::hash::{KeySeed, Seeded};
+use super::index::Index;
+use super::interned::Interned;
+use super::store::Store;
+use super::tracking::SHORTEST;
+use super::{Direction, Ingress, Key, LbFlow, Pass, Seed, Session, Tracked, TrackingTimeouts};
+use crate::addr::{EndpointId, EniId, LoadBalancerId};
+use crate::packet::{FiveTuple, Headers};
+use crate::time::{Duration, Instant};
 
 /// Names a session; stays unique when the slot is used again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SessionId {
-    slot: u32,
-    age: u32,
+    /// Place in its family's store, times two; odd for IPv6.
+    pub(super) slot: u32,
+    pub(super) age: u32,
 }
 
-#[derive(Debug)]
-struct Slot {
-    age: u32,
-    session: Option<Session>,
-    /// Neighbours in the list of half-open sessions, oldest first.
-    before: u32,
-    after: u32,
-    listed: bool,
-}
+/// Most sessions: a reference has 32 bits, of which three say which end it is.
+const CAPACITY_MAX: usize = 1 << 28;
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Entry {
-    hash: u32,
-    /// 0: empty; else 1 + slot * 2 + direction.
-    reference: u32,
+/// What the load balancer flows of many sessions share.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct SharedLb {
+    endpoint: Option<EndpointId>,
+    front_eni: EniId,
+    load_balancer: LoadBalancerId,
+    node: EniId,
+    tcp_idle: Duration,
 }
-
-const NONE: u32 = u32::MAX;
 
 /// The table.
 #[derive(Debug)]
 pub struct Table {
-    seed: Seed,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    index: Vec<Entry>,
-    mask: usize,
+    pub(super) seed: KeySeed,
+    pub(super) v4: Store<u32>,
+    pub(super) v6: Store<u128>,
+    pub(super) index: Index,
+    capacity: usize,
+    len: usize,
+    actions: Interned<Action>,
+    /// By action.
+    pub(super) hot: Vec<Hot>,
+    /// Shortest and longest timeouts of the interfaces that track a session.
+    timeouts: Interned<(TrackingTimeouts, TrackingTimeouts)>,
+    lbs: Interned<SharedLb>,
+    /// Client's and target's tuple where they are not those of the ends.
+    odd_lbs: HashMap<u32, (FiveTuple, FiveTuple), Seeded>,
+    /// No session that was seen so short a time ago has timed out anywhere.
+    pub(super) floor: Duration,
     half_open_first: u32,
     half_open_last: u32,
     /// Next slot that the sweep looks at.
     hand: usize,
 }
 
+/// What a reference of the index leads to.
+const FORWARD: u32 = 0;
+pub(super) const REPLY: u32 = 1;
+/// The load balancer's mapping of the session.
+const MAPPING: u32 = 2;
+
+/// Runs `$body` with the store of the slot's family as `$store`.
+macro_rules! store {
+    ($table:expr, $slot:expr, $store:ident => $body:expr) => {
+        if $slot & 1 == 0 {
+            let $store = &$table.v4;
+            $body
+        } else {
+            let $store = &$table.v6;
+            $body
+        }
+    };
+}
+macro_rules! store_mut {
+    ($table:expr, $slot:expr, $store:ident => $body:expr) => {
+        if $slot & 1 == 0 {
+            let $store = &mut $table.v4;
+            $body
+        } else {
+            let $store = &mut $table.v6;
+            $body
+        }
+    };
+}
+
 impl Table {
     /// A table for `capacity` sessions.
     pub fn new(capacity: usize, seed: Seed) -> Self {
-        let capacity = capacity.clamp(1, 1 << 28);
-        let size = (capacity * 4).next_power_of_two();
+        let capacity = capacity.clamp(1, CAPACITY_MAX);
+        let seeded = Seeded(seed);
         Self {
-            seed,
-            slots: Vec::with_capacity(capacity),
-            free: Vec::with_capacity(capacity),
-            index: vec![Entry::default(); size],
-            mask: size - 1,
+            seed: KeySeed::new(seed),
+            v4: Store::new(capacity),
+            v6: Store::new(capacity),
+            // Two ends and perhaps a mapping each.
+            index: Index::new(capacity * 3),
+            capacity,
+            len: 0,
+            actions: Interned::new(seeded),
+            hot: Vec::new(),
+            timeouts: Interned::new(seeded),
+            lbs: Interned::new(seeded),
+            odd_lbs: HashMap::with_hasher(seeded),
+            floor: SHORTEST,
             half_open_first: NONE,
             half_open_last: NONE,
             hand: 0,
@@ -66,286 +122,501 @@ impl Table {
 
     /// Live sessions.
     pub fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.len
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 
     /// Whether another session fits.
     pub fn is_full(&self) -> bool {
-        self.free.is_empty() && self.slots.len() == self.slots.capacity()
+        self.len >= self.capacity
+    }
+
+    /// Bytes of memory in use: entries that were ever used, index, actions.
+    pub fn memory(&self) -> usize {
+        self.v4.memory()
+            + self.v6.memory()
+            + self.index.memory()
+            + self.hot.len() * size_of::<Hot>()
     }
 
     /// Finds a session by one of its ends.
     pub fn find(&self, key: &Key) -> Option<(SessionId, Direction)> {
-        let hash = self.seed.key(key);
-        let mut at = hash as usize & self.mask;
-        loop {
-            let entry = self.index.get(at)?;
-            if entry.reference == 0 {
-                return None;
-            }
-            if entry.hash == (hash >> 32) as u32 {
-                let (slot, direction) = unpack(entry.reference);
-                let held = self.slots.get(slot as usize)?;
-                let session = held.session.as_ref()?;
-                if session.keys.get(direction.index()) == Some(&Some(*key)) {
-                    return Some((
-                        SessionId {
-                            slot,
-                            age: held.age,
-                        },
-                        direction,
-                    ));
-                }
-            }
-            at = (at + 1) & self.mask;
-        }
+        let found = match Line::<u32>::new(key) {
+            Some(line) => self.find_line(&self.v4, 0, &line),
+            None => self.find_line(&self.v6, 1, &Line::<u128>::new(key)?),
+        };
+        let (slot, direction) = split(found?);
+        Some((self.state(slot)?.id(slot), direction))
+    }
+
+    /// Whether a load balancer's mapping leaves `node` with this tuple.
+    pub fn is_mapped(&self, node: EniId, translated: FiveTuple) -> bool {
+        let hash = self.mapping_hash(node, &translated);
+        let is_it = |reference: u32| {
+            let slot = reference >> 2;
+            reference & 3 == MAPPING
+                && self
+                    .lb(slot)
+                    .is_some_and(|lb| lb.node == node && lb.translated == translated)
+        };
+        self.index.find(hash, is_it).is_some()
     }
 
     /// The session, unless it has ended.
-    pub fn get(&self, id: SessionId) -> Option<&Session> {
-        let slot = self.slots.get(id.slot as usize)?;
-        if slot.age == id.age {
-            slot.session.as_ref()
-        } else {
-            None
-        }
-    }
-
-    /// The session, to change. Its keys must stay as they are.
-    pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        let slot = self.slots.get_mut(id.slot as usize)?;
-        if slot.age == id.age {
-            slot.session.as_mut()
-        } else {
-            None
-        }
+    pub fn get(&self, id: SessionId) -> Option<Session> {
+        self.alive(id)?;
+        self.session(id.slot)
     }
 
     /// Adds a session. An end that another session already answers for is
-    /// left to that session. `None` when the table is full.
-    pub fn insert(&mut self, mut session: Session) -> Option<SessionId> {
+    /// left to that session. `None` when the table is full, or when the ends
+    /// are not of one family.
+    pub fn insert(&mut self, session: Session) -> Option<SessionId> {
         if self.is_full() {
             return None;
         }
-        for key in &mut session.keys {
-            if key.as_ref().is_some_and(|key| self.find(key).is_some()) {
-                *key = None;
+        let [near, far] = session.keys;
+        let slot = match (near?, far?) {
+            (near, far) if near.tuple.src.is_ipv4() => self.v4.put([&near, &far], 0)?,
+            (near, far) => self.v6.put([&near, &far], 1)?,
+        };
+        self.len += 1;
+        for (direction, key) in [near, far].into_iter().flatten().enumerate() {
+            if self.find(&key).is_none() {
+                self.index
+                    .insert(self.key_hash(&key), slot << 2 | direction as u32);
+                self.set_line_flag(slot, direction, line_flag::INDEXED);
             }
         }
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None => {
-                self.slots.push(Slot {
-                    age: 0,
-                    session: None,
-                    before: NONE,
-                    after: NONE,
-                    listed: false,
-                });
-                self.slots.len() as u32 - 1
+        let (timeouts, _) = self.timeouts.intern((session.shortest, session.longest));
+        self.lower_floor(&session.shortest);
+        store_mut!(self, slot, store => {
+            let entry = store.entry_mut(slot)?;
+            for (line, (packets, bytes)) in entry
+                .lines
+                .iter_mut()
+                .zip(session.packets.into_iter().zip(session.bytes))
+            {
+                (line.packets, line.bytes) = (packets, bytes);
             }
-        };
-        for (direction, key) in session.keys.iter().enumerate() {
-            if let Some(key) = key {
-                self.put(self.seed.key(key), 1 + slot * 2 + direction as u32);
-            }
-        }
-        let half_open = session.tracking.is_half_open();
-        let held = self.slots.get_mut(slot as usize)?;
-        held.age = held.age.wrapping_add(1);
-        held.session = Some(session);
-        let id = SessionId {
-            slot,
-            age: held.age,
-        };
-        if half_open {
+        });
+        let state = self.state_mut(slot)?;
+        state.tracking = session.tracking;
+        state.created = session.created;
+        state.tracked = session.tracked.rows();
+        state.timeouts = timeouts;
+        let id = state.id(slot);
+        if session.tracking.is_half_open() {
             self.list(slot);
+        }
+        if let Some(lb) = session.lb {
+            self.set_lb(id, lb);
         }
         Some(id)
     }
 
-    /// Removes a session and returns it.
-    pub fn remove(&mut self, id: SessionId) -> Option<Session> {
-        let keys = self.get(id)?.keys;
-        self.unlist(id.slot);
-        // Erasing needs the keys of every indexed session, this one's included.
-        for (direction, key) in keys.iter().enumerate() {
+    /// Removes a session; returns it, and the dependencies that nobody uses
+    /// any more because of it.
+    pub fn remove(&mut self, id: SessionId) -> Option<(Session, [Option<DepsId>; 2])> {
+        self.alive(id)?;
+        let session = self.session(id.slot)?;
+        let slot = id.slot;
+        self.unlist(slot);
+        self.clear_lb(slot);
+        for direction in [FORWARD, REPLY] {
+            let key = session.keys.get(direction as usize).copied().flatten();
             if let Some(key) = key {
-                self.erase(self.seed.key(key), 1 + id.slot * 2 + direction as u32);
+                self.index
+                    .remove(self.key_hash(&key), slot << 2 | direction);
             }
         }
-        let session = self.slots.get_mut(id.slot as usize)?.session.take()?;
-        self.free.push(id.slot);
-        Some(session)
+        let actions = store!(self, slot, store => store.entry(slot)?.lines.map(|line| line.action));
+        let released = actions.map(|action| Some(self.actions.release(action)?.deps));
+        let timeouts = self.state(slot)?.timeouts;
+        self.timeouts.release(timeouts);
+        store_mut!(self, slot, store => store.take_away(slot));
+        self.len -= 1;
+        Some((session, released))
     }
 
-    /// Must be called when a session's handshake completes or it closes.
-    pub fn no_longer_half_open(&mut self, id: SessionId) {
-        if self.get(id).is_some() {
-            self.unlist(id.slot);
+    /// Takes one packet of a session into account; `bytes` are counted if given.
+    pub fn touch(
+        &mut self,
+        id: SessionId,
+        direction: Direction,
+        headers: &Headers,
+        now: Instant,
+        bytes: Option<u32>,
+    ) {
+        if self.alive(id).is_none() {
+            return;
         }
+        if let Some(bytes) = bytes {
+            store_mut!(self, id.slot, store => {
+                if let Some(line) = store.line_mut(id.slot, direction) {
+                    line.packets += 1;
+                    line.bytes += u64::from(bytes);
+                }
+            });
+        }
+        if let Some(state) = self.state_mut(id.slot) {
+            state.tracking.touch(headers, direction, now);
+            if state.has(state_flag::LISTED) && !state.tracking.is_half_open() {
+                self.unlist(id.slot);
+            }
+        }
+    }
+
+    /// Interface `eni` tracks this session from now on.
+    pub fn track(&mut self, id: SessionId, eni: EniId, timeouts: &TrackingTimeouts) {
+        let Some(mut session) = self.get(id) else {
+            return;
+        };
+        let before = (session.shortest, session.longest);
+        session.track(eni, timeouts);
+        self.lower_floor(&session.shortest);
+        if let Some(state) = self.state_mut(id.slot) {
+            state.tracked = session.tracked.rows();
+        }
+        if before != (session.shortest, session.longest) {
+            self.set_timeouts(id.slot, (session.shortest, session.longest));
+        }
+    }
+
+    /// Stores the compiled pass of one direction for packets with the
+    /// `cookie` of the tunnel that they enter. `version` is that of the tables it was
+    /// decided from. Returns dependencies that nobody uses any more.
+    pub fn set_pass(
+        &mut self,
+        id: SessionId,
+        direction: Direction,
+        pass: &Pass,
+        version: u64,
+    ) -> [Option<DepsId>; 2] {
+        if self.alive(id).is_none() {
+            return [Some(pass.deps), None];
+        }
+        let action = Action::of(pass);
+        let (number, is_new) = self.actions.intern(action);
+        // An action that is known has its use of the dependencies already.
+        let surplus = (!is_new).then_some(pass.deps);
+        let hot = action.hot(version);
+        match self.hot.get_mut(number as usize) {
+            Some(place) => *place = hot,
+            None => self.hot.push(hot),
+        }
+        let old = store_mut!(self, id.slot, store => {
+            store
+                .line_mut(id.slot, direction)
+                .and_then(|line| line.compile(pass, number))
+        });
+        let unused = old.and_then(|old| Some(self.actions.release(old)?.deps));
+        [surplus, unused]
+    }
+
+    /// The compiled pass of one direction, without its tunnel; and of the
+    /// tunnel the cookie and outer TTL, if it enters one.
+    pub fn pass(&self, id: SessionId, direction: Direction) -> Option<(Pass, Option<(u32, u8)>)> {
+        self.alive(id)?;
+        store!(self, id.slot, store => {
+            let line = store.line(id.slot, direction)?;
+            let compiled = line.flags & line_flag::COMPILED != 0;
+            let action = compiled.then(|| self.actions.get(line.action))??;
+            let (mut pass, ttl) = action.pass(line.rewritten());
+            pass.link = line.link();
+            Some((pass, ttl.map(|ttl| (line.tunnel, ttl))))
+        })
+    }
+
+    /// The pass that [`Self::pass`] returned stands on tables of this version, too.
+    pub fn confirm(&mut self, id: SessionId, direction: Direction, version: u64) {
+        let line =
+            store!(self, id.slot, store => store.line(id.slot, direction).map(|line| line.action));
+        if let Some(hot) = line.and_then(|action| self.hot.get_mut(action as usize)) {
+            hot.version = version;
+        }
+    }
+
+    /// Gives a session its load balancer flow; returns the one it had.
+    pub fn set_lb(&mut self, id: SessionId, flow: LbFlow) -> Option<LbFlow> {
+        let session = self.get(id)?;
+        let slot = id.slot;
+        let old = self.clear_lb(slot);
+        let (number, _) = self.lbs.intern(SharedLb {
+            endpoint: flow.endpoint,
+            front_eni: flow.front_eni,
+            load_balancer: flow.load_balancer,
+            node: flow.node,
+            tcp_idle: flow.tcp_idle,
+        });
+        self.floor = self.floor.min(flow.tcp_idle);
+        self.state_mut(slot)?.lb = number;
+        if self.lb(slot) != Some(flow) {
+            self.odd_lbs.insert(slot, (flow.client, flow.translated));
+            self.state_mut(slot)?.flags |= state_flag::ODD_LB;
+        }
+        let hash = self.mapping_hash(flow.node, &flow.translated);
+        self.index.insert(hash, slot << 2 | MAPPING);
+        // The mapping lives as long as the load balancer's timeout says, however
+        // short the tracking of the interfaces is.
+        let (shortest, mut longest) = (session.shortest, session.longest);
+        longest.tcp_established = longest.tcp_established.max(flow.tcp_idle);
+        if longest != session.longest {
+            self.set_timeouts(slot, (shortest, longest));
+        }
+        old
     }
 
     /// The half-open session that began first.
     pub fn oldest_half_open(&self) -> Option<SessionId> {
-        let slot = self.slots.get(self.half_open_first as usize)?;
-        Some(SessionId {
-            slot: self.half_open_first,
-            age: slot.age,
-        })
+        let slot = self.half_open_first;
+        Some(self.state(slot)?.id(slot))
     }
 
-    /// All live sessions, in slot order.
-    pub fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
-        self.slots.iter().enumerate().filter_map(|(slot, held)| {
-            Some((
-                SessionId {
-                    slot: slot as u32,
-                    age: held.age,
-                },
-                held.session.as_ref()?,
-            ))
+    /// All live sessions, in slot order, IPv4 first.
+    pub fn iter(&self) -> impl Iterator<Item = (SessionId, Session)> {
+        self.slots().filter_map(|slot| {
+            let state = self.state(slot)?;
+            Some((state.id(slot), self.session(slot)?))
         })
     }
 
     /// Looks at up to `steps` slots and returns the next dead session, if any;
     /// call again until `None`. The hand moves on between calls.
     pub fn sweep(&mut self, now: Instant, steps: usize) -> Option<SessionId> {
-        for _ in 0..steps.min(self.slots.len()) {
-            let slot = self.hand % self.slots.len();
-            self.hand = slot + 1;
-            if let Some(held) = self.slots.get(slot)
-                && held
-                    .session
-                    .as_ref()
-                    .is_some_and(|session| session.dies_at() < now)
+        let (v4, v6) = (self.v4.entries.len(), self.v6.entries.len());
+        for _ in 0..steps.min(v4 + v6) {
+            let at = self.hand % (v4 + v6);
+            self.hand = at + 1;
+            let slot = match at.checked_sub(v4) {
+                None => (at as u32) << 1,
+                Some(at) => (at as u32) << 1 | 1,
+            };
+            if let Some(state) = self.state(slot)
+                && state.has(state_flag::LIVE)
+                && self.dies_at(state) < now
             {
-                return Some(SessionId {
-                    slot: slot as u32,
-                    age: held.age,
-                });
+                return Some(state.id(slot));
             }
         }
         None
     }
 
-    fn put(&mut self, hash: u64, reference: u32) {
-        let mut at = hash as usize & self.mask;
-        while let Some(entry) = self.index.get_mut(at) {
-            if entry.reference == 0 {
-                *entry = Entry {
-                    hash: (hash >> 32) as u32,
-                    reference,
-                };
-                return;
+    /// Slots that the sweep goes round.
+    pub fn slots_used(&self) -> usize {
+        self.v4.entries.len() + self.v6.entries.len()
+    }
+
+    fn slots(&self) -> impl Iterator<Item = u32> + use<> {
+        let (v4, v6) = (self.v4.entries.len() as u32, self.v6.entries.len() as u32);
+        (0..v4)
+            .map(|at| at << 1)
+            .chain((0..v6).map(|at| at << 1 | 1))
+    }
+
+    fn dies_at(&self, state: &State) -> Instant {
+        let longest = self.timeouts.get(state.timeouts).map(|pair| pair.1);
+        let timeouts = longest.unwrap_or_default();
+        state.tracking.last_seen() + state.tracking.idle_timeout(&timeouts)
+    }
+
+    fn find_line<A: Address>(
+        &self,
+        store: &Store<A>,
+        family: u32,
+        wanted: &Line<A>,
+    ) -> Option<u32> {
+        let hash = self.key_hash(&wanted.key());
+        self.index.find(hash, |reference| {
+            let (slot, direction) = split(reference);
+            slot & 1 == family
+                && reference & 3 != MAPPING
+                && store
+                    .line(slot, direction)
+                    .is_some_and(|line| line.is_for(wanted))
+        })
+    }
+
+    fn key_hash(&self, key: &Key) -> u64 {
+        let (ingress, kind) = match key.ingress {
+            Ingress::Eni(eni) => (eni.0, 0),
+            Ingress::Gwlb(serial) => (serial, 1),
+        };
+        self.tuple_hash(&key.tuple, ingress, kind)
+    }
+
+    fn mapping_hash(&self, node: EniId, translated: &FiveTuple) -> u64 {
+        self.tuple_hash(translated, node.0, 2)
+    }
+
+    fn tuple_hash(&self, tuple: &FiveTuple, ingress: u32, kind: u16) -> u64 {
+        let kind = kind << 8 | u16::from(tuple.protocol);
+        match (u32::of(tuple.src), u32::of(tuple.dst)) {
+            (Some(src), Some(dst)) => {
+                let addresses = u64::from(src) << 32 | u64::from(dst);
+                self.seed.v4(addresses, ports(tuple), ingress, kind)
             }
-            at = (at + 1) & self.mask;
+            _ => {
+                let wide = |address| u128::of(address).unwrap_or_default();
+                let (src, dst) = (wide(tuple.src), wide(tuple.dst));
+                self.seed.v6(src, dst, ports(tuple), ingress, kind)
+            }
         }
     }
 
-    /// Removes an entry and closes the gap, so that probes need no tombstones.
-    fn erase(&mut self, hash: u64, reference: u32) {
-        let mut gap = hash as usize & self.mask;
-        while self
-            .index
-            .get(gap)
-            .is_some_and(|entry| entry.reference != reference)
-        {
-            if self
-                .index
-                .get(gap)
-                .is_some_and(|entry| entry.reference == 0)
-            {
-                return;
+    pub(super) fn state(&self, slot: u32) -> Option<&State> {
+        store!(self, slot, store => store.entry(slot).map(|entry| &entry.state))
+    }
+
+    pub(super) fn state_mut(&mut self, slot: u32) -> Option<&mut State> {
+        store_mut!(self, slot, store => store.entry_mut(slot).map(|entry| &mut entry.state))
+    }
+
+    fn alive(&self, id: SessionId) -> Option<&State> {
+        self.state(id.slot)
+            .filter(|state| state.age == id.age && state.has(state_flag::LIVE))
+    }
+
+    fn set_line_flag(&mut self, slot: u32, direction: usize, flag: u8) {
+        store_mut!(self, slot, store => {
+            let line = store.entry_mut(slot).and_then(|entry| entry.lines.get_mut(direction));
+            if let Some(line) = line {
+                line.flags |= flag;
             }
-            gap = (gap + 1) & self.mask;
+        });
+    }
+
+    fn session(&self, slot: u32) -> Option<Session> {
+        let state = self.state(slot)?;
+        if !state.has(state_flag::LIVE) {
+            return None;
         }
-        let mut at = gap;
-        loop {
-            at = (at + 1) & self.mask;
-            let Some(entry) = self.index.get(at).copied() else {
-                break;
-            };
-            if entry.reference == 0 {
-                break;
-            }
-            let home = self.home(entry.reference);
-            // The entry may move back unless its home lies after the gap.
-            if (at.wrapping_sub(home) & self.mask) >= (at.wrapping_sub(gap) & self.mask) {
-                if let Some(place) = self.index.get_mut(gap) {
-                    *place = entry;
-                }
-                gap = at;
-            }
+        let (shortest, longest) = *self.timeouts.get(state.timeouts)?;
+        let (keys, packets, bytes) = store!(self, slot, store => {
+            let lines = &store.entry(slot)?.lines;
+            (
+                lines.each_ref().map(|line| line.is_indexed().then(|| line.key())),
+                lines.each_ref().map(|line| line.packets),
+                lines.each_ref().map(|line| line.bytes),
+            )
+        });
+        Some(Session {
+            keys,
+            tracking: state.tracking,
+            tracked: Tracked::from_rows(state.tracked),
+            shortest,
+            longest,
+            lb: self.lb(slot),
+            created: state.created,
+            packets,
+            bytes,
+        })
+    }
+
+    fn lb(&self, slot: u32) -> Option<LbFlow> {
+        let state = self.state(slot)?;
+        let shared = self.lbs.get(state.lb)?;
+        let (client, translated) = if state.has(state_flag::ODD_LB) {
+            *self.odd_lbs.get(&slot)?
+        } else {
+            store!(self, slot, store => {
+                let [near, far] = &store.entry(slot)?.lines;
+                (near.key().tuple, far.key().tuple.reversed())
+            })
+        };
+        Some(LbFlow {
+            endpoint: shared.endpoint,
+            front_eni: shared.front_eni,
+            client,
+            load_balancer: shared.load_balancer,
+            node: shared.node,
+            translated,
+            tcp_idle: shared.tcp_idle,
+        })
+    }
+
+    fn clear_lb(&mut self, slot: u32) -> Option<LbFlow> {
+        let old = self.lb(slot)?;
+        let hash = self.mapping_hash(old.node, &old.translated);
+        self.index.remove(hash, slot << 2 | MAPPING);
+        let state = self.state_mut(slot)?;
+        let number = std::mem::replace(&mut state.lb, NONE);
+        let odd = state.has(state_flag::ODD_LB);
+        state.flags &= !state_flag::ODD_LB;
+        if odd {
+            self.odd_lbs.remove(&slot);
         }
-        if let Some(place) = self.index.get_mut(gap) {
-            *place = Entry::default();
+        self.lbs.release(number);
+        Some(old)
+    }
+
+    fn set_timeouts(&mut self, slot: u32, pair: (TrackingTimeouts, TrackingTimeouts)) {
+        let (number, _) = self.timeouts.intern(pair);
+        if let Some(state) = self.state_mut(slot) {
+            let old = std::mem::replace(&mut state.timeouts, number);
+            self.timeouts.release(old);
         }
     }
 
-    fn home(&self, reference: u32) -> usize {
-        let (slot, direction) = unpack(reference);
-        self.slots
-            .get(slot as usize)
-            .and_then(|held| held.session.as_ref()?.keys.get(direction.index())?.as_ref())
-            .map_or(0, |key| self.seed.key(key) as usize & self.mask)
+    fn lower_floor(&mut self, shortest: &TrackingTimeouts) {
+        let least = shortest
+            .tcp_established
+            .min(shortest.udp)
+            .min(shortest.udp_stream);
+        self.floor = self.floor.min(least);
     }
 
     fn list(&mut self, slot: u32) {
         let last = self.half_open_last;
-        if let Some(held) = self.slots.get_mut(slot as usize) {
-            held.listed = true;
-            held.before = last;
-            held.after = NONE;
+        if let Some(state) = self.state_mut(slot) {
+            state.flags |= state_flag::LISTED;
+            (state.before, state.after) = (last, NONE);
         }
-        match self.slots.get_mut(last as usize) {
-            Some(held) => held.after = slot,
+        match self.state_mut(last) {
+            Some(state) => state.after = slot,
             None => self.half_open_first = slot,
         }
         self.half_open_last = slot;
     }
 
-    fn unlist(&mut self, slot: u32) {
-        let Some(held) = self.slots.get_mut(slot as usize) else {
+    pub(super) fn unlist(&mut self, slot: u32) {
+        let Some(state) = self.state_mut(slot) else {
             return;
         };
-        if !held.listed {
+        if !state.has(state_flag::LISTED) {
             return;
         }
-        held.listed = false;
-        let (before, after) = (held.before, held.after);
-        match self.slots.get_mut(before as usize) {
-            Some(held) => held.after = after,
+        state.flags &= !state_flag::LISTED;
+        let (before, after) = (state.before, state.after);
+        match self.state_mut(before) {
+            Some(state) => state.after = after,
             None => self.half_open_first = after,
         }
-        match self.slots.get_mut(after as usize) {
-            Some(held) => held.before = before,
+        match self.state_mut(after) {
+            Some(state) => state.before = before,
             None => self.half_open_last = before,
         }
     }
 }
 
-fn unpack(reference: u32) -> (u32, Direction) {
-    let packed = reference.wrapping_sub(1);
-    let direction = if packed & 1 == 0 {
-        Direction::Forward
-    } else {
-        Direction::Reply
+/// Slot and direction of a reference.
+pub(super) const fn split(reference: u32) -> (u32, Direction) {
+    let direction = match reference & 3 {
+        FORWARD => Direction::Forward,
+        _ => Direction::Reply,
     };
-    (packed / 2, direction)
+    (reference >> 2, direction)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Ingress, Tracking};
+    use super::super::Tracking;
     use super::*;
-    use crate::addr::EniId;
-    use crate::packet::{FiveTuple, Headers, tcp_flag};
+    use crate::packet::tcp_flag;
 
     fn session(n: u32) -> Session {
         let tuple = FiveTuple {
@@ -367,6 +638,15 @@ mod tests {
         };
         let keys = [key(1, tuple), key(2, tuple.reversed())];
         Session::new(keys, Tracking::open(&headers, Instant::ZERO), Instant::ZERO)
+    }
+
+    /// The handshake will never complete.
+    fn reset(table: &mut Table, id: SessionId) {
+        let headers = Headers {
+            tcp_flags: tcp_flag::RST,
+            ..Headers::synthetic(session(0).keys[0].unwrap().tuple)
+        };
+        table.touch(id, Direction::Reply, &headers, Instant::ZERO, None);
     }
 
     #[test]
@@ -397,11 +677,11 @@ mod tests {
         let mut table = Table::new(8, Seed(0));
         let ids: Vec<_> = (0..4).map(|n| table.insert(session(n)).unwrap()).collect();
         assert_eq!(table.oldest_half_open(), Some(ids[0]));
-        table.no_longer_half_open(ids[0]);
+        reset(&mut table, ids[0]);
         table.remove(ids[1]);
         assert_eq!(table.oldest_half_open(), Some(ids[2]));
-        table.no_longer_half_open(ids[3]);
-        table.no_longer_half_open(ids[2]);
+        reset(&mut table, ids[3]);
+        reset(&mut table, ids[2]);
         assert_eq!(table.oldest_half_open(), None);
     }
 }

@@ -17,7 +17,7 @@ const TCP_UNASSURED: Duration = Duration::from_secs(30);
 const OTHER: Duration = Duration::from_secs(600);
 
 /// Connection-tracking timeouts of an interface (AWS: EC2 "connection tracking").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TrackingTimeouts {
     /// Established TCP.
     pub tcp_established: Duration,
@@ -66,7 +66,20 @@ pub struct Tracking {
 const FINS: u8 = 3;
 const REPLY_SEEN: u8 = 4;
 
+/// Shorter than every timeout that is fixed here.
+pub(super) const SHORTEST: Duration = TCP_CLOSING;
+
 impl Tracking {
+    /// Of nothing.
+    pub(super) const NONE: Self = Self {
+        protocol: 0,
+        tcp: TcpState::Closed,
+        flags: 0,
+        turns: 0,
+        last_direction: Direction::Forward,
+        last_seen: Instant::ZERO,
+    };
+
     /// The state after the packet that opens a session.
     pub fn open(headers: &Headers, now: Instant) -> Self {
         let tcp = if headers.tcp_flags & tcp_flag::RST != 0 {
@@ -88,6 +101,17 @@ impl Tracking {
 
     /// Takes one packet into account.
     pub fn touch(&mut self, headers: &Headers, direction: Direction, now: Instant) {
+        if headers.is_tcp_open() && direction == Direction::Forward {
+            // The port is used again before its old connection was over: that
+            // one's FINs do not count for this one.
+            self.flags &= !FINS;
+        }
+        self.touch_flags(headers.tcp_flags, direction, now);
+    }
+
+    /// The same, of a packet that opens nothing.
+    #[inline]
+    pub(crate) fn touch_flags(&mut self, flags: u8, direction: Direction, now: Instant) {
         self.last_seen = now;
         if direction != self.last_direction {
             self.last_direction = direction;
@@ -98,12 +122,6 @@ impl Tracking {
         }
         if self.protocol != protocol::TCP {
             return;
-        }
-        let flags = headers.tcp_flags;
-        if headers.is_tcp_open() && direction == Direction::Forward {
-            // The port is used again before its old connection was over: that
-            // one's FINs do not count for this one.
-            self.flags &= !FINS;
         }
         if flags & tcp_flag::RST != 0 {
             self.tcp = TcpState::Closed;

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use super::target::Stickiness;
 use crate::addr::{EndpointId, EniId, TargetGroupId};
-use crate::flow::{Direction, Seed};
+use crate::flow::{Direction, Seed, Seeded, Tunnel};
 use crate::packet::{FiveTuple, Headers, protocol, tcp_flag};
 use crate::time::{Duration, Instant};
 
@@ -134,6 +134,31 @@ impl Flow {
         }
     }
 
+    /// The tunnel of packets that enter the flow in `slot`; `None` if its legs
+    /// are not IPv4, which they always are.
+    pub fn tunnel(&self, slot: u32, ttl: u8) -> Option<Tunnel> {
+        match (self.spec.node_address, self.spec.target) {
+            (IpAddr::V4(node), IpAddr::V4(target)) => Some(Tunnel {
+                node,
+                target,
+                source_port: self.source_port,
+                vpce: self.spec.vpce,
+                cookie: self.cookie,
+                flow: slot,
+                ttl,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Node's and target's address.
+    pub(crate) fn legs(&self) -> Option<(u32, u32)> {
+        match (self.spec.node_address, self.spec.target) {
+            (IpAddr::V4(node), IpAddr::V4(target)) => Some((node.into(), target.into())),
+            _ => None,
+        }
+    }
+
     /// Idle timeout; short once both sides have sent FIN.
     pub fn idle_timeout(&self) -> Duration {
         if self.fins == 3 {
@@ -171,7 +196,7 @@ pub struct Flows {
     seed: Seed,
     slots: Vec<Option<Flow>>,
     free: Vec<u32>,
-    by_key: HashMap<FlowKey, u32>,
+    by_key: HashMap<FlowKey, u32, Seeded>,
     mask: u32,
     created: u32,
     injected: Option<(u32, u16)>,
@@ -187,7 +212,7 @@ impl Flows {
             slots: vec![None; size],
             // Slot 0 is never used, so that a zero cookie names no flow.
             free: (1..size as u32).rev().collect(),
-            by_key: HashMap::with_capacity(size),
+            by_key: HashMap::with_capacity_and_hasher(size, Seeded(seed)),
             mask: size as u32 - 1,
             created: 0,
             injected: None,
@@ -311,6 +336,42 @@ impl Flows {
         if headers.tcp_flags & tcp_flag::RST != 0 {
             flow.closed = true;
         }
+    }
+
+    /// The same for a plain IPv4 packet of a flow that [`Self::by_cookie`] finds,
+    /// with this source and these ports (the source's first).
+    #[inline]
+    pub(crate) fn touch_short(
+        &mut self,
+        cookie: u32,
+        src: u32,
+        ports: u32,
+        tcp_flags: u8,
+        now: Instant,
+    ) {
+        let slot = cookie & self.mask;
+        if tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0 {
+            let tuple = FiveTuple {
+                src: IpAddr::V4(src.into()),
+                // The far end does not tell the direction.
+                dst: IpAddr::V4(0.into()),
+                protocol: protocol::TCP,
+                sport: (ports >> 16) as u16,
+                dport: ports as u16,
+            };
+            let headers = Headers {
+                tcp_flags,
+                ..Headers::synthetic(tuple)
+            };
+            self.touch(slot, &headers, now);
+        } else if let Some(Some(flow)) = self.slots.get_mut(slot as usize) {
+            flow.last_seen = now;
+        }
+    }
+
+    /// Fetches the memory of the flow that may have this cookie.
+    pub(crate) fn prefetch(&self, cookie: u32) {
+        crate::flow::prefetch(&self.slots, (cookie & self.mask) as usize);
     }
 
     /// Removes a flow.

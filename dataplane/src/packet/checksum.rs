@@ -38,7 +38,7 @@ pub fn sum_chunk<const N: usize>(bytes: &[u8; N]) -> u16 {
 
 /// Adds the carries back in until 16 bits are left.
 #[inline]
-const fn fold(total: u64) -> u16 {
+pub(crate) const fn fold(total: u64) -> u16 {
     let total = (total >> 32) + (total & 0xffff_ffff);
     let total = (total >> 32) + (total & 0xffff_ffff);
     let total = (total >> 16) + (total & 0xffff);

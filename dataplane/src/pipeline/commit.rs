@@ -53,10 +53,8 @@ impl Pipeline {
         }
         let (id, direction) = self.session(ingress, view, path, &rewrite, now)?;
         for &eni in &path.tracks {
-            if let Some(row) = tables.enis.row(eni)
-                && let Some(session) = self.connections.sessions.get_mut(id)
-            {
-                session.track(eni, &row.timeouts);
+            if let Some(row) = tables.enis.row(eni) {
+                self.connections.sessions.track(id, eni, &row.timeouts);
             }
         }
         if let Some(flow) = path.opens_lb {
@@ -72,10 +70,15 @@ impl Pipeline {
                 deps,
                 port: arrival.frame.port,
                 dst_mac: arrival.dst_mac(),
+                src_mac: tables
+                    .enis
+                    .row(arrival.frame.port)
+                    .map(|eni| eni.mac)
+                    .unwrap_or_default(),
                 link: path.link,
-                from_flow: path.from_flow,
             };
-            self.connections.set_pass(id, direction, pass);
+            self.connections
+                .set_pass(id, direction, &pass, tables.version);
         }
         Ok(rewrite)
     }
@@ -198,12 +201,10 @@ impl Pipeline {
             .connections
             .sessions
             .get(id)
-            .cloned()
             .ok_or(DropReason::FlowTableFull)?;
         self.connections.end(id);
         let mut session = Session {
             keys: [Some(near), Some(far)],
-            passes: [None, None],
             ..old
         };
         if view.headers.is_tcp_open() {
@@ -226,20 +227,10 @@ impl Pipeline {
 
     /// Takes a packet of a session into account.
     pub(super) fn touch(&mut self, id: SessionId, direction: Direction, view: &View, now: Instant) {
-        let Some(session) = self.connections.sessions.get_mut(id) else {
-            return;
-        };
-        let was_half_open = session.tracking.is_half_open();
-        session.tracking.touch(&view.headers, direction, now);
-        if let Some(packets) = session.packets.get_mut(direction.index()) {
-            *packets += 1;
-        }
-        if let Some(bytes) = session.bytes.get_mut(direction.index()) {
-            *bytes += u64::from(view.headers.ip_len);
-        }
-        if was_half_open && !session.tracking.is_half_open() {
-            self.connections.sessions.no_longer_half_open(id);
-        }
+        let bytes = Some(view.headers.ip_len);
+        self.connections
+            .sessions
+            .touch(id, direction, &view.headers, now, bytes);
     }
 
     /// The same for a session that tracks the packet at another interface;
@@ -251,14 +242,9 @@ impl Pipeline {
         view: &View,
         now: Instant,
     ) {
-        let Some(session) = self.connections.sessions.get_mut(id) else {
-            return;
-        };
-        let was_half_open = session.tracking.is_half_open();
-        session.tracking.touch(&view.headers, direction, now);
-        if was_half_open && !session.tracking.is_half_open() {
-            self.connections.sessions.no_longer_half_open(id);
-        }
+        self.connections
+            .sessions
+            .touch(id, direction, &view.headers, now, None);
     }
 
     /// The tunnels that the packet leaves and enters.

@@ -71,7 +71,10 @@ impl Pipeline {
             (_, None) => self.lookup(tables, now, &arrival, port, &outer, None),
         };
         match hit {
-            Some((id, direction, pass)) => self.hit(context, arrival, id, direction, &pass),
+            Some((id, direction, pass)) => {
+                let from_flow = returning.map(|(slot, _)| slot);
+                self.hit(context, arrival, (id, direction), from_flow, &pass);
+            }
             None => self.miss(context, arrival),
         }
     }
@@ -197,18 +200,23 @@ impl Pipeline {
             self.end_session(id);
             return None;
         }
-        let pass = (*session.passes.get(direction.index())?)?;
+        let pass = self.connections.pass(id, direction)?;
         let reopens = headers.is_tcp_open() && direction == Direction::Reply;
         let plain = view.error.is_none() && headers.fragment == Fragment::Whole && !reopens;
         let usable = plain
             && pass.port == arrival.frame.port
             && pass.dst_mac == arrival.dst_mac()
-            && pass.from_flow == from_flow
             && session.is_fresh(now)
             && self.is_linked(&pass, now)
             && self.tunnel_alive(&pass, from_flow, now)
             && self.connections.is_current(&pass, tables);
-        usable.then_some((id, direction, pass))
+        if !usable {
+            return None;
+        }
+        self.connections
+            .sessions
+            .confirm(id, direction, tables.version);
+        Some((id, direction, pass))
     }
 
     /// Whether the session that lets the packet in where it leaves still does.
@@ -237,8 +245,8 @@ impl Pipeline {
         &mut self,
         context: &mut Context<'_, S>,
         arrival: Arrival,
-        id: SessionId,
-        direction: Direction,
+        (id, direction): (SessionId, Direction),
+        from_flow: Option<u32>,
         pass: &Pass,
     ) {
         self.counters.flow_hits += 1;
@@ -251,7 +259,7 @@ impl Pipeline {
         if let Some((linked, direction)) = pass.link {
             self.touch_linked(linked, direction, &view, context.now);
         }
-        self.touch_flows(pass.from_flow, &pass.rewrite, &view, context.now);
+        self.touch_flows(from_flow, &pass.rewrite, &view, context.now);
         self.send_on(context, arrival, &view, &pass.rewrite, fit);
     }
 

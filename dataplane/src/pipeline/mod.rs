@@ -1,6 +1,7 @@
 //! The batch: parse, flow lookup, walk on a miss, rewrite, transmit.
 //!
 //! - `ingress`: Ethernet, ARP and neighbour discovery; what a packet is
+//! - `short`: plain packets whose way is known, a batch at a time
 //! - `forward`: the flow cache, and the walk when it misses
 //! - `commit`: what a walk leaves behind: sessions, flows, compiled passes
 //! - `rewrite`: a compiled pass applied to a frame
@@ -11,6 +12,7 @@ mod forward;
 mod ingress;
 mod replies;
 mod rewrite;
+mod short;
 
 use crate::addr::EniId;
 use crate::counters::Counters;
@@ -19,6 +21,7 @@ use crate::packet::{Frame, FramePool};
 use crate::tables::Snapshot;
 use crate::time::{Duration, Instant};
 use crate::walk::{Connections, Entry, Path};
+use short::{LANES, Lane};
 
 /// Capacities and the seed of one pipeline.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +81,8 @@ pub struct Pipeline {
     connections: Connections,
     /// The walk's result, kept for its memory.
     path: Path,
+    /// What is known of the packets ahead, kept for its memory.
+    lanes: Vec<Lane>,
     next_sweep: Option<Instant>,
 }
 
@@ -94,6 +99,7 @@ impl Pipeline {
                 config.seed,
             ),
             path: Path::default(),
+            lanes: Vec::with_capacity(LANES),
             next_sweep: None,
         }
     }
@@ -108,12 +114,26 @@ impl Pipeline {
         batch: &mut Vec<Frame>,
         sink: &mut S,
     ) {
-        for frame in batch.drain(..) {
-            self.counters.received += 1;
-            sink.received(frame.port, frame.bytes());
-            let mut context = Context { now, tables, sink };
-            self.ingress(&mut context, frame);
+        let mut lanes = std::mem::take(&mut self.lanes);
+        let mut frames = batch.drain(..);
+        loop {
+            let ahead = frames.as_slice();
+            let ahead = ahead.get(..LANES).unwrap_or(ahead);
+            if ahead.is_empty() {
+                break;
+            }
+            self.look_ahead(ahead, &mut lanes);
+            for (lane, frame) in lanes.iter().zip(&mut frames) {
+                self.counters.received += 1;
+                sink.received(frame.port, frame.bytes());
+                let mut context = Context { now, tables, sink };
+                if let Some(frame) = self.short_way(&mut context, frame, lane) {
+                    self.ingress(&mut context, frame);
+                }
+            }
         }
+        drop(frames);
+        self.lanes = lanes;
         self.expire(now, tables);
     }
 

@@ -1,11 +1,11 @@
 //! All connection state of one pipeline, and the bookkeeping around it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::addr::EniId;
 use crate::flow::{
-    DepSets, Direction, First, FragmentKey, Fragments, Ingress, Key, LbFlow, Pass, Seed, Session,
-    SessionId, Table, TrackingTimeouts,
+    DepSets, Direction, First, FragmentKey, Fragments, Ingress, Key, LbFlow, Pass, Seed, Seeded,
+    Session, SessionId, Table, TrackingTimeouts,
 };
 use crate::gwlb::Flows;
 use crate::packet::{FiveTuple, Headers};
@@ -26,20 +26,18 @@ pub struct Connections {
     /// What cached passes were decided from.
     pub deps: DepSets,
     /// Ports in use by load balancer address and target.
-    lb_ports: HashMap<FiveTuple, u32>,
-    /// Every mapping in use: by node, the tuple as a target sees it.
-    lb_mappings: HashSet<(EniId, FiveTuple)>,
+    lb_ports: HashMap<FiveTuple, u32, Seeded>,
 }
 
 /// A session as the walk sees it.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
+pub struct Known {
     /// Its name.
     pub id: SessionId,
     /// Which way the packet in question travels.
     pub direction: Direction,
     /// The session.
-    pub session: &'a Session,
+    pub session: Session,
 }
 
 impl Connections {
@@ -51,14 +49,13 @@ impl Connections {
             sessions: Table::new(sessions, seed),
             gwlb: Flows::new(gwlb_flows, seed),
             fragments: Fragments::new(fragments),
-            deps: DepSets::default(),
-            lb_ports: HashMap::new(),
-            lb_mappings: HashSet::new(),
+            deps: DepSets::new(seed),
+            lb_ports: HashMap::with_hasher(Seeded(seed)),
         }
     }
 
     /// The session of packets with `tuple` that enter by `ingress`.
-    pub fn find(&self, ingress: Ingress, tuple: FiveTuple) -> Option<Known<'_>> {
+    pub fn find(&self, ingress: Ingress, tuple: FiveTuple) -> Option<Known> {
         let (id, direction) = self.sessions.find(&Key { ingress, tuple })?;
         Some(Known {
             id,
@@ -75,7 +72,7 @@ impl Connections {
         timeouts: &TrackingTimeouts,
         sent: FiveTuple,
         now: Instant,
-    ) -> Option<Known<'_>> {
+    ) -> Option<Known> {
         self.find(Ingress::Eni(eni), sent)
             .filter(|known| known.session.tracked_by(eni, timeouts, now))
     }
@@ -97,18 +94,22 @@ impl Connections {
     }
 
     /// Stores the compiled pass of one direction, replacing an older one.
-    pub fn set_pass(&mut self, id: SessionId, direction: Direction, pass: Pass) {
-        let Some(session) = self.sessions.get_mut(id) else {
-            self.deps.release(pass.deps);
-            return;
-        };
-        let place = match direction {
-            Direction::Forward => &mut session.passes[0],
-            Direction::Reply => &mut session.passes[1],
-        };
-        if let Some(old) = place.replace(pass) {
-            self.deps.release(old.deps);
+    pub fn set_pass(&mut self, id: SessionId, direction: Direction, pass: &Pass, version: u64) {
+        let unused = self.sessions.set_pass(id, direction, pass, version);
+        for deps in unused.into_iter().flatten() {
+            self.deps.release(deps);
         }
+    }
+
+    /// The compiled pass of one direction; `None` also when the tunnel that it
+    /// enters is gone.
+    pub fn pass(&self, id: SessionId, direction: Direction) -> Option<Pass> {
+        let (mut pass, tunnel) = self.sessions.pass(id, direction)?;
+        if let Some((cookie, ttl)) = tunnel {
+            let (slot, flow) = self.gwlb.by_cookie(cookie)?;
+            pass.rewrite.tunnel = Some(flow.tunnel(slot, ttl)?);
+        }
+        Some(pass)
     }
 
     /// How many source ports are in use from the source of `translated` to its
@@ -122,27 +123,22 @@ impl Connections {
 
     /// Whether some client's packets leave `node` with this tuple.
     pub fn is_mapped(&self, node: EniId, translated: FiveTuple) -> bool {
-        self.lb_mappings.contains(&(node, translated))
+        self.sessions.is_mapped(node, translated)
     }
 
     /// Gives a session its load balancer flow, and counts its port.
     pub fn set_lb(&mut self, id: SessionId, flow: LbFlow) {
-        let Some(session) = self.sessions.get_mut(id) else {
+        if self.sessions.get(id).is_none() {
             return;
-        };
-        // The mapping lives as long as the load balancer's timeout says, however
-        // short the tracking of the interfaces is.
-        session.longest.tcp_established = session.longest.tcp_established.max(flow.tcp_idle);
+        }
         // The old one first: a flow may keep its port.
-        if let Some(old) = session.lb.replace(flow) {
+        if let Some(old) = self.sessions.set_lb(id, flow) {
             self.release_port(&old);
         }
         *self.lb_ports.entry(portless(&flow.translated)).or_default() += 1;
-        self.lb_mappings.insert((flow.node, flow.translated));
     }
 
     fn release_port(&mut self, flow: &LbFlow) {
-        self.lb_mappings.remove(&(flow.node, flow.translated));
         let key = portless(&flow.translated);
         if let Some(used) = self.lb_ports.get_mut(&key) {
             *used -= 1;
@@ -154,12 +150,12 @@ impl Connections {
 
     /// Ends a session.
     pub fn end(&mut self, id: SessionId) {
-        if let Some(session) = self.sessions.remove(id) {
+        if let Some((session, unused)) = self.sessions.remove(id) {
             if let Some(flow) = session.lb {
                 self.release_port(&flow);
             }
-            for pass in session.passes.into_iter().flatten() {
-                self.deps.release(pass.deps);
+            for deps in unused.into_iter().flatten() {
+                self.deps.release(deps);
             }
         }
     }

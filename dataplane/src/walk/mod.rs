@@ -210,7 +210,7 @@ struct Walk<'a> {
     /// sender knows it.
     front: Option<IpAddr>,
     /// The session that the packet belongs to, found where it entered.
-    own: Option<Known<'a>>,
+    own: Option<Known>,
     /// MAC address of a sender in the same subnet that framed the receiver's.
     sender_mac: Option<Mac>,
     lookups: u8,

@@ -1,0 +1,125 @@
+//! What many cached directions share: everything of a pass but its tuple, its
+//! tunnel and its link.
+
+use super::deps::DepsId;
+use super::session::{Limits, Pass, Rewrite};
+use crate::addr::{EniId, Mac};
+
+/// The shared part of a [`Pass`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Action {
+    out: EniId,
+    local: bool,
+    decapsulate: bool,
+    dst_mac: Mac,
+    src_mac: Mac,
+    ttl_set: Option<u8>,
+    ttl_less: u8,
+    clamp_mss: Option<u16>,
+    limits: Limits,
+    /// Outer TTL, of those that enter a tunnel.
+    tunnel_ttl: Option<u8>,
+    port: EniId,
+    frame_dst: Mac,
+    frame_src: Mac,
+    pub(super) deps: DepsId,
+}
+
+/// The part of an [`Action`] that a cached packet needs, in one cache line.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hot {
+    /// The table version for which the action was last found to stand.
+    pub(crate) version: u64,
+    /// Destination and source MAC address as the frame must have them.
+    pub(crate) expect: [u8; 12],
+    /// The same as it leaves.
+    pub(crate) macs: [u8; 12],
+    pub(crate) out: EniId,
+    /// The port by which the frame must have entered.
+    pub(crate) port: EniId,
+    /// Bytes of the largest IP packet that passes every hop.
+    pub(crate) size_max: u32,
+    /// New TTL; 0 keeps the packet's.
+    pub(crate) ttl_set: u8,
+    pub(crate) ttl_less: u8,
+    pub(crate) tunnel_ttl: u8,
+    /// Goes to the local stack of a node: not for the short way.
+    pub(crate) local: bool,
+    pub(crate) decapsulate: bool,
+}
+
+impl Action {
+    pub(super) fn of(pass: &Pass) -> Self {
+        let rewrite = &pass.rewrite;
+        Self {
+            out: rewrite.out,
+            local: rewrite.local,
+            decapsulate: rewrite.decapsulate,
+            dst_mac: rewrite.dst_mac,
+            src_mac: rewrite.src_mac,
+            ttl_set: rewrite.ttl_set,
+            ttl_less: rewrite.ttl_less,
+            clamp_mss: rewrite.clamp_mss,
+            limits: rewrite.limits,
+            tunnel_ttl: rewrite.tunnel.map(|tunnel| tunnel.ttl),
+            port: pass.port,
+            frame_dst: pass.dst_mac,
+            frame_src: pass.src_mac,
+            deps: pass.deps,
+        }
+    }
+
+    /// Back to a pass, whose tunnel the caller fills in: outer TTL, if it has one.
+    pub(super) fn pass(&self, tuple: crate::packet::FiveTuple) -> (Pass, Option<u8>) {
+        let rewrite = Rewrite {
+            out: self.out,
+            local: self.local,
+            dst_mac: self.dst_mac,
+            src_mac: self.src_mac,
+            decapsulate: self.decapsulate,
+            tuple,
+            ttl_set: self.ttl_set,
+            ttl_less: self.ttl_less,
+            clamp_mss: self.clamp_mss,
+            limits: self.limits,
+            tunnel: None,
+        };
+        let pass = Pass {
+            rewrite,
+            deps: self.deps,
+            port: self.port,
+            dst_mac: self.frame_dst,
+            src_mac: self.frame_src,
+            link: None,
+        };
+        (pass, self.tunnel_ttl)
+    }
+
+    pub(super) fn hot(&self, version: u64) -> Hot {
+        let pair = |dst: Mac, src: Mac| {
+            let mut both = [0; 12];
+            both[..6].copy_from_slice(&dst.0);
+            both[6..].copy_from_slice(&src.0);
+            both
+        };
+        let silent = self.limits.silent.map(|(bytes, _)| bytes);
+        let too_big = self.limits.too_big.map(|(bytes, _)| bytes);
+        Hot {
+            version,
+            expect: pair(self.frame_dst, self.frame_src),
+            macs: pair(self.dst_mac, self.src_mac),
+            out: self.out,
+            port: self.port,
+            size_max: silent.into_iter().chain(too_big).min().unwrap_or(u32::MAX),
+            // A TTL of 0 is never set: no hop makes one.
+            ttl_set: self.ttl_set.unwrap_or(0),
+            ttl_less: self.ttl_less,
+            tunnel_ttl: self.tunnel_ttl.unwrap_or(0),
+            local: self.local || self.ttl_set == Some(0),
+            decapsulate: self.decapsulate,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Hot>() == 64);

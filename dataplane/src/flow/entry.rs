@@ -1,0 +1,267 @@
+//! How a session lies in memory: one cache line of state, and a line (IPv4) or
+//! two (IPv6) for each direction.
+//!
+//! A cached packet touches a bucket of the index, the line of its direction and
+//! the line of state. What many sessions share (`Action`, timeouts, the load
+//! balancer's part) is kept once, and named by a number.
+
+use std::net::IpAddr;
+
+use super::table::SessionId;
+use super::{Direction, Ingress, Key, Pass, Tracking};
+use crate::addr::EniId;
+use crate::packet::FiveTuple;
+use crate::time::Instant;
+
+/// Most interfaces that track one session: client, endpoint, node, target.
+pub(super) const TRACKED_MAX: usize = 4;
+
+/// No number.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// An address of one family, as an integer.
+pub(crate) trait Address: Copy + Eq + Default + std::fmt::Debug {
+    /// The address, if it is of this family.
+    fn of(address: IpAddr) -> Option<Self>;
+    /// Back again.
+    fn ip(self) -> IpAddr;
+}
+
+impl Address for u32 {
+    fn of(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V4(address) => Some(address.into()),
+            IpAddr::V6(_) => None,
+        }
+    }
+    fn ip(self) -> IpAddr {
+        IpAddr::V4(self.into())
+    }
+}
+
+impl Address for u128 {
+    fn of(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V6(address) => Some(address.into()),
+            IpAddr::V4(_) => None,
+        }
+    }
+    fn ip(self) -> IpAddr {
+        IpAddr::V6(self.into())
+    }
+}
+
+/// Bits of [`Line::flags`].
+pub(crate) mod line_flag {
+    /// The index finds the session by this end.
+    pub(crate) const INDEXED: u8 = 1;
+    /// The end is a gateway load balancer flow, not an interface.
+    pub(crate) const GWLB: u8 = 2;
+    /// The direction has an action.
+    pub(crate) const COMPILED: u8 = 4;
+    /// Another session tracks the packet where it leaves.
+    pub(crate) const LINKED: u8 = 8;
+    /// The packet leaves in a tunnel.
+    pub(crate) const TUNNEL: u8 = 16;
+}
+
+/// One direction: the key of its packets, and what becomes of them.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Line<A> {
+    pub(crate) src: A,
+    pub(crate) dst: A,
+    pub(crate) new_src: A,
+    pub(crate) new_dst: A,
+    /// Source port, then destination port.
+    pub(crate) ports: u32,
+    pub(crate) new_ports: u32,
+    /// Interface row, or serial number of the flow.
+    pub(crate) ingress: u32,
+    pub(crate) action: u32,
+    /// Cookie of the gateway load balancer flow whose tunnel it enters.
+    pub(crate) tunnel: u32,
+    pub(crate) protocol: u8,
+    pub(crate) flags: u8,
+    /// The session that tracks the packet where it leaves: slot and age, and
+    /// whether the packet travels against its direction.
+    pub(crate) link_reply: bool,
+    pub(crate) link_slot: u32,
+    pub(crate) link_age: u32,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Bits of [`State::flags`].
+pub(crate) mod state_flag {
+    /// The slot holds a session.
+    pub(crate) const LIVE: u8 = 1;
+    /// In the list of half-open sessions.
+    pub(crate) const LISTED: u8 = 2;
+    /// Its load balancer flow's tuples are not those of its ends.
+    pub(crate) const ODD_LB: u8 = 4;
+}
+
+/// What both directions share.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct State {
+    pub(crate) tracking: Tracking,
+    pub(super) created: Instant,
+    pub(super) age: u32,
+    /// Neighbours in the list of half-open sessions, oldest first.
+    pub(super) before: u32,
+    pub(super) after: u32,
+    /// Interfaces that track it.
+    pub(super) tracked: [u32; TRACKED_MAX],
+    pub(super) timeouts: u32,
+    pub(super) lb: u32,
+    pub(super) flags: u8,
+}
+
+/// A session of one family.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<A> {
+    pub(crate) state: State,
+    pub(crate) lines: [Line<A>; 2],
+}
+
+const _: () = assert!(size_of::<State>() == 64);
+const _: () = assert!(size_of::<Entry<u32>>() == 192);
+const _: () = assert!(size_of::<Entry<u128>>() == 320);
+
+impl<A: Address> Line<A> {
+    /// A direction whose packets have this key. `None` for the other family.
+    pub(super) fn new(key: &Key) -> Option<Self> {
+        let (ingress, flags) = match key.ingress {
+            Ingress::Eni(eni) => (eni.0, 0),
+            Ingress::Gwlb(serial) => (serial, line_flag::GWLB),
+        };
+        Some(Self {
+            src: A::of(key.tuple.src)?,
+            dst: A::of(key.tuple.dst)?,
+            ports: ports(&key.tuple),
+            protocol: key.tuple.protocol,
+            ingress,
+            flags,
+            action: NONE,
+            ..Self::default()
+        })
+    }
+
+    /// Whether the index finds this end.
+    pub(super) fn is_indexed(&self) -> bool {
+        self.flags & line_flag::INDEXED != 0
+    }
+
+    /// Whether the index finds the session for packets with the key of `wanted`.
+    pub(super) fn is_for(&self, wanted: &Self) -> bool {
+        self.is_indexed()
+            && self.src == wanted.src
+            && self.dst == wanted.dst
+            && self.ports == wanted.ports
+            && self.ingress == wanted.ingress
+            && self.protocol == wanted.protocol
+            && (self.flags ^ wanted.flags) & line_flag::GWLB == 0
+    }
+
+    /// From now on the direction's packets undergo `pass`, whose shared part is
+    /// `action`; returns the action that it had.
+    pub(super) fn compile(&mut self, pass: &Pass, action: u32) -> Option<u32> {
+        let had = (self.flags & line_flag::COMPILED != 0).then_some(self.action);
+        let tuple = &pass.rewrite.tuple;
+        let (Some(src), Some(dst)) = (A::of(tuple.src), A::of(tuple.dst)) else {
+            // No hop changes the family: a pass that did is never used.
+            self.flags &= !line_flag::COMPILED;
+            return had.or(Some(action));
+        };
+        (self.new_src, self.new_dst) = (src, dst);
+        self.new_ports = ports(tuple);
+        self.action = action;
+        self.flags |= line_flag::COMPILED;
+        self.flags &= !(line_flag::LINKED | line_flag::TUNNEL);
+        if let Some(tunnel) = pass.rewrite.tunnel {
+            self.flags |= line_flag::TUNNEL;
+            self.tunnel = tunnel.cookie;
+        }
+        if let Some((id, direction)) = pass.link {
+            self.flags |= line_flag::LINKED;
+            (self.link_slot, self.link_age) = (id.slot, id.age);
+            self.link_reply = direction == Direction::Reply;
+        }
+        had
+    }
+
+    /// The session that tracks the packet where it leaves.
+    pub(super) fn link(&self) -> Option<(SessionId, Direction)> {
+        let direction = match self.link_reply {
+            false => Direction::Forward,
+            true => Direction::Reply,
+        };
+        let id = SessionId {
+            slot: self.link_slot,
+            age: self.link_age,
+        };
+        (self.flags & line_flag::LINKED != 0).then_some((id, direction))
+    }
+
+    /// The end and the tuple that it sends.
+    pub(super) fn key(&self) -> Key {
+        Key {
+            ingress: if self.flags & line_flag::GWLB == 0 {
+                Ingress::Eni(EniId(self.ingress))
+            } else {
+                Ingress::Gwlb(self.ingress)
+            },
+            tuple: self.tuple(self.src, self.dst, self.ports),
+        }
+    }
+
+    /// The tuple after the rewrite.
+    pub(super) fn rewritten(&self) -> FiveTuple {
+        self.tuple(self.new_src, self.new_dst, self.new_ports)
+    }
+
+    fn tuple(&self, src: A, dst: A, ports: u32) -> FiveTuple {
+        FiveTuple {
+            src: src.ip(),
+            dst: dst.ip(),
+            protocol: self.protocol,
+            sport: (ports >> 16) as u16,
+            dport: ports as u16,
+        }
+    }
+}
+
+/// Both ports in one word.
+pub(super) const fn ports(tuple: &FiveTuple) -> u32 {
+    (tuple.sport as u32) << 16 | tuple.dport as u32
+}
+
+impl State {
+    /// An unused slot.
+    pub(super) const FREE: Self = Self {
+        tracking: Tracking::NONE,
+        created: Instant::ZERO,
+        age: 0,
+        before: NONE,
+        after: NONE,
+        tracked: [NONE; TRACKED_MAX],
+        timeouts: NONE,
+        lb: NONE,
+        flags: 0,
+    };
+
+    pub(super) fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// The name of the session in this slot.
+    pub(super) fn id(&self, slot: u32) -> SessionId {
+        SessionId {
+            slot,
+            age: self.age,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What the short way of cached packets (`pipeline/short.rs`) asks the table: of
+//! IPv4, and without judging anything.
+
+use super::action::Hot;
+use super::entry::{Entry, State, line_flag, state_flag};
+use super::table::{REPLY, Table, split};
+use super::{Direction, memory};
+use crate::time::Duration;
+
+/// An IPv4 key, in the form in which entries hold it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Key4 {
+    pub(crate) src: u32,
+    pub(crate) dst: u32,
+    pub(crate) ports: u32,
+    pub(crate) ingress: u32,
+    pub(crate) protocol: u8,
+    /// The end is a gateway load balancer flow.
+    pub(crate) gwlb: bool,
+}
+
+impl Table {
+    /// Hash of a key.
+    #[inline(always)]
+    pub(crate) fn hash4(&self, key: &Key4) -> u64 {
+        let addresses = u64::from(key.src) << 32 | u64::from(key.dst);
+        let kind = u16::from(key.gwlb) << 8 | u16::from(key.protocol);
+        self.seed.v4(addresses, key.ports, key.ingress, kind)
+    }
+
+    /// Fetches what [`Self::guess4`] reads.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Fetches the lines that [`Self::find4`] and its user will most probably read.
+    #[inline(always)]
+    pub(crate) fn prefetch_entry(&self, hash: u64) {
+        if let Some(reference) = self.index.guess(hash) {
+            let at = (reference >> 3) as usize;
+            memory::prefetch(&self.v4.entries, at);
+            memory::prefetch_line(&self.v4.entries, at, 1 + (reference & 1) as usize);
+        }
+    }
+
+    /// The slot and direction that answer for a key.
+    #[inline(always)]
+    pub(crate) fn find4(&self, key: &Key4, hash: u64) -> Option<(u32, Direction)> {
+        let flags = line_flag::INDEXED | if key.gwlb { line_flag::GWLB } else { 0 };
+        let found = self.index.find(hash, |reference| {
+            let (slot, direction) = split(reference);
+            reference & 7 <= REPLY
+                && self.v4.line(slot, direction).is_some_and(|line| {
+                    line.src == key.src
+                        && line.dst == key.dst
+                        && line.ports == key.ports
+                        && line.ingress == key.ingress
+                        && line.protocol == key.protocol
+                        && line.flags & (line_flag::INDEXED | line_flag::GWLB) == flags
+                })
+        });
+        found.map(split)
+    }
+
+    /// The entry in a slot of IPv4, and what a cached packet needs of each action.
+    #[inline(always)]
+    pub(crate) fn short4(&mut self, slot: u32) -> Option<(&mut Entry<u32>, &[Hot])> {
+        let entry = self.v4.entry_mut(slot)?;
+        Some((entry, &self.hot))
+    }
+
+    /// A handshake that is complete is no longer half-open.
+    #[inline(always)]
+    pub(crate) fn unlist_if_complete(&mut self, slot: u32) {
+        let listed = self
+            .state(slot)
+            .is_some_and(|state| state.has(state_flag::LISTED) && !state.tracking.is_half_open());
+        if listed {
+            self.unlist(slot);
+        }
+    }
+
+    /// Nothing that was seen so short a time ago has timed out.
+    #[inline(always)]
+    pub(crate) const fn floor(&self) -> Duration {
+        self.floor
+    }
+
+    /// The state of a linked session, and its name's slot, if it lives.
+    #[inline(always)]
+    pub(crate) fn linked(&mut self, slot: u32, age: u32) -> Option<&mut State> {
+        self.state_mut(slot)
+            .filter(|state| state.age == age && state.has(state_flag::LIVE))
+    }
+}

@@ -1,0 +1,74 @@
+//! The entries of the sessions of one family.
+
+use super::entry::{Address, Entry, Line, State, state_flag};
+use super::{Direction, Key, memory};
+
+/// The entries of one family.
+#[derive(Debug)]
+pub(super) struct Store<A> {
+    pub(super) entries: Vec<Entry<A>>,
+    free: Vec<u32>,
+}
+
+impl<A: Address> Store<A> {
+    pub(super) fn new(capacity: usize) -> Self {
+        let mut entries = Vec::with_capacity(capacity);
+        memory::prefer_huge_pages(&mut entries);
+        Self {
+            entries,
+            free: Vec::new(),
+        }
+    }
+
+    /// Takes a slot for a session with these ends.
+    pub(super) fn put(&mut self, keys: [&Key; 2], family: u32) -> Option<u32> {
+        let [near, far] = keys.map(Line::<A>::new);
+        let lines = [near?, far?];
+        let at = match self.free.pop() {
+            Some(at) => at,
+            None => {
+                let unused = Entry {
+                    state: State::FREE,
+                    lines,
+                };
+                self.entries.push(unused);
+                self.entries.len() as u32 - 1
+            }
+        };
+        let entry = self.entries.get_mut(at as usize)?;
+        entry.lines = lines;
+        entry.state = State {
+            age: entry.state.age.wrapping_add(1),
+            flags: state_flag::LIVE,
+            ..State::FREE
+        };
+        Some(at << 1 | family)
+    }
+
+    pub(super) fn take_away(&mut self, slot: u32) {
+        if let Some(entry) = self.entry_mut(slot) {
+            entry.state.flags = 0;
+            self.free.push(slot >> 1);
+        }
+    }
+
+    pub(super) fn entry(&self, slot: u32) -> Option<&Entry<A>> {
+        self.entries.get((slot >> 1) as usize)
+    }
+
+    pub(super) fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry<A>> {
+        self.entries.get_mut((slot >> 1) as usize)
+    }
+
+    pub(super) fn line(&self, slot: u32, direction: Direction) -> Option<&Line<A>> {
+        self.entry(slot)?.lines.get(direction.index())
+    }
+
+    pub(super) fn line_mut(&mut self, slot: u32, direction: Direction) -> Option<&mut Line<A>> {
+        self.entry_mut(slot)?.lines.get_mut(direction.index())
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.entries.len() * size_of::<Entry<A>>() + self.free.capacity() * size_of::<u32>()
+    }
+}
