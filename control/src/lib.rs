@@ -10,5 +10,6 @@ pub mod host;
 pub mod lab;
 pub mod model;
 pub mod quotas;
+pub mod report;
 pub mod topology;
 pub mod trace;

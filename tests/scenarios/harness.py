@@ -11,6 +11,8 @@ import tempfile
 import time
 import traceback
 
+import jsonschema
+
 import apart
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -232,7 +234,11 @@ class Lab:
     def json(self, command, *argv):
         done = vpclab(command, *argv, "--json", "--lab", self.name)
         check(done.returncode == 0, f"{command}: {done.stderr}")
-        return json.loads(done.stdout)
+        answer = json.loads(done.stdout)
+        schema = ROOT / "docs" / "schemas" / f"{command}.schema.json"
+        if schema.exists():
+            jsonschema.validate(answer, json.loads(schema.read_text()))
+        return answer
 
     def counters(self):
         return self.json("inspect")["counters"]

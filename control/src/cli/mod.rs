@@ -17,12 +17,14 @@ pub mod down;
 pub mod exec;
 pub mod exit;
 pub mod flows;
+pub mod human;
 pub mod init;
 pub mod inspect;
 pub mod launch;
 pub mod ps;
 pub mod schema;
 pub mod start;
+pub mod style;
 pub mod table;
 pub mod trace;
 pub mod up;
@@ -144,10 +146,10 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
     }
 }
 
-/// Writes to standard output. A reader that went away (`vpclab ps | head`) is
-/// no error.
+/// Writes to standard output, colours only where they are wanted. A reader that
+/// went away (`vpclab ps | head`) is no error.
 pub fn print(text: &str) -> Result<(), CliError> {
-    let mut stdout = io::stdout().lock();
+    let mut stdout = anstream::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())

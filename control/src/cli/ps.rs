@@ -1,10 +1,14 @@
 //! `vpclab ps`: what runs.
 
-use serde_json::Value;
+use std::fmt::Display;
 
-use super::{CliError, Exit, Globals, table};
+use super::style::{self, Mood};
+use super::table::{Cell, Table};
+use super::{CliError, Exit, Globals, human};
 use crate::host::client;
 use crate::host::protocol::Request;
+use crate::report::PsReport;
+use crate::report::ps::{HostReport, TargetReport};
 
 /// Arguments of `vpclab ps`.
 #[derive(Debug, clap::Args)]
@@ -18,82 +22,219 @@ pub fn run(_args: Args, globals: &Globals) -> Result<Exit, CliError> {
         super::print_json(&answer)?;
         return Ok(Exit::Ok);
     }
-    let mut rows = vec![["KIND", "NAME", "ADDRESS", "STATE"].map(str::to_owned)];
-    for host in items(&answer, "hosts") {
-        let commands: Vec<_> = items(host, "commands").collect();
-        let ended = commands
-            .iter()
-            .find_map(|command| command.get("ended").and_then(Value::as_str));
-        let state = match (ended, commands.len()) {
-            (Some(how), _) => format!("command ended: {how}"),
-            (None, 0) => "up".to_owned(),
-            (None, n) => format!("up, {n} running"),
-        };
-        rows.push([
-            "host".to_owned(),
-            field(host, "name"),
-            addresses(host),
-            state,
-        ]);
-    }
-    for endpoint in items(&answer, "endpoints") {
-        let name = match field(endpoint, "name") {
-            name if name.is_empty() => field(endpoint, "id"),
-            name => name,
-        };
-        rows.push([
-            "endpoint".to_owned(),
-            name,
-            addresses(endpoint),
-            field(endpoint, "state"),
-        ]);
-    }
-    for balancer in items(&answer, "load_balancers") {
-        let name = field(balancer, "name");
-        rows.push([
-            "load balancer".to_owned(),
-            name,
-            addresses(balancer),
-            "active".to_owned(),
-        ]);
-    }
-    for group in items(&answer, "target_groups") {
-        for target in items(group, "targets") {
-            let address = format!("{}:{}", field(target, "address"), field(target, "port"));
-            let state = match field(target, "reason") {
-                reason if reason.is_empty() => field(target, "health"),
-                reason => format!("{} ({reason})", field(target, "health")),
-            };
-            rows.push(["target".to_owned(), field(group, "name"), address, state]);
-        }
-    }
-    super::print(&table::lines(&rows))?;
+    let report: PsReport = client::understand(answer)?;
+    super::print(&text(&report))?;
     Ok(Exit::Ok)
 }
 
-fn items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-    value
-        .get(key)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+/// The report as tables, without those that are empty.
+pub fn text(report: &PsReport) -> String {
+    let tables = [
+        hosts(report),
+        endpoints(report),
+        load_balancers(report),
+        targets(report),
+    ];
+    let mut out = summary(report);
+    for table in tables.iter().filter(|table| !table.is_empty()) {
+        out.push('\n');
+        out.push_str(table);
+    }
+    out
 }
 
-fn addresses(value: &Value) -> String {
-    items(value, "addresses")
-        .map(text)
-        .collect::<Vec<_>>()
-        .join(" ")
+/// One line: the lab and how it is.
+fn summary(report: &PsReport) -> String {
+    let mut parts = vec![
+        format!("up {}", human::seconds(report.uptime_s)),
+        counted(report.hosts.len(), "host"),
+    ];
+    let ended = report.hosts.iter().filter(|host| ended(host).is_some());
+    match ended.count() {
+        0 => {}
+        n => parts.push(style::paint(
+            style::BAD,
+            &format!("{n} with ended commands"),
+        )),
+    }
+    let targets: Vec<_> = report
+        .target_groups
+        .iter()
+        .flat_map(|group| &group.targets)
+        .collect();
+    if !targets.is_empty() {
+        let healthy = targets.iter().filter(|it| it.health == "healthy").count();
+        let text = format!("{healthy}/{} targets healthy", targets.len());
+        let style = if healthy == targets.len() {
+            style::GOOD
+        } else {
+            style::WARN
+        };
+        parts.push(style::paint(style, &text));
+    }
+    let name = style::paint(style::TITLE, &report.lab);
+    format!("{name}  {}\n", parts.join(", "))
 }
 
-fn field(value: &Value, key: &str) -> String {
-    value.get(key).map(text).unwrap_or_default()
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+/// How a command of the host ended, if one did.
+fn ended(host: &HostReport) -> Option<&str> {
+    host.commands.iter().find_map(|it| it.ended.as_deref())
+}
+
+fn host_state(host: &HostReport) -> Cell {
+    match (ended(host), host.commands.len()) {
+        (Some(how), _) => Cell::state(Mood::Bad, &format!("command ended: {how}")),
+        (None, 0) => Cell::state(Mood::Good, "up"),
+        (None, n) => Cell::state(Mood::Good, &format!("up, {n} running")),
+    }
+}
+
+fn hosts(report: &PsReport) -> String {
+    let titles = ["HOST", "ENI", "ADDRESS", "SUBNET", ">SENT", ">GOT", "STATE"];
+    let mut table = Table::new(titles);
+    for host in &report.hosts {
+        let mut first = true;
+        for port in &host.interfaces {
+            let mut addresses = words(&port.addresses);
+            if !port.public_addresses.is_empty() {
+                addresses = format!("{addresses} ({})", words(&port.public_addresses));
+            }
+            let counters = port.counters.as_ref();
+            let bytes = |pick: fn(&crate::report::ps::PortCountersReport) -> u64| {
+                counters.map_or("–".to_owned(), |it| human::bytes(pick(it)))
+            };
+            table.row([
+                if first { host.name.as_str() } else { "" }.into(),
+                Cell::styled(&*port.id, style::FAINT),
+                addresses.into(),
+                port.subnet.as_str().into(),
+                bytes(|it| it.rx_bytes).into(),
+                bytes(|it| it.tx_bytes).into(),
+                if first { host_state(host) } else { "".into() },
+            ]);
+            first = false;
+        }
+    }
+    table.render()
+}
+
+fn endpoints(report: &PsReport) -> String {
+    let mut table = Table::new(["ENDPOINT", "TYPE", "ADDRESS", "SERVICE", "STATE"]);
+    for endpoint in &report.endpoints {
+        table.row([
+            endpoint
+                .name
+                .as_ref()
+                .unwrap_or(&endpoint.id)
+                .as_str()
+                .into(),
+            endpoint_type(&endpoint.kind).into(),
+            words(&endpoint.addresses).into(),
+            endpoint.service_label.as_str().into(),
+            Cell::state(Mood::of(&endpoint.state), &endpoint.state),
+        ]);
+    }
+    table.render()
+}
+
+/// AWS's names are long.
+fn endpoint_type(kind: &str) -> &str {
+    match kind {
+        "Interface" => "interface",
+        "GatewayLoadBalancer" => "gateway lb",
+        other => other,
+    }
+}
+
+fn load_balancers(report: &PsReport) -> String {
+    let mut table = Table::new(["LOAD BALANCER", "TYPE", "ADDRESS", "LISTENERS", "STATE"]);
+    for balancer in &report.load_balancers {
+        table.row([
+            balancer.name.as_str().into(),
+            balancer.kind.as_str().into(),
+            words(&balancer.addresses).into(),
+            balancer.listeners.join(", ").into(),
+            Cell::state(Mood::Good, "active"),
+        ]);
+    }
+    table.render()
+}
+
+fn targets(report: &PsReport) -> String {
+    let mut table = Table::new(["TARGET GROUP", "TARGET", "HOST", "ZONE", "HEALTH"]);
+    for group in &report.target_groups {
+        let mut name = group.name.as_str();
+        if group.targets.is_empty() {
+            let nothing = Cell::state(Mood::Idle, "no targets");
+            table.row([name.into(), "".into(), "".into(), "".into(), nothing]);
+        }
+        for target in &group.targets {
+            table.row([
+                name.into(),
+                socket(target).into(),
+                target.host.as_deref().unwrap_or("").into(),
+                target.zone.as_deref().unwrap_or("all").into(),
+                health(target),
+            ]);
+            name = "";
+        }
+    }
+    table.render()
+}
+
+/// `address:port`
+pub(super) fn socket(target: &TargetReport) -> String {
+    match target.address {
+        Some(address) => std::net::SocketAddr::new(address, target.port).to_string(),
+        None => format!("gone:{}", target.port),
+    }
+}
+
+fn health(target: &TargetReport) -> Cell {
+    let mood = Mood::of(&target.health);
+    match &target.description {
+        Some(why) => Cell::state(mood, &format!("{}: {why}", target.health)),
+        None => Cell::state(mood, &target.health),
+    }
+}
+
+fn words(items: &[impl Display]) -> String {
+    let words: Vec<_> = items.iter().map(|item| item.to_string()).collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::host::from_model;
+    use crate::report::ps::Inputs;
+    use crate::topology::Topology;
+
+    #[test]
+    fn a_lab_that_has_just_started_reads_well() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../examples/gwlb-inspection.yaml"
+        );
+        let topology = Topology::load(file.as_ref()).expect("an example");
+        let (control, _) = topology.control_plane().expect("an example");
+        let inputs = Inputs {
+            lab: "gwlb",
+            uptime_s: 65,
+            hosts: &from_model::hosts(control.model()),
+            programs: &BTreeMap::new(),
+            ports: &BTreeMap::new(),
+        };
+        let report = PsReport::new(control.model(), &inputs);
+        let text = text(&report);
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
+        assert!(text.contains("\u{1b}[32m● up"), "colour: {text}");
     }
 }

@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 use vpclab_dataplane::tables::{Builder, Settings, Snapshot};
 
 use crate::model::{Kind, Model, ResourceId};
+pub(crate) use vpc::route_table_in_force;
 pub use vpc::router_mac;
 
 /// All rows of a model, from nothing.

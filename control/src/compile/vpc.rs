@@ -44,7 +44,7 @@ pub(super) fn subnet(model: &Model, text: &Arc<str>) -> Option<SubnetRow> {
 }
 
 /// The table that a subnet uses: its own association's, else the main one.
-fn route_table_in_force(model: &Model, subnet: &Subnet) -> Option<RouteTableId> {
+pub(crate) fn route_table_in_force(model: &Model, subnet: &Subnet) -> Option<RouteTableId> {
     let own = model.referrers::<RouteTableAssociation>(&subnet.id).next();
     let used = own.or_else(|| model.referrers::<RouteTableAssociation>(&subnet.vpc).next());
     used.map(|association| association.route_table.clone())

@@ -89,6 +89,16 @@ pub fn exchange(
 /// How often `up` looks whether something it waits for has happened.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
+/// An answer as what it must be. Another version's daemon may answer otherwise.
+pub fn understand<T: serde::de::DeserializeOwned>(
+    answer: serde_json::Value,
+) -> Result<T, CliError> {
+    serde_json::from_value(answer).map_err(|error| {
+        CliError::fault(format!("the daemon's answer is not understood: {error}"))
+            .fix("it may be of another version: vpclab down, then vpclab up FILE")
+    })
+}
+
 fn usage(error: super::HostError) -> CliError {
     let mut error = CliError::from(error);
     error.exit = crate::cli::Exit::Usage;

@@ -5,6 +5,8 @@ mod fix;
 mod resolve;
 mod words;
 
+pub(crate) use words::traffic;
+
 pub use resolve::{Ask, Misunderstood, names};
 
 use std::fmt;

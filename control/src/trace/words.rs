@@ -198,7 +198,7 @@ fn prefix_list(tables: &Snapshot, id: PrefixListId, names: Names<'_>) -> String 
 }
 
 /// `tcp 443`, `all traffic`…
-fn traffic(protocol: Option<u8>, ports: PortMatch) -> String {
+pub(crate) fn traffic(protocol: Option<u8>, ports: PortMatch) -> String {
     let Some(number) = protocol else {
         return "all traffic".to_owned();
     };

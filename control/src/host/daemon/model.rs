@@ -13,6 +13,7 @@ use crate::host::from_model;
 use crate::host::plan::{CommandPlan, HostPlan};
 use crate::host::runtime_dir::{RuntimeDir, State};
 use crate::model::{InterfaceKind, NetworkInterfaceId};
+use crate::report::Names;
 
 /// The lab: its control plane, and what its hosts run.
 #[derive(Debug)]
@@ -105,10 +106,8 @@ impl Model {
         let Some(interface) = interface else {
             return format!("eni #{}", eni.0);
         };
-        match &interface.attachment {
-            Some(held) => format!("{} eth{} {}", held.host, held.device_index, interface.id),
-            None => format!("{} {}", interface.description, interface.id),
-        }
+        let names = Names::of(model);
+        format!("{} {}", names.interface(interface), interface.id)
     }
 }
 

@@ -69,9 +69,9 @@ fn answer(lab: &Lab, request: Request) -> Result<Value, CliError> {
             lab.wait_ready().map_err(CliError::from)?;
             Ok(json!({"lab": lab.dir.name()}))
         }
-        Request::Ps => show::ps(lab),
-        Request::Inspect { id } => show::inspect(lab, id.as_deref()),
-        Request::Flows { port } => show::flows(lab, port.as_deref()),
+        Request::Ps => value(&show::ps(lab)?),
+        Request::Inspect { id } => value(&show::inspect(lab, id.as_deref())?),
+        Request::Flows { port } => value(&show::flows(lab, port.as_deref())?),
         Request::Healthy => Ok(json!(show::all_healthy(lab))),
         Request::Trace(request) => trace(lab, &request),
         Request::Capture { .. } => Err(CliError::fault("a capture is a stream")),
@@ -87,6 +87,10 @@ fn trace(lab: &Lab, request: &TraceRequest) -> Result<Value, CliError> {
         .visit(|pipeline, _, _| pipeline.connections().seed.0)
         .context("trace")?;
     let report = crate::trace::answer(control.model(), &control.tables().load(), request, seed)?;
+    value(&report)
+}
+
+fn value(report: &impl serde::Serialize) -> Result<Value, CliError> {
     serde_json::to_value(report).map_err(|error| CliError::fault(error.to_string()))
 }
 

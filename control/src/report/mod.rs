@@ -1,0 +1,16 @@
+//! What a lab shows of itself, as data: the answers of `ps`, `inspect`, `flows`
+//! and `drops`. The command line prints them as tables or, with `--json`, as
+//! they are; their schemas are shipped in `docs/schemas/`.
+
+pub mod flows;
+pub mod inspect;
+pub mod names;
+pub mod ps;
+mod resource;
+pub mod schemas;
+
+pub use flows::{FlowEnd, FlowReport, FlowsReport};
+pub use inspect::InspectReport;
+pub use names::Names;
+pub use ps::PsReport;
+pub use resource::{Fact, Listing, ResourceReport};

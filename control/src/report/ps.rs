@@ -1,0 +1,371 @@
+//! `vpclab ps`: what runs, and how it is.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use vpclab_dataplane::addr::EniId;
+use vpclab_dataplane::tables::{LoadBalancerKind, TargetHealth};
+use vpclab_dataplane::worker::PortCounters;
+
+use super::Names;
+use crate::host::init::ProgramStatus;
+use crate::host::plan::HostPlan;
+use crate::model::{
+    Listener, LoadBalancer, Model, NetworkInterface, NetworkInterfaceId, TargetGroup, VpcEndpoint,
+    VpcEndpointType,
+};
+
+/// The answer of `vpclab ps`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PsReport {
+    /// Name of the lab.
+    pub lab: String,
+    /// Seconds since its daemon started.
+    pub uptime_s: u64,
+    /// Hosts, by name.
+    pub hosts: Vec<HostReport>,
+    /// VPC endpoints.
+    pub endpoints: Vec<EndpointReport>,
+    /// Load balancers.
+    pub load_balancers: Vec<LoadBalancerReport>,
+    /// Target groups with the health of their targets.
+    pub target_groups: Vec<TargetGroupReport>,
+}
+
+/// A host: a network namespace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HostReport {
+    /// Its name in the topology.
+    pub name: String,
+    /// Addresses of all its interfaces.
+    pub addresses: Vec<IpAddr>,
+    /// Its ENIs.
+    pub interfaces: Vec<PortReport>,
+    /// What the topology runs in it.
+    pub commands: Vec<CommandReport>,
+}
+
+/// An ENI of a host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PortReport {
+    /// AWS id.
+    pub id: String,
+    /// Device in the host: `eth0`.
+    pub device: String,
+    /// Its subnet, as `vpc/subnet`; `internet` for internet hosts.
+    pub subnet: String,
+    /// Private addresses, the primary one first.
+    pub addresses: Vec<IpAddr>,
+    /// Public addresses that are translated to it.
+    pub public_addresses: Vec<IpAddr>,
+    /// What crossed it; `null` while no port is open.
+    pub counters: Option<PortCountersReport>,
+}
+
+/// What crossed a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PortCountersReport {
+    /// Frames the host sent.
+    pub rx: u64,
+    /// Their bytes.
+    pub rx_bytes: u64,
+    /// Frames the host got.
+    pub tx: u64,
+    /// Their bytes.
+    pub tx_bytes: u64,
+    /// Frames the port did not take.
+    pub refused: u64,
+    /// Errors of the operating system, and frames that never fit.
+    pub errors: u64,
+}
+
+impl From<&PortCounters> for PortCountersReport {
+    fn from(port: &PortCounters) -> Self {
+        Self {
+            rx: port.received,
+            rx_bytes: port.received_bytes,
+            tx: port.transmitted,
+            tx_bytes: port.transmitted_bytes,
+            refused: port.refused,
+            errors: port.errors,
+        }
+    }
+}
+
+/// A program of a host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CommandReport {
+    /// The line of the topology file.
+    pub command: Option<String>,
+    /// Its process number in the lab; `null` if it was never started.
+    pub pid: Option<i32>,
+    /// How it ended; `null` while it runs.
+    pub ended: Option<String>,
+    /// File with what it prints.
+    pub log: PathBuf,
+}
+
+/// A VPC endpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EndpointReport {
+    /// AWS id.
+    pub id: String,
+    /// Its name in the topology.
+    pub name: Option<String>,
+    /// `Interface` or `GatewayLoadBalancer`.
+    pub kind: String,
+    /// AWS name of the service.
+    pub service: String,
+    /// Name of the service in the topology, else the AWS name.
+    pub service_label: String,
+    /// `available`, `pendingAcceptance`, `rejected` or `failed`.
+    pub state: String,
+    /// Addresses of its interfaces.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A load balancer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadBalancerReport {
+    /// Its name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// `network` or `gateway`.
+    pub kind: String,
+    /// Addresses of its nodes.
+    pub addresses: Vec<IpAddr>,
+    /// Listeners, as `TCP:80 → group`.
+    pub listeners: Vec<String>,
+}
+
+/// A target group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetGroupReport {
+    /// Its name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// `TCP`, `UDP`, `TCP_UDP` or `GENEVE`.
+    pub protocol: String,
+    /// Its targets.
+    pub targets: Vec<TargetReport>,
+}
+
+/// A target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetReport {
+    /// Address; `null` when its interface is gone.
+    pub address: Option<IpAddr>,
+    /// Port.
+    pub port: u16,
+    /// The host that has the address, if one has.
+    pub host: Option<String>,
+    /// Its zone; `null` stands for all.
+    pub zone: Option<String>,
+    /// AWS's state: `initial`, `healthy`, `unhealthy`, `draining` or `unused`.
+    pub health: String,
+    /// AWS's reason code of an unhealthy target: `Target.Timeout`…
+    pub reason: Option<String>,
+    /// The reason in words.
+    pub description: Option<String>,
+}
+
+/// What a report is made of, besides the model.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// Name of the lab.
+    pub lab: &'a str,
+    /// Seconds since the daemon started.
+    pub uptime_s: u64,
+    /// Hosts with their commands.
+    pub hosts: &'a [HostPlan],
+    /// What became of the commands, by key.
+    pub programs: &'a BTreeMap<String, ProgramStatus>,
+    /// Accounts of the ports.
+    pub ports: &'a BTreeMap<EniId, PortCounters>,
+}
+
+impl PsReport {
+    /// The lab as it is.
+    pub fn new(model: &Model, inputs: &Inputs<'_>) -> Self {
+        let names = Names::of(model);
+        Self {
+            lab: inputs.lab.to_owned(),
+            uptime_s: inputs.uptime_s,
+            hosts: inputs
+                .hosts
+                .iter()
+                .map(|plan| host(model, &names, plan, inputs))
+                .collect(),
+            endpoints: model
+                .vpc_endpoints()
+                .iter()
+                .map(|it| endpoint(model, &names, it))
+                .collect(),
+            load_balancers: model
+                .load_balancers()
+                .iter()
+                .map(|it| load_balancer(model, &names, it))
+                .collect(),
+            target_groups: model
+                .target_groups()
+                .iter()
+                .map(|it| target_group(model, it))
+                .collect(),
+        }
+    }
+}
+
+fn host(model: &Model, names: &Names, plan: &HostPlan, inputs: &Inputs<'_>) -> HostReport {
+    let addresses = plan.interfaces.iter().flat_map(|it| &it.addresses);
+    let interfaces = plan.interfaces.iter().filter_map(|it| {
+        let interface = model
+            .interfaces()
+            .get(&crate::model::Id::from_text(it.label.as_str().into()))?;
+        Some(PortReport {
+            id: it.label.clone(),
+            device: it.device.clone(),
+            subnet: if interface.internet {
+                "internet".to_owned()
+            } else {
+                names.subnet(&interface.vpc, &interface.subnet)
+            },
+            addresses: interface.addresses().collect(),
+            public_addresses: public_addresses(model, interface),
+            counters: inputs.ports.get(&EniId(it.eni)).map(Into::into),
+        })
+    });
+    let commands = plan.commands.iter().map(|command| {
+        let program = inputs.programs.get(&command.key);
+        CommandReport {
+            command: command.argv.last().cloned(),
+            pid: program.map(|program| program.pid),
+            ended: program.and_then(|program| program.ended.clone()),
+            log: command.log.clone(),
+        }
+    });
+    HostReport {
+        name: plan.name.clone(),
+        addresses: addresses.map(|&(address, _)| address).collect(),
+        interfaces: interfaces.collect(),
+        commands: commands.collect(),
+    }
+}
+
+/// Elastic IP addresses and an auto-assigned one.
+pub(super) fn public_addresses(model: &Model, interface: &NetworkInterface) -> Vec<IpAddr> {
+    let elastic = model.elastic_ips().iter().filter(|ip| {
+        let held = ip.association.as_ref();
+        held.is_some_and(|held| held.interface == interface.id)
+    });
+    let elastic = elastic.map(|ip| IpAddr::V4(ip.public));
+    elastic
+        .chain(interface.auto_public.map(IpAddr::V4))
+        .collect()
+}
+
+fn endpoint(model: &Model, names: &Names, endpoint: &VpcEndpoint) -> EndpointReport {
+    EndpointReport {
+        id: endpoint.id.as_str().to_owned(),
+        name: endpoint.meta.name.as_deref().map(str::to_owned),
+        kind: endpoint.endpoint_type.name().to_owned(),
+        service: endpoint.service_name.to_string(),
+        service_label: names.short(&endpoint.service_name).to_owned(),
+        state: endpoint.state.name().to_owned(),
+        addresses: addresses(model, endpoint.interfaces.iter().map(|it| &it.interface)),
+    }
+}
+
+fn load_balancer(model: &Model, names: &Names, balancer: &LoadBalancer) -> LoadBalancerReport {
+    let listeners = model.referrers::<Listener>(&balancer.id);
+    LoadBalancerReport {
+        name: balancer.name.to_string(),
+        arn: balancer.id.as_str().to_owned(),
+        kind: balancer_kind(balancer.kind).to_owned(),
+        addresses: addresses(model, balancer.nodes.iter().map(|it| &it.interface)),
+        listeners: listeners.map(|it| listener(names, it)).collect(),
+    }
+}
+
+/// AWS's name of a kind of load balancer.
+pub(super) const fn balancer_kind(kind: LoadBalancerKind) -> &'static str {
+    match kind {
+        LoadBalancerKind::Network => "network",
+        LoadBalancerKind::Gateway => "gateway",
+    }
+}
+
+/// `TCP:80 → group`; a gateway load balancer has no port.
+pub(super) fn listener(names: &Names, listener: &Listener) -> String {
+    let group = names.short(listener.target_group.as_str());
+    match listener.port {
+        0 => format!("{} → {group}", listener.protocol),
+        port => format!("{}:{port} → {group}", listener.protocol),
+    }
+}
+
+fn target_group(model: &Model, group: &TargetGroup) -> TargetGroupReport {
+    let zones: BTreeMap<_, _> = model
+        .subnets()
+        .iter()
+        .map(|subnet| (subnet.az, subnet.zone.to_string()))
+        .collect();
+    let targets = group.targets.iter().map(|target| {
+        let address = target.address(model);
+        let zone = target.zone(group, model);
+        TargetReport {
+            address,
+            port: target.port,
+            host: address.and_then(|address| host_with(model, group, address)),
+            zone: zone.and_then(|zone| zones.get(&zone).cloned()),
+            health: health_name(target.health).to_owned(),
+            reason: target.failure.map(|failure| failure.reason().to_owned()),
+            description: target.failure.map(|failure| failure.to_string()),
+        }
+    });
+    TargetGroupReport {
+        name: group.name.to_string(),
+        arn: group.id.as_str().to_owned(),
+        protocol: group.protocol.name().to_owned(),
+        targets: targets.collect(),
+    }
+}
+
+fn host_with(model: &Model, group: &TargetGroup, address: IpAddr) -> Option<String> {
+    let mut interfaces = model.referrers::<NetworkInterface>(&group.vpc);
+    let found = interfaces.find(|it| it.addresses().any(|own| own == address))?;
+    Some(found.attachment.as_ref()?.host.to_string())
+}
+
+/// The addresses of these interfaces, in order.
+pub(super) fn addresses<'a>(
+    model: &Model,
+    interfaces: impl Iterator<Item = &'a NetworkInterfaceId>,
+) -> Vec<IpAddr> {
+    let rows = interfaces.filter_map(|id| model.get(id));
+    rows.flat_map(|interface| interface.addresses().collect::<Vec<_>>())
+        .collect()
+}
+
+/// AWS's name of a target's state.
+pub const fn health_name(health: TargetHealth) -> &'static str {
+    match health {
+        TargetHealth::Initial => "initial",
+        TargetHealth::Healthy => "healthy",
+        TargetHealth::Unhealthy => "unhealthy",
+        TargetHealth::Draining => "draining",
+        TargetHealth::Unused => "unused",
+    }
+}
+
+/// What an endpoint of this type is called in short.
+pub const fn endpoint_kind(kind: VpcEndpointType) -> &'static str {
+    match kind {
+        VpcEndpointType::Interface => "interface",
+        VpcEndpointType::GatewayLoadBalancer => "gateway",
+    }
+}
