@@ -28,8 +28,10 @@ def is_apart():
 
 def run(rootless, arguments):
     """Runs the scenarios again in namespaces of their own. Exit code."""
+    # Our number on the machine: inside, many would have the same.
+    mark = {APART: str(os.getpid())}
     if not rootless:
-        return enter(HERE / "run", arguments, os.environ | {APART: "1"}, "")
+        return enter(HERE / "run", arguments, os.environ | mark, "")
     program = os.environ.get("VPCLAB", str(ROOT / "target/debug/vpclab"))
     # So that the user goes whatever ends us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -45,7 +47,7 @@ def run(rootless, arguments):
                         "--shell", "/bin/sh", user], check=True)
         try:
             give_subids(user)
-            environment = os.environ | {APART: "1", USER: user, "VPCLAB": str(place / "vpclab")}
+            environment = os.environ | mark | {USER: user, "VPCLAB": str(place / "vpclab")}
             return enter(place / "tests/scenarios/run", arguments, environment, OPEN_TUN)
         finally:
             subprocess.run(["userdel", user], check=True)
