@@ -19,6 +19,7 @@ pub struct Args {
 pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     // What is begun is finished: half of a lab is of no use to anybody.
     let _signals = Signals::collect(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
+    runtime_dir::sweep();
     let labs = if args.all {
         runtime_dir::labs()?
     } else {

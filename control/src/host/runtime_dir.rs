@@ -71,6 +71,25 @@ pub fn labs() -> Result<Vec<RuntimeDir>, HostError> {
     Ok(labs)
 }
 
+/// Removes what an `up` or `down` leaves that was killed before or after there
+/// was a lab: its lock, and the empty directory.
+pub fn sweep() {
+    let base = base_dir();
+    for entry in fs::read_dir(&base).into_iter().flatten().flatten() {
+        let file = entry.file_name();
+        let name = file.to_str().and_then(|name| name.strip_prefix('.'));
+        if let Some(name) = name.and_then(|name| name.strip_suffix(".lock")) {
+            let lab = RuntimeDir {
+                base: base.clone(),
+                name: name.to_owned(),
+            };
+            // Dropped, it is gone; held by somebody else, it is theirs.
+            let _ = lab.try_lock();
+        }
+    }
+    let _ = fs::remove_dir(&base);
+}
+
 impl RuntimeDir {
     /// The directory of lab `name`, which need not exist.
     pub fn new(name: &str) -> Result<Self, HostError> {

@@ -178,10 +178,12 @@ fn wait_for_init(
         if let Some(init) = InitClient::connect(dir)? {
             return Ok(Some(init));
         }
-        match launcher.try_wait().context("launcher")? {
-            Some(_) => Err(failure(dir)),
-            None => Ok(None),
+        // It may have ended, or wait for us to remove what is left of the lab.
+        let ended = launcher.try_wait().context("launcher")?.is_some();
+        if ended || !dir.is_alive() {
+            return Err(failure(dir));
         }
+        Ok(None)
     })
 }
 
