@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod appliance;
+pub mod bench;
 pub mod capture;
 mod capture_text;
 pub mod completions;
@@ -88,6 +89,8 @@ pub enum Command {
     Capture(capture::Args),
     /// List live connections with their translations.
     Flows(flows::Args),
+    /// Measure packet rates: a table, or JSON.
+    Bench(bench::Args),
     /// Run the reference GWLB appliance: GENEVE in, checks or rules, GENEVE back.
     Appliance(appliance::Args),
     /// Print a shell completion script.
@@ -136,6 +139,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Trace(args) => trace::run(args, globals),
         Command::Capture(args) => capture::run(args, globals),
         Command::Flows(args) => flows::run(args, globals),
+        Command::Bench(args) => bench::run(args, globals),
         Command::Appliance(args) => appliance::run(args, globals),
         Command::Completions(args) => completions::run(args, globals),
         Command::Schema(args) => schema::run(args, globals),

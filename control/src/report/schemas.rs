@@ -4,10 +4,11 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 
 use super::{FlowsReport, InspectReport, PsReport};
+use crate::bench;
 use crate::trace::TraceReport;
 
 /// Commands whose output has a schema.
-pub const COMMANDS: &[&str] = &["ps", "inspect", "flows", "trace"];
+pub const COMMANDS: &[&str] = &["ps", "inspect", "flows", "trace", "bench"];
 
 /// The schema of what `command` prints, as the text of the shipped file.
 pub fn of(command: &str) -> Option<String> {
@@ -16,6 +17,7 @@ pub fn of(command: &str) -> Option<String> {
         "inspect" => text::<InspectReport>(),
         "flows" => text::<FlowsReport>(),
         "trace" => text::<TraceReport>(),
+        "bench" => text::<bench::Report>(),
         _ => None,
     }
 }
