@@ -1,64 +1,40 @@
-//! Longest-prefix match behind one call, [`Lpm::lookup_bulk`].
+//! Longest-prefix match behind one type, [`Lpm`]: single and bulk lookups, and
+//! the interval of addresses with the same answer, which flow dependencies rest on.
 //!
-//! `interval` turns the prefixes into sorted elementary intervals and searches
-//! them; `linear` is the naive oracle that tests compare every structure with.
-//! Faster structures come behind the same call.
+//! Prefixes become sorted elementary intervals (`intervals`); what searches them
+//! is chosen by their number:
+//!
+//! | Intervals | Structure | Dependent loads |
+//! |---|---|---|
+//! | ≤ 32, IPv4 | `Form::Tiny`: in registers | – |
+//! | ≤ 208, IPv4; IPv6 | `tree`: search tree, a cache line a node | 2 and more |
+//! | ≤ 24 576, IPv4 | `direct`: index over the leading bits, then a line | 2 |
+//!
+//! `simd` holds the bulk lookups for AVX-512 and AVX2, and the crate's `unsafe`
+//! of this module; everything else is safe and serves every machine. `linear` is
+//! the naive oracle that tests compare every structure with.
 
-mod interval;
+mod direct;
+mod each;
+mod intervals;
+mod key;
+mod level;
+mod line;
 pub mod linear;
+#[cfg(target_arch = "x86_64")]
+mod simd;
+mod table;
+#[cfg(test)]
+mod tests;
+mod tree;
 
-pub use interval::Lpm;
+pub use intervals::Intervals;
+pub use key::Key;
+pub use level::Level;
+pub use table::{Lpm, Structure};
 
 /// The value of a lookup that matched nothing.
 pub const NO_MATCH: u32 = u32::MAX;
 
-/// An address as an integer: `u32` for IPv4, `u128` for IPv6.
-pub trait Key: Copy + Ord + std::fmt::Debug {
-    /// Bits in the family.
-    const BITS: u8;
-    /// The lowest address.
-    const MIN: Self;
-    /// The highest address.
-    const MAX: Self;
-    /// `self` with all bits after the first `len` cleared.
-    fn first(self, len: u8) -> Self;
-    /// `self` with all bits after the first `len` set.
-    fn last(self, len: u8) -> Self;
-    /// The next address; `None` after the highest.
-    fn next(self) -> Option<Self>;
-    /// The address before; the lowest has itself.
-    fn prev(self) -> Self;
-}
-
-macro_rules! key {
-    ($type:ty) => {
-        impl Key for $type {
-            const BITS: u8 = <$type>::BITS as u8;
-            const MIN: Self = 0;
-            const MAX: Self = <$type>::MAX;
-            fn first(self, len: u8) -> Self {
-                if len == 0 {
-                    0
-                } else {
-                    self & (<$type>::MAX << (<$type>::BITS - u32::from(len)))
-                }
-            }
-            fn last(self, len: u8) -> Self {
-                if len == 0 {
-                    <$type>::MAX
-                } else {
-                    self | !(<$type>::MAX << (<$type>::BITS - u32::from(len)))
-                }
-            }
-            fn next(self) -> Option<Self> {
-                self.checked_add(1)
-            }
-            fn prev(self) -> Self {
-                self.saturating_sub(1)
-            }
-        }
-    };
-}
-
-key!(u32);
-key!(u128);
+/// The largest value that a table can hold; what is larger matches nothing.
+pub const VALUE_MAX: u32 = 0x7fff_fffe;

@@ -1,0 +1,40 @@
+//! Which instructions the bulk lookups may use, found at run time: one binary
+//! serves every machine.
+
+/// A set of instructions, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What every machine has.
+    Scalar,
+    /// AVX2, BMI2 and POPCNT: eight lanes.
+    Avx2,
+    /// AVX-512 (F, BW, VL) besides: sixteen lanes and masks.
+    Avx512,
+}
+
+impl Level {
+    /// Every level, the least first.
+    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+
+    /// The best that this machine has.
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            let avx2 = has!("avx2") && has!("bmi1") && has!("bmi2") && has!("popcnt");
+            if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512vl") {
+                return Self::Avx512;
+            }
+            if avx2 {
+                return Self::Avx2;
+            }
+        }
+        Self::Scalar
+    }
+
+    /// The levels that this machine has, the least first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        let best = Self::detect();
+        Self::ALL.into_iter().filter(move |level| *level <= best)
+    }
+}

@@ -1,0 +1,386 @@
+//! [`Lpm`]: the structure that fits the table's size, behind one set of calls.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::direct::Direct;
+use super::line::{self, Byte, Leaf, Line, Short, Wide, turned, value};
+use super::tree::{Grove, Root, Trees};
+use super::{Intervals, Key, Level, NO_MATCH};
+
+/// The most intervals that fit registers.
+pub(super) const TINY: usize = 32;
+/// Lines of keys in a tiny table; one line of codes follows.
+const TINY_KEY_LINES: usize = 2;
+/// The most intervals for which a direct index is used.
+const DIRECT_MAX: usize = 24_576;
+
+/// A longest-prefix-match table from addresses to `u32` values. Immutable, and
+/// cheap to clone: a change builds another one, or what differs of it.
+#[derive(Clone, Debug)]
+pub struct Lpm<K> {
+    pub(super) inner: Inner,
+    family: PhantomData<K>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Inner {
+    /// One run of lines. Two equal tables may share it.
+    Small(Small),
+    /// Trees with subtrees (IPv6).
+    Grove(Arc<GroveTable>),
+    Direct(Arc<DirectTable>),
+}
+
+/// A small table without subtrees: its lines and nothing else.
+#[derive(Clone, Debug)]
+pub(super) struct Small {
+    pub(super) lines: Arc<[Line]>,
+    pub(super) root: Root,
+    pub(super) form: Form,
+}
+
+/// How the leaves are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Form {
+    /// Two lines of keys, one of 16-bit codes.
+    Tiny,
+    Byte,
+    Short,
+    Wide,
+}
+
+#[derive(Debug)]
+pub(super) struct GroveTable {
+    pub(super) lines: Box<[Line]>,
+    pub(super) roots: Box<[Root]>,
+    pub(super) root: Root,
+    pub(super) form: Form,
+}
+
+#[derive(Debug)]
+pub(super) struct DirectTable {
+    pub(super) index: Direct,
+    pub(super) form: Form,
+}
+
+/// Which structure a table has; for reports and tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Structure {
+    /// In registers.
+    Tiny,
+    /// Search tree.
+    Tree,
+    /// Direct index, then lines.
+    Direct,
+}
+
+impl<K: Key> Default for Lpm<K> {
+    fn default() -> Self {
+        Self::build([])
+    }
+}
+
+/// Calls generic code with the leaf's type.
+macro_rules! by_form {
+    ($form:expr, $leaf:ident => $run:expr) => {
+        match $form {
+            Form::Byte => {
+                type $leaf = Byte;
+                $run
+            }
+            Form::Short | Form::Tiny => {
+                type $leaf = Short;
+                $run
+            }
+            Form::Wide => {
+                type $leaf = Wide;
+                $run
+            }
+        }
+    };
+}
+pub(super) use by_form;
+
+impl<K: Key> Lpm<K> {
+    /// Builds from (address, length, value). Of equal prefixes the last counts;
+    /// values must not be above [`super::VALUE_MAX`].
+    pub fn build(routes: impl IntoIterator<Item = (K, u8, u32)>) -> Self {
+        Self::from_intervals(&Intervals::build(routes))
+    }
+
+    /// Builds from intervals that cover the whole space.
+    pub fn from_intervals(intervals: &Intervals<K>) -> Self {
+        let cells = intervals.cells();
+        let inner = match K::BITS {
+            32 => Inner::v4(&windows(cells), intervals.value_max()),
+            _ => Inner::grove(cells, intervals.value_max()),
+        };
+        Self {
+            inner,
+            family: PhantomData,
+        }
+    }
+
+    /// The value of the longest prefix that covers `key`, or [`NO_MATCH`].
+    pub fn lookup(&self, key: K) -> u32 {
+        match &self.inner {
+            Inner::Small(small) => small.lookup(key),
+            Inner::Grove(grove) => {
+                by_form!(grove.form, L => grove.trees().lookup::<K, L>(grove.root, key, 0))
+            }
+            Inner::Direct(direct) => {
+                by_form!(direct.form, L => direct.index.lookup::<L>(key.window(0)))
+            }
+        }
+    }
+
+    /// The first and last address around `key` with the same answer, and that
+    /// answer. The intervals of a table do not overlap; those of IPv4 are as
+    /// wide as can be, those of IPv6 end where one more 32 bits of the address
+    /// begin to matter.
+    pub fn interval(&self, key: K) -> (K, K, u32) {
+        match &self.inner {
+            Inner::Small(small) => small.interval(key),
+            Inner::Grove(grove) => {
+                by_form!(grove.form, L => grove.trees().interval::<K, L>(grove.root, key, 0))
+            }
+            Inner::Direct(direct) => {
+                let window = key.window(0);
+                let (first, last, value) =
+                    by_form!(direct.form, L => direct.index.interval::<L>(window));
+                (key.with_window(0, first), key.with_window(0, last), value)
+            }
+        }
+    }
+
+    /// Looks up every key; `out[i]` is the answer for `keys[i]`. Surplus places
+    /// on either side are left alone. Best with 16 keys or more at once.
+    pub fn lookup_bulk(&self, keys: &[K], out: &mut [u32]) {
+        self.lookup_bulk_at(Level::detect(), keys, out);
+    }
+
+    /// The same with no more than the instructions of `level`.
+    pub fn lookup_bulk_at(&self, level: Level, keys: &[K], out: &mut [u32]) {
+        let count = keys.len().min(out.len());
+        let (Some(keys), Some(out)) = (keys.get(..count), out.get_mut(..count)) else {
+            return;
+        };
+        #[cfg(target_arch = "x86_64")]
+        if super::simd::bulk(level.min(Level::detect()), &self.inner, keys, out) {
+            return;
+        }
+        let _ = level;
+        for (key, out) in keys.iter().zip(out) {
+            *out = self.lookup(*key);
+        }
+    }
+
+    /// Which structure this is.
+    pub fn structure(&self) -> Structure {
+        match &self.inner {
+            Inner::Small(small) if small.form == Form::Tiny => Structure::Tiny,
+            Inner::Small(_) | Inner::Grove(_) => Structure::Tree,
+            Inner::Direct(_) => Structure::Direct,
+        }
+    }
+
+    /// Heap bytes in use, reference counts included. What several tables share
+    /// counts for each.
+    pub fn memory(&self) -> usize {
+        /// The counts before a shared value, of a line's alignment.
+        const COUNTS: usize = size_of::<Line>();
+        match &self.inner {
+            Inner::Small(small) => COUNTS + size_of_val(&*small.lines),
+            Inner::Grove(grove) => {
+                let held = size_of_val(&*grove.lines) + size_of_val(&*grove.roots);
+                size_of::<GroveTable>() + held
+            }
+            Inner::Direct(direct) => size_of::<DirectTable>() + direct.index.memory(),
+        }
+    }
+
+    /// Uses `other`'s memory if the two tables are equal and small enough for
+    /// that to be looked at; says whether it does now.
+    pub fn share(&mut self, other: &Self) -> bool {
+        let (Inner::Small(own), Inner::Small(held)) = (&mut self.inner, &other.inner) else {
+            return false;
+        };
+        let equal = own.form == held.form && own.root == held.root && own.lines == held.lines;
+        if equal {
+            own.lines = held.lines.clone();
+        }
+        equal
+    }
+
+    /// What equal tables have in common, and seldom others; `None` for tables
+    /// that are not shared.
+    pub fn fingerprint(&self) -> Option<u64> {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let Inner::Small(small) = &self.inner else {
+            return None;
+        };
+        let mut hasher = DefaultHasher::new();
+        (small.form, small.root, &small.lines).hash(&mut hasher);
+        Some(hasher.finish())
+    }
+}
+
+/// IPv4 cells; an IPv6 key would lose bits.
+fn windows<K: Key>(cells: &[(K, u32)]) -> Vec<(u32, u32)> {
+    let cells = cells.iter();
+    cells
+        .map(|&(start, value)| (start.window(0), value))
+        .collect()
+}
+
+fn form_for(value_max: u32) -> Form {
+    match value_max {
+        value if value <= Byte::VALUE_MAX => Form::Byte,
+        value if value <= Short::VALUE_MAX => Form::Short,
+        _ => Form::Wide,
+    }
+}
+
+impl Inner {
+    fn v4(cells: &[(u32, u32)], value_max: u32) -> Self {
+        let form = form_for(value_max);
+        // One line is less than a tiny table's three, and as fast.
+        let lone = cells.len() <= Byte::INTERVALS && form == Form::Byte;
+        if let Some(tiny) = Small::tiny(cells, value_max).filter(|_| !lone) {
+            return Self::Small(tiny);
+        }
+        let leaf = by_form!(form, L => L::INTERVALS);
+        // A tree of one inner node keeps that node in a register.
+        if cells.len() > leaf * line::CHILDREN && cells.len() <= DIRECT_MAX {
+            let buckets = buckets(cells.len());
+            if let Some(index) = by_form!(form, L => Direct::build::<L>(cells, buckets)) {
+                return Self::Direct(Arc::new(DirectTable { index, form }));
+            }
+        }
+        let mut grove = Grove::default();
+        let root = by_form!(form, L => grove.plant::<u32, L>(cells, 0));
+        Self::Small(Small {
+            lines: grove.lines.into(),
+            root,
+            form,
+        })
+    }
+
+    fn grove<K: Key>(cells: &[(K, u32)], value_max: u32) -> Self {
+        let mut grove = Grove::default();
+        // A code of 16 bits can name this many subtrees; each takes two cells.
+        let short = value_max <= Short::VALUE_MAX && cells.len() < Short::SUBTREE as usize;
+        let (form, root) = if short {
+            (Form::Short, grove.plant::<K, Short>(cells, 0))
+        } else {
+            (Form::Wide, grove.plant::<K, Wide>(cells, 0))
+        };
+        if grove.roots.is_empty() {
+            let lines = grove.lines.into();
+            return Self::Small(Small { lines, root, form });
+        }
+        Self::Grove(Arc::new(GroveTable {
+            lines: grove.lines.into(),
+            roots: grove.roots.into(),
+            root,
+            form,
+        }))
+    }
+}
+
+/// Buckets of a direct index: one for two intervals or so, a fifth of the
+/// table's memory.
+fn buckets(intervals: usize) -> usize {
+    intervals.next_power_of_two() / 2
+}
+
+impl GroveTable {
+    pub(super) fn trees(&self) -> Trees<'_> {
+        Trees {
+            lines: &self.lines,
+            roots: &self.roots,
+        }
+    }
+}
+
+impl Small {
+    fn tiny(cells: &[(u32, u32)], value_max: u32) -> Option<Self> {
+        if cells.len() > TINY || value_max >= u32::from(u16::MAX) {
+            return None;
+        }
+        let mut lines = [Line::EMPTY, Line::EMPTY, Line([0; 16])];
+        let last = cells.last()?.1;
+        for place in 0..TINY {
+            let cell = cells.get(place).copied();
+            if let (Some((start, _)), Some(before)) = (cell, place.checked_sub(1)) {
+                lines[before / 16].0[before % 16] = turned(start);
+            }
+            let code = line::code(cell.map_or(last, |(_, value)| value)) as i32;
+            lines[2].0[place / 2] |= code << (place % 2 * 16);
+        }
+        Some(Self {
+            lines: lines.into(),
+            root: Root::default(),
+            form: Form::Tiny,
+        })
+    }
+
+    /// Keys of a tiny table that are not above `key`; the last place is padding.
+    fn tiny_rank(&self, key: i32) -> usize {
+        let lines = self.lines.iter().take(TINY_KEY_LINES);
+        lines
+            .map(|line| line.rank(16, key))
+            .sum::<usize>()
+            .min(TINY - 1)
+    }
+
+    fn tiny_code(&self, place: usize) -> u32 {
+        let line = self.lines.get(TINY_KEY_LINES);
+        let lane = line.and_then(|line| line.0.get(place / 2));
+        lane.map_or(0, |&lane| (lane as u32 >> (place % 2 * 16)) & 0xffff)
+    }
+
+    fn tiny_key(&self, place: usize) -> Option<i32> {
+        self.lines.get(place / 16)?.0.get(place % 16).copied()
+    }
+
+    pub(super) fn trees(&self) -> Trees<'_> {
+        Trees {
+            lines: &self.lines,
+            roots: &[],
+        }
+    }
+
+    pub(super) fn lookup<K: Key>(&self, key: K) -> u32 {
+        if self.form == Form::Tiny {
+            return value(self.tiny_code(self.tiny_rank(turned(key.window(0)))));
+        }
+        by_form!(self.form, L => self.trees().lookup::<K, L>(self.root, key, 0))
+    }
+
+    fn interval<K: Key>(&self, key: K) -> (K, K, u32) {
+        if self.form != Form::Tiny {
+            return by_form!(self.form, L => self.trees().interval::<K, L>(self.root, key, 0));
+        }
+        let rank = self.tiny_rank(turned(key.window(0)));
+        let code = self.tiny_code(rank);
+        // Padding repeats the last code, real neighbours differ.
+        let same = |&place: &usize| self.tiny_code(place) == code;
+        let first = (0..=rank).rev().take_while(same).last().unwrap_or(rank);
+        let last = (rank..TINY).take_while(same).last().unwrap_or(rank);
+        let start = |place: usize| {
+            let held = self.tiny_key(place.checked_sub(1)?)?;
+            Some(key.with_window(0, line::upright(held)))
+        };
+        let first = start(first).unwrap_or(K::MIN);
+        let next = if last + 1 < TINY {
+            start(last + 1)
+        } else {
+            None
+        };
+        (first, next.map_or(K::MAX, K::prev), value(code))
+    }
+}
+
+const _: () = assert!(value(0) == NO_MATCH);

@@ -1,0 +1,288 @@
+//! Every structure, at every level of instructions, against the oracle.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn v4(text: &str, value: u32) -> (u32, u8, u32) {
+    let prefix: crate::addr::Prefix = text.parse().unwrap();
+    let std::net::IpAddr::V4(address) = prefix.address() else {
+        panic!("IPv4 only")
+    };
+    (u32::from(address), prefix.len(), value)
+}
+
+/// SplitMix64: a fixed stream of numbers.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+}
+
+/// The last of equal prefixes, as the oracle wants them.
+fn dedup<K: Key>(routes: &[(K, u8, u32)]) -> Vec<(K, u8, u32)> {
+    let last: BTreeMap<_, _> = routes
+        .iter()
+        .map(|&(address, len, value)| ((address.first(len), len), value))
+        .collect();
+    last.into_iter()
+        .map(|((address, len), value)| (address, len, value))
+        .collect()
+}
+
+/// Both ends of every prefix, and the addresses just outside.
+fn edges<K: Key>(routes: &[(K, u8, u32)]) -> Vec<K> {
+    let ends = routes.iter().flat_map(|&(address, len, _)| {
+        let (first, last) = (address.first(len), address.last(len));
+        [first, last, first.prev(), last.next().unwrap_or(K::MIN)]
+    });
+    ends.chain([K::MIN, K::MAX]).collect()
+}
+
+/// Every way to ask agrees with what the oracle says.
+fn check<K: Key>(table: &Lpm<K>, expected: impl Fn(K) -> u32, keys: &[K]) {
+    let answers: Vec<u32> = keys.iter().map(|&key| expected(key)).collect();
+    for (&key, &answer) in keys.iter().zip(&answers) {
+        let what = || format!("{key:x?} of a {:?}", table.structure());
+        assert_eq!(table.lookup(key), answer, "{}", what());
+        let (first, last, value) = table.interval(key);
+        assert!(
+            first <= key && key <= last,
+            "{}: {first:x?} {last:x?}",
+            what()
+        );
+        assert_eq!(value, answer, "interval at {}", what());
+        assert_eq!(
+            expected(first),
+            answer,
+            "first {first:x?} around {}",
+            what()
+        );
+        assert_eq!(expected(last), answer, "last {last:x?} around {}", what());
+        assert_eq!(table.interval(first), (first, last, value), "{}", what());
+        assert_eq!(table.interval(last), (first, last, value), "{}", what());
+    }
+    for level in Level::available() {
+        // A count that no number of lanes divides, and a lone one.
+        for keys in [keys, &keys[..keys.len() - keys.len() / 3 - 1], &keys[..1]] {
+            let mut out = vec![12_345; keys.len()];
+            table.lookup_bulk_at(level, keys, &mut out);
+            assert_eq!(
+                out,
+                answers[..keys.len()],
+                "{level:?} {:?}",
+                table.structure()
+            );
+            out.fill(12_345);
+            Lpm::lookup_each_at(level, &vec![table; keys.len()], keys, &mut out);
+            assert_eq!(out, answers[..keys.len()], "each, {level:?}");
+        }
+    }
+}
+
+fn agrees_with_linear<K: Key>(routes: &[(K, u8, u32)], more: &[K]) -> Lpm<K> {
+    let (table, oracle) = (Lpm::build(routes.iter().copied()), dedup(routes));
+    let mut keys = edges(routes);
+    keys.extend_from_slice(more);
+    check(&table, |key| linear::lookup(&oracle, key), &keys);
+    table
+}
+
+#[test]
+fn nested_and_sibling_prefixes() {
+    let routes = [
+        v4("0.0.0.0/0", 0),
+        v4("10.0.0.0/8", 1),
+        v4("10.0.0.0/16", 2),
+        v4("10.0.255.0/24", 3),
+        v4("10.1.0.0/16", 4),
+        v4("255.255.255.255/32", 5),
+    ];
+    let table = agrees_with_linear(&routes, &[]);
+    for (address, value) in [
+        ("9.255.255.255", 0),
+        ("10.0.254.255", 2),
+        ("10.0.255.0", 3),
+        ("10.2.0.0", 1),
+        ("255.255.255.254", 0),
+        ("255.255.255.255", 5),
+    ] {
+        let key = u32::from(address.parse::<std::net::Ipv4Addr>().unwrap());
+        assert_eq!(table.lookup(key), value, "{address}");
+    }
+    assert_eq!(table.interval(0x0b00_0000), (0x0b00_0000, 0xffff_fffe, 0));
+}
+
+#[test]
+fn an_empty_table_matches_nothing() {
+    assert_eq!(Lpm::<u32>::default().lookup(7), NO_MATCH);
+    assert_eq!(Lpm::<u128>::default().interval(7), (0, u128::MAX, NO_MATCH));
+    let one = Lpm::build([(0u32, 0, VALUE_MAX)]);
+    assert_eq!(one.interval(9), (0, u32::MAX, VALUE_MAX));
+}
+
+/// Routes like those of a VPC or of the internet, around a few blocks.
+fn spread(count: usize, seed: u64, values: u64) -> Vec<(u32, u8, u32)> {
+    let mut numbers = Numbers(seed);
+    let mut routes = vec![(0, 0, 0), (u32::MAX, 32, 1)];
+    while routes.len() < count {
+        let len = [8, 16, 20, 22, 24, 24, 24, 25, 28, 32][numbers.below(10) as usize];
+        let base = match numbers.below(3) {
+            0 => 0x0a00_0000 | numbers.next() as u32 >> 8,
+            1 => 0xac10_0000 | numbers.next() as u32 >> 12,
+            _ => numbers.next() as u32,
+        };
+        routes.push((base, len, numbers.below(values) as u32));
+    }
+    routes
+}
+
+#[test]
+fn every_size_has_its_structure_and_agrees() {
+    let mut seen = Vec::new();
+    for (count, values) in [
+        (2, 3),
+        (6, 9),
+        (12, 100),
+        (16, 70_000),
+        (50, 40),
+        (90, 3_000),
+        (100, 1 << 20),
+        (400, 200),
+        (1_000, 900),
+        (1_500, 100_000),
+    ] {
+        let routes = spread(count, count as u64, values);
+        let oracle = Intervals::build(routes.iter().copied());
+        let mut keys = edges(&routes);
+        let mut numbers = Numbers(7);
+        keys.extend((0..500).map(|_| numbers.next() as u32));
+        let table = Lpm::build(routes.iter().copied());
+        check(&table, |key| oracle.around(key).2, &keys);
+        for &key in &keys {
+            assert_eq!(table.interval(key), oracle.around(key), "{count} routes");
+        }
+        // The intervals themselves against the oracle of the oracle.
+        let routes = dedup(&routes);
+        for &key in keys.iter().step_by(keys.len() / 200 + 1) {
+            assert_eq!(oracle.around(key).2, linear::lookup(&routes, key));
+        }
+        seen.push(table.structure());
+    }
+    for structure in [Structure::Tiny, Structure::Tree, Structure::Direct] {
+        assert!(seen.contains(&structure), "no table was {structure:?}");
+    }
+}
+
+#[test]
+fn a_batch_may_ask_another_table_for_each_key() {
+    let tables: Vec<Lpm<u32>> = [2, 9, 14, 50, 70, 90, 300]
+        .into_iter()
+        .flat_map(|count| {
+            [30, 20_000, 1 << 20].map(|values| Lpm::build(spread(count, count as u64, values)))
+        })
+        .collect();
+    let mut numbers = Numbers(3);
+    let (which, keys): (Vec<&Lpm<u32>>, Vec<u32>) = (0..1_000)
+        .map(|_| {
+            let table = &tables[numbers.below(tables.len() as u64) as usize];
+            (table, numbers.next() as u32 >> (numbers.below(3) * 4))
+        })
+        .unzip();
+    let expected: Vec<u32> = which.iter().zip(&keys).map(|(t, k)| t.lookup(*k)).collect();
+    for level in Level::available() {
+        let mut out = vec![0; keys.len()];
+        Lpm::lookup_each_at(level, &which, &keys, &mut out);
+        assert_eq!(out, expected, "{level:?}");
+    }
+}
+
+#[test]
+fn equal_tables_share_memory() {
+    let routes = spread(50, 1, 30);
+    let (one, mut two) = (Lpm::build(routes.clone()), Lpm::build(routes.clone()));
+    assert_eq!(one.fingerprint(), two.fingerprint());
+    assert!(one.fingerprint().is_some());
+    assert!(two.share(&one));
+    let mut other = Lpm::build(spread(50, 2, 30));
+    assert_ne!(one.fingerprint(), other.fingerprint());
+    assert!(!other.share(&one));
+}
+
+#[test]
+fn a_vpc_table_takes_thirteen_bytes_a_route() {
+    let tables: Vec<_> = (0..100)
+        .map(|seed| Lpm::build(vpc_like(50, seed)))
+        .collect();
+    let bytes: usize = tables.iter().map(Lpm::memory).sum();
+    let each = bytes as f64 / (tables.len() * 50) as f64;
+    assert!(each <= 13.0, "{each:.1} bytes a route");
+}
+
+/// 50 routes as a VPC has them: default, local, peers and on-premises blocks.
+fn vpc_like(count: usize, seed: u64) -> Vec<(u32, u8, u32)> {
+    let mut numbers = Numbers(seed);
+    let local = 0x0a00_0000 | (numbers.below(256) as u32) << 16;
+    let mut routes = BTreeMap::from([((0, 0), 1), ((local, 16), 2)]);
+    while routes.len() < count {
+        let (block, bits) = [(0x0a00_0000, 8), (0x0a00_0000, 8), (0x0a00_0000, 8)]
+            .into_iter()
+            .chain([(0xac10_0000u32, 12u8), (0xc0a8_0000, 16)])
+            .nth(numbers.below(5) as usize)
+            .unwrap();
+        let len = match numbers.below(100) {
+            0..15 => 16,
+            15..25 => 20,
+            25..40 => 22,
+            40..85 => 24,
+            85..92 => 26,
+            92..97 => 28,
+            _ => 32,
+        };
+        let len = bits.max(len - 1) + 1;
+        let address = (block | (numbers.next() as u32 >> bits)).first(len);
+        routes.insert((address, len), 3 + numbers.below(32) as u32);
+    }
+    let flat = routes.into_iter();
+    flat.map(|((address, len), value)| (address, len, value))
+        .collect()
+}
+
+/// Prefixes that nest, touch and repeat, in small corners of the space.
+fn routes<K: Key>(values: u32) -> impl Strategy<Value = Vec<(K, u8, u32)>> {
+    let one = (any::<u8>(), 0..=8u8, 0..values, 0..4u8);
+    prop::collection::vec(one, 1..60).prop_map(|raw| {
+        raw.into_iter()
+            .map(|(top, len, value, corner)| {
+                // Eight bits at one of four depths.
+                let at = (K::BITS - 8) / 3 * corner;
+                let key = K::MIN.with_window(at, u32::from(top) << 24);
+                (key, at + len, value)
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_linear_v4(routes in routes::<u32>(100), more in prop::collection::vec(any::<u32>(), 20)) {
+        agrees_with_linear(&routes, &more);
+    }
+
+    #[test]
+    fn agrees_with_linear_v6(routes in routes::<u128>(40_000), more in prop::collection::vec(any::<u128>(), 20)) {
+        agrees_with_linear(&routes, &more);
+    }
+}
