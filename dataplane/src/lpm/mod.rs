@@ -7,8 +7,9 @@
 //! | Intervals | Structure | Dependent loads |
 //! |---|---|---|
 //! | ≤ 32, IPv4 | `Form::Tiny`: in registers | – |
-//! | ≤ 208, IPv4; IPv6 | `tree`: search tree, a cache line a node | 2 and more |
+//! | ≤ 208, IPv4; ≤ 512, IPv6 | `tree`: search tree, a cache line a node | 2 and more |
 //! | ≤ 24 576, IPv4 | `direct`: index over the leading bits, then a line | 2 |
+//! | more (IPv6: > 512) | `rank`: bitmap of changes, codes, trees from /24 on | 2 and more |
 //!
 //! `simd` holds the bulk lookups for AVX-512 and AVX2, and the crate's `unsafe`
 //! of this module; everything else is safe and serves every machine. `linear` is
@@ -21,6 +22,7 @@ mod key;
 mod level;
 mod line;
 pub mod linear;
+mod rank;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 mod table;

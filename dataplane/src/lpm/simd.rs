@@ -13,12 +13,15 @@ use std::arch::x86_64::*;
 
 use super::direct::Direct;
 use super::line::{Byte, CHILDREN, INNER_KEYS, Leaf, Line, PAD, Short, Wide, turned, value};
+use super::rank::{BELOW, CHUNKS, Rank, WORD_LINES};
 use super::table::{Form, Inner, Small, TINY, by_form};
 use super::tree::{Root, Trees};
 use super::{Key, Level, Lpm};
 
 /// Keys that are walked together.
 const LANES: usize = 16;
+/// The same in huge tables, where every step misses a cache.
+const RANKED: usize = 32;
 
 /// Looks `keys` up with the instructions of `level`, which the machine has;
 /// false where no faster way than one by one is known.
@@ -70,6 +73,42 @@ fn code_at<L: Leaf>(line: &Line, rank: u32) -> u32 {
     }
 }
 
+/// A word of a huge table: the bitmap, and the place of the code before it.
+fn word(line: &Line, number: u32) -> (u64, u32) {
+    let at = (number & 3) as usize * 4;
+    let lane = |n: usize| line.0[at + n] as u32;
+    (u64::from(lane(1)) << 32 | u64::from(lane(0)), lane(2))
+}
+
+/// The line of a chunk with the code at `place`.
+fn code_line<L: Leaf>(place: u32) -> usize {
+    WORD_LINES + place as usize * L::CODE_BITS / 512
+}
+
+/// The code at `place`, in its line.
+fn code_in<L: Leaf>(line: &Line, place: u32) -> u32 {
+    let at = std::ptr::from_ref(line);
+    let place = place as usize % (512 / L::CODE_BITS);
+    // SAFETY: a line has 512 / CODE_BITS codes, aligned to their size, and
+    // `place` is taken modulo that.
+    unsafe {
+        match L::CODE_BITS {
+            8 => u32::from(*at.cast::<u8>().add(place)),
+            16 => u32::from(*at.cast::<u16>().add(place)),
+            _ => *at.cast::<u32>().add(place),
+        }
+    }
+}
+
+/// The numbers of the bits that are set.
+fn lanes(mut bits: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lane = bits.checked_ilog2()?;
+        bits &= !(1 << lane);
+        Some(lane as usize)
+    })
+}
+
 /// The lowest `keys` bits.
 const fn mask(keys: usize) -> u32 {
     (1 << keys) - 1
@@ -102,6 +141,9 @@ macro_rules! kernels {
                     (Inner::Grove(table), _) => {
                         let trees = table.trees();
                         by_form!(table.form, L => grove::<K, L>(trees, table.root, keys, out));
+                    }
+                    (Inner::Rank(table), _) => {
+                        by_form!(table.form, L => ranked::<K, L>(&table.rank, keys, out));
                     }
                     (Inner::Direct(_), None) => return false,
                 }
@@ -188,6 +230,74 @@ macro_rules! kernels {
                         let line = &index.lines[at];
                         let rank = rank(line, mask(L::KEYS), turned(*key));
                         *out = value(code_at::<L>(line, rank));
+                    }
+                }
+            }
+
+            /// A huge table: words, codes, and what goes on in trees.
+            #[target_feature(enable = $features)]
+            fn ranked<K: Key, L: Leaf>(table: &Rank, keys: &[K], out: &mut [u32]) {
+                let hot = &table.hot[..CHUNKS];
+                for (keys, out) in keys.chunks(RANKED).zip(out.chunks_mut(RANKED)) {
+                    for key in keys {
+                        let top = key.window(0);
+                        prefetch(&hot[(top >> 24) as usize][(top >> 16 & 0xff) as usize]);
+                    }
+                    let mut at = [0; RANKED];
+                    for (key, at) in keys.iter().zip(&mut at) {
+                        let top = key.window(0);
+                        let lines = &hot[(top >> 24) as usize];
+                        let (bits, before) = word(&lines[(top >> 16 & 0xff) as usize], top >> 14 & 3);
+                        let bits = bits & u64::MAX >> (63 - (top >> 8 & 63));
+                        *at = before.wrapping_add(bits.count_ones());
+                        prefetch(&lines[code_line::<L>(*at)]);
+                    }
+                    let mut deep = 0u32;
+                    for (lane, ((key, at), out)) in keys.iter().zip(at).zip(out.iter_mut()).enumerate() {
+                        let lines = &hot[(key.window(0) >> 24) as usize];
+                        let code = code_in::<L>(&lines[code_line::<L>(at)], at);
+                        deep |= u32::from(code & L::SUBTREE != 0) << lane;
+                        *out = value(code);
+                    }
+                    if deep != 0 {
+                        deeper::<K, L>(table, deep, keys, out);
+                    }
+                }
+            }
+
+            /// The keys of `deep`, whose codes name subtrees: one line of each at
+            /// a time.
+            #[target_feature(enable = $features)]
+            fn deeper<K: Key, L: Leaf>(table: &Rank, deep: u32, keys: &[K], out: &mut [u32]) {
+                let mut at = [(0, 0, BELOW); RANKED];
+                for lane in lanes(deep) {
+                    let trees = table.trees((keys[lane].window(0) >> 24) as usize);
+                    let root = trees.subtree::<L>(out[lane].wrapping_add(1));
+                    at[lane] = (root.line(), root.depth(), BELOW);
+                    prefetch(&trees.lines[root.line()]);
+                }
+                let mut left = deep;
+                while left != 0 {
+                    for lane in lanes(left) {
+                        let trees = table.trees((keys[lane].window(0) >> 24) as usize);
+                        let (line, depth, offset) = &mut at[lane];
+                        let key = turned(keys[lane].window(*offset));
+                        let held = &trees.lines[*line];
+                        if *depth > 1 {
+                            let rank = rank(held, mask(INNER_KEYS), key.min(PAD - 1));
+                            (*line, *depth) = (held.child(rank as usize), *depth - 1);
+                        } else {
+                            let code = code_at::<L>(held, rank(held, mask(L::KEYS), key));
+                            if code & L::SUBTREE == 0 {
+                                out[lane] = value(code);
+                                left &= !(1 << lane);
+                                continue;
+                            }
+                            let root = trees.subtree::<L>(code);
+                            (*line, *depth) = (root.line(), root.depth());
+                            *offset += 32;
+                        }
+                        prefetch(&trees.lines[*line]);
                     }
                 }
             }

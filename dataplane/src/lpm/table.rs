@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::direct::Direct;
 use super::line::{self, Byte, Leaf, Line, Short, Wide, turned, value};
+use super::rank::{self, Rank};
 use super::tree::{Grove, Root, Trees};
 use super::{Intervals, Key, Level, NO_MATCH};
 
@@ -14,6 +15,8 @@ pub(super) const TINY: usize = 32;
 const TINY_KEY_LINES: usize = 2;
 /// The most intervals for which a direct index is used.
 const DIRECT_MAX: usize = 24_576;
+/// The most intervals of an IPv6 table that is one grove of trees.
+const GROVE_MAX: usize = 512;
 
 /// A longest-prefix-match table from addresses to `u32` values. Immutable, and
 /// cheap to clone: a change builds another one, or what differs of it.
@@ -30,6 +33,7 @@ pub(super) enum Inner {
     /// Trees with subtrees (IPv6).
     Grove(Arc<GroveTable>),
     Direct(Arc<DirectTable>),
+    Rank(Arc<RankTable>),
 }
 
 /// A small table without subtrees: its lines and nothing else.
@@ -64,6 +68,12 @@ pub(super) struct DirectTable {
     pub(super) form: Form,
 }
 
+#[derive(Debug)]
+pub(super) struct RankTable {
+    pub(super) rank: Rank,
+    pub(super) form: Form,
+}
+
 /// Which structure a table has; for reports and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Structure {
@@ -73,6 +83,8 @@ pub enum Structure {
     Tree,
     /// Direct index, then lines.
     Direct,
+    /// Bitmap of changes and codes, in chunks.
+    Rank,
 }
 
 impl<K: Key> Default for Lpm<K> {
@@ -112,14 +124,12 @@ impl<K: Key> Lpm<K> {
     /// Builds from intervals that cover the whole space.
     pub fn from_intervals(intervals: &Intervals<K>) -> Self {
         let cells = intervals.cells();
-        let inner = match K::BITS {
-            32 => Inner::v4(&windows(cells), intervals.value_max()),
-            _ => Inner::grove(cells, intervals.value_max()),
-        };
-        Self {
-            inner,
-            family: PhantomData,
-        }
+        let value_max = intervals.value_max();
+        Self::of(match K::BITS {
+            32 if cells.len() <= DIRECT_MAX => Inner::v4(&windows(cells), value_max),
+            128 if cells.len() <= GROVE_MAX => Inner::grove(cells, value_max),
+            _ => Inner::rank(cells, value_max),
+        })
     }
 
     /// The value of the longest prefix that covers `key`, or [`NO_MATCH`].
@@ -132,13 +142,15 @@ impl<K: Key> Lpm<K> {
             Inner::Direct(direct) => {
                 by_form!(direct.form, L => direct.index.lookup::<L>(key.window(0)))
             }
+            Inner::Rank(table) => by_form!(table.form, L => table.rank.lookup::<K, L>(key)),
         }
     }
 
     /// The first and last address around `key` with the same answer, and that
-    /// answer. The intervals of a table do not overlap; those of IPv4 are as
-    /// wide as can be, those of IPv6 end where one more 32 bits of the address
-    /// begin to matter.
+    /// answer. The intervals of a table do not overlap and do not depend on which
+    /// of their addresses is asked for. Those of IPv4 tables are as wide as can be
+    /// up to some ten thousand routes; wider ones are cut where the structure
+    /// does: at a /8, and around a /24 (IPv6: any 32 bits) that is cut further.
     pub fn interval(&self, key: K) -> (K, K, u32) {
         match &self.inner {
             Inner::Small(small) => small.interval(key),
@@ -151,6 +163,7 @@ impl<K: Key> Lpm<K> {
                     by_form!(direct.form, L => direct.index.interval::<L>(window));
                 (key.with_window(0, first), key.with_window(0, last), value)
             }
+            Inner::Rank(table) => by_form!(table.form, L => table.rank.interval::<K, L>(key)),
         }
     }
 
@@ -176,12 +189,41 @@ impl<K: Key> Lpm<K> {
         }
     }
 
+    /// The stretch that has to be said anew when a prefix comes, goes or changes
+    /// value; see [`Self::replaced`].
+    pub fn stretch_of(address: K, len: u8) -> (K, K) {
+        let len = len.min(rank::BELOW);
+        (address.first(len), address.last(len))
+    }
+
+    /// This table with other answers between `span.0` and `span.1`, a stretch of
+    /// [`Self::stretch_of`]: what is not touched is shared. `None` where it takes
+    /// a new table: below some ten thousand routes that is the faster way.
+    pub fn replaced(&self, span: (K, K), new: &Intervals<K>) -> Option<Self> {
+        let Inner::Rank(table) = &self.inner else {
+            return None;
+        };
+        let rank = by_form!(table.form, L => table.rank.replaced::<K, L>(span, new))?;
+        Some(Self::of(Inner::Rank(Arc::new(RankTable {
+            rank,
+            form: table.form,
+        }))))
+    }
+
+    fn of(inner: Inner) -> Self {
+        Self {
+            inner,
+            family: PhantomData,
+        }
+    }
+
     /// Which structure this is.
     pub fn structure(&self) -> Structure {
         match &self.inner {
             Inner::Small(small) if small.form == Form::Tiny => Structure::Tiny,
             Inner::Small(_) | Inner::Grove(_) => Structure::Tree,
             Inner::Direct(_) => Structure::Direct,
+            Inner::Rank(_) => Structure::Rank,
         }
     }
 
@@ -197,6 +239,7 @@ impl<K: Key> Lpm<K> {
                 size_of::<GroveTable>() + held
             }
             Inner::Direct(direct) => size_of::<DirectTable>() + direct.index.memory(),
+            Inner::Rank(table) => size_of::<RankTable>() + table.rank.memory(),
         }
     }
 
@@ -252,7 +295,7 @@ impl Inner {
         }
         let leaf = by_form!(form, L => L::INTERVALS);
         // A tree of one inner node keeps that node in a register.
-        if cells.len() > leaf * line::CHILDREN && cells.len() <= DIRECT_MAX {
+        if cells.len() > leaf * line::CHILDREN {
             let buckets = buckets(cells.len());
             if let Some(index) = by_form!(form, L => Direct::build::<L>(cells, buckets)) {
                 return Self::Direct(Arc::new(DirectTable { index, form }));
@@ -265,6 +308,18 @@ impl Inner {
             root,
             form,
         })
+    }
+
+    fn rank<K: Key>(cells: &[(K, u32)], value_max: u32) -> Self {
+        let short = (value_max <= Short::VALUE_MAX).then(|| Rank::build::<K, Short>(cells));
+        let (form, rank) = match short.flatten() {
+            Some(rank) => (Form::Short, Some(rank)),
+            None => (Form::Wide, Rank::build::<K, Wide>(cells)),
+        };
+        match rank {
+            Some(rank) => Self::Rank(Arc::new(RankTable { rank, form })),
+            None => Self::grove(cells, value_max),
+        }
     }
 
     fn grove<K: Key>(cells: &[(K, u32)], value_max: u32) -> Self {

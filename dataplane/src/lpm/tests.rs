@@ -186,6 +186,123 @@ fn every_size_has_its_structure_and_agrees() {
     }
 }
 
+/// Enough routes for a huge table, some longer than /24, in some corners of
+/// the space; other corners stay empty.
+fn huge<K: Key>(count: usize, seed: u64, values: u64) -> BTreeMap<(K, u8), u32> {
+    let mut numbers = Numbers(seed);
+    let mut routes = BTreeMap::from([((K::MIN, 0), 0), ((K::MAX, K::BITS), 1)]);
+    while routes.len() < count {
+        let len = [
+            8, 12, 16, 20, 23, 24, 24, 24, 26, 32, 48, 56, 60, 64, 100, 128,
+        ];
+        let len = len[numbers.below(16) as usize];
+        let top = [0x0a00_0000, 0x2600_0000, 0x2a00_0000][numbers.below(3) as usize];
+        let mut key = K::MIN.with_window(0, top | (numbers.next() as u32) >> 8);
+        for offset in [24, 56, 88] {
+            // Long prefixes gather under few short ones.
+            key = key.with_window(offset, (numbers.next() as u32) << 24);
+        }
+        let len = len.min(K::BITS);
+        routes.insert((key.first(len), len), numbers.below(values) as u32);
+    }
+    routes
+}
+
+fn flat<K: Key>(routes: &BTreeMap<(K, u8), u32>) -> Vec<(K, u8, u32)> {
+    let routes = routes.iter();
+    routes
+        .map(|(&(address, len), &value)| (address, len, value))
+        .collect()
+}
+
+/// Huge tables agree with the intervals, and go on to after every kind of change.
+fn huge_tables_agree<K: Key>(count: usize, values: u64) {
+    let mut routes = huge::<K>(count, 5, values);
+    let mut table = Lpm::build(flat(&routes));
+    assert_eq!(table.structure(), Structure::Rank);
+    let mut numbers = Numbers(11);
+    for round in 0..30 {
+        if round > 0 {
+            let all = flat(&routes);
+            let (address, len, _) = all[numbers.below(all.len() as u64) as usize];
+            let change = match round % 5 {
+                0 => ((K::MIN, 0), Some(round)),
+                1 => ((address, len), None),
+                2 => ((address, len), Some(round + 7)),
+                3 => ((address.first(len / 2 + 4), len / 2 + 4), Some(round)),
+                _ => ((address.last(K::BITS).first(K::BITS), K::BITS), Some(round)),
+            };
+            match change.1 {
+                Some(value) => routes.insert(change.0, value),
+                None => routes.remove(&change.0),
+            };
+            let span = Lpm::stretch_of(change.0.0, change.0.1);
+            let stretch = stretch(&routes, span, change.0.1.min(24));
+            table = table.replaced(span, &stretch).expect("a huge table");
+        }
+        let all = flat(&routes);
+        let oracle = Intervals::build(all.iter().copied());
+        let step = if round % 10 == 0 { 1 } else { 97 };
+        let keys: Vec<K> = edges(&all).into_iter().step_by(step).collect();
+        check(&table, |key| oracle.around(key).2, &keys);
+    }
+}
+
+/// The intervals of a stretch, by the oracle of all routes.
+fn stretch<K: Key>(routes: &BTreeMap<(K, u8), u32>, span: (K, K), len: u8) -> Intervals<K> {
+    let covering: Vec<_> = routes
+        .iter()
+        .filter(|((address, short), _)| {
+            *short < len && address.last(*short) >= span.1 && *address <= span.0
+        })
+        .map(|(&(address, len), &value)| (address, len, value))
+        .collect();
+    let background = linear::lookup(&covering, span.0);
+    let inside = routes.range((span.0, len)..=(span.1, K::BITS));
+    let inside = inside.map(|(&(address, len), &value)| (address, len, value));
+    Intervals::stretch(span, background, inside)
+}
+
+#[test]
+fn huge_ipv4_tables_agree_and_change_in_place() {
+    huge_tables_agree::<u32>(30_000, 500);
+}
+
+#[test]
+fn huge_ipv4_tables_of_many_values_agree_and_change_in_place() {
+    huge_tables_agree::<u32>(20_000, 1 << 24);
+}
+
+#[test]
+fn huge_ipv6_tables_agree_and_change_in_place() {
+    huge_tables_agree::<u128>(3_000, 500);
+    huge_tables_agree::<u128>(3_000, 1 << 24);
+}
+
+/// More long blocks in one /8 than a 16-bit code can name, and the values of the
+/// table grow beyond 16 bits later.
+#[test]
+fn long_prefixes_and_values_do_not_overflow() {
+    let routes: Vec<(u32, u8, u32)> = (0..40_000u32)
+        .map(|n| (10 << 24 | n << 8 | 7, 32, n % 90))
+        .collect();
+    let table = Lpm::build(routes.iter().copied());
+    assert_eq!(table.structure(), Structure::Rank);
+    let keys = edges(&routes);
+    let expected = |key: u32| match key >> 8 & 0xffff {
+        n if key >> 24 == 10 && n < 40_000 && key & 0xff == 7 => n % 90,
+        _ => NO_MATCH,
+    };
+    check(&table, expected, &keys);
+    let small: Vec<_> = (0..30_000u32)
+        .map(|n| (10 << 24 | n << 8 | 7, 32, n % 90))
+        .collect();
+    let table = Lpm::build(small);
+    let span = Lpm::stretch_of(0x0a00_0000u32, 24);
+    let new = Intervals::stretch(span, 70_000, []);
+    assert!(table.replaced(span, &new).is_none(), "takes wider codes");
+}
+
 #[test]
 fn a_batch_may_ask_another_table_for_each_key() {
     let tables: Vec<Lpm<u32>> = [2, 9, 14, 50, 70, 90, 300]

@@ -39,29 +39,45 @@ pub(super) enum Part {
     Cut(usize, usize),
 }
 
-/// Cuts sorted cells into intervals of the 32 bits from `offset` on. All cells
-/// but the first agree in the bits before; the first may begin earlier.
-pub(super) fn parts<K: Key>(cells: &[(K, u32)], offset: u8) -> Vec<(u32, Part)> {
-    let below = offset.saturating_add(32);
+/// How a stretch of addresses is numbered: by the 32 bits of a tree's window, or
+/// by the /24 blocks of a huge table's bitmap.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slots<F> {
+    /// The slot of an address.
+    pub(super) of: F,
+    /// The stretch's first slot and its last.
+    pub(super) span: (u32, u32),
+    /// Bits of an address that tell its slot, those before the stretch included.
+    pub(super) bits: u8,
+}
+
+/// Cuts sorted cells into intervals of slots. All cells but the first lie in the
+/// stretch; the first may begin earlier.
+pub(super) fn parts<K: Key>(
+    cells: &[(K, u32)],
+    slots: Slots<impl Fn(K) -> u32>,
+) -> Vec<(u32, Part)> {
     let mut out: Vec<(u32, Part)> = Vec::with_capacity(cells.len());
-    let Some((&(_, background), rest)) = cells.split_first() else {
+    let Some(&(_, background)) = cells.first() else {
         return out;
     };
-    out.push((0, Part::Value(background)));
+    out.push((slots.span.0, Part::Value(background)));
     let mut at = 1;
-    while let Some(&(start, _)) = rest.get(at - 1) {
-        let window = start.window(offset);
-        let same = |&&(start, _): &&(K, u32)| start.window(offset) == window;
-        let group = rest.iter().skip(at - 1).take_while(same).count();
-        let whole = start.first(below) == start;
+    while let Some(&(start, _)) = cells.get(at) {
+        let slot = (slots.of)(start);
+        let own = cells.iter().skip(at);
+        let group = own
+            .take_while(|&&(start, _)| (slots.of)(start) == slot)
+            .count();
+        let whole = start.first(slots.bits) == start;
         let last = cells.get(at + group - 1).map_or(NO_MATCH, |cell| cell.1);
         if whole && group == 1 {
-            put(&mut out, window, Part::Value(last));
+            put(&mut out, slot, Part::Value(last));
         } else {
             let from = if whole { at } else { at - 1 };
-            put(&mut out, window, Part::Cut(from, at + group));
-            if let Some(next) = window.checked_add(1) {
-                put(&mut out, next, Part::Value(last));
+            put(&mut out, slot, Part::Cut(from, at + group));
+            if slot < slots.span.1 {
+                put(&mut out, slot + 1, Part::Value(last));
             }
         }
         at += group;
@@ -89,26 +105,31 @@ pub(super) struct Grove {
 impl Grove {
     /// Plants the tree of `cells` at the window from `offset` on.
     pub(super) fn plant<K: Key, L: Leaf>(&mut self, cells: &[(K, u32)], offset: u8) -> Root {
-        let parts = parts(cells, offset);
-        let coded: Vec<(u32, u32)> = parts
+        let below = offset.saturating_add(32);
+        let slots = Slots {
+            of: |key: K| key.window(offset),
+            span: (0, u32::MAX),
+            bits: below,
+        };
+        let coded: Vec<(u32, u32)> = parts(cells, slots)
             .into_iter()
-            .map(|(start, part)| (start, self.code_of::<K, L>(part, cells, offset)))
+            .map(|(start, part)| (start, self.code_of::<K, L>(part, cells, below)))
             .collect();
         self.grow::<L>(&coded)
     }
 
-    /// The code of a part; plants what lies below it.
+    /// The code of a part; plants what lies below it, at bit `below`.
     pub(super) fn code_of<K: Key, L: Leaf>(
         &mut self,
         part: Part,
         cells: &[(K, u32)],
-        offset: u8,
+        below: u8,
     ) -> u32 {
         match part {
             Part::Value(value) => code(value),
             Part::Cut(from, to) => {
                 let cut = cells.get(from..to).unwrap_or_default();
-                let root = self.plant::<K, L>(cut, offset.saturating_add(32));
+                let root = self.plant::<K, L>(cut, below);
                 self.roots.push(root);
                 L::SUBTREE | (self.roots.len() - 1) as u32
             }
