@@ -71,13 +71,13 @@ pub(crate) mod line_flag {
 pub(crate) struct Line<A> {
     pub(crate) src: A,
     pub(crate) dst: A,
-    pub(crate) new_src: A,
-    pub(crate) new_dst: A,
     /// Source port, then destination port.
     pub(crate) ports: u32,
-    pub(crate) new_ports: u32,
     /// Interface row, or serial number of the flow.
     pub(crate) ingress: u32,
+    pub(crate) new_src: A,
+    pub(crate) new_dst: A,
+    pub(crate) new_ports: u32,
     pub(crate) action: u32,
     /// Cookie of the gateway load balancer flow whose tunnel it enters.
     pub(crate) tunnel: u32,

@@ -13,10 +13,9 @@ const WAYS: usize = 7;
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Default, Debug)]
 struct Bucket {
-    /// Part of each entry's hash; 0 where there is none.
-    tags: [u32; WAYS],
-    /// Entries that went past this bucket.
-    passed: u32,
+    /// Part of each entry's hash, 0 where there is none; in the last place, how
+    /// many entries went past this bucket.
+    tags: [u32; WAYS + 1],
     references: [u32; WAYS],
 }
 
@@ -53,7 +52,7 @@ impl Index {
                 }
                 hits &= hits - 1;
             }
-            if bucket.passed == 0 {
+            if bucket.passed() == 0 {
                 return None;
             }
             at = self.after(at);
@@ -67,10 +66,8 @@ impl Index {
     pub(super) fn guess(&self, hash: u64) -> Option<u32> {
         let bucket = self.buckets.get(self.home(hash))?;
         let hits = bucket.hits(tag(hash));
-        bucket
-            .references
-            .get(hits.trailing_zeros() as usize)
-            .copied()
+        let way = hits.trailing_zeros() as usize;
+        bucket.references.get(way).copied()
     }
 
     /// Fetches the bucket of `hash`.
@@ -95,7 +92,7 @@ impl Index {
                 *held = reference;
                 return;
             }
-            bucket.passed += 1;
+            *bucket.passed_mut() += 1;
             at = self.after(at);
         }
     }
@@ -120,7 +117,7 @@ impl Index {
                 }
                 hits &= hits - 1;
             }
-            if bucket.passed == 0 {
+            if bucket.passed() == 0 {
                 return;
             }
             at = self.after(at);
@@ -136,7 +133,7 @@ impl Index {
         let mut at = home;
         while at != end {
             if let Some(bucket) = self.buckets.get_mut(at) {
-                bucket.passed -= 1;
+                *bucket.passed_mut() -= 1;
             }
             at = self.after(at);
         }
@@ -161,12 +158,21 @@ impl Bucket {
     /// A bit for each place that holds `tag`.
     #[inline(always)]
     fn hits(&self, tag: u32) -> u32 {
-        // A loop without branches: one vector comparison.
+        // Eight without branches make vector comparisons; the last is no tag.
         let mut hits = 0;
         for (way, held) in self.tags.iter().enumerate() {
             hits |= u32::from(*held == tag) << way;
         }
-        hits
+        hits & ((1 << WAYS) - 1)
+    }
+
+    #[inline(always)]
+    const fn passed(&self) -> u32 {
+        self.tags[WAYS]
+    }
+
+    const fn passed_mut(&mut self) -> &mut u32 {
+        &mut self.tags[WAYS]
     }
 }
 
@@ -211,7 +217,7 @@ mod tests {
             for (hash, reference) in std::mem::take(&mut list) {
                 index.remove(hash, reference);
             }
-            prop_assert!(index.buckets.iter().all(|b| b.passed == 0 && b.tags == [0; WAYS]));
+            prop_assert!(index.buckets.iter().all(|b| b.tags == [0; WAYS + 1]));
         }
     }
 }

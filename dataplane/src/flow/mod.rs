@@ -21,6 +21,7 @@ mod store;
 mod table;
 mod tracking;
 
+pub(crate) use action::Hot;
 pub use deps::{Dep, DepSets, DepsId, Generations, Object};
 pub(crate) use entry::line_flag;
 pub use fragments::{First, FragmentKey, Fragments};

@@ -48,6 +48,10 @@ impl<A: Address> Store<A> {
     pub(super) fn take_away(&mut self, slot: u32) {
         if let Some(entry) = self.entry_mut(slot) {
             entry.state.flags = 0;
+            // Nobody who has the slot from an earlier look takes it for a session.
+            for line in &mut entry.lines {
+                line.flags = 0;
+            }
             self.free.push(slot >> 1);
         }
     }

@@ -1,7 +1,7 @@
 //! The batch: parse, flow lookup, walk on a miss, rewrite, transmit.
 //!
 //! - `ingress`: Ethernet, ARP and neighbour discovery; what a packet is
-//! - `short`: plain packets whose way is known, a batch at a time
+//! - `short`, `tunnels`: plain packets whose way is known, a batch at a time
 //! - `forward`: the flow cache, and the walk when it misses
 //! - `commit`: what a walk leaves behind: sessions, flows, compiled passes
 //! - `rewrite`: a compiled pass applied to a frame
@@ -13,6 +13,7 @@ mod ingress;
 mod replies;
 mod rewrite;
 mod short;
+mod tunnels;
 
 use crate::addr::EniId;
 use crate::counters::Counters;
@@ -99,7 +100,7 @@ impl Pipeline {
                 config.seed,
             ),
             path: Path::default(),
-            lanes: Vec::with_capacity(LANES),
+            lanes: vec![Lane::default(); LANES],
             next_sweep: None,
         }
     }

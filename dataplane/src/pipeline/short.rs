@@ -12,12 +12,10 @@
 
 use super::{Context, Pipeline, Sink};
 use crate::addr::EniId;
-use crate::flow::{Direction, Key4, line_flag};
-use crate::gwlb::Flows;
-use crate::packet::checksum::{self, fold};
+use crate::flow::{Direction, Hot, Key4, line_flag};
+use crate::packet::checksum::fold;
 use crate::packet::{
-    Checksum, ETHERNET_LEN, Frame, GENEVE_OUTER_LEN, GENEVE_PORT, GeneveOuter, GeneveView,
-    IPV4_LEN, Offload, Segmentation, protocol, tcp_flag,
+    Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV4_LEN, Segmentation, protocol, tcp_flag,
 };
 use crate::tables::Snapshot;
 use crate::time::Instant;
@@ -26,27 +24,31 @@ use crate::time::Instant;
 pub(super) const LANES: usize = 32;
 
 /// Ethernet, IPv4 and UDP headers: what every plain packet has.
-const PLAIN_LEN: usize = ETHERNET_LEN + IPV4_LEN + 8;
+const UDP_END: usize = L4 + 8;
+/// Ethernet, IPv4 and TCP headers.
+const TCP_END: usize = L4 + 20;
 /// Where the transport header of a plain packet begins.
-const L4: usize = ETHERNET_LEN + IPV4_LEN;
+pub(super) const L4: usize = ETHERNET_LEN + IPV4_LEN;
 
 /// What is known of a packet before it is decided.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lane {
-    hash: u64,
-    key: Key4,
-    ip_len: u32,
-    ttl: u8,
-    tcp_flags: u8,
-    way: Way,
+    pub(super) hash: u64,
+    pub(super) key: Key4,
+    /// Where the index led when the batch was looked at.
+    guess: u32,
+    pub(super) ip_len: u32,
+    pub(super) ttl: u8,
+    pub(super) tcp_flags: u8,
+    pub(super) way: Way,
     /// Slot of the flow whose tunnel it leaves, and where the inner packet is.
-    from: u32,
-    inner_at: u16,
+    pub(super) from: u32,
+    pub(super) inner_at: u16,
 }
 
 /// How far the look got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     /// The long way.
     #[default]
     Long,
@@ -59,104 +61,79 @@ enum Way {
 }
 
 impl Pipeline {
-    /// Looks at the next packets and fetches what they will need.
-    pub(super) fn look_ahead(&self, frames: &[Frame], lanes: &mut Vec<Lane>) {
-        lanes.clear();
+    /// Looks at the next packets and fetches what they will need. There is a
+    /// lane for each.
+    pub(super) fn look_ahead(&self, frames: &[Frame], lanes: &mut [Lane]) {
+        let sessions = &self.connections.sessions;
         let mut tunnels = false;
-        for frame in frames {
-            let mut lane = plain(frame, 0).unwrap_or_default();
+        for (frame, lane) in frames.iter().zip(&mut *lanes) {
+            lane.way = plain(frame, 0, lane);
             match lane.way {
                 Way::Plain => {
                     lane.key.ingress = frame.port.0;
-                    lane.hash = self.connections.sessions.hash4(&lane.key);
-                    self.connections.sessions.prefetch(lane.hash);
+                    lane.hash = sessions.hash4(&lane.key);
+                    sessions.prefetch(lane.hash);
                 }
                 Way::Tunnel => tunnels = true,
                 Way::Long | Way::Opened => {}
             }
-            lanes.push(lane);
         }
         if tunnels {
             self.open_tunnels(frames, lanes);
         }
-        for lane in lanes.iter().filter(|lane| lane.way != Way::Long) {
-            self.connections.sessions.prefetch_entry(lane.hash);
-        }
-    }
-
-    /// The packets inside the tunnels of the batch.
-    #[inline(never)]
-    fn open_tunnels(&self, frames: &[Frame], lanes: &mut [Lane]) {
-        let tunnels = || frames.iter().zip(0..);
-        for (frame, at) in tunnels() {
-            if lanes.get(at).is_some_and(|lane| lane.way == Way::Tunnel)
-                && let Some(cookie) = likely_cookie(frame)
-            {
-                self.connections.gwlb.prefetch(cookie);
-            }
-        }
-        for (frame, lane) in frames.iter().zip(lanes) {
-            if lane.way == Way::Tunnel {
-                *lane = open(&self.connections.gwlb, frame, lane).unwrap_or_default();
-                if lane.way == Way::Opened {
-                    lane.hash = self.connections.sessions.hash4(&lane.key);
-                    self.connections.sessions.prefetch(lane.hash);
-                }
+        for (_, lane) in frames.iter().zip(lanes) {
+            if lane.way != Way::Long {
+                lane.guess = sessions.prefetch_entry(lane.hash);
             }
         }
     }
 
     /// Sends a packet the way that is known; gives it back if it is not.
-    #[inline]
+    #[inline(always)]
     pub(super) fn short_way<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
         mut frame: Frame,
         lane: &Lane,
     ) -> Option<Frame> {
-        let Some(step) = self.known(context.tables, context.now, &frame, lane) else {
+        if lane.way == Way::Long {
+            return Some(frame);
+        }
+        let Some(way) = self.find_way(context.tables, context.now, &frame, lane) else {
             return Some(frame);
         };
-        if lane.way == Way::Opened {
-            frame.pull_front(usize::from(lane.inner_at) - ETHERNET_LEN);
-            // Whatever the outer checksum's state was, it is gone with the header.
-            frame.offload = Offload::default();
-            frame.resize(ETHERNET_LEN + lane.ip_len as usize);
+        if way.is_special || lane.way == Way::Opened {
+            return self.tunnel_way(context, frame, lane, &way);
         }
+        self.count(&way, lane, context.now);
         let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
-        step.write(frame.bytes_mut(), lane, partial);
-        if let Some(outer) = &step.outer {
-            encapsulate(&mut frame, lane.ip_len, outer, &step.macs);
-        }
-        self.transmit(context, step.out, frame);
+        way.step.write(frame.bytes_mut(), lane, partial);
+        self.transmit(context, way.step.out, frame);
         None
     }
 
-    /// The step that the packet's session knows for it, with the session and
-    /// all that hangs on it brought up to date; `None` for the long way.
-    #[inline]
-    fn known(
+    /// The way that the packet's session knows for it, if it is open.
+    #[inline(always)]
+    fn find_way(
         &mut self,
         tables: &Snapshot,
         now: Instant,
         frame: &Frame,
         lane: &Lane,
-    ) -> Option<Step> {
+    ) -> Option<Known> {
         let sessions = &mut self.connections.sessions;
-        let gwlb = &mut self.connections.gwlb;
-        let (slot, direction) = sessions.find4(&lane.key, lane.hash)?;
+        let (slot, direction) = sessions.find4(&lane.key, lane.hash, lane.guess)?;
         let floor = sessions.floor();
         let (entry, hots) = sessions.short4(slot)?;
-        let line = entry.lines.get_mut(direction.index())?;
-        if line.flags & line_flag::COMPILED == 0 {
-            return None;
-        }
-        let hot = hots.get(line.action as usize)?;
-        let ttl = match hot.ttl_set {
-            0 => lane.ttl,
-            set => set,
+        let line = entry.lines.get(direction.index())?;
+        let hot: &Hot = hots.get(line.action as usize)?;
+        let ttl = if hot.ttl_set == 0 {
+            lane.ttl
+        } else {
+            hot.ttl_set
         };
-        let plain = hot.version == tables.version
+        let open = line.flags & line_flag::COMPILED != 0
+            && hot.version == tables.version
             && hot.port == frame.port
             && frame.bytes().first_chunk::<12>() == Some(&hot.expect)
             && lane.ip_len <= hot.size_max
@@ -164,90 +141,99 @@ impl Pipeline {
             && !hot.local
             && hot.decapsulate == (lane.way == Way::Opened)
             && now.since(entry.state.tracking.last_seen()) <= floor;
-        if !plain {
-            return None;
-        }
-        let mut step = Step {
-            out: hot.out,
-            macs: hot.macs,
-            ttl: ttl - hot.ttl_less,
-            src: line.new_src,
-            dst: line.new_dst,
-            ports: line.new_ports,
-            outer: None,
+        open.then(|| Known {
+            slot,
+            direction,
+            is_special: line.flags & (line_flag::TUNNEL | line_flag::LINKED) != 0,
+            step: Step {
+                out: hot.out,
+                macs: hot.macs,
+                ttl: ttl - hot.ttl_less,
+                src: line.new_src,
+                dst: line.new_dst,
+                ports: line.new_ports,
+            },
+        })
+    }
+
+    /// Takes the packet into account: it is sent.
+    #[inline(always)]
+    pub(super) fn count(&mut self, way: &Known, lane: &Lane, now: Instant) {
+        self.counters.flow_hits += 1;
+        let sessions = &mut self.connections.sessions;
+        let Some((entry, _)) = sessions.short4(way.slot) else {
+            return;
         };
-        let (flags, action_ttl) = (line.flags, hot.tunnel_ttl);
-        let link = (line.link_slot, line.link_age, line.link_reply);
-        let cookie = line.tunnel;
-        if lane.way == Way::Opened && !gwlb.get(lane.from)?.takes_returns(now) {
-            return None;
-        }
-        if flags & line_flag::TUNNEL != 0 {
-            let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
-            let (flow_slot, flow) = gwlb.by_cookie(cookie)?;
-            if partial || !flow.is_alive(now) {
-                return None;
-            }
-            step.outer = Some(outer(flow.tunnel(flow_slot, action_ttl)?));
-        }
-        if flags & line_flag::LINKED != 0 {
-            let linked = sessions.linked(link.0, link.1)?;
-            if now.since(linked.tracking.last_seen()) > floor {
-                return None;
-            }
-            let direction = match link.2 {
-                false => Direction::Forward,
-                true => Direction::Reply,
-            };
-            linked.tracking.touch_flags(lane.tcp_flags, direction, now);
-            sessions.unlist_if_complete(link.0);
-        }
-        // From here on the packet is sent: everything that it touches is told.
-        if lane.way == Way::Opened {
-            gwlb.returned(lane.from, now);
-        }
-        if let Some(outer) = &step.outer {
-            gwlb.touch_short(outer.cookie, step.src, step.ports, lane.tcp_flags, now);
-        }
-        let (entry, _) = sessions.short4(slot)?;
-        if let Some(line) = entry.lines.get_mut(direction.index()) {
+        if let Some(line) = entry.lines.get_mut(way.direction.index()) {
             line.packets += 1;
             line.bytes += u64::from(lane.ip_len);
         }
-        entry
-            .state
-            .tracking
-            .touch_flags(lane.tcp_flags, direction, now);
-        sessions.unlist_if_complete(slot);
-        self.counters.flow_hits += 1;
-        Some(step)
+        let tracking = &mut entry.state.tracking;
+        tracking.touch_flags(lane.tcp_flags, way.direction, now);
+        sessions.unlist_if_complete(way.slot);
     }
 }
 
-/// What is done to one packet.
-struct Step {
-    out: EniId,
-    macs: [u8; 12],
+/// The way of one packet.
+pub(super) struct Known {
+    pub(super) slot: u32,
+    pub(super) direction: Direction,
+    /// Enters a tunnel, or is tracked by another session as well.
+    is_special: bool,
+    pub(super) step: Step,
+}
+
+/// What is done to its headers.
+pub(super) struct Step {
+    pub(super) out: EniId,
+    pub(super) macs: [u8; 12],
     ttl: u8,
-    src: u32,
+    pub(super) src: u32,
     dst: u32,
-    ports: u32,
-    outer: Option<GeneveOuter>,
+    pub(super) ports: u32,
 }
 
 impl Step {
     /// Writes MAC addresses, TTL, addresses and ports, and mends the checksums
     /// (RFC 1624), in one pass.
     #[inline(always)]
-    fn write(&self, bytes: &mut [u8], lane: &Lane, partial: bool) {
-        let Some((header, rest)) = bytes.split_first_chunk_mut::<PLAIN_LEN>() else {
-            return;
-        };
-        header[..12].copy_from_slice(&self.macs);
-        header[12..14].copy_from_slice(&[0x08, 0x00]);
+    pub(super) fn write(&self, bytes: &mut [u8], lane: &Lane, partial: bool) {
         let key = &lane.key;
         let addresses = swap(key.src, self.src) + swap(key.dst, self.dst);
-        let moved = (key.src, key.dst, key.ports) != (self.src, self.dst, self.ports);
+        if key.protocol == protocol::TCP {
+            if let Some(header) = bytes.first_chunk_mut::<TCP_END>() {
+                let moved = self.write_ip(header, lane, addresses);
+                if moved {
+                    let held = u16::from_be_bytes([header[L4 + 16], header[L4 + 17]]);
+                    let sum = self.tcp_sum(held, key, addresses, partial);
+                    header[L4 + 16..L4 + 18].copy_from_slice(&sum.to_be_bytes());
+                }
+            }
+        } else if let Some(header) = bytes.first_chunk_mut::<UDP_END>() {
+            let moved = self.write_ip(header, lane, addresses);
+            let held = u16::from_be_bytes([header[L4 + 6], header[L4 + 7]]);
+            // Zero says that there is no checksum.
+            if moved && (held != 0 || partial) {
+                let sum = match self.tcp_sum(held, key, addresses, partial) {
+                    // A computed zero is sent as all ones (RFC 768).
+                    0 if !partial => 0xffff,
+                    sum => sum,
+                };
+                header[L4 + 6..L4 + 8].copy_from_slice(&sum.to_be_bytes());
+            }
+        }
+    }
+
+    /// Everything before the transport checksum; says whether that must change.
+    #[inline(always)]
+    fn write_ip<const N: usize>(&self, header: &mut [u8; N], lane: &Lane, addresses: u64) -> bool {
+        let key = &lane.key;
+        let (Some(ethernet), true) = (header.first_chunk_mut::<14>(), N >= UDP_END) else {
+            return false;
+        };
+        ethernet[..12].copy_from_slice(&self.macs);
+        ethernet[12..].copy_from_slice(&[0x08, 0x00]);
+        let moved = (key.src ^ self.src) | (key.dst ^ self.dst) | (key.ports ^ self.ports) != 0;
         if moved || self.ttl != lane.ttl {
             // TTL is the high half of its word.
             let ttl = swap(u32::from(lane.ttl) << 8, u32::from(self.ttl) << 8);
@@ -256,37 +242,23 @@ impl Step {
             let sum = !fold(u64::from(!held) + addresses + ttl);
             header[24..26].copy_from_slice(&sum.to_be_bytes());
         }
-        if !moved {
-            return;
+        if moved {
+            header[26..30].copy_from_slice(&self.src.to_be_bytes());
+            header[30..34].copy_from_slice(&self.dst.to_be_bytes());
+            header[34..38].copy_from_slice(&self.ports.to_be_bytes());
         }
-        header[26..30].copy_from_slice(&self.src.to_be_bytes());
-        header[30..34].copy_from_slice(&self.dst.to_be_bytes());
-        header[34..38].copy_from_slice(&self.ports.to_be_bytes());
-        let delta = addresses + swap(key.ports, self.ports);
-        let field = if key.protocol == protocol::UDP {
-            header.get_mut(L4 + 6..L4 + 8)
-        } else {
-            rest.get_mut(L4 + 16 - PLAIN_LEN..L4 + 18 - PLAIN_LEN)
-        };
-        let Some(field) = field.and_then(|field| field.first_chunk_mut::<2>()) else {
-            return;
-        };
-        let held = u16::from_be_bytes(*field);
-        let sum = if partial {
-            // Holds the pseudo-header's sum only: no ports.
+        moved
+    }
+
+    /// A transport checksum that covers addresses and ports; a partial one
+    /// holds the pseudo-header's sum only, without ports.
+    #[inline(always)]
+    fn tcp_sum(&self, held: u16, key: &Key4, addresses: u64, partial: bool) -> u16 {
+        if partial {
             fold(u64::from(held) + addresses)
-        } else if key.protocol != protocol::UDP {
-            !fold(u64::from(!held) + delta)
-        } else if held == 0 {
-            0
         } else {
-            // A computed zero is sent as all ones (RFC 768).
-            match !fold(u64::from(!held) + delta) {
-                0 => 0xffff,
-                sum => sum,
-            }
-        };
-        *field = sum.to_be_bytes();
+            !fold(u64::from(!held) + addresses + swap(key.ports, self.ports))
+        }
     }
 }
 
@@ -296,133 +268,72 @@ const fn swap(old: u32, new: u32) -> u64 {
     !old as u64 + new as u64
 }
 
-/// The packet `skip` bytes behind where its Ethernet header would be, if it is
-/// plain. (Its checks are those of `parse_ip`.)
+/// Looks at the packet `skip` bytes behind where its Ethernet header would be,
+/// and fills the lane if it is plain. (Its checks are those of `parse_ip`.)
 #[inline(always)]
-fn plain(frame: &Frame, skip: usize) -> Option<Lane> {
-    let bytes = frame.bytes().get(skip..)?;
-    let header = bytes.first_chunk::<PLAIN_LEN>()?;
-    let ip = header[ETHERNET_LEN..].first_chunk::<IPV4_LEN>()?;
-    let ip_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
-    let payload_len = ip_len.checked_sub(IPV4_LEN + 8)? + 8;
-    let whole = u16::from_be_bytes([ip[6], ip[7]]) & 0x3fff == 0;
-    let ipv4 = (skip > 0 || header[12..14] == [0x08, 0x00]) && ip[0] == 0x45;
-    if !ipv4
-        || !whole
-        || ETHERNET_LEN + ip_len > bytes.len()
-        || frame.offload.segmentation != Segmentation::None
-        || checksum::sum_chunk(ip) != 0xffff
-    {
-        return None;
+pub(super) fn plain(frame: &Frame, skip: usize, lane: &mut Lane) -> Way {
+    let Some(bytes) = frame.bytes().get(skip..) else {
+        return Way::Long;
+    };
+    let Some(header) = bytes.first_chunk::<UDP_END>() else {
+        return Way::Long;
+    };
+    let word = |at: usize| match header.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
+        Some(bytes) => u32::from_be_bytes(*bytes),
+        None => 0,
+    };
+    let half = |at: usize| (word(at) >> 16) as u16;
+    let ip_len = word(ETHERNET_LEN) & 0xffff;
+    let protocol = header[23];
+    let whole = half(20) & 0x3fff == 0;
+    let ipv4 = (skip > 0 || half(12) == 0x0800) && header[14] == 0x45;
+    let fits = ip_len as usize >= IPV4_LEN + 8 && ETHERNET_LEN + ip_len as usize <= bytes.len();
+    if !(ipv4 & whole & fits) || frame.offload.segmentation != Segmentation::None {
+        return Way::Long;
     }
-    let word = |at: usize| {
-        let bytes = header.get(at..at + 4)?.first_chunk::<4>()?;
-        Some(u32::from_be_bytes(*bytes))
-    };
-    let mut lane = Lane {
-        key: Key4 {
-            src: word(26)?,
-            dst: word(30)?,
-            ports: word(34)?,
-            ingress: 0,
-            protocol: ip[9],
-            gwlb: false,
-        },
-        ip_len: ip_len as u32,
-        ttl: ip[8],
-        way: Way::Plain,
-        ..Lane::default()
-    };
-    let field = match lane.key.protocol {
-        protocol::TCP => {
-            let tcp = bytes.get(L4..)?.first_chunk::<20>()?;
-            let header_len = usize::from(tcp[12] >> 4) * 4;
-            if header_len < 20 || header_len > payload_len || tcp[13] & tcp_flag::SYN != 0 {
-                return None;
-            }
-            lane.tcp_flags = tcp[13];
-            16
+    // The five words of the header: their sum is all ones.
+    let sum = [14, 18, 22, 26, 30].map(|at| u64::from(word(at)));
+    if fold(sum.iter().sum()) != 0xffff {
+        return Way::Long;
+    }
+    lane.key.src = word(26);
+    lane.key.dst = word(30);
+    lane.key.ports = word(34);
+    lane.key.protocol = protocol;
+    lane.key.gwlb = false;
+    lane.ip_len = ip_len;
+    lane.ttl = header[22];
+    let payload_len = ip_len as usize - IPV4_LEN;
+    let (way, field) = if protocol == protocol::TCP {
+        let Some(tcp) = bytes.first_chunk::<TCP_END>() else {
+            return Way::Long;
+        };
+        let header_len = usize::from(tcp[L4 + 12] >> 4) * 4;
+        lane.tcp_flags = tcp[L4 + 13];
+        let sane = header_len >= 20 && header_len <= payload_len;
+        if !sane || lane.tcp_flags & tcp_flag::SYN != 0 {
+            return Way::Long;
         }
-        protocol::UDP => {
-            let udp_len = usize::from(u16::from_be_bytes([header[38], header[39]]));
-            if udp_len < 8 || udp_len > payload_len {
-                return None;
-            }
-            if lane.key.ports as u16 == GENEVE_PORT {
-                lane.way = Way::Tunnel;
-            }
-            6
+        (Way::Plain, 16)
+    } else if protocol == protocol::UDP {
+        let udp_len = usize::from(half(L4 + 4));
+        lane.tcp_flags = 0;
+        if udp_len < 8 || udp_len > payload_len {
+            return Way::Long;
         }
-        _ => return None,
+        match lane.key.ports as u16 {
+            GENEVE_PORT => (Way::Tunnel, 6),
+            _ => (Way::Plain, 6),
+        }
+    } else {
+        return Way::Long;
     };
     match frame.offload.checksum {
         // Of a tunnelled packet it is the outer one's.
         Checksum::Partial { start, offset } if skip == 0 => {
             let fits = (usize::from(start), usize::from(offset)) == (L4, field);
-            fits.then_some(lane)
+            if fits { way } else { Way::Long }
         }
-        _ => Some(lane),
-    }
-}
-
-/// Where the cookie stands in what AWS's layout puts before the inner packet.
-const COOKIE_AT: usize = ETHERNET_LEN + GENEVE_OUTER_LEN - 4;
-
-/// The cookie, if the packet is laid out as usual: only to fetch memory by.
-fn likely_cookie(frame: &Frame) -> Option<u32> {
-    let bytes = frame.bytes().get(COOKIE_AT..)?.first_chunk::<4>()?;
-    Some(u32::from_be_bytes(*bytes))
-}
-
-/// The packet in a tunnel, if it comes back from a living flow as it must.
-fn open(flows: &Flows, frame: &Frame, outer: &Lane) -> Option<Lane> {
-    let udp_len = frame.bytes().get(L4 + 4..)?.first_chunk::<2>()?;
-    let end = L4 + usize::from(u16::from_be_bytes(*udp_len));
-    let payload = frame.bytes().get(L4 + 8..end)?;
-    let geneve = GeneveView::parse(payload).ok()?;
-    let (slot, flow) = flows.by_cookie(geneve.cookie?)?;
-    let ends = flow.legs()?;
-    let genuine = geneve.endpoint_id == Some(flow.spec.vpce)
-        && (outer.key.src, outer.key.dst) == (ends.1, ends.0);
-    if !genuine {
-        return None;
-    }
-    let inner_at = L4 + 8 + geneve.header_len();
-    let mut lane = plain(frame, inner_at - ETHERNET_LEN)?;
-    // No tunnel in a tunnel here; and the inner packet ends within the outer.
-    if lane.way != Way::Plain || inner_at + lane.ip_len as usize > end {
-        return None;
-    }
-    lane.way = Way::Opened;
-    lane.key.gwlb = true;
-    lane.key.ingress = flow.serial;
-    lane.from = slot;
-    lane.inner_at = u16::try_from(inner_at).ok()?;
-    Some(lane)
-}
-
-fn outer(tunnel: crate::flow::Tunnel) -> GeneveOuter {
-    GeneveOuter {
-        src: tunnel.node,
-        dst: tunnel.target,
-        source_port: tunnel.source_port,
-        endpoint_id: tunnel.vpce,
-        cookie: tunnel.cookie,
-        ttl: tunnel.ttl,
-    }
-}
-
-/// Puts the tunnel header on, and a new Ethernet header before it.
-fn encapsulate(frame: &mut Frame, ip_len: u32, outer: &GeneveOuter, macs: &[u8; 12]) {
-    // Ethernet padding is no part of the packet.
-    frame.resize(ETHERNET_LEN + ip_len as usize);
-    frame.offload = Offload::default();
-    let bytes = frame.push_front(GENEVE_OUTER_LEN);
-    if let Some((ethernet, rest)) = bytes.split_first_chunk_mut::<ETHERNET_LEN>()
-        && let Some(place) = rest.first_chunk_mut::<GENEVE_OUTER_LEN>()
-    {
-        ethernet[..12].copy_from_slice(macs);
-        ethernet[12..].copy_from_slice(&[0x08, 0x00]);
-        outer.encode(place, u16::try_from(ip_len).unwrap_or(u16::MAX), false);
+        _ => way,
     }
 }
