@@ -150,6 +150,14 @@ drop_reasons! {
     LocalBusy = "local.busy";
     /// The output port could not take the frame.
     PortFull = "port.full";
+    /// A fault that the lab was told to make: the link lost the frame.
+    LinkLoss = "fault.loss";
+    /// A fault that the lab was told to make: the link is slower than its sender, and its queue is full.
+    LinkQueue = "fault.queue";
+    /// A fault that the lab was told to make: the link is down.
+    LinkDown = "fault.link_down";
+    /// A fault that the lab was told to make: the availability zone is down.
+    ZoneDown = "fault.zone_down";
 }
 
 #[cfg(test)]

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use vpclab_dataplane::addr::EniId;
+use vpclab_dataplane::io::Rng;
 use vpclab_dataplane::packet::Frame;
 use vpclab_dataplane::time::{Duration, Instant};
 
 use super::event::EventQueue;
-use super::link::{Link, Wire, Wires};
-use super::rng::Rng;
+use super::link::{Link, Wires};
 use super::stack::{Stack, Wiring};
 
 /// What stands between the ports: the data plane, or a switch in tests.
@@ -74,10 +74,7 @@ impl Simulation {
         let seed = Rng::new(self.seed, salt).next();
         let mut stack = Stack::new(name.to_owned(), eni, wiring, seed);
         stack.set_now(self.now);
-        let wires = Wires {
-            up: Wire::new(self.seed, salt + 1),
-            down: Wire::new(self.seed, salt + 2),
-        };
+        let wires = Wires::new(self.seed, salt + 1);
         let port = Port {
             stack: Rc::new(RefCell::new(stack)),
             wires: Rc::new(RefCell::new(wires)),
@@ -156,7 +153,8 @@ impl Simulation {
             let Some(wires) = self.ports.get(&port).map(|port| &port.wires) else {
                 continue;
             };
-            wires.borrow_mut().down.send(now, frame, |at, frame| {
+            // What is lost is counted on the wire.
+            let _ = wires.borrow_mut().down.send(now, frame, |at, frame| {
                 events.push(at, Event::Arrive(port, frame));
             });
         }
@@ -169,7 +167,7 @@ impl Simulation {
             stack.poll(now, &mut sent);
             let mut wires = port.wires.borrow_mut();
             for frame in sent.drain(..) {
-                wires.up.send(now, frame, |at, frame| {
+                let _ = wires.up.send(now, frame, |at, frame| {
                     events.push(at, Event::Enter(frame));
                 });
             }

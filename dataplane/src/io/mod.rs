@@ -1,18 +1,25 @@
 //! Ports: where frames enter and leave the data plane.
 //!
 //! [`Port`] moves batches. [`MemoryPort`] serves simulations, tests and
-//! benches; [`TapPort`] joins a Linux network namespace.
+//! benches; [`TapPort`] joins a Linux network namespace. [`Links`] stand before
+//! the ports that a lab was told to disturb.
 
+mod links;
 mod memory;
 mod port;
+mod rng;
 mod sys;
 mod tap;
 mod vnet;
 mod wake;
+mod wire;
 
+pub use links::{LinkAccounts, Links};
 pub use memory::{MemoryPort, memory_pair};
 pub use port::{Port, PortError};
+pub use rng::Rng;
 pub use sys::Poller;
 pub use tap::TapPort;
 pub use vnet::{VNET_HEADER_LEN, VnetHeader};
 pub use wake::{WakeReceiver, WakeSender, wake_pair};
+pub use wire::{Faults, LinkCounters, Wire};

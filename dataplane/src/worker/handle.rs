@@ -7,7 +7,7 @@ use super::capture::{CaptureEvent, CaptureFilter};
 use super::clock::Clock;
 use crate::addr::EniId;
 use crate::counters::Counters;
-use crate::io::{Port, WakeSender};
+use crate::io::{Faults, LinkCounters, Port, WakeSender};
 use crate::packet::Frame;
 use crate::pipeline::Pipeline;
 use crate::tables::Snapshot;
@@ -23,6 +23,8 @@ pub(super) enum Command {
     Inject(Vec<Frame>),
     StartCapture(CaptureFilter, SyncSender<CaptureEvent>),
     Visit(Visit),
+    SetLink(EniId, Box<[Faults; 2]>),
+    Links(SyncSender<Vec<(EniId, LinkCounters, LinkCounters)>>),
     Stop,
 }
 
@@ -132,6 +134,19 @@ impl Handle {
         receiver.recv().map_err(|_| WorkerGone)
     }
 
+    /// Disturbs the link of an interface: frames from its host, and frames to
+    /// it. Two times [`Faults::NONE`] ends that.
+    pub fn set_link(&self, eni: EniId, up: Faults, down: Faults) -> Result<(), WorkerGone> {
+        self.send(Command::SetLink(eni, Box::new([up, down])))
+    }
+
+    /// What the disturbed links have done: frames from the host, and to it.
+    pub fn links(&self) -> Result<Vec<(EniId, LinkCounters, LinkCounters)>, WorkerGone> {
+        let (sender, receiver) = sync_channel(1);
+        self.send(Command::Links(sender))?;
+        receiver.recv().map_err(|_| WorkerGone)
+    }
+
     /// Ends the worker after the turn under way.
     pub fn stop(&self) -> Result<(), WorkerGone> {
         self.send(Command::Stop)
@@ -160,6 +175,8 @@ impl fmt::Debug for Command {
             Self::Inject(_) => "Inject",
             Self::StartCapture(..) => "StartCapture",
             Self::Visit(_) => "Visit",
+            Self::SetLink(..) => "SetLink",
+            Self::Links(_) => "Links",
             Self::Stop => "Stop",
         })
     }

@@ -20,9 +20,9 @@ pub use handle::{Handle, PortCounters, WorkerCounters, WorkerGone};
 
 use crate::addr::EniId;
 use crate::drop::DropReason;
-use crate::io::{Poller, Port, PortError, WakeReceiver, wake_pair};
+use crate::io::{Links, Poller, Port, PortError, WakeReceiver, wake_pair};
 use crate::packet::Frame;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Sink};
 use crate::tables::Tables;
 use crate::time::{Duration, Instant};
 use handle::Command;
@@ -62,6 +62,7 @@ pub struct Worker {
     commands: Receiver<Command>,
     batch: Vec<Frame>,
     sink: BatchSink,
+    links: Links,
     refused: u64,
     stopping: bool,
 }
@@ -79,6 +80,7 @@ impl Worker {
         let (wake_sender, wake) = wake_pair()?;
         let (sender, commands) = sync_channel(COMMANDS);
         let mut worker = Self {
+            links: Links::new(pipeline.connections().seed.0),
             pipeline,
             tables,
             clock,
@@ -119,6 +121,7 @@ impl Worker {
         }
         self.obey(now);
         self.receive();
+        self.cross_links(now);
         let moved = self.batch.len();
         let tables = self.tables.load();
         if moved > 0 {
@@ -168,7 +171,38 @@ impl Worker {
         }
     }
 
+    /// Disturbed links lose and delay what came in by them, and bring what
+    /// they delayed.
+    fn cross_links(&mut self, now: Instant) {
+        if self.links.is_idle() {
+            return;
+        }
+        let sink = &mut self.sink;
+        let lost = |eni, reason, bytes: &[u8]| sink.dropped(eni, reason, bytes);
+        self.links
+            .receive(now, &mut self.batch, self.pipeline.pool(), lost);
+    }
+
+    /// The same for what goes to hosts.
+    fn cross_links_down(&mut self, now: Instant) {
+        if self.links.is_idle() {
+            return;
+        }
+        for (eni, frame) in std::mem::take(&mut self.sink.transmit) {
+            let sink = &mut self.sink;
+            let lost = |eni, reason, bytes: &[u8]| sink.dropped(eni, reason, bytes);
+            let passed = self
+                .links
+                .transmit(now, eni, frame, self.pipeline.pool(), lost);
+            self.sink.transmit.extend(passed.map(|frame| (eni, frame)));
+        }
+        while let Some(arrived) = self.links.arrived(now) {
+            self.sink.transmit.push(arrived);
+        }
+    }
+
     fn send(&mut self, now: Instant) {
+        self.cross_links_down(now);
         for (eni, frame) in self.sink.transmit.drain(..) {
             self.sink.capture.transmitted(now, eni, &frame);
             let slot = self
@@ -212,7 +246,11 @@ impl Worker {
             .pipeline
             .next_deadline()
             .map(|deadline| deadline.since(self.clock.now()));
-        [ask, deadline].into_iter().flatten().min()
+        let link = self
+            .links
+            .next_deadline()
+            .map(|deadline| deadline.since(self.clock.now()));
+        [ask, deadline, link].into_iter().flatten().min()
     }
 
     fn obey(&mut self, now: Instant) {
@@ -258,6 +296,13 @@ impl Worker {
                 let tables = self.tables.load();
                 visit(&mut self.pipeline, &tables, now);
             }
+            Command::SetLink(eni, faults) => {
+                let [up, down] = *faults;
+                self.links.set(eni, up, down);
+            }
+            Command::Links(reply) => {
+                let _ = reply.send(self.links.counters().collect());
+            }
             Command::Stop => self.stopping = true,
         }
     }
@@ -269,6 +314,15 @@ impl Worker {
         pipeline.drop_many(DropReason::PortFull, self.refused);
         pipeline.local = pipeline.local.saturating_sub(self.sink.local_lost);
         pipeline.drop_many(DropReason::LocalBusy, self.sink.local_lost);
+        let links = self.links.accounts();
+        pipeline.received += links.up.total();
+        pipeline.generated += links.made;
+        pipeline.transmitted += links.made;
+        pipeline.transmitted -= (links.down.total() + links.held).min(pipeline.transmitted);
+        pipeline.queued += links.held;
+        for (reason, count) in links.up.by_reason().chain(links.down.by_reason()) {
+            pipeline.drop_many(reason, count);
+        }
         WorkerCounters {
             pipeline,
             ports: self
@@ -317,7 +371,7 @@ impl std::fmt::Debug for Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::memory_pair;
+    use crate::io::{Faults, memory_pair};
     use crate::packet::FramePool;
     use crate::pipeline::Config;
 
@@ -368,6 +422,47 @@ mod tests {
         assert_eq!(counters.pipeline.drops(DropReason::PortFull), 2);
         let refused: u64 = counters.ports.iter().map(|(_, port)| port.refused).sum();
         assert_eq!(refused, 1);
+    }
+
+    #[test]
+    fn a_disturbed_link_delays_loses_and_balances() {
+        let (mut worker, handle) = worker();
+        let mut pool = FramePool::new(0);
+        let (mut host, port) = memory_pair(64);
+        let eni = EniId(1);
+        handle.add_port(eni, Box::new(port)).unwrap();
+        let slow = Faults {
+            delay: Duration::from_millis(20),
+            ..Faults::NONE
+        };
+        handle.set_link(eni, slow, slow).unwrap();
+        worker.turn(Instant::ZERO);
+        host.transmit(Frame::from_bytes(eni, b"frame"), &mut pool)
+            .unwrap();
+        worker
+            .sink
+            .transmit
+            .push((eni, Frame::from_bytes(eni, b"reply")));
+        assert_eq!(worker.turn(Instant::ZERO), 0, "the frame is on its way");
+        assert_eq!(worker.counters().pipeline.queued, 1, "the reply, too");
+        let mut seen = Vec::new();
+        host.receive(8, &mut seen, &mut pool).unwrap();
+        assert!(seen.is_empty());
+        assert_eq!(worker.turn(Instant::from_millis(20)), 1);
+        host.receive(8, &mut seen, &mut pool).unwrap();
+        assert_eq!(seen.len(), 1);
+
+        let down = Faults {
+            down: true,
+            ..Faults::NONE
+        };
+        handle.set_link(eni, down, down).unwrap();
+        host.transmit(Frame::from_bytes(eni, b"frame"), &mut pool)
+            .unwrap();
+        assert_eq!(worker.turn(Instant::from_millis(21)), 0);
+        let counters = worker.counters().pipeline;
+        assert_eq!(counters.drops(DropReason::LinkDown), 1);
+        assert_eq!(counters.received, 2);
     }
 
     #[test]

@@ -4,18 +4,18 @@
 
 /// A stream of random numbers that depends on its seed only.
 #[derive(Clone, Debug)]
-pub(crate) struct Rng(u64);
+pub struct Rng(u64);
 
 impl Rng {
     /// The stream of `seed`, apart from the streams of other `salt`s.
-    pub(crate) fn new(seed: u64, salt: u64) -> Self {
+    pub fn new(seed: u64, salt: u64) -> Self {
         let mut rng = Self(seed ^ salt.wrapping_mul(0xd6e8_feb8_6659_fd93));
         rng.next();
         rng
     }
 
     /// The next 64 bits.
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,13 +24,13 @@ impl Rng {
     }
 
     /// A number below `bound`; 0 for a bound of 0.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
     /// True with the given probability. Draws nothing for 0, so that a link
     /// without faults takes no randomness.
-    pub(crate) fn chance(&mut self, probability: f64) -> bool {
+    pub fn chance(&mut self, probability: f64) -> bool {
         probability > 0.0 && (self.next() >> 11) as f64 / (1u64 << 53) as f64 <= probability
     }
 }
