@@ -6,6 +6,7 @@ pub mod bench;
 pub mod cli;
 pub mod compile;
 pub mod demo;
+pub mod faults;
 pub mod health;
 pub mod host;
 pub mod lab;

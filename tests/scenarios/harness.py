@@ -247,8 +247,12 @@ class Lab:
         interfaces = self.json("inspect")["interfaces"]
         return next(i["port"] for i in interfaces if i["host"] == host)
 
+    def path(self, file):
+        """A file of the lab's own."""
+        return RUNTIME / self.name / file
+
     def log(self, host, number=0):
-        return (RUNTIME / self.name / f"run-{host}-{number}.log").read_text()
+        return self.path(f"run-{host}-{number}.log").read_text()
 
     def host(self, name):
         return next(h for h in self.json("ps")["hosts"] if h["name"] == name)

@@ -31,6 +31,7 @@ pub mod target;
 pub mod target_group;
 pub mod vpc;
 pub mod vpc_cidr;
+pub mod zone_fault;
 
 pub use caller::{Caller, DEFAULT_ACCOUNT, DEFAULT_REGION};
 pub use control::{ControlPlane, ControlPlaneOptions};
@@ -57,6 +58,7 @@ pub use target_group::*;
 pub use transaction::Transaction;
 pub use vpc::*;
 pub use vpc_cidr::*;
+pub use zone_fault::*;
 
 /// A change to the model, as a typed request.
 pub trait Action {

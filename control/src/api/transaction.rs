@@ -117,6 +117,11 @@ impl<'a> Transaction<'a> {
         self.model.indexes_mut().set_lowest_free(subnet, at);
     }
 
+    /// Notes that a zone is down, or up again.
+    pub(super) fn set_zone_down(&mut self, zone: &Arc<str>, down: bool) {
+        self.model.set_zone_down(zone, down);
+    }
+
     /// Puts a resource, new or replaced.
     pub fn put<R: Resource>(&mut self, resource: R) {
         self.touched.insert(resource.id().resource());

@@ -17,12 +17,15 @@ pub mod destination;
 pub mod down;
 pub mod exec;
 pub mod exit;
+pub mod fault;
 pub mod flows;
 pub mod human;
 pub mod init;
 pub mod inspect;
 pub mod launch;
+pub mod logs;
 pub mod ps;
+pub mod restart;
 pub mod schema;
 pub mod start;
 pub mod style;
@@ -91,6 +94,12 @@ pub enum Command {
     Flows(flows::Args),
     /// Measure packet rates: a table, or JSON.
     Bench(bench::Args),
+    /// Make faults in a running lab: lossy links, dead hosts, zones that are down.
+    Fault(fault::Args),
+    /// Show what a host's commands have printed.
+    Logs(logs::Args),
+    /// End a host's commands and start them anew.
+    Restart(restart::Args),
     /// Run the reference GWLB appliance: GENEVE in, checks or rules, GENEVE back.
     Appliance(appliance::Args),
     /// Print a shell completion script.
@@ -140,6 +149,9 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Capture(args) => capture::run(args, globals),
         Command::Flows(args) => flows::run(args, globals),
         Command::Bench(args) => bench::run(args, globals),
+        Command::Fault(args) => fault::run(args, globals),
+        Command::Logs(args) => logs::run(args, globals),
+        Command::Restart(args) => restart::run(args, globals),
         Command::Appliance(args) => appliance::run(args, globals),
         Command::Completions(args) => completions::run(args, globals),
         Command::Schema(args) => schema::run(args, globals),

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use super::style::{self, Mood};
 use super::table::{Cell, Table};
 use super::{CliError, Exit, Globals, human};
+use crate::faults::HostFault;
 use crate::host::client;
 use crate::host::protocol::Request;
 use crate::report::PsReport;
@@ -49,6 +50,9 @@ fn summary(report: &PsReport) -> String {
         format!("up {}", human::seconds(report.uptime_s)),
         counted(report.hosts.len(), "host"),
     ];
+    if report.time_scale > 1 {
+        parts.push(format!("clock {} times as fast", report.time_scale));
+    }
     let ended = report.hosts.iter().filter(|host| ended(host).is_some());
     match ended.count() {
         0 => {}
@@ -86,11 +90,26 @@ fn ended(host: &HostReport) -> Option<&str> {
     host.commands.iter().find_map(|it| it.ended.as_deref())
 }
 
+/// A host's fault, else what its commands do.
 fn host_state(host: &HostReport) -> Cell {
-    match (ended(host), host.commands.len()) {
-        (Some(how), _) => Cell::state(Mood::Bad, &format!("command ended: {how}")),
+    match host.fault {
+        Some(HostFault::Killed) => return Cell::state(Mood::Bad, "killed"),
+        Some(HostFault::Paused) => return Cell::state(Mood::Bad, "paused"),
+        None => {}
+    }
+    let restarts: u32 = host.commands.iter().map(|it| it.restarts).sum();
+    let restarts = match restarts {
+        0 => String::new(),
+        n => format!(", {}", counted(n as usize, "restart")),
+    };
+    let last = host.commands.iter().find(|it| it.ended.is_some());
+    match (last.zip(ended(host)), host.commands.len()) {
+        (Some((command, how)), _) if command.restarting => {
+            Cell::state(Mood::Bad, &format!("restarting: {how}{restarts}"))
+        }
+        (Some((_, how)), _) => Cell::state(Mood::Bad, &format!("command ended: {how}{restarts}")),
         (None, 0) => Cell::state(Mood::Good, "up"),
-        (None, n) => Cell::state(Mood::Good, &format!("up, {n} running")),
+        (None, n) => Cell::state(Mood::Good, &format!("up, {n} running{restarts}")),
     }
 }
 
@@ -229,6 +248,8 @@ mod tests {
             lab: "gwlb",
             uptime_s: 65,
             hosts: &from_model::hosts(control.model()),
+            time_scale: 1,
+            faults: &BTreeMap::new(),
             programs: &BTreeMap::new(),
             ports: &BTreeMap::new(),
         };

@@ -28,6 +28,10 @@ pub struct Args {
     /// Give up waiting after this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "wait")]
     pub timeout: u32,
+    /// Run the lab's clock so many times as fast as ours: timeouts and intervals
+    /// of AWS's pass sooner [default: the topology's `time_scale`, else 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub time_scale: Option<u32>,
     /// Stay in the foreground: the lab ends with Ctrl-C.
     #[arg(long)]
     pub foreground: bool,
@@ -51,6 +55,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         lab,
         topology: std::path::absolute(&args.file)?,
         text,
+        time_scale: args.time_scale,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let started = up::up(&state, &signals)?;

@@ -40,6 +40,7 @@ pub(super) fn subnet(model: &Model, text: &Arc<str>) -> Option<SubnetRow> {
         route_table: model.row(&table)?.into(),
         network_acl: model.row(&acl.network_acl)?.into(),
         az: subnet.az,
+        down: model.is_zone_down(&subnet.zone),
     })
 }
 

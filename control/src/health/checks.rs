@@ -8,7 +8,7 @@ use std::sync::Arc;
 use vpclab_dataplane::addr::{AzId, EniId};
 use vpclab_dataplane::packet::Frame;
 use vpclab_dataplane::tables::TargetHealth;
-use vpclab_dataplane::time::Instant;
+use vpclab_dataplane::time::{Duration, Instant};
 
 use super::prober::{NodeConfig, ProbeResult, ProbeTarget, Prober};
 use super::state::TargetState;
@@ -49,6 +49,8 @@ impl HealthChanges {
 #[derive(Default)]
 pub struct HealthChecks {
     seed: u64,
+    /// A probe waits at least this long.
+    patience: Duration,
     nodes: BTreeMap<NetworkInterfaceId, Node>,
     /// Which node stands behind a port of the data plane.
     ports: BTreeMap<EniId, NetworkInterfaceId>,
@@ -78,6 +80,12 @@ impl HealthChecks {
             seed,
             ..Self::default()
         }
+    }
+
+    /// Lets every probe wait at least this long, whatever its timeout.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Takes over what the model says now. To be called after every change;
@@ -148,7 +156,7 @@ impl HealthChecks {
                 .filter(|node| *node.prober.config() == config);
             self.ports.insert(config.eni, id.clone());
             let mut node = kept.unwrap_or_else(|| Node {
-                prober: Prober::new(config, self.seed ^ fnv(id.as_str())),
+                prober: Prober::new(config, self.seed ^ fnv(id.as_str())).patience(self.patience),
                 deadline: None,
                 rx: Vec::new(),
             });

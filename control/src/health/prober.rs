@@ -75,6 +75,8 @@ pub struct Prober<K> {
     /// Connections whose probe is decided, until they are closed.
     closing: Vec<Closing>,
     next_port: u16,
+    /// A probe waits at least this long.
+    patience: Duration,
 }
 
 struct Check<K> {
@@ -99,6 +101,12 @@ struct Closing {
 }
 
 impl<K: Ord + Clone> Prober<K> {
+    /// Lets every probe wait at least this long, whatever its timeout.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// An idle prober. Equal seeds and inputs give equal frames.
     pub fn new(config: NodeConfig, seed: u64) -> Self {
         let mut device = NodeDevice::new(config.eni, config.mac, config.router_mac);
@@ -128,6 +136,7 @@ impl<K: Ord + Clone> Prober<K> {
             sockets: SocketSet::new(Vec::new()),
             checks: BTreeMap::new(),
             closing: Vec::new(),
+            patience: Duration::ZERO,
             next_port: PROBE_PORTS.start() + (seed % u64::from(span)) as u16,
         }
     }
@@ -248,7 +257,7 @@ impl<K: Ord + Clone> Prober<K> {
             check.probe = Some(Probe {
                 socket: self.sockets.add(socket),
                 port,
-                deadline: now + settings.timeout(),
+                deadline: now + settings.timeout().max(self.patience),
                 requested: false,
                 response: Vec::new(),
             });

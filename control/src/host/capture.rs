@@ -14,6 +14,7 @@ use pcap_file::pcapng::{PcapNgBlock, PcapNgWriter};
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::packet::Frame;
 use vpclab_dataplane::packet::checksum::complete_partial;
+use vpclab_dataplane::time::Instant;
 use vpclab_dataplane::worker::{CaptureEvent, Clock, Direction};
 
 use super::{Context, HostError};
@@ -30,6 +31,7 @@ const SNAP_LEN: u32 = 0;
 pub struct CaptureWriter<W: Write> {
     writer: PcapNgWriter<W>,
     interfaces: HashMap<EniId, u32>,
+    clock: Clock,
     /// Wall-clock time of the worker clock's origin.
     origin: Duration,
 }
@@ -40,6 +42,7 @@ impl<W: Write> CaptureWriter<W> {
         Ok(Self {
             writer: PcapNgWriter::new(out).context("capture")?,
             interfaces: HashMap::new(),
+            clock,
             origin: origin_of(clock),
         })
     }
@@ -68,7 +71,7 @@ impl<W: Write> CaptureWriter<W> {
         let data = frame.bytes();
         let packet = EnhancedPacketBlock {
             interface_id,
-            timestamp: self.origin + Duration::from_nanos(event.at.as_nanos()),
+            timestamp: self.origin + since_origin(self.clock, event.at),
             original_len: u32::try_from(data.len()).unwrap_or(u32::MAX),
             data: Cow::Borrowed(data),
             options,
@@ -118,7 +121,12 @@ fn origin_of(clock: Clock) -> Duration {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    since_epoch.saturating_sub(Duration::from_nanos(clock.now().as_nanos()))
+    since_epoch.saturating_sub(since_origin(clock, clock.now()))
+}
+
+/// By our time, however fast the lab's clock runs.
+fn since_origin(clock: Clock, at: Instant) -> Duration {
+    Duration::from_nanos(clock.real(at.since(Instant::ZERO)).as_nanos())
 }
 
 #[cfg(test)]
@@ -126,7 +134,6 @@ mod tests {
     use pcap_file::pcapng::{Block, PcapNgReader};
     use vpclab_dataplane::drop::DropReason;
     use vpclab_dataplane::packet::Offload;
-    use vpclab_dataplane::time::Instant;
 
     use super::*;
 

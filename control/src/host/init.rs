@@ -4,11 +4,10 @@
 //! and the kernel ends everything in the lab with it.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{BufReader, Write};
+use std::io::BufReader;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -20,12 +19,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+use vpclab_dataplane::worker::Clock;
 
+use super::log_file::SharedLog;
 use super::namespace::Namespaces;
 use super::plan::CommandPlan;
 use super::runtime_dir::RuntimeDir;
 use super::signals::Signals;
+use super::supervise::{Ended, Program, Supervisor};
 use super::{Context, HostError, line};
+use crate::faults::HostFault;
 
 /// What init is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,17 +40,35 @@ pub enum InitRequest {
         /// The text of its `/etc/resolv.conf`.
         resolv_conf: String,
     },
-    /// Let go of a host's namespaces.
+    /// End what runs in a host and let go of its namespaces.
     RemoveHost {
         /// Its name.
         name: String,
     },
-    /// Start a program in a host, unless one with this key runs.
+    /// Look after a program in a host: it is started unless it runs. One with
+    /// the same key and another plan is ended first.
     Run {
         /// Where.
         host: String,
         /// What.
         command: CommandPlan,
+    },
+    /// End a program and forget it.
+    Stop {
+        /// Its key.
+        key: String,
+    },
+    /// End a host's programs and start them anew.
+    Restart {
+        /// The host.
+        host: String,
+    },
+    /// Kill or freeze all that runs in a host, or let it run again.
+    SetFault {
+        /// The host.
+        host: String,
+        /// What; none brings it back.
+        fault: Option<HostFault>,
     },
     /// Start the daemon, unless it runs.
     StartDaemon,
@@ -86,6 +107,9 @@ pub struct InitStatus {
     pub hosts: BTreeMap<String, HostDescriptors>,
     /// Programs by key; the daemon's is [`DAEMON_KEY`].
     pub programs: BTreeMap<String, ProgramStatus>,
+    /// Hosts that were killed or frozen.
+    #[serde(default)]
+    pub faults: BTreeMap<String, HostFault>,
 }
 
 /// A program that init started.
@@ -95,6 +119,12 @@ pub struct ProgramStatus {
     pub pid: i32,
     /// How it ended; `None` while it runs.
     pub ended: Option<String>,
+    /// How often it was started again.
+    #[serde(default)]
+    pub restarts: u32,
+    /// Whether it will be started again by itself.
+    #[serde(default)]
+    pub restarting: bool,
 }
 
 /// The daemon's key among the programs.
@@ -104,17 +134,21 @@ pub const DAEMON_KEY: &str = "daemon";
 const GRACE_MS: u16 = 300;
 
 #[derive(Debug)]
-struct Init {
-    dir: RuntimeDir,
+pub(super) struct Init {
+    pub(super) dir: RuntimeDir,
+    pub(super) clock: Clock,
     /// Held while a program is started too: std waits for a child whose
     /// program cannot be run, so nobody else may reap it then.
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    hosts: BTreeMap<String, Namespaces>,
-    programs: BTreeMap<String, ProgramStatus>,
+pub(super) struct State {
+    pub(super) hosts: BTreeMap<String, Namespaces>,
+    pub(super) programs: Supervisor,
+    pub(super) faults: BTreeMap<String, HostFault>,
+    /// By the file.
+    pub(super) logs: BTreeMap<PathBuf, SharedLog>,
 }
 
 /// Runs as PID 1 until told to end.
@@ -133,6 +167,7 @@ pub fn run(dir: &Path) -> Result<(), HostError> {
     let listener = UnixListener::bind(&socket).context(socket.display())?;
     let init = Arc::new(Init {
         dir,
+        clock: Clock::start(),
         state: Mutex::default(),
     });
     let serving = Arc::clone(&init);
@@ -141,10 +176,11 @@ pub fn run(dir: &Path) -> Result<(), HostError> {
         .spawn(move || serving.serve(&listener))
         .context("thread")?;
     loop {
-        if wait_for_any(&signals)? {
+        if wait_for_any(&signals, init.time_to_restart())? {
             // The launcher was killed: nobody would clean up after the lab.
             return end_everything(&signals, &init);
         }
+        init.restart_due();
         while let Some(arrived) = signals.take() {
             if arrived.signal == Signal::SIGCHLD {
                 init.reap();
@@ -195,13 +231,13 @@ fn wait_for(signals: &Signals, timeout: PollTimeout) -> Result<(), HostError> {
 
 /// Waits for a signal, or for the launcher's end: its pipe is our stdin. True
 /// if the launcher is gone.
-fn wait_for_any(signals: &Signals) -> Result<bool, HostError> {
+fn wait_for_any(signals: &Signals, timeout: PollTimeout) -> Result<bool, HostError> {
     let stdin = std::io::stdin();
     let mut descriptors = [
         PollFd::new(signals.as_fd(), PollFlags::POLLIN),
         PollFd::new(stdin.as_fd(), PollFlags::empty()),
     ];
-    match poll(&mut descriptors, PollTimeout::NONE) {
+    match poll(&mut descriptors, timeout) {
         Ok(_) => {}
         Err(Errno::EINTR) => return Ok(false),
         Err(error) => return Err(error).context("poll"),
@@ -211,26 +247,23 @@ fn wait_for_any(signals: &Signals) -> Result<bool, HostError> {
 }
 
 impl Init {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reap(&self) {
         let mut state = self.state();
         loop {
-            let (pid, how) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, format!("exit code {code}")),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, format!("killed by {signal}")),
+            let (pid, how, success) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, format!("exit code {code}"), code == 0),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    (pid, format!("killed by {signal}"), false)
+                }
                 Ok(WaitStatus::StillAlive) | Err(_) => return,
                 Ok(_) => continue,
             };
-            let program = state
-                .programs
-                .values_mut()
-                .find(|program| program.pid == pid.as_raw() && program.ended.is_none());
-            if let Some(program) = program {
-                program.ended = Some(how);
-            }
+            let ended = Ended { how, success };
+            state.programs.ended(self.clock.now(), pid.as_raw(), ended);
         }
     }
 
@@ -263,28 +296,24 @@ impl Init {
         match request {
             InitRequest::AddHost { name, resolv_conf } => self.add_host(&name, &resolv_conf),
             InitRequest::RemoveHost { name } => {
-                self.state().hosts.remove(&name);
+                self.end_host(&name);
                 let _ = std::fs::remove_file(self.dir.resolv_conf(&name));
                 Ok(InitReply::Done)
             }
-            InitRequest::Run { host, command } => {
-                let mut state = self.state();
-                if state.is_running(&command.key) {
-                    return Ok(InitReply::Done);
-                }
-                let namespaces = state
-                    .hosts
-                    .get(&host)
-                    .ok_or_else(|| HostError::new(format!("no host {host}")))?;
-                let pid = namespaces.inside(|| start(&command))?;
-                state.started(command.key, pid);
+            InitRequest::Run { host, command } => self.run(host, command),
+            InitRequest::Stop { key } => {
+                self.stop(&key);
                 Ok(InitReply::Done)
             }
+            InitRequest::Restart { host } => self.restart(&host),
+            InitRequest::SetFault { host, fault } => self.set_fault(&host, fault),
             InitRequest::StartDaemon => {
                 let mut state = self.state();
-                if !state.is_running(DAEMON_KEY) {
+                if !state.programs.is_running(DAEMON_KEY) {
                     let pid = self.start_daemon()?;
-                    state.started(DAEMON_KEY.to_owned(), pid);
+                    let key = DAEMON_KEY.to_owned();
+                    let now = self.clock.now();
+                    state.programs.started(now, key, None, None, pid);
                 }
                 Ok(InitReply::Done)
             }
@@ -324,17 +353,6 @@ impl Init {
 }
 
 impl State {
-    fn is_running(&self, key: &str) -> bool {
-        self.programs
-            .get(key)
-            .is_some_and(|program| program.ended.is_none())
-    }
-
-    fn started(&mut self, key: String, pid: i32) {
-        let program = ProgramStatus { pid, ended: None };
-        self.programs.insert(key, program);
-    }
-
     fn status(&self) -> InitStatus {
         let descriptors = |namespaces: &Namespaces| HostDescriptors {
             net: namespaces.net.as_raw_fd(),
@@ -346,37 +364,25 @@ impl State {
                 .iter()
                 .map(|(name, namespaces)| (name.clone(), descriptors(namespaces)))
                 .collect(),
-            programs: self.programs.clone(),
+            programs: self
+                .programs
+                .programs()
+                .map(|(key, program)| (key.clone(), program_status(program)))
+                .collect(),
+            faults: self.faults.clone(),
         }
     }
 }
 
-/// Starts a program in the calling thread's namespaces.
-fn start(plan: &CommandPlan) -> Result<i32, HostError> {
-    let mut log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&plan.log)
-        .context(plan.log.display())?;
-    // By way of `start`, because what init blocks would stay blocked.
-    let result = Command::new("/proc/self/exe")
-        .args(["start", "--"])
-        .args(&plan.argv)
-        .envs(&plan.env)
-        .current_dir(&plan.directory)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().context("log")?)
-        .stderr(log.try_clone().context("log")?)
-        .spawn();
-    match result {
-        Ok(child) => pid_of(&child),
-        Err(error) => {
-            let _ = writeln!(log, "vpclab: cannot start the command: {error}");
-            Err(error).context(&plan.key)
-        }
+fn program_status(program: &Program) -> ProgramStatus {
+    ProgramStatus {
+        pid: program.pid,
+        ended: program.ended.as_ref().map(|ended| ended.how.clone()),
+        restarts: program.restarts,
+        restarting: program.due().is_some(),
     }
 }
 
-fn pid_of(child: &std::process::Child) -> Result<i32, HostError> {
+pub(super) fn pid_of(child: &std::process::Child) -> Result<i32, HostError> {
     i32::try_from(child.id()).context("process number")
 }

@@ -10,6 +10,7 @@ use super::namespace::Namespaces;
 use super::plan::CommandPlan;
 use super::runtime_dir::RuntimeDir;
 use super::{Context, HostError, line};
+use crate::faults::HostFault;
 
 /// An init that has not heard by then is ended without being asked.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
@@ -82,6 +83,35 @@ impl InitClient {
     pub fn open(&self, descriptors: HostDescriptors) -> Result<Namespaces, HostError> {
         let path = |fd: i32| PathBuf::from(format!("/proc/{}/fd/{fd}", self.pid));
         Namespaces::open(&path(descriptors.net), &path(descriptors.mnt))
+    }
+
+    /// Ends what runs in a host, and lets go of it.
+    pub fn remove_host(&mut self, name: &str) -> Result<(), HostError> {
+        self.done(&InitRequest::RemoveHost {
+            name: name.to_owned(),
+        })
+    }
+
+    /// Ends a program and forgets it.
+    pub fn stop(&mut self, key: &str) -> Result<(), HostError> {
+        self.done(&InitRequest::Stop {
+            key: key.to_owned(),
+        })
+    }
+
+    /// Ends a host's programs and starts them anew.
+    pub fn restart(&mut self, host: &str) -> Result<(), HostError> {
+        self.done(&InitRequest::Restart {
+            host: host.to_owned(),
+        })
+    }
+
+    /// Kills or freezes all that runs in a host, or lets it run again.
+    pub fn set_fault(&mut self, host: &str, fault: Option<HostFault>) -> Result<(), HostError> {
+        self.done(&InitRequest::SetFault {
+            host: host.to_owned(),
+            fault,
+        })
     }
 
     /// Starts a program in a host unless it runs.

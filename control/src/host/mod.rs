@@ -23,15 +23,18 @@ pub mod from_model;
 pub mod ids;
 pub mod init;
 pub mod init_client;
+mod init_programs;
 pub mod launch;
 pub mod limits;
 pub mod line;
+pub mod log_file;
 pub mod namespace;
 pub mod netlink;
 pub mod plan;
 pub mod protocol;
 pub mod runtime_dir;
 pub mod signals;
+pub mod supervise;
 pub mod up;
 
 pub use error::{Context, HostError};

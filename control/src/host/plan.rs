@@ -66,6 +66,22 @@ pub struct CommandPlan {
     pub directory: PathBuf,
     /// File that gets what it prints.
     pub log: PathBuf,
+    /// Whether it starts again when it has ended.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+}
+
+/// Whether a program that has ended starts again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// It stays as it is.
+    #[default]
+    No,
+    /// It starts again unless it ended by itself, with exit code 0.
+    OnFailure,
+    /// It starts again, however it ended.
+    Always,
 }
 
 impl HostPlan {

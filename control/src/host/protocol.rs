@@ -4,9 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{CliError, Exit};
+use crate::faults::FaultRequest;
 
 /// A request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
     /// Whether the lab runs: waits until all hosts are wired.
@@ -27,6 +28,13 @@ pub enum Request {
     },
     /// The path of a packet that is not sent.
     Trace(TraceRequest),
+    /// Make faults, end or list them.
+    Fault(FaultRequest),
+    /// End a host's programs and start them anew.
+    Restart {
+        /// The host.
+        host: String,
+    },
     /// Frames at a host's interfaces or at an ENI, as pcapng after the reply.
     Capture {
         /// Host or ENI.

@@ -33,6 +33,9 @@ pub struct State {
     pub topology: PathBuf,
     /// The text of that file.
     pub text: String,
+    /// How fast its clock runs, if `up` was told.
+    #[serde(default)]
+    pub time_scale: Option<u32>,
     /// Version of vpclab that started it.
     pub version: String,
 }

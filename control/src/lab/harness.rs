@@ -22,6 +22,7 @@ use super::record::{Capture, read_pcap};
 use super::sim::Simulation;
 use super::stack::Wiring;
 use crate::api::{Action, ApiError, ControlPlane};
+use crate::faults::LinkFaults;
 use crate::topology::Topology;
 
 /// How long [`Lab::run_until`] waits unless told otherwise.
@@ -39,6 +40,8 @@ pub struct Lab {
     pub(crate) sim: Simulation,
     pub(crate) plane: Plane<Brain>,
     names: BTreeMap<String, EniId>,
+    /// What the topology says is wrong with hosts' links.
+    disturbed: BTreeMap<String, LinkFaults>,
     seed: u64,
     limit: Duration,
     counted: Named,
@@ -54,6 +57,7 @@ impl Lab {
             sim: Simulation::new(0),
             plane,
             names: BTreeMap::new(),
+            disturbed: BTreeMap::new(),
             seed: 0,
             limit: DEFAULT_LIMIT,
             counted: Named::new(),
@@ -82,8 +86,12 @@ impl Lab {
     /// # Errors
     /// The file's first mistake, with its line.
     pub fn from_yaml(text: &str) -> Result<Self, LabError> {
-        let (control, _) = Topology::parse("lab.yaml", text)?.control_plane()?;
-        Ok(Self::new(control))
+        let topology = Topology::parse("lab.yaml", text)?;
+        let (control, _) = topology.control_plane()?;
+        let mut lab = Self::new(control);
+        lab.disturbed = topology.link_faults();
+        lab.disturb();
+        Ok(lab)
     }
 
     /// Sets the seed of every random choice. To be called first: hosts start anew.
@@ -95,7 +103,20 @@ impl Lab {
         self.plane.services.reset(seed);
         self.counted = Named::new();
         self.sync();
+        self.disturb();
         self
+    }
+
+    /// Makes the topology's faults of links.
+    fn disturb(&self) {
+        for (host, faults) in &self.disturbed {
+            let of_host = |name: &str| name.split('/').next() == Some(host);
+            for (_, &eni) in self.names.iter().filter(|(name, _)| of_host(name)) {
+                if let Some(link) = self.sim.link(eni) {
+                    link.set(faults);
+                }
+            }
+        }
     }
 
     /// How long [`Lab::run_until`] waits (60 virtual seconds unless set).

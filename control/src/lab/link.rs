@@ -11,6 +11,8 @@ use std::rc::Rc;
 use vpclab_dataplane::io::{Faults, LinkCounters, Wire};
 use vpclab_dataplane::time::Duration;
 
+use crate::faults::LinkFaults;
+
 /// One-way delay of a link unless set: four of them make a round trip of
 /// 0.4 ms, which is what two instances of one zone see.
 pub const DEFAULT_DELAY: Duration = Duration::from_micros(100);
@@ -137,6 +139,15 @@ impl Link {
     /// Bits per second; 0 is no limit.
     pub fn bandwidth(self, bits_per_second: u64) -> Self {
         self.change(|faults| faults.bandwidth = bits_per_second)
+    }
+
+    /// Makes the faults that a topology or a command line names.
+    pub fn set(self, faults: &LinkFaults) -> Self {
+        let mut wire = faults.wire(1);
+        if faults.delay.is_none() {
+            wire.delay = DEFAULT_DELAY;
+        }
+        self.change(|faults| *faults = wire)
     }
 
     /// Cuts the link: nothing passes until [`Link::heal`].

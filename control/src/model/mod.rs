@@ -26,7 +26,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use vpclab_dataplane::addr::AzId;
 
 pub use endpoint::{EndpointInterface, VpcEndpoint, VpcEndpointState, VpcEndpointType};
@@ -111,6 +111,7 @@ macro_rules! tables {
             $($field: Table<$kind>,)*
             indexes: Indexes,
             zones: OrdMap<Arc<str>, AzId>,
+            zones_down: OrdSet<Arc<str>>,
             minter: Minter,
         }
 
@@ -120,6 +121,7 @@ macro_rules! tables {
                     $($field: Table::default(),)*
                     indexes: Indexes::default(),
                     zones: OrdMap::new(),
+                    zones_down: OrdSet::new(),
                     minter: Minter::new(seed),
                 }
             }
@@ -235,6 +237,23 @@ impl Model {
     pub(crate) fn zone_or_new(&mut self, name: &Arc<str>) -> AzId {
         let next = AzId(self.zones.len() as u16);
         *self.zones.entry(name.clone()).or_insert(next)
+    }
+
+    /// Whether the zone is down, by a fault that the lab was told to make.
+    pub fn is_zone_down(&self, name: &str) -> bool {
+        self.zones_down.contains(name)
+    }
+
+    /// The zones that are down, by name.
+    pub fn zones_down(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.zones_down.iter()
+    }
+
+    pub(crate) fn set_zone_down(&mut self, name: &Arc<str>, down: bool) {
+        match down {
+            true => self.zones_down.insert(name.clone()),
+            false => self.zones_down.remove(name),
+        };
     }
 
     pub(crate) fn minter(&mut self) -> &mut Minter {

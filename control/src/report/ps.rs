@@ -11,6 +11,7 @@ use vpclab_dataplane::tables::{LoadBalancerKind, TargetHealth};
 use vpclab_dataplane::worker::PortCounters;
 
 use super::Names;
+use crate::faults::HostFault;
 use crate::host::init::ProgramStatus;
 use crate::host::plan::HostPlan;
 use crate::model::{
@@ -25,6 +26,8 @@ pub struct PsReport {
     pub lab: String,
     /// Seconds since its daemon started.
     pub uptime_s: u64,
+    /// How many times as fast as ours its clock runs.
+    pub time_scale: u32,
     /// Hosts, by name.
     pub hosts: Vec<HostReport>,
     /// VPC endpoints.
@@ -44,6 +47,8 @@ pub struct HostReport {
     pub addresses: Vec<IpAddr>,
     /// Its ENIs.
     pub interfaces: Vec<PortReport>,
+    /// `killed` or `paused`, by `vpclab fault host`; `null` without a fault.
+    pub fault: Option<HostFault>,
     /// What the topology runs in it.
     pub commands: Vec<CommandReport>,
 }
@@ -104,6 +109,10 @@ pub struct CommandReport {
     pub pid: Option<i32>,
     /// How it ended; `null` while it runs.
     pub ended: Option<String>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Whether it will be started again by itself.
+    pub restarting: bool,
     /// File with what it prints.
     pub log: PathBuf,
 }
@@ -181,6 +190,10 @@ pub struct Inputs<'a> {
     pub lab: &'a str,
     /// Seconds since the daemon started.
     pub uptime_s: u64,
+    /// How many times as fast as ours its clock runs.
+    pub time_scale: u32,
+    /// Hosts that were killed or frozen.
+    pub faults: &'a BTreeMap<String, HostFault>,
     /// Hosts with their commands.
     pub hosts: &'a [HostPlan],
     /// What became of the commands, by key.
@@ -196,6 +209,7 @@ impl PsReport {
         Self {
             lab: inputs.lab.to_owned(),
             uptime_s: inputs.uptime_s,
+            time_scale: inputs.time_scale,
             hosts: inputs
                 .hosts
                 .iter()
@@ -245,6 +259,8 @@ fn host(model: &Model, names: &Names, plan: &HostPlan, inputs: &Inputs<'_>) -> H
             command: command.argv.last().cloned(),
             pid: program.map(|program| program.pid),
             ended: program.and_then(|program| program.ended.clone()),
+            restarts: program.map_or(0, |program| program.restarts),
+            restarting: program.is_some_and(|program| program.restarting),
             log: command.log.clone(),
         }
     });
@@ -252,6 +268,7 @@ fn host(model: &Model, names: &Names, plan: &HostPlan, inputs: &Inputs<'_>) -> H
         name: plan.name.clone(),
         addresses: addresses.map(|&(address, _)| address).collect(),
         interfaces: interfaces.collect(),
+        fault: inputs.faults.get(&plan.name).copied(),
         commands: commands.collect(),
     }
 }

@@ -9,6 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use vpclab_dataplane::addr::Prefix;
 
 use super::located::Scalar;
+use crate::faults::{Chance, Rate, Span};
+use crate::host::plan::RestartPolicy;
 
 /// A CIDR block without host bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -362,6 +364,39 @@ numbers! {
     u32: "a number in range";
 }
 
+/// Whether commands that have ended start again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart(pub RestartPolicy);
+
+impl Scalar for Restart {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            // YAML's older readers take a bare `no` for false.
+            "no" | "false" => Ok(Self(RestartPolicy::No)),
+            "on-failure" => Ok(Self(RestartPolicy::OnFailure)),
+            "always" => Ok(Self(RestartPolicy::Always)),
+            _ => Err(format!(
+                "'{text}' is no restart policy; write no, on-failure or always"
+            )),
+        }
+    }
+}
+
+/// How many times as fast as ours a lab's clock runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeScale(pub u32);
+
+impl Scalar for TimeScale {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(scale @ 1..=1000) => Ok(Self(scale)),
+            _ => Err(format!(
+                "'{text}' is no time scale; write a whole number from 1 to 1000"
+            )),
+        }
+    }
+}
+
 /// Schemas: each scalar is a string (or number, or boolean) with a pattern.
 macro_rules! schemas {
     ($($type:ident: $schema:tt;)*) => {$(
@@ -393,6 +428,11 @@ schemas! {
     Address: { "type": "string", "pattern": "^[0-9A-Fa-f.:]+$", "description": "An IP address." };
     ElasticIp: { "type": ["string", "boolean"], "description": "true for any public IPv4 address, or the address." };
     TargetText: { "type": "string", "description": "A host, an ENI of a host (web/eth1) or an address; with a port (web:8080) or without." };
+    Restart: { "enum": ["no", "on-failure", "always"], "description": "Whether commands that have ended start again." };
+    Chance: { "type": ["string", "number"], "description": "A probability: 1% or 0.01." };
+    Span: { "type": "string", "pattern": "^[0-9.]+(ns|us|ms|s)$", "description": "A span of time: 20ms." };
+    Rate: { "type": "string", "pattern": "^[0-9.]+([kmgKMG])?[bB][iI][tT]$", "description": "Bits per second: 10mbit." };
+    TimeScale: { "type": "integer", "minimum": 1, "maximum": 1000, "description": "How many times as fast as ours a clock runs." };
     Accept: { "enum": ["auto", true, false], "description": "auto: the provider accepts the endpoint at once. false: it stays pendingAcceptance if the service requires acceptance." };
 }
 

@@ -55,6 +55,9 @@ pub(super) fn fix(
             };
             format!("add an {way} {peer} to {acl}{before}: allow {packet}")
         }
+        (DropReason::ZoneDown, _) => {
+            "bring the zone back: vpclab fault az ZONE --up; see: vpclab fault list".to_owned()
+        }
         (DropReason::NoRoute, Component::RouteTable(table)) => {
             let table = &tables.route_tables.row(table)?.row().label;
             format!("add a route that covers {dst} to {}", named(table, names))

@@ -53,6 +53,9 @@ pub struct SubnetRow {
     pub network_acl: NetworkAclId,
     /// Zone.
     pub az: AzId,
+    /// Its zone is down, by a fault that the lab was told to make: nothing
+    /// leaves or reaches its interfaces.
+    pub down: bool,
 }
 
 /// What stands behind an interface.

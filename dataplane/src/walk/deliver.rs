@@ -2,13 +2,13 @@
 //!
 //! Reads:  the ENI's kind, groups, addresses, check and MTU
 //! Writes: the rewrite
-//! Drops:  SourceDestCheck, Detached
+//! Drops:  ZoneDown, SourceDestCheck, Detached
 //! AWS:    VPC User Guide "Infrastructure security"; EC2 "Elastic network interfaces"
 
-use super::{Component, Rule, Step, Walk};
+use super::{Component, Rule, Step, Stop, Walk};
 use crate::addr::{EniId, SubnetId};
 use crate::drop::DropReason;
-use crate::flow::{Outcome, Rewrite, SizeLimit};
+use crate::flow::{Object, Outcome, Rewrite, SizeLimit};
 use crate::tables::{EniKind, EniRow};
 
 impl Walk<'_> {
@@ -16,6 +16,7 @@ impl Walk<'_> {
     /// outside the VPC).
     pub(super) fn arrive(&mut self, id: EniId, from: Option<SubnetId>) -> Step {
         let eni = self.eni(id)?;
+        self.zone_is_up(Component::Destination(id), eni.subnet)?;
         if from != Some(eni.subnet) {
             self.network_acl(eni.subnet, false)?;
         }
@@ -27,6 +28,19 @@ impl Walk<'_> {
                 Err(self.end(endpoint, Rule::None, DropReason::NotAnswered))
             }
             EniKind::LoadBalancer(balancer) => self.at_load_balancer(balancer, id, eni),
+        }
+    }
+
+    /// A zone that is down, as its outside sees it: nothing gets in or out.
+    pub(super) fn zone_is_up(
+        &mut self,
+        component: Component,
+        subnet: SubnetId,
+    ) -> Result<(), Stop> {
+        self.depend(Object::Subnet, subnet);
+        match self.tables.subnets.row(subnet) {
+            Some(row) if row.down => Err(self.end(component, Rule::None, DropReason::ZoneDown)),
+            _ => Ok(()),
         }
     }
 

@@ -43,6 +43,7 @@ impl Walk<'_> {
             return Err(self.end(component, Rule::None, DropReason::EndpointUnavailable));
         };
         let eni = self.eni(eni)?;
+        self.zone_is_up(component, eni.subnet)?;
         if from != Some(eni.subnet) {
             self.network_acl(eni.subnet, false)?;
         }

@@ -1,7 +1,7 @@
 //! Entering: from the host behind an interface.
 //!
 //! Reads:  the ENI's addresses and check, its subnet, the frame's MAC address
-//! Drops:  NoSuchPort, SourceDestCheck, NotUnicast, NotAnswered, UnknownMac, NotRoutable
+//! Drops:  NoSuchPort, ZoneDown, SourceDestCheck, NotUnicast, NotAnswered, UnknownMac, NotRoutable
 //! AWS:    EC2 User Guide, "Elastic network interfaces"; route tables act only
 //!         on frames sent to the router (VPC "Gateway route tables")
 
@@ -29,6 +29,7 @@ impl Walk<'_> {
         if !eni.attached {
             return Err(self.end(source, Rule::None, DropReason::Detached));
         }
+        self.zone_is_up(source, eni.subnet)?;
         self.find_own(Ingress::Eni(id));
         let check = Rule::Check(eni.source_dest_check);
         // An error about a flow must come from where it says, too.

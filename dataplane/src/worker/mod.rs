@@ -250,7 +250,9 @@ impl Worker {
             .links
             .next_deadline()
             .map(|deadline| deadline.since(self.clock.now()));
-        [ask, deadline, link].into_iter().flatten().min()
+        let due = [deadline, link].into_iter().flatten().min();
+        let wait = due.map(|span| self.clock.real(span));
+        [ask, wait].into_iter().flatten().min()
     }
 
     fn obey(&mut self, now: Instant) {

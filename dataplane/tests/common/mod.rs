@@ -153,6 +153,7 @@ impl World {
             route_table: RouteTableId(table),
             network_acl: NetworkAclId(vpc),
             az: AzId(0),
+            down: false,
         };
         self.edit(|b| b.set_subnet(SubnetId(id), Some(row)));
     }

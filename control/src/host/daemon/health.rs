@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
 
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::packet::Frame;
+use vpclab_dataplane::time::Duration;
 
 use super::Lab;
 use crate::health::HealthChecks;
 use crate::host::{Context, HostError};
 
 /// Changes of the model are noticed this soon.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(50);
+/// How long a probe waits at least in a lab with a fast clock, by our own.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs the checks on a thread until the worker ends. `local` delivers what
 /// reaches the load balancers' nodes.
@@ -32,13 +34,19 @@ pub(super) fn start(
 fn run(lab: &Lab, seed: u64, local: &Receiver<(EniId, Frame)>) {
     let clock = lab.worker.clock();
     let mut checks = HealthChecks::new(seed);
+    if lab.time_scale() > 1 {
+        // Programs answer in our time, however fast the lab's runs.
+        let patience = PATIENCE.as_nanos() * u64::from(lab.time_scale());
+        checks = checks.patience(Duration::from_nanos(patience));
+    }
     let (mut rx, mut tx) = (Vec::new(), Vec::new());
     loop {
         let now = clock.now();
         let wait = checks
             .next_deadline()
             .map_or(LOOK_INTERVAL, |at| {
-                Duration::from_nanos(at.since(now).as_nanos())
+                let span = clock.real(at.since(now));
+                std::time::Duration::from_nanos(span.as_nanos())
             })
             .min(LOOK_INTERVAL);
         match local.recv_timeout(wait) {

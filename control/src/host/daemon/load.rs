@@ -5,45 +5,59 @@ use std::path::Path;
 
 use crate::api::ControlPlane;
 use crate::cli::CliError;
+use crate::faults::LinkFaults;
 use crate::host::plan::CommandPlan;
 use crate::host::runtime_dir::{RuntimeDir, State};
 use crate::topology::Topology;
 
 /// Commands by host.
-type Commands = BTreeMap<String, Vec<CommandPlan>>;
+pub(crate) type Commands = BTreeMap<String, Vec<CommandPlan>>;
+
+/// What the file makes.
+pub(super) struct Loaded {
+    pub(super) control: ControlPlane,
+    pub(super) commands: Commands,
+    /// What is wrong with hosts' links.
+    pub(super) links: BTreeMap<String, LinkFaults>,
+    pub(super) time_scale: u32,
+}
 
 /// Builds everything that the file names, by API actions.
-pub(super) fn load(state: &State, dir: &RuntimeDir) -> Result<(ControlPlane, Commands), CliError> {
-    let file = state.topology.display().to_string();
-    let topology =
-        Topology::parse(&file, &state.text).map_err(|error| CliError::usage(error.to_string()))?;
+pub(super) fn load(state: &State, dir: &RuntimeDir) -> Result<Loaded, CliError> {
+    let topology = parse(state)?;
     let (control, _names) = topology
         .control_plane()
         .map_err(|error| CliError::usage(error.to_string()))?;
-    Ok((control, commands(&topology, state, dir)))
+    Ok(Loaded {
+        control,
+        commands: commands(&topology, state, dir),
+        links: topology.link_faults(),
+        time_scale: state.time_scale.unwrap_or(topology.time_scale()),
+    })
 }
 
-fn commands(topology: &Topology, state: &State, dir: &RuntimeDir) -> Commands {
+fn parse(state: &State) -> Result<Topology, CliError> {
+    let file = state.topology.display().to_string();
+    Topology::parse(&file, &state.text).map_err(|error| CliError::usage(error.to_string()))
+}
+
+/// The commands of every host, with their logs.
+pub(crate) fn commands(topology: &Topology, state: &State, dir: &RuntimeDir) -> Commands {
     let directory = state.topology.parent().unwrap_or(Path::new("/"));
-    let instances = topology
-        .hosts
-        .iter()
-        .map(|(name, host)| (name, &host.run, &host.env));
-    let internet = topology.internet.hosts.iter();
-    let internet = internet.map(|(name, host)| (name, &host.run, &host.env));
     let mut commands = Commands::new();
-    for (name, run, env) in instances.chain(internet) {
-        let plans = run.iter().enumerate().map(|(n, line)| {
-            let key = format!("{}-{n}", name.value);
+    for (name, programs) in topology.programs() {
+        let plans = programs.run.iter().enumerate().map(|(n, line)| {
+            let key = format!("{name}-{n}");
             CommandPlan {
                 log: dir.command_log(&key),
                 key,
                 argv: ["/bin/sh", "-c", line].map(str::to_owned).to_vec(),
-                env: env.clone(),
+                env: programs.env.clone(),
                 directory: directory.to_owned(),
+                restart: programs.restart,
             }
         });
-        commands.insert(name.value.clone(), plans.collect());
+        commands.insert(name.to_owned(), plans.collect());
     }
     commands
 }

@@ -1,7 +1,8 @@
 //! The daemon of a lab: control plane, packet worker, hosts, control socket.
 
+mod faults;
 mod health;
-mod load;
+pub(crate) mod load;
 mod model;
 mod server;
 mod show;
@@ -36,6 +37,7 @@ pub(crate) struct Lab {
     pub(crate) dir: RuntimeDir,
     pub(crate) worker: Handle,
     pub(crate) model: Model,
+    pub(crate) faults: faults::Faults,
     readiness: Mutex<Option<Result<(), Failure>>>,
     ready: Condvar,
 }
@@ -52,6 +54,11 @@ impl Lab {
             .wait_while(guard, |readiness| readiness.is_none())
             .unwrap_or_else(PoisonError::into_inner);
         guard.clone().unwrap_or(Ok(()))
+    }
+
+    /// How many times as fast as ours the lab's clock runs.
+    pub(crate) fn time_scale(&self) -> u32 {
+        self.model.time_scale()
     }
 
     fn set_ready(&self, result: Result<(), Failure>) {
@@ -81,7 +88,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
     let (worker, handle) = Worker::new(
         Pipeline::new(config),
         model.tables(),
-        Clock::start(),
+        Clock::start().scaled(model.time_scale()),
         local_sender,
     )
     .context("worker")?;
@@ -97,6 +104,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         dir,
         worker: handle,
         model,
+        faults: faults::Faults::default(),
         readiness: Mutex::default(),
         ready: Condvar::new(),
     });
@@ -130,6 +138,7 @@ fn wire(lab: &Lab) -> Result<(), CliError> {
         wiring::wire_host(&mut init, &lab.worker, &host)?;
         tracing::info!(host = host.name, "host is up");
     }
+    faults::start(lab, lab.model.links())?;
     for host in lab.model.hosts() {
         for command in &host.commands {
             init.run(&host.name, command.clone())?;

@@ -9,6 +9,7 @@ use vpclab_dataplane::tables::Tables;
 use super::load;
 use crate::api::ControlPlane;
 use crate::cli::CliError;
+use crate::faults::LinkFaults;
 use crate::host::from_model;
 use crate::host::plan::{CommandPlan, HostPlan};
 use crate::host::runtime_dir::{RuntimeDir, State};
@@ -21,16 +22,20 @@ pub(crate) struct Model {
     control: Mutex<ControlPlane>,
     tables: Arc<Tables>,
     commands: BTreeMap<String, Vec<CommandPlan>>,
+    links: BTreeMap<String, LinkFaults>,
+    time_scale: u32,
 }
 
 impl Model {
     /// Builds the lab from its file.
     pub(super) fn load(state: &State, dir: &RuntimeDir) -> Result<Self, CliError> {
-        let (control, commands) = load::load(state, dir)?;
+        let loaded = load::load(state, dir)?;
         Ok(Self {
-            tables: Arc::clone(control.tables()),
-            control: Mutex::new(control),
-            commands,
+            tables: Arc::clone(loaded.control.tables()),
+            control: Mutex::new(loaded.control),
+            commands: loaded.commands,
+            links: loaded.links,
+            time_scale: loaded.time_scale,
         })
     }
 
@@ -43,6 +48,16 @@ impl Model {
     /// What the workers read.
     pub(super) fn tables(&self) -> Arc<Tables> {
         Arc::clone(&self.tables)
+    }
+
+    /// How many times as fast as ours the lab's clock runs.
+    pub(super) const fn time_scale(&self) -> u32 {
+        self.time_scale
+    }
+
+    /// What the file says is wrong with hosts' links.
+    pub(super) const fn links(&self) -> &BTreeMap<String, LinkFaults> {
+        &self.links
     }
 
     /// Hosts that have a namespace, with their commands.

@@ -12,9 +12,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 use vpclab_dataplane::worker::CaptureFilter;
 
-use super::{Lab, show};
+use super::{Lab, faults, show};
 use crate::cli::CliError;
 use crate::host::capture::CaptureWriter;
+use crate::host::init_client::InitClient;
 use crate::host::protocol::{Reply, Request, TraceRequest};
 use crate::host::{Context, HostError, line};
 
@@ -74,6 +75,8 @@ fn answer(lab: &Lab, request: Request) -> Result<Value, CliError> {
         Request::Flows { port } => value(&show::flows(lab, port.as_deref())?),
         Request::Healthy => Ok(json!(show::all_healthy(lab))),
         Request::Trace(request) => trace(lab, &request),
+        Request::Fault(request) => faults::answer(lab, request),
+        Request::Restart { host } => restart(lab, &host),
         Request::Capture { .. } => Err(CliError::fault("a capture is a stream")),
     }
 }
@@ -92,6 +95,18 @@ fn trace(lab: &Lab, request: &TraceRequest) -> Result<Value, CliError> {
 
 fn value(report: &impl serde::Serialize) -> Result<Value, CliError> {
     serde_json::to_value(report).map_err(|error| CliError::fault(error.to_string()))
+}
+
+/// Ends a host's programs and starts them anew.
+fn restart(lab: &Lab, host: &str) -> Result<Value, CliError> {
+    let hosts = lab.model.hosts();
+    let Some(found) = hosts.iter().find(|known| known.name == host) else {
+        let names: Vec<_> = hosts.iter().map(|host| host.name.as_str()).collect();
+        return Err(CliError::usage(format!("no host is named `{host}`"))
+            .fix(format!("one of {}", names.join(", "))));
+    };
+    InitClient::connect_as_child(&lab.dir)?.restart(host)?;
+    Ok(json!({"host": host, "commands": found.commands.len()}))
 }
 
 fn capture(lab: &Lab, stream: &UnixStream, port: &str, count: Option<u64>) -> Result<(), CliError> {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use vpclab_dataplane::flow::Ingress;
 use vpclab_dataplane::tables::TargetHealth;
 
+use vpclab_dataplane::time::Instant;
+
 use super::Lab;
 use crate::cli::CliError;
 use crate::host::Context;
@@ -15,22 +17,27 @@ use crate::report::{FlowsReport, InspectReport, Names, PsReport};
 
 /// Hosts, endpoints, load balancers and targets.
 pub(super) fn ps(lab: &Lab) -> Result<PsReport, CliError> {
-    let programs = InitClient::connect_as_child(&lab.dir)?.status()?.programs;
+    let status = InitClient::connect_as_child(&lab.dir)?.status()?;
     let counters = lab.worker.counters().context("counters")?;
     let ports: BTreeMap<_, _> = counters.ports.iter().copied().collect();
     let hosts = lab.model.hosts();
     let inputs = Inputs {
         lab: lab.dir.name(),
         // The clock began with the daemon.
-        uptime_s: lab.worker.clock().now().as_nanos() / NANOSECONDS,
+        uptime_s: uptime_s(lab),
+        time_scale: lab.time_scale(),
+        faults: &status.faults,
         hosts: &hosts,
-        programs: &programs,
+        programs: &status.programs,
         ports: &ports,
     };
     Ok(PsReport::new(lab.model.control().model(), &inputs))
 }
 
-const NANOSECONDS: u64 = 1_000_000_000;
+fn uptime_s(lab: &Lab) -> u64 {
+    let clock = lab.worker.clock();
+    clock.real(clock.now().since(Instant::ZERO)).as_secs()
+}
 
 /// Whether every target that is checked is healthy.
 pub(super) fn all_healthy(lab: &Lab) -> bool {

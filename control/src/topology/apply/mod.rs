@@ -21,7 +21,9 @@ use super::located::{At, Value};
 use super::resolve::{DEFAULT, SubnetRef, within};
 use super::schema::Topology;
 use crate::api::DEFAULT_ACCOUNT;
-use crate::api::{Action, ApiError, Caller, ControlPlane, ControlPlaneOptions, Transaction};
+use crate::api::{
+    Action, ApiError, Caller, ControlPlane, ControlPlaneOptions, SetZoneState, Transaction,
+};
 use crate::model::{SecurityGroupId, SubnetId};
 use crate::quotas::Quotas;
 
@@ -123,6 +125,13 @@ impl<'a> Applier<'a, '_> {
         // Last, because routes lead to interfaces and endpoints.
         for (name, vpc) in topology.vpcs.iter() {
             self.route_tables(name, vpc)?;
+        }
+        for zone in topology.faults.zones_down.iter() {
+            let set = SetZoneState {
+                availability_zone: zone.name(topology.region()),
+                down: true,
+            };
+            self.run(zone.at, set)?;
         }
         Ok(())
     }

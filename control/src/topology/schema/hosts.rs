@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::Link;
 use crate::topology::located::{Item, Many, Named, Value};
-use crate::topology::values::{Address, Cidr, ElasticIp};
+use crate::topology::values::{Address, Cidr, ElasticIp, Restart};
 
 /// A host (an EC2 instance). With one ENI, its keys stand here; with several,
 /// they stand in `enis`, the primary first.
@@ -52,6 +53,13 @@ pub struct Host {
     /// Environment of the commands.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Whether commands that have ended start again: no, on-failure or always
+    /// [default: no].
+    #[serde(default)]
+    pub restart: Option<Value<Restart>>,
+    /// What is wrong with the links of its ENIs [default: nothing].
+    #[serde(default)]
+    pub link: Option<Link>,
 }
 
 /// A network interface of a host with several.
@@ -111,4 +119,11 @@ pub struct InternetHost {
     /// Environment of the commands.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Whether commands that have ended start again: no, on-failure or always
+    /// [default: no].
+    #[serde(default)]
+    pub restart: Option<Value<Restart>>,
+    /// What is wrong with its link [default: nothing].
+    #[serde(default)]
+    pub link: Option<Link>,
 }

@@ -8,10 +8,12 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+mod faults;
 mod hosts;
 mod network;
 mod services;
 
+pub use faults::{Faults, Link, Programs};
 pub use hosts::{Eni, Host, Internet, InternetHost};
 pub use network::{
     EgressRule, IngressRule, NetworkAcl, NetworkAclRule, Route, RouteTable, RuleAction,
@@ -23,7 +25,7 @@ pub use services::{
 };
 
 use super::located::{Many, Named, Value};
-use super::values::CidrOrName;
+use super::values::{CidrOrName, TimeScale};
 
 /// A lab: networks, hosts and services that `vpclab up` builds.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -68,6 +70,14 @@ pub struct Topology {
     /// VPC endpoints by name.
     #[serde(default)]
     pub endpoints: Named<Endpoint>,
+    /// Faults of the lab from its start; those of links stand with their hosts.
+    #[serde(default)]
+    pub faults: Faults,
+    /// How many times as fast as ours the lab's clock runs, 1 to 1000: with 50,
+    /// an idle timeout of 350 s takes 7 s. Concerns every timeout and interval
+    /// of AWS's, not links [default: 1].
+    #[serde(default)]
+    pub time_scale: Option<Value<TimeScale>>,
     /// AWS quotas to change, by AWS's name: `vpcs-per-region: 20`.
     #[serde(default)]
     pub quotas: Named<Value<u32>>,
@@ -77,6 +87,11 @@ impl Topology {
     /// The region, or its default.
     pub fn region(&self) -> &str {
         self.region.as_deref().unwrap_or("us-east-1")
+    }
+
+    /// How fast the lab's clock runs, or its default.
+    pub fn time_scale(&self) -> u32 {
+        self.time_scale.as_ref().map_or(1, |scale| scale.value.0)
     }
 
     /// The seed, or its default.

@@ -1,0 +1,236 @@
+"""Programs that are looked after, logs, and faults made in a running lab."""
+
+import json
+import re
+import subprocess
+import time
+
+from harness import VPCLAB, check, lab, topology, vpclab, wait
+
+FILE = """
+name: lifecycle
+vpcs:
+  v:
+    cidr: 10.9.0.0/16
+    security_groups: {all: {ingress: [{proto: all, from: 0.0.0.0/0}]}}
+    subnets:
+      a: {cidr: 10.9.1.0/24, az: a}
+      b: {cidr: 10.9.2.0/24, az: b}
+hosts:
+  web:
+    subnet: a
+    address: 10.9.1.10
+    groups: all
+    run: [python3 -u -m http.server 80, iperf3 -s -p 5201]
+    restart: always
+  flaky: {subnet: a, groups: all, run: "echo tick; exit 3", restart: on-failure}
+  once: {subnet: a, groups: all, run: "echo done; exit 3"}
+  chatty: {subnet: a, groups: all, run: "yes 0123456789012345678901234567890123456789"}
+  client: {subnet: b, address: 10.9.2.10, groups: all}
+load_balancers:
+  lb: {subnets: [a, b], cross_zone: true, groups: all,
+       listeners: [{port: 80, target_group: servers}]}
+target_groups:
+  servers:
+    protocol: tcp
+    port: 80
+    targets: web
+    health_check: {interval: 5, timeout: 2, healthy: 2, unhealthy: 2}
+"""
+WEB = "10.9.1.10"
+
+
+def fault(it, *argv, code=0):
+    done = vpclab("fault", *argv, "--lab", it.name)
+    check(done.returncode == code, f"fault {argv}: exit {done.returncode}: {done.stderr}")
+    return done.stdout + done.stderr
+
+
+def programs(report):
+    with topology(FILE) as file, lab("programs", file) as it:
+        with report.part("programs restart by their policy, with growing waits"):
+            command = lambda host: it.host(host)["commands"][0]
+            wait("flaky started again", lambda: command("flaky")["restarts"] >= 3)
+            wait("once has ended", lambda: command("once")["ended"] == "exit code 3")
+            check(command("once")["restarts"] == 0 and not command("once")["restarting"],
+                  command("once"))
+            log = it.log("flaky")
+            check(log.count("tick") >= 3 and "vpclab: exit code 3; restart 1" in log, log)
+        with report.part("programs restart when they are killed"):
+            it.eventually_reaches("client", f"http://{WEB}/")
+            before = it.host("web")["commands"][0]
+            it.exec("web", "kill", "-9", before["pid"])
+            again = wait("it runs again", lambda: next(
+                (c for c in it.host("web")["commands"][:1] if c["restarts"] == 1
+                 and not c["ended"]), None))
+            check(again["pid"] != before["pid"], f"{again}")
+            it.eventually_reaches("client", f"http://{WEB}/")
+        with report.part("programs restart on demand"):
+            done = vpclab("restart", "web", "--lab", it.name)
+            check(done.returncode == 0, done.stderr)
+            check(it.host("web")["commands"][0]["pid"] != again["pid"], "the same process")
+            it.eventually_reaches("client", f"http://{WEB}/")
+        with report.part("programs fill two log files at most"):
+            old = lambda: it.path("run-chatty-0.log.1")
+            wait("the log was put aside", lambda: old().exists())
+            sizes = [it.path(f"run-chatty-0.log{end}").stat().st_size for end in ("", ".1")]
+            check(max(sizes) <= 4 << 20, f"{sizes}")
+        logs(report, it)
+
+
+def logs(report, it):
+    with report.part("logs show the last lines, and whose they are"):
+        done = vpclab("logs", "once", "--tail", 1, "--lab", it.name)
+        check(done.stdout == "done\n", f"{done.stdout!r} {done.stderr}")
+        done = vpclab("logs", "web", "--lab", it.name)
+        check("web-0 | Serving HTTP" in done.stdout, done.stdout)
+        done = vpclab("logs", "web", "--command", 0, "--tail", 0, "--lab", it.name)
+        check((done.returncode, done.stdout) == (0, ""), done.stdout)
+        done = vpclab("logs", "client", "--lab", it.name)
+        check(done.returncode == 2 and "runs no command" in done.stderr, done.stderr)
+        done = vpclab("logs", "nobody", "--lab", it.name)
+        check(done.returncode == 2 and "fix: one of" in done.stderr, done.stderr)
+    with report.part("logs -f go on, past a log that is put aside"):
+        follower = it.start(VPCLAB, "logs", "web", "-f", "--tail", 0, "--command", 0,
+                            "--lab", it.name, stdout=subprocess.PIPE, text=True)
+        chatty = it.start(VPCLAB, "logs", "chatty", "-f", "--tail", 1, "--lab", it.name,
+                          stdout=subprocess.PIPE, text=True)
+        # More than both files hold: it has followed from one to the next.
+        for _ in range(3 * (4 << 20) // 41):
+            line = chatty.stdout.readline()
+            if not line:
+                break
+        check(line, "the follower has ended")
+        it.reaches("client", f"http://{WEB}/")
+        lines = [follower.stdout.readline()]
+        while lines[-1] and '"GET / HTTP/1.1" 200' not in lines[-1]:
+            lines.append(follower.stdout.readline())
+        check(lines[-1], f"{lines}")
+        it.stop(follower)
+        it.stop(chatty)
+
+
+def ping(it, count, interval, address=WEB):
+    """Share lost, and the average round trip in milliseconds."""
+    done = it.exec("client", "ping", "-q", "-c", count, "-i", interval, "-W", 1, address)
+    lost = re.search(r"([0-9.]+)% packet loss", done.stdout)
+    check(lost, done.stdout + done.stderr)
+    average = re.search(r"= [0-9.]+/([0-9.]+)/", done.stdout)
+    return float(lost[1]), float(average[1]) if average else None
+
+
+def links(report):
+    with topology(FILE) as file, lab("links", file) as it:
+        with report.part("links lose what they are told to lose"):
+            fault(it, "link", "client", "--loss", "10%")
+            lost, _ = ping(it, 400, 0.005)
+            # 19 % of round trips expected, standard deviation 2 %.
+            check(11 < lost < 27, f"{lost}% lost")
+            link = next(f for f in it.json("fault", "list")["links"])
+            counted = link["up"]["counters"]["lost"] + link["down"]["counters"]["lost"]
+            check(it.counters()["drop.fault.loss"] == counted, f"{link}")
+            check(abs(counted - lost * 4) < 30, f"{counted} counted, {lost}% of 400 lost")
+        with report.part("links delay, one way or both"):
+            fault(it, "clear", "client")
+            _, before = ping(it, 5, 0.02)
+            fault(it, "link", "client", "--delay", "20ms")
+            _, both = ping(it, 10, 0.02)
+            check(40 <= both < 60, f"{both} ms")
+            fault(it, "link", "client", "--delay", "0", "--direction", "up")
+            _, one = ping(it, 10, 0.02)
+            check(20 <= one < 35 and before < 15, f"{one} ms, {before} ms before")
+        with report.part("links reorder and double"):
+            fault(it, "clear")
+            fault(it, "link", "client", "--duplicate", "100%", "--direction", "up")
+            done = it.exec("client", "ping", "-c", 3, "-i", 0.02, WEB)
+            check(done.stdout.count("DUP!") >= 2, done.stdout)
+            fault(it, "clear")
+            fault(it, "link", "client", "--delay", "10ms", "--reorder", "30%",
+                  "--direction", "down")
+            done = it.exec("client", "ping", "-c", 100, "-i", 0.002, WEB)
+            order = [int(n) for n in re.findall(r"icmp_seq=(\d+)", done.stdout)]
+            check(sorted(order) != order and len(order) > 90, f"{len(order)} in order")
+        with report.part("links damage, and TCP repairs it"):
+            fault(it, "clear")
+            fault(it, "link", "web", "--corrupt", "2%")
+            done = it.exec("client", "curl", "-s", "-m", 30, f"http://{WEB}/", timeout=40)
+            check(done.returncode == 0 and "Directory listing" in done.stdout, done.stderr)
+        with report.part("links have a rate"):
+            fault(it, "clear")
+            fault(it, "link", "client", "--rate", "10mbit")
+            done = it.exec("client", "iperf3", "-c", WEB, "-t", 2, "-J", timeout=30)
+            rate = json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"] / 1e6
+            check(7 < rate < 11, f"{rate:.1f} Mbit/s")
+        with report.part("links can be cut, and wrong faults are refused"):
+            fault(it, "link", "client", "--down")
+            check(ping(it, 2, 0.05)[0] == 100, "it passed")
+            check("no host or link" in fault(it, "link", "nobody", "--down", code=2), "unknown")
+            check("more than always" in fault(it, "link", "web", "--loss", "5", code=2), "5")
+            check("no faults" in fault(it, "clear"), "faults are left")
+            check(ping(it, 2, 0.05)[0] == 0, "it is still cut")
+
+
+def zones(report):
+    """Health checks every 5 s: the clock runs faster here."""
+    with topology(FILE) as file, lab("zones", file, "--wait", "--time-scale", 20) as it:
+        health = lambda: it.json("ps")["target_groups"][0]["targets"][0]["health"]
+        with report.part("zones that are down make targets unhealthy"):
+            check(health() == "healthy", health())
+            check("us-east-1a" in fault(it, "az", "a", "--down"), "list")
+            wait("unhealthy", lambda: health() == "unhealthy")
+            with it.drops("fault.zone_down"):
+                it.no_way("client", f"http://{WEB}/")
+            done = vpclab("trace", "client", "web:80", "--lab", it.name)
+            check(done.returncode == 1 and "fault.zone_down" in done.stdout, done.stdout)
+            check("no subnet is in zone" in fault(it, "az", "z", "--down", code=2), "z")
+        with report.part("zones that are up again are healthy"):
+            fault(it, "az", "us-east-1a", "--up")
+            wait("healthy", lambda: health() == "healthy")
+            it.reaches("client", f"http://{WEB}/")
+        with report.part("hosts that are killed are gone until they are restored"):
+            it.start(*it.argv("web", "sleep", "1000"))
+            fault(it, "host", "web", "--kill")
+            check(it.host("web")["fault"] == "killed", "ps")
+            wait("all has ended", lambda: all(c["ended"] for c in it.host("web")["commands"]))
+            wait("unhealthy", lambda: health() == "unhealthy")
+            it.no_way("client", f"http://{WEB}/")
+            check("restore" in fault(it, "host", "web", "--pause", code=2), "pause")
+            fault(it, "host", "web", "--restore")
+            wait("healthy", lambda: health() == "healthy")
+            it.reaches("client", f"http://{WEB}/")
+        with report.part("hosts that are frozen go on where they were"):
+            pid = it.host("web")["commands"][0]["pid"]
+            fault(it, "host", "web", "--pause")
+            wait("unhealthy", lambda: health() == "unhealthy")
+            it.no_way("client", f"http://{WEB}/")
+            fault(it, "clear", "web")
+            it.eventually_reaches("client", f"http://{WEB}/")
+            check(it.host("web")["commands"][0]["pid"] == pid, "another process")
+            wait("healthy", lambda: health() == "healthy")
+
+
+def idle_timeout(report):
+    """An NLB forgets an idle TCP connection after 350 s: 3.5 s here."""
+    text = FILE.replace("name: lifecycle", "name: lifecycle\ntime_scale: 100")
+    with topology(text) as file, lab("idle", file, "--wait") as it:
+        check("100 times" in vpclab("ps", "--lab", it.name).stdout, "ps")
+        forgets(it)
+
+
+def forgets(it):
+    node = it.json("ps")["load_balancers"][0]["addresses"][0]
+    connection = it.start(*it.argv("client", "nc", node, "80"), stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE)
+    start = time.monotonic()
+    ours = lambda: [f for f in it.json("flows", "client")["flows"]
+                    if f"> {node}:80" in f["opener"]["sends"] and f["age_s"] < 400]
+    flow = wait("the connection", ours)[0]
+    check(flow["age_s"] < 350, f"{flow}")
+    wait("the load balancer forgets it", lambda: not ours())
+    took = time.monotonic() - start
+    check(3 < took < 8, f"forgotten after {took:.1f} s")
+    answer, _ = connection.communicate(b"GET / HTTP/1.0\r\n\r\n", timeout=10)
+    check(not answer, f"the connection still lives: {answer}")
+
+
+SCENARIOS = [programs, links, zones, idle_timeout]
