@@ -71,7 +71,7 @@ impl Simulation {
             return;
         }
         let salt = u64::from(eni.0) * 4;
-        let seed = Rng::new(self.seed, salt).next();
+        let seed = Rng::new(self.seed, salt).word();
         let mut stack = Stack::new(name.to_owned(), eni, wiring, seed);
         stack.set_now(self.now);
         let wires = Wires::new(self.seed, salt + 1);
