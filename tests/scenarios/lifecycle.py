@@ -1,11 +1,13 @@
 """Programs that are looked after, logs, and faults made in a running lab."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 
-from harness import VPCLAB, check, lab, topology, vpclab, wait
+from harness import VPCLAB, check, lab, own_processes, topology, vpclab, wait
 
 FILE = """
 name: lifecycle
@@ -239,4 +241,83 @@ def forgets(it):
     check(not answer, f"the connection still lives: {answer}")
 
 
-SCENARIOS = [programs, links, zones, idle_timeout]
+def changes(report):
+    """Another file for a running lab, while a stream runs."""
+    with topology(FILE) as file, lab("changes", file, "--wait") as it:
+        before = it.json("ps")
+        pids = lambda: {h["name"]: [c["pid"] for c in h["commands"]] for h in it.json("ps")["hosts"]}
+        old = pids()
+        stream = it.start(*it.argv("client", "iperf3", "-c", WEB, "-t", 6, "-i", 1, "-J"),
+                          stdout=subprocess.PIPE, text=True)
+        wait("the stream runs", lambda: [f for f in it.json("flows", "client")["flows"]
+                                         if ":5201" in f["opener"]["sends"]])
+        text = FILE
+        for was, becomes in (
+            ("  once: {subnet: a, groups: all, run: \"echo done; exit 3\"}\n", ""),
+            ("hosts:\n", "hosts:\n  another: {subnet: b, groups: all, run: sleep 1000}\n"),
+            ("echo tick; exit 3", "echo tock; exit 3"),
+            ("    subnets:\n", "    route_tables: {t: {routes: [{to: 192.0.2.0/24, via: web}]}}\n"
+                               "    subnets:\n"),
+            ("az: b}", "az: b, route_table: t}"),
+        ):
+            check(was in text, was)
+            text = text.replace(was, becomes)
+        expected = ["- host once", "~ command flaky:0: restarts as `echo tock; exit 3`",
+                    "~ subnet v/b: + route table t", "+ host another", "+ route table v/t"]
+        file.write_text(text)
+        with report.part("changes can be looked at first"):
+            done = vpclab("up", file, "--lab", it.name, "--dry-run")
+            check(done.returncode == 0, done.stderr)
+            for line in expected:
+                check(line in done.stdout, f"{line} is not in {done.stdout}")
+            check(pids() == old, "it has changed")
+        with report.part("changes are made, and nothing else is touched"):
+            said = it.up("--wait")
+            for line in expected + ["has changed"]:
+                check(line in said, f"{line} is not in {said}")
+            new = pids()
+            check("once" not in new and len(new["another"]) == 1, new)
+            for host in ("web", "client", "chatty"):
+                check(new[host] == old[host], f"{host}: {old[host]} became {new[host]}")
+            check(it.exec("another", "ping", "-c", 1, "-W", 1, WEB).returncode == 0, "no ping")
+            wait("flaky's new command", lambda: "tock" in it.log("flaky"))
+            done = it.exec("once", "true")
+            check(done.returncode != 0, "once is still there")
+            ids = lambda ps: {h["name"]: [i["id"] for i in h["interfaces"]] for h in ps["hosts"]}
+            was, now = ids(before), ids(it.json("ps"))
+            check(all(now[h] == was[h] for h in now if h != "another"), f"{was} {now}")
+            check("up already" in it.up(), "the same file again")
+        with report.part("changes leave a stream alone"):
+            out, _ = stream.communicate(timeout=30)
+            result = json.loads(out)
+            check("error" not in result, result.get("error"))
+            slow = [i["sum"]["bits_per_second"] for i in result["intervals"]
+                    if i["sum"]["bits_per_second"] < 1e6]
+            check(len(result["intervals"]) >= 6 and not slow, f"{slow}")
+        with report.part("changes that cannot be made are refused, and change nothing"):
+            file.write_text(text.replace("name: lifecycle", "name: lifecycle\nregion: eu-west-1"))
+            done = vpclab("up", file, "--lab", it.name)
+            check(done.returncode == 2 and "vpclab down" in done.stderr, done.stderr)
+            check(it.host("another")["name"] == "another", "ps")
+        with report.part("changes are made though the daemon was killed before"):
+            file.write_text(text.replace("another:", "other:"))
+            pid = it.daemon()
+            os.kill(pid, signal.SIGKILL)
+            wait("the daemon is gone", lambda: pid not in own_processes())
+            check("up again" in it.up("--wait"), "up adopts")
+            now = pids()
+            check("another" not in now and "other" in now, f"{now}")
+            check(now["web"] == old["web"], "web was restarted")
+            it.eventually_reaches("client", f"http://{WEB}/")
+
+
+def never_healthy(report):
+    text = FILE.replace("    port: 80\n    targets: web", "    port: 81\n    targets: web")
+    with topology(text) as file, lab("never", file) as it:
+        done = vpclab("up", file, "--lab", it.name, "--wait", "--timeout", 1)
+        check(done.returncode == 1, f"exit {done.returncode}")
+        check("waiting for servers 10.9.1.10:81" in done.stderr, done.stderr)
+        check("not healthy within 1 s: servers 10.9.1.10:81" in done.stderr, done.stderr)
+
+
+SCENARIOS = [programs, links, zones, idle_timeout, changes, never_healthy]

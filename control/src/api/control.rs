@@ -1,12 +1,13 @@
 //! The control plane: the model and the tables made from it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use vpclab_dataplane::tables::{Builder, Settings, Tables};
 
 use super::{Action, ApiError, Caller, Transaction};
 use crate::compile;
-use crate::model::Model;
+use crate::model::{Model, ResourceId};
 use crate::quotas::Quotas;
 
 /// How a control plane starts.
@@ -113,6 +114,41 @@ impl ControlPlane {
         self.model = next;
         self.publish(builder);
         Ok(output)
+    }
+
+    /// A control plane without resources that goes on where this one is, to make
+    /// what this one is to become.
+    pub(crate) fn blank(&self) -> Self {
+        let model = self.model.blank();
+        let snapshot = compile::full(&model, self.tables.load().settings);
+        Self {
+            model,
+            tables: Arc::new(Tables::new(snapshot)),
+            quotas: self.quotas.clone(),
+        }
+    }
+
+    /// Changes the model of a control plane that is not in use yet.
+    pub(crate) fn edit(&mut self, edit: impl FnOnce(&mut Model)) {
+        edit(&mut self.model);
+    }
+
+    /// Becomes `other`, which was made by actions on [`Self::blank`]: one change,
+    /// in which what is the same in both stays as it is, rows included. Says
+    /// what is not.
+    pub(crate) fn become_as(&mut self, other: &Self) -> BTreeSet<ResourceId> {
+        let differences = self.model.differences(&other.model);
+        let changed: Result<_, ApiError> = self.transact(&Caller::default(), |tx| {
+            for id in &differences {
+                tx.adopt(&other.model, id);
+            }
+            tx.adopt_indexes(&other.model);
+            Ok(())
+        });
+        // Nothing in there is refused.
+        let _ = changed;
+        self.quotas = other.quotas.clone();
+        differences
     }
 
     fn publish(&self, builder: Builder) {

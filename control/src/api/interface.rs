@@ -218,7 +218,8 @@ impl Action for RequesterManagedInterface {
             deny_all_igw_traffic: self.deny_all_igw_traffic,
             ..NewInterface::of(&subnet, self.kind)
         };
-        new.put(tx)
+        // A node keeps its id when others come or go beside it.
+        tx.mint_within(subnet.id.as_str(), |tx| new.put(tx))
     }
 }
 

@@ -107,9 +107,36 @@ impl<'a> Transaction<'a> {
 
     /// A small number never given before, for MAC addresses.
     pub(crate) fn mint_count(&mut self) -> u64 {
-        let minter = self.model.minter();
-        minter.next_number();
-        minter.count()
+        self.model.minter().next_small()
+    }
+
+    /// From now on ids belong to this name (see [`crate::model::Minter::enter`]).
+    pub(crate) fn mint_for(&mut self, name: &str) {
+        self.model.minter().enter(name);
+    }
+
+    /// Ids belong to no name any more.
+    pub(crate) fn mint_for_nobody(&mut self) {
+        self.model.minter().leave();
+    }
+
+    /// Makes ids for a part of what is named.
+    pub(super) fn mint_within<T>(&mut self, part: &str, make: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.model.minter().within(part);
+        let made = make(self);
+        self.model.minter().back(outer);
+        made
+    }
+
+    /// Makes the resource what it is in another model, or takes it away.
+    pub(super) fn adopt(&mut self, from: &Model, id: &ResourceId) {
+        self.touched.insert(id.clone());
+        self.model.adopt(from, id);
+    }
+
+    /// Takes over how another model finds things, whose resources are the same.
+    pub(super) fn adopt_indexes(&mut self, from: &Model) {
+        self.model.adopt_indexes(from);
     }
 
     /// Notes that no address of `subnet` below this one is free.

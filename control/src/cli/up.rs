@@ -8,11 +8,13 @@ use serde_json::json;
 
 use super::{CliError, Exit, Globals};
 use crate::host::client;
+use crate::host::daemon::change::ChangeReport;
 use crate::host::protocol::Request;
 use crate::host::runtime_dir::{RuntimeDir, State};
 use crate::host::signals::Signals;
 use crate::host::up::{self, Started};
-use crate::topology::Topology;
+use crate::report::PsReport;
+use crate::topology::{Kept, Topology};
 
 /// Arguments of `vpclab up`.
 #[derive(Debug, clap::Args)]
@@ -22,6 +24,9 @@ pub struct Args {
     /// Only check the file: say what is wrong with it, change nothing.
     #[arg(long)]
     pub check: bool,
+    /// Only say what would change in the running lab.
+    #[arg(long, conflicts_with_all = ["check", "wait", "foreground"])]
+    pub dry_run: bool,
     /// Wait until every target that is checked is healthy.
     #[arg(long)]
     pub wait: bool,
@@ -56,13 +61,35 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         topology: std::path::absolute(&args.file)?,
         text,
         time_scale: args.time_scale,
+        kept: Kept::default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
+    if args.dry_run {
+        return dry_run(&state, globals);
+    }
     let started = up::up(&state, &signals)?;
-    report(&state.lab, started, globals)?;
-    if args.wait && !wait_healthy(&RuntimeDir::new(&state.lab)?, args.timeout)? {
-        eprintln!("error: not every target is healthy; see: vpclab ps");
-        return Ok(Exit::No);
+    report(&state.lab, &started, globals)?;
+    if args.wait {
+        let dir = RuntimeDir::new(&state.lab)?;
+        match wait_healthy(&dir, args.timeout, &signals)? {
+            Waited::Healthy => {}
+            Waited::Interrupted(exit) => {
+                // What this command began, it takes away.
+                if started == Started::Fresh {
+                    up::down(&dir)?;
+                }
+                return Ok(exit);
+            }
+            Waited::Unhealthy(what) => {
+                eprintln!(
+                    "error: not healthy within {} s: {}\n  fix: look at what they say: vpclab ps; \
+                     vpclab logs HOST",
+                    args.timeout,
+                    what.join(", ")
+                );
+                return Ok(Exit::No);
+            }
+        }
     }
     if args.foreground {
         let mut descriptors = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
@@ -74,19 +101,89 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-/// Whether all targets are healthy before `seconds` are over.
-fn wait_healthy(lab: &RuntimeDir, seconds: u32) -> Result<bool, CliError> {
+/// How waiting for targets ended.
+enum Waited {
+    Healthy,
+    /// These targets are not.
+    Unhealthy(Vec<String>),
+    Interrupted(Exit),
+}
+
+/// Waits until all targets are healthy, and tells standard error for whom.
+fn wait_healthy(lab: &RuntimeDir, seconds: u32, signals: &Signals) -> Result<Waited, CliError> {
+    let mut told = Vec::new();
     for _ in 0..=seconds * HEALTH_LOOKS_PER_SECOND {
-        if client::ask(lab, &Request::Healthy)? == json!(true) {
-            return Ok(true);
+        let ps: PsReport = client::understand(client::ask(lab, &Request::Ps)?)?;
+        let waiting = unhealthy(&ps);
+        if waiting.is_empty() {
+            return Ok(Waited::Healthy);
+        }
+        if waiting != told {
+            eprintln!("waiting for {}", waiting.join(", "));
+            told = waiting;
+        }
+        if let Some(arrived) = signals.take() {
+            return Ok(Waited::Interrupted(Exit::Program(
+                128 + arrived.signal as u8,
+            )));
         }
         std::thread::sleep(std::time::Duration::from_secs(1) / HEALTH_LOOKS_PER_SECOND);
     }
-    Ok(false)
+    Ok(Waited::Unhealthy(told))
+}
+
+/// Targets that are checked and not healthy: `servers 10.0.3.10:80 (initial)`.
+fn unhealthy(ps: &PsReport) -> Vec<String> {
+    let mut found = Vec::new();
+    for group in &ps.target_groups {
+        let waits = group
+            .targets
+            .iter()
+            .filter(|target| matches!(&*target.health, "initial" | "unhealthy"));
+        found.extend(waits.map(|target| {
+            let address = target.address.map_or("?".to_owned(), |ip| ip.to_string());
+            let why = target.description.as_ref().unwrap_or(&target.health);
+            format!("{} {address}:{} ({why})", group.name, target.port)
+        }));
+    }
+    found
 }
 
 /// How often a second `--wait` asks.
 const HEALTH_LOOKS_PER_SECOND: u32 = 5;
+
+fn dry_run(state: &State, globals: &Globals) -> Result<Exit, CliError> {
+    let found = up::dry_run(state)?;
+    if globals.json {
+        let changes = found.as_ref().map(|report| &report.changes);
+        super::print_json(&json!({
+            "lab": state.lab,
+            "result": if found.is_some() { "would_change" } else { "would_start" },
+            "changes": changes.map_or(&[][..], |changes| changes.as_slice()),
+        }))?;
+        return Ok(Exit::Ok);
+    }
+    super::print(&match found {
+        None => format!("lab `{}` does not run: up would start it\n", state.lab),
+        Some(report) if report.changes.is_empty() => "nothing would change\n".to_owned(),
+        Some(report) => lines(&report),
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// The changes, a line each, and who is not concerned.
+fn lines(report: &ChangeReport) -> String {
+    let mut text = String::new();
+    for change in &report.changes {
+        text.push_str(&format!("{change}\n"));
+    }
+    match report.untouched {
+        0 => {}
+        1 => text.push_str("1 host stays as it is\n"),
+        n => text.push_str(&format!("{n} hosts stay as they are\n")),
+    }
+    text
+}
 
 fn read(file: &std::path::Path) -> Result<String, CliError> {
     let result = if file == std::path::Path::new("-") {
@@ -97,12 +194,20 @@ fn read(file: &std::path::Path) -> Result<String, CliError> {
     result.map_err(|error| CliError::usage(format!("{}: {error}", file.display())))
 }
 
-fn report(lab: &str, started: Started, globals: &Globals) -> Result<(), CliError> {
+fn report(lab: &str, started: &Started, globals: &Globals) -> Result<(), CliError> {
     if globals.json {
         let how = match started {
             Started::Fresh => "started",
             Started::Adopted => "adopted",
             Started::AlreadyRunning => "already_running",
+            Started::Changed(report) => {
+                return super::print_json(&json!({
+                    "lab": lab,
+                    "result": "changed",
+                    "changes": report.changes,
+                    "untouched": report.untouched,
+                }));
+            }
         };
         return super::print_json(&json!({"lab": lab, "result": how}));
     }
@@ -112,5 +217,9 @@ fn report(lab: &str, started: Started, globals: &Globals) -> Result<(), CliError
             format!("lab `{lab}` is up again: its hosts are as they were, its flows are new\n")
         }
         Started::AlreadyRunning => format!("lab `{lab}` is up already\n"),
+        Started::Changed(report) if report.changes.is_empty() => {
+            format!("lab `{lab}` is up already: the file says the same in other words\n")
+        }
+        Started::Changed(report) => format!("lab `{lab}` has changed\n{}", lines(report)),
     })
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::runtime_dir::State;
 use crate::cli::{CliError, Exit};
 use crate::faults::FaultRequest;
 
@@ -12,8 +13,6 @@ use crate::faults::FaultRequest;
 pub enum Request {
     /// Whether the lab runs: waits until all hosts are wired.
     Ready,
-    /// Whether every target that is checked is healthy.
-    Healthy,
     /// Hosts, endpoints, load balancers, targets.
     Ps,
     /// One resource with everything known of it, or all of them.
@@ -28,6 +27,13 @@ pub enum Request {
     },
     /// The path of a packet that is not sent.
     Trace(TraceRequest),
+    /// Become what another file says, or say what that would change.
+    Change {
+        /// What the lab is to be made from.
+        state: Box<State>,
+        /// Only say it.
+        dry_run: bool,
+    },
     /// Make faults, end or list them.
     Fault(FaultRequest),
     /// End a host's programs and start them anew.

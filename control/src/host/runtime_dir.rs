@@ -9,6 +9,7 @@ use nix::unistd::{AccessFlags, access, geteuid};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, HostError};
+use crate::topology::Kept;
 
 /// Longest name of a lab.
 const NAME_LEN_MAX: usize = 40;
@@ -36,6 +37,9 @@ pub struct State {
     /// How fast its clock runs, if `up` was told.
     #[serde(default)]
     pub time_scale: Option<u32>,
+    /// What its file leaves open, and was chosen.
+    #[serde(default)]
+    pub kept: Kept,
     /// Version of vpclab that started it.
     pub version: String,
 }

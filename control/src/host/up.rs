@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::client::{self, LOOK_INTERVAL};
+use super::daemon::change::ChangeReport;
 use super::init::DAEMON_KEY;
 use super::init_client::InitClient;
 use super::protocol::{Failure, Request};
@@ -17,9 +18,10 @@ use super::runtime_dir::{LabLock, RuntimeDir, State};
 use super::signals::Signals;
 use super::{Context, HostError};
 use crate::cli::{CliError, Exit};
+use crate::topology::{Kept, Topology};
 
 /// What `up` found and did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Started {
     /// The lab did not run.
     Fresh,
@@ -27,6 +29,8 @@ pub enum Started {
     Adopted,
     /// Nothing to do.
     AlreadyRunning,
+    /// The lab ran from another file, and is what this one says now.
+    Changed(ChangeReport),
 }
 
 /// How long a step may take before it counts as failed.
@@ -113,21 +117,22 @@ fn adopt(
     state: &State,
     signals: &Signals,
 ) -> Result<Started, CliError> {
-    let runs = dir.state().is_some_and(|old| old.text == state.text);
-    if !runs {
-        return Err(CliError::usage(format!(
-            "lab `{}` runs already, from another topology",
-            state.lab
-        ))
-        .fix(format!(
-            "end it first: vpclab down --lab {0}; or give this one another name: --lab NAME",
-            state.lab
-        )));
-    }
-    let answer = UnixStream::connect(dir.control_socket())
-        .map(|stream| client::exchange(stream, &Request::Ready));
+    let old = dir.state();
+    let same = old.as_ref().is_some_and(|old| old.text == state.text);
+    let request = match same {
+        true => Request::Ready,
+        false => Request::Change {
+            state: Box::new(state.clone()),
+            dry_run: false,
+        },
+    };
+    let answer =
+        UnixStream::connect(dir.control_socket()).map(|stream| client::exchange(stream, &request));
     match answer {
-        Ok(Ok(_)) => return Ok(Started::AlreadyRunning),
+        Ok(Ok(_)) if same => return Ok(Started::AlreadyRunning),
+        Ok(Ok((report, _))) => return client::understand(report).map(Started::Changed),
+        // It refused: it lives.
+        Ok(Err(error)) if error.exit != Exit::Fault => return Err(error),
         // A daemon that was just killed still holds its socket for a moment.
         Ok(Err(error)) if !ends_soon(&mut init)? => return Err(error),
         Ok(Err(_)) => {}
@@ -136,8 +141,36 @@ fn adopt(
             ends_soon(&mut init)?;
         }
     }
+    if let Some(old) = old.filter(|_| !same) {
+        // The next daemon makes the new file, as far as it can where the old was.
+        dir.save(&State {
+            kept: kept(&old)?,
+            time_scale: state.time_scale.or(old.time_scale),
+            ..state.clone()
+        })?;
+    }
     start_daemon(dir, &mut init, signals).map_err(|error| with_log(dir, error))?;
     Ok(Started::Adopted)
+}
+
+/// What was chosen for a lab whose daemon cannot say it.
+fn kept(old: &State) -> Result<Kept, CliError> {
+    let topology = Topology::parse(&old.topology.display().to_string(), &old.text)?;
+    let (control, names) = topology.control_plane_keeping(&old.kept)?;
+    Ok(Kept::of(control.model(), &names))
+}
+
+/// What would change if this were the running lab's file; none if it does not run.
+pub fn dry_run(state: &State) -> Result<Option<ChangeReport>, CliError> {
+    let dir = RuntimeDir::new(&state.lab)?;
+    if InitClient::connect(&dir)?.is_none() {
+        return Ok(None);
+    }
+    let request = Request::Change {
+        state: Box::new(state.clone()),
+        dry_run: true,
+    };
+    client::understand(client::ask(&dir, &request)?).map(Some)
 }
 
 /// Whether init sees the daemon's end within [`END_LOOKS`].

@@ -156,33 +156,91 @@ ids! {
 
 /// Makes new ids from a seed and a counter, so that a lab built twice has the
 /// same ids.
+///
+/// What a file names gets its ids by name instead ([`Minter::enter`]): then a
+/// thing keeps its id when others come or go beside it in the file.
 #[derive(Clone, Debug)]
 pub struct Minter {
     seed: u64,
     count: u64,
+    scopes: Option<Box<Scopes>>,
+}
+
+/// Numbers by the name of what they are for.
+#[derive(Clone, Debug, Default)]
+struct Scopes {
+    current: u64,
+    /// How many numbers each name has had.
+    counts: std::collections::BTreeMap<u64, u64>,
 }
 
 impl Minter {
     /// Starts a sequence of ids.
     pub fn new(seed: u64) -> Self {
-        Self { seed, count: 0 }
+        Self {
+            seed,
+            count: 0,
+            scopes: None,
+        }
+    }
+
+    /// From now on numbers belong to this name: the first one for it is always
+    /// the same, whatever was made before.
+    pub fn enter(&mut self, name: &str) {
+        self.scopes.get_or_insert_default().current = hash(0, name);
+    }
+
+    /// The same for a part of what has been entered; returns what
+    /// [`Self::back`] takes. Without a name nothing changes.
+    pub fn within(&mut self, part: &str) -> u64 {
+        let Some(scopes) = &mut self.scopes else {
+            return 0;
+        };
+        let outer = scopes.current;
+        scopes.current = hash(outer, part);
+        outer
+    }
+
+    /// Leaves a part.
+    pub fn back(&mut self, outer: u64) {
+        if let Some(scopes) = &mut self.scopes {
+            scopes.current = outer;
+        }
+    }
+
+    /// Numbers go by the counter again.
+    pub fn leave(&mut self) {
+        self.scopes = None;
     }
 
     /// A number that this minter never gave before (SplitMix64, a bijection of
-    /// the counter).
+    /// the counter; by name, apart as far as 64 bits can tell).
     pub fn next_number(&mut self) -> u64 {
-        self.count += 1;
-        let mut z = self
-            .seed
-            .wrapping_add(self.count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let (seed, count) = match &mut self.scopes {
+            None => {
+                self.count += 1;
+                (self.seed, self.count)
+            }
+            Some(scopes) => {
+                let count = scopes.counts.entry(scopes.current).or_default();
+                *count += 1;
+                (self.seed ^ scopes.current, *count)
+            }
+        };
+        let mut z = seed.wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
 
-    /// How many numbers have been given.
-    pub fn count(&self) -> u64 {
-        self.count
+    /// A number below 2^40 that was never given before.
+    pub fn next_small(&mut self) -> u64 {
+        let number = self.next_number();
+        match self.scopes {
+            None => self.count,
+            // The upper half: counters do not get that far.
+            Some(_) => (number & 0x7f_ffff_ffff) | 0x80_0000_0000,
+        }
     }
 
     /// `prefix`, a zero and 16 hex digits, as AWS's ids look.
@@ -196,9 +254,40 @@ impl Minter {
     }
 }
 
+/// FNV-1a, from an outer hash.
+fn hash(outer: u64, text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325 ^ outer, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_has_its_ids_whatever_was_made_before() {
+        let (mut a, mut b) = (Minter::new(7), Minter::new(7));
+        a.enter("vpc/a");
+        let first: VpcId = a.id();
+        b.next_number();
+        b.enter("vpc/b");
+        let other: VpcId = b.id();
+        b.enter("vpc/a");
+        assert_eq!(first, b.id());
+        assert_ne!(first, other);
+        // A name that is entered again goes on.
+        a.enter("vpc/b");
+        a.enter("vpc/a");
+        assert_ne!(first, a.id());
+        let outer = a.within("part");
+        let small = a.next_small();
+        assert!((1 << 39..1 << 40).contains(&small));
+        a.back(outer);
+        a.leave();
+        assert!(a.next_small() < 10);
+    }
 
     #[test]
     fn ids_are_aws_shaped_and_reproducible() {

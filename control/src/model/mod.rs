@@ -134,6 +134,43 @@ macro_rules! tables {
                 }
             }
 
+            /// The ids of all that is not the same in `other`.
+            pub(crate) fn differences(&self, other: &Self) -> BTreeSet<ResourceId> {
+                let mut found = BTreeSet::new();
+                $(for (one, two) in [(self, other), (other, self)] {
+                    let differs = one.$field.iter().filter(|resource| {
+                        two.$field.get(&resource.id).is_none_or(|same| *same != **resource)
+                    });
+                    found.extend(differs.map(|resource| resource.id.resource()));
+                })*
+                found
+            }
+
+            /// Makes a resource what it is in `from`, or takes it away.
+            pub(crate) fn adopt(&mut self, from: &Self, id: &ResourceId) {
+                match id.kind {
+                    Kind::Scope => {}
+                    $(Kind::$kind => {
+                        let id = Id::from_text(id.text.clone());
+                        match from.$field.get(&id) {
+                            Some(resource) => self.put($kind::clone(resource)),
+                            None => drop(self.remove(&id)),
+                        }
+                    })*
+                }
+            }
+
+            /// The `Name` tag of any resource.
+            pub fn name_of(&self, id: &ResourceId) -> Option<Arc<str>> {
+                match id.kind {
+                    Kind::Scope => None,
+                    $(Kind::$kind => {
+                        let found = self.$field.get(&Id::from_text(id.text.clone()));
+                        found.and_then(|resource| resource.meta.name.clone())
+                    })*
+                }
+            }
+
             /// The ids of all resources, in the order in which rows are compiled.
             pub fn ids(&self) -> BTreeSet<ResourceId> {
                 let mut all = BTreeSet::new();
@@ -237,6 +274,21 @@ impl Model {
     pub(crate) fn zone_or_new(&mut self, name: &Arc<str>) -> AzId {
         let next = AzId(self.zones.len() as u16);
         *self.zones.entry(name.clone()).or_insert(next)
+    }
+
+    /// An empty model that goes on where this one is: same zones, other ids.
+    pub(crate) fn blank(&self) -> Self {
+        let mut blank = Self::new(0);
+        blank.zones = self.zones.clone();
+        blank.minter = self.minter.clone();
+        blank
+    }
+
+    /// Takes over how `from` finds things. Both must hold the same resources.
+    pub(crate) fn adopt_indexes(&mut self, from: &Self) {
+        self.indexes = from.indexes.clone();
+        self.zones = from.zones.clone();
+        self.minter = from.minter.clone();
     }
 
     /// Whether the zone is down, by a fault that the lab was told to make.

@@ -10,6 +10,7 @@
 
 mod apply;
 mod check;
+pub mod difference;
 mod error;
 mod json_schema;
 pub mod located;
@@ -20,7 +21,7 @@ pub mod values;
 
 use std::path::Path;
 
-pub use apply::{HostNames, Names, ServiceNames, VpcNames};
+pub use apply::{HostNames, Kept, Names, ServiceNames, VpcNames};
 pub use error::TopologyError;
 pub use json_schema::json_schema;
 pub use schema::Topology;

@@ -100,6 +100,20 @@ pub(super) fn start(lab: &Lab, wanted: &BTreeMap<String, LinkFaults>) -> Result<
     apply(lab)
 }
 
+/// Puts the links of these hosts as a changed file wants them. To be applied.
+pub(super) fn set_links<'a>(lab: &Lab, wanted: impl Iterator<Item = (&'a str, LinkFaults)>) {
+    let all = links(lab);
+    for (host, faults) in wanted {
+        for link in all.iter().filter(|link| link.place.0 == host) {
+            let both = Both {
+                up: faults,
+                down: faults,
+            };
+            lab.faults.board().links.insert(link.place.clone(), both);
+        }
+    }
+}
+
 /// Tells the worker about every link. Needed whenever links come and go, too.
 pub(super) fn apply(lab: &Lab) -> Result<(), CliError> {
     let links = links(lab);

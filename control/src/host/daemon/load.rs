@@ -8,7 +8,7 @@ use crate::cli::CliError;
 use crate::faults::LinkFaults;
 use crate::host::plan::CommandPlan;
 use crate::host::runtime_dir::{RuntimeDir, State};
-use crate::topology::Topology;
+use crate::topology::{Names, Topology};
 
 /// Commands by host.
 pub(crate) type Commands = BTreeMap<String, Vec<CommandPlan>>;
@@ -16,27 +16,46 @@ pub(crate) type Commands = BTreeMap<String, Vec<CommandPlan>>;
 /// What the file makes.
 pub(super) struct Loaded {
     pub(super) control: ControlPlane,
+    pub(super) file: File,
+    pub(super) time_scale: u32,
+}
+
+/// A topology file in a running lab.
+#[derive(Clone, Debug)]
+pub(super) struct File {
+    pub(super) topology: Topology,
+    /// What its names became.
+    pub(super) names: Names,
     pub(super) commands: Commands,
     /// What is wrong with hosts' links.
     pub(super) links: BTreeMap<String, LinkFaults>,
-    pub(super) time_scale: u32,
+}
+
+impl File {
+    pub(super) fn new(topology: Topology, names: Names, state: &State, dir: &RuntimeDir) -> Self {
+        Self {
+            commands: commands(&topology, state, dir),
+            links: topology.link_faults(),
+            names,
+            topology,
+        }
+    }
 }
 
 /// Builds everything that the file names, by API actions.
 pub(super) fn load(state: &State, dir: &RuntimeDir) -> Result<Loaded, CliError> {
     let topology = parse(state)?;
-    let (control, _names) = topology
-        .control_plane()
+    let (control, names) = topology
+        .control_plane_keeping(&state.kept)
         .map_err(|error| CliError::usage(error.to_string()))?;
     Ok(Loaded {
         control,
-        commands: commands(&topology, state, dir),
-        links: topology.link_faults(),
         time_scale: state.time_scale.unwrap_or(topology.time_scale()),
+        file: File::new(topology, names, state, dir),
     })
 }
 
-fn parse(state: &State) -> Result<Topology, CliError> {
+pub(super) fn parse(state: &State) -> Result<Topology, CliError> {
     let file = state.topology.display().to_string();
     Topology::parse(&file, &state.text).map_err(|error| CliError::usage(error.to_string()))
 }

@@ -1,5 +1,6 @@
 //! The daemon of a lab: control plane, packet worker, hosts, control socket.
 
+pub(crate) mod change;
 mod faults;
 mod health;
 pub(crate) mod load;
@@ -134,11 +135,13 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
 /// Namespaces, interfaces, addresses and commands of every host.
 fn wire(lab: &Lab) -> Result<(), CliError> {
     let mut init = InitClient::connect_as_child(&lab.dir)?;
+    change::end_strangers(&mut init, &lab.model.hosts())?;
     for host in lab.model.hosts() {
         wiring::wire_host(&mut init, &lab.worker, &host)?;
         tracing::info!(host = host.name, "host is up");
     }
-    faults::start(lab, lab.model.links())?;
+    let links = lab.model.file().links.clone();
+    faults::start(lab, &links)?;
     for host in lab.model.hosts() {
         for command in &host.commands {
             init.run(&host.name, command.clone())?;

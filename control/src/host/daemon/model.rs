@@ -1,28 +1,26 @@
 //! What the daemon knows of its lab: control plane, hosts, names.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::tables::Tables;
 
-use super::load;
+use super::load::{self, File};
 use crate::api::ControlPlane;
 use crate::cli::CliError;
-use crate::faults::LinkFaults;
 use crate::host::from_model;
-use crate::host::plan::{CommandPlan, HostPlan};
+use crate::host::plan::HostPlan;
 use crate::host::runtime_dir::{RuntimeDir, State};
 use crate::model::{InterfaceKind, NetworkInterfaceId};
 use crate::report::Names;
+use crate::topology::Kept;
 
 /// The lab: its control plane, and what its hosts run.
 #[derive(Debug)]
 pub(crate) struct Model {
     control: Mutex<ControlPlane>,
     tables: Arc<Tables>,
-    commands: BTreeMap<String, Vec<CommandPlan>>,
-    links: BTreeMap<String, LinkFaults>,
+    file: Mutex<File>,
     time_scale: u32,
 }
 
@@ -33,8 +31,7 @@ impl Model {
         Ok(Self {
             tables: Arc::clone(loaded.control.tables()),
             control: Mutex::new(loaded.control),
-            commands: loaded.commands,
-            links: loaded.links,
+            file: Mutex::new(loaded.file),
             time_scale: loaded.time_scale,
         })
     }
@@ -55,18 +52,22 @@ impl Model {
         self.time_scale
     }
 
-    /// What the file says is wrong with hosts' links.
-    pub(super) const fn links(&self) -> &BTreeMap<String, LinkFaults> {
-        &self.links
+    /// The file that the lab is made from.
+    pub(super) fn file(&self) -> MutexGuard<'_, File> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What vpclab chose, for a daemon that comes after this one.
+    pub(super) fn kept(&self) -> Kept {
+        // In the order of every other caller.
+        let file = self.file();
+        Kept::of(self.control().model(), &file.names)
     }
 
     /// Hosts that have a namespace, with their commands.
     pub(super) fn hosts(&self) -> Vec<HostPlan> {
-        let mut hosts = from_model::hosts(self.control().model());
-        for host in &mut hosts {
-            host.commands = self.commands.get(&host.name).cloned().unwrap_or_default();
-        }
-        hosts
+        let hosts = from_model::hosts(self.control().model());
+        with_commands(hosts, &self.file().commands)
     }
 
     /// The interfaces that a name means: those of a host, endpoint or load
@@ -144,4 +145,12 @@ fn managed_interfaces(model: &crate::model::Model, name: &str) -> Vec<NetworkInt
         })
         .chain(balancers.flat_map(|b| b.nodes.iter().map(|node| node.interface.clone())))
         .collect()
+}
+
+/// Hosts with what the file runs in them.
+pub(super) fn with_commands(mut hosts: Vec<HostPlan>, commands: &load::Commands) -> Vec<HostPlan> {
+    for host in &mut hosts {
+        host.commands = commands.get(&host.name).cloned().unwrap_or_default();
+    }
+    hosts
 }

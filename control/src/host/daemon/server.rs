@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 use vpclab_dataplane::worker::CaptureFilter;
 
-use super::{Lab, faults, show};
+use super::{Lab, change, faults, show};
 use crate::cli::CliError;
 use crate::host::capture::CaptureWriter;
 use crate::host::init_client::InitClient;
@@ -73,8 +73,12 @@ fn answer(lab: &Lab, request: Request) -> Result<Value, CliError> {
         Request::Ps => value(&show::ps(lab)?),
         Request::Inspect { id } => value(&show::inspect(lab, id.as_deref())?),
         Request::Flows { port } => value(&show::flows(lab, port.as_deref())?),
-        Request::Healthy => Ok(json!(show::all_healthy(lab))),
         Request::Trace(request) => trace(lab, &request),
+        Request::Change { state, dry_run } => {
+            lab.wait_ready().map_err(CliError::from)?;
+            let report = change::change(lab, *state, dry_run)?;
+            serde_json::to_value(report).map_err(|error| CliError::fault(error.to_string()))
+        }
         Request::Fault(request) => faults::answer(lab, request),
         Request::Restart { host } => restart(lab, &host),
         Request::Capture { .. } => Err(CliError::fault("a capture is a stream")),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use vpclab_dataplane::flow::Ingress;
-use vpclab_dataplane::tables::TargetHealth;
 
 use vpclab_dataplane::time::Instant;
 
@@ -37,22 +36,6 @@ pub(super) fn ps(lab: &Lab) -> Result<PsReport, CliError> {
 fn uptime_s(lab: &Lab) -> u64 {
     let clock = lab.worker.clock();
     clock.real(clock.now().since(Instant::ZERO)).as_secs()
-}
-
-/// Whether every target that is checked is healthy.
-pub(super) fn all_healthy(lab: &Lab) -> bool {
-    let control = lab.model.control();
-    let mut targets = control
-        .model()
-        .target_groups()
-        .iter()
-        .flat_map(|group| &group.targets);
-    targets.all(|target| {
-        !matches!(
-            target.health,
-            TargetHealth::Initial | TargetHealth::Unhealthy
-        )
-    })
 }
 
 /// What `id` means (all interfaces without one), and the lab's counters.

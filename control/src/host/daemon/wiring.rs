@@ -7,7 +7,7 @@ use vpclab_dataplane::io::TapPort;
 use vpclab_dataplane::worker::Handle;
 
 use crate::host::init_client::InitClient;
-use crate::host::plan::HostPlan;
+use crate::host::plan::{HostPlan, InterfacePlan};
 use crate::host::{Context, HostError, netlink};
 
 /// Makes what is missing of `host` and gives its TAPs to the worker.
@@ -15,6 +15,16 @@ pub(super) fn wire_host(
     init: &mut InitClient,
     worker: &Handle,
     host: &HostPlan,
+) -> Result<(), HostError> {
+    wire_interfaces(init, worker, host, &host.interfaces)
+}
+
+/// The same for some of its interfaces.
+pub(super) fn wire_interfaces(
+    init: &mut InitClient,
+    worker: &Handle,
+    host: &HostPlan,
+    interfaces: &[InterfacePlan],
 ) -> Result<(), HostError> {
     let namespaces = init
         .add_host(&host.name, host.resolv_conf())
@@ -24,11 +34,11 @@ pub(super) fn wire_host(
     let ports = namespaces
         .in_network(|| {
             let mut ports = Vec::new();
-            for interface in &host.interfaces {
+            for interface in interfaces {
                 let port = TapPort::open(&interface.device).map_err(explain)?;
                 ports.push((EniId(interface.eni), port));
             }
-            netlink::configure(&host.interfaces)?;
+            netlink::configure(interfaces)?;
             Ok(ports)
         })
         .map_err(|error: HostError| error.within(format!("host {}", host.name)))?;

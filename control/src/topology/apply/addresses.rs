@@ -90,6 +90,15 @@ impl Plan {
         Some(free)
     }
 
+    /// Takes this address, unless the file gives it to something.
+    pub(super) fn claim(&mut self, subnet: &SubnetRef<'_>, address: Ipv4Addr) -> bool {
+        let Some(pool) = self.subnets.get_mut(&key(subnet)) else {
+            return false;
+        };
+        let delegated = |prefix: &Prefix| prefix.contains(address.into());
+        !pool.prefixes.iter().any(delegated) && pool.taken.insert(address)
+    }
+
     fn take_all(&mut self, topology: &Topology, addresses: &Named<Value<Address>>) {
         for (subnet, address) in addresses.iter() {
             if let Ok(subnet) = topology.subnet(subnet) {

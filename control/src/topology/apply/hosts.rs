@@ -1,7 +1,8 @@
 //! Hosts, their interfaces and public addresses, and internet hosts.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
+use super::kept::eni_key;
 use super::{Applier, HostNames};
 use crate::api::{
     AllocateAddress, ApiError, AssociateAddress, AttachNetworkInterface, CreateInternetHost,
@@ -20,12 +21,16 @@ impl Applier<'_, '_> {
         // that name theirs go first.
         let names_ipv6 = |host: &Host| host.interfaces().iter().any(|i| i.ipv6.is_some());
         let mut hosts: Vec<(&Value<String>, &Host)> = topology.hosts.iter().collect();
-        hosts.sort_by_key(|(_, host)| !names_ipv6(host));
+        // And those that were there choose before newcomers.
+        hosts.sort_by_key(|(name, host)| {
+            let key = eni_key(name, 0);
+            (!names_ipv6(host), !self.kept.knows(&key))
+        });
         for (name, host) in hosts {
             let mut names = HostNames::default();
             for (index, interface) in host.interfaces().iter().enumerate() {
                 let id = self.interface(name, index, interface)?;
-                let elastic_ip = self.elastic_ip(name, &id, interface)?;
+                let elastic_ip = self.elastic_ip(name, index, &id, interface)?;
                 names.enis.push(id);
                 names.elastic_ips.push(elastic_ip);
             }
@@ -48,6 +53,12 @@ impl Applier<'_, '_> {
         let at = interface
             .address
             .map_or(interface.subnet.at, |address| address.at);
+        self.name(format_args!(
+            "{}@{}/{:?}",
+            eni_key(host, index),
+            create.subnet,
+            create.private_ip_address
+        ));
         let id = self.run(at, create)?;
         let attach = AttachNetworkInterface {
             network_interface: id.clone(),
@@ -87,7 +98,7 @@ impl Applier<'_, '_> {
                 IpAddr::V6(_) => None,
             });
         let named = interface.ipv6.map(|many| many.iter()).into_iter().flatten();
-        let ipv6_addresses: Vec<_> = named
+        let mut ipv6_addresses: Vec<_> = named
             .filter_map(|address| match address.0 {
                 IpAddr::V6(address) => Some(address),
                 IpAddr::V4(_) => None,
@@ -99,11 +110,18 @@ impl Applier<'_, '_> {
             .as_ref()
             .map_or(Ipv6Block::None, |ipv6| ipv6.value);
         let chosen = interface.ipv6.is_none() && block != Ipv6Block::None;
+        if chosen {
+            let id = self.subnet_id(subnet)?;
+            let had = self.kept.ipv6(&id, &eni_key(host, index));
+            let indexes = self.tx.model().indexes();
+            let free = |ip: &Ipv6Addr| indexes.address_owner(&id, IpAddr::V6(*ip)).is_none();
+            ipv6_addresses.extend(had.filter(free));
+        }
         Ok(CreateNetworkInterface {
             subnet: self.subnet_id(subnet)?,
             private_ip_address: match given {
                 Some(address) => Some(address),
-                None => self.next_address(subnet)?,
+                None => self.same_address(subnet, &eni_key(host, index))?,
             },
             secondary_private_ip_addresses: secondary.collect(),
             ipv6_address_count: ipv6_addresses.is_empty().then_some(u32::from(chosen)),
@@ -125,15 +143,24 @@ impl Applier<'_, '_> {
     fn elastic_ip(
         &mut self,
         host: &Value<String>,
+        index: usize,
         interface: &NetworkInterfaceId,
         body: &Interface<'_>,
     ) -> Result<Option<AllocationId>, ApiError> {
         let Some(eip) = body.eip else { return Ok(None) };
         let address = match eip.value {
             ElasticIp::None => return Ok(None),
-            ElasticIp::Any => None,
+            ElasticIp::Any => {
+                let had = self.kept.public(&eni_key(host, index));
+                let indexes = self.tx.model().indexes();
+                had.filter(|&address| indexes.public_owner(address.into()).is_none())
+            }
             ElasticIp::Address(address) => Some(address),
         };
+        self.name(format_args!(
+            "{}/elastic-ip/{address:?}",
+            eni_key(host, index)
+        ));
         let name = Some(host.value.clone());
         let allocation = self
             .run(eip.at, AllocateAddress { address, name })?
@@ -153,6 +180,10 @@ impl Applier<'_, '_> {
             name: name.value.clone(),
             addresses: host.addresses.iter().map(|address| address.0).collect(),
         };
+        self.name(format_args!(
+            "internet/{}/{:?}",
+            name.value, create.addresses
+        ));
         let id = self.run(at, create)?;
         self.names.internet_hosts.insert(name.value.clone(), id);
         Ok(())

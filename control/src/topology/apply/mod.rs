@@ -4,11 +4,13 @@
 
 mod addresses;
 mod hosts;
+mod kept;
 mod names;
 mod network;
 mod routes;
 mod services;
 
+pub use kept::Kept;
 pub use names::{HostNames, Names, ServiceNames, VpcNames};
 
 use std::net::Ipv4Addr;
@@ -33,12 +35,23 @@ impl Topology {
     /// # Errors
     /// The first refusal, with its line.
     pub fn control_plane(&self) -> Result<(ControlPlane, Names), TopologyError> {
+        self.control_plane_keeping(&Kept::default())
+    }
+
+    /// The same; what the file leaves open is chosen as it was before.
+    ///
+    /// # Errors
+    /// The first refusal, with its line.
+    pub fn control_plane_keeping(
+        &self,
+        kept: &Kept,
+    ) -> Result<(ControlPlane, Names), TopologyError> {
         let options = ControlPlaneOptions {
             seed: self.seed(),
             ..ControlPlaneOptions::default()
         };
         let mut control = ControlPlane::new(options);
-        let names = self.apply(&mut control)?;
+        let names = self.apply_keeping(&mut control, kept)?;
         Ok((control, names))
     }
 
@@ -47,15 +60,27 @@ impl Topology {
     /// # Errors
     /// The first refusal, with its line; then nothing has changed.
     pub fn apply(&self, control: &mut ControlPlane) -> Result<Names, TopologyError> {
+        self.apply_keeping(control, &Kept::default())
+    }
+
+    /// The same; what the file leaves open is chosen as it was before.
+    ///
+    /// # Errors
+    /// The first refusal, with its line; then nothing has changed.
+    pub fn apply_keeping(
+        &self,
+        control: &mut ControlPlane,
+        kept: &Kept,
+    ) -> Result<Names, TopologyError> {
         let before = control.quotas().clone();
-        let made = self.make(control);
+        let made = self.make(control, kept);
         if made.is_err() {
             *control.quotas_mut() = before;
         }
         made.map_err(|mistake| mistake.in_file(&self.file))
     }
 
-    fn make(&self, control: &mut ControlPlane) -> Result<Names, Mistake> {
+    fn make(&self, control: &mut ControlPlane, kept: &Kept) -> Result<Names, Mistake> {
         self.set_quotas(control.quotas_mut())?;
         let caller = Caller::new(DEFAULT_ACCOUNT, self.region());
         let mut at = At::default();
@@ -67,9 +92,11 @@ impl Topology {
                 tx,
                 names,
                 plan,
+                kept,
                 at,
             };
             let made = applier.everything();
+            applier.tx.mint_for_nobody();
             at = applier.at;
             made.map(|()| applier.names)
         });
@@ -92,6 +119,7 @@ struct Applier<'a, 'tx> {
     tx: &'a mut Transaction<'tx>,
     names: Names,
     plan: Plan,
+    kept: &'a Kept,
     /// The item at work, for errors.
     at: At,
 }
@@ -136,6 +164,12 @@ impl<'a> Applier<'a, '_> {
         Ok(())
     }
 
+    /// Ids are for this thing from now on. What of it cannot be changed in place
+    /// is part of the name: with another value it is another thing.
+    fn name(&mut self, name: impl std::fmt::Display) {
+        self.tx.mint_for(&name.to_string());
+    }
+
     /// Executes an action for the item at that place.
     fn run<A: Action>(&mut self, at: At, action: A) -> Result<A::Output, ApiError> {
         self.at = at;
@@ -162,9 +196,32 @@ impl<'a> Applier<'a, '_> {
     fn next_address(&mut self, subnet: &SubnetRef<'_>) -> Result<Option<Ipv4Addr>, ApiError> {
         let id = self.subnet_id(subnet)?;
         let indexes = self.tx.model().indexes();
-        Ok(self.plan.next(subnet, |address| {
-            indexes.address_owner(&id, address).is_some()
-        }))
+        let used = |address| indexes.address_owner(&id, address).is_some();
+        let free = self.plan.next(subnet, |address| {
+            used(address) || self.kept.has(&id, address)
+        });
+        // Kept for things that may be gone: better those than none.
+        Ok(free.or_else(|| self.plan.next(subnet, used)))
+    }
+
+    /// The address that the thing called `key` had, if it can have it again, else
+    /// the next one.
+    fn same_address(
+        &mut self,
+        subnet: &SubnetRef<'_>,
+        key: &str,
+    ) -> Result<Option<Ipv4Addr>, ApiError> {
+        let id = self.subnet_id(subnet)?;
+        let block = subnet.subnet.cidr.value.0;
+        let had = self.kept.address(&id, key).filter(|&address| {
+            let address = address.into();
+            let indexes = self.tx.model().indexes();
+            block.contains(address) && indexes.address_owner(&id, address).is_none()
+        });
+        match had {
+            Some(address) if self.plan.claim(subnet, address) => Ok(Some(address)),
+            _ => self.next_address(subnet),
+        }
     }
 
     fn group_ids(

@@ -37,6 +37,7 @@ impl Applier<'_, '_> {
             entries: blocks.into_iter().map(Into::into).collect(),
             name: Some(name.value.clone()),
         };
+        self.name(format_args!("prefix-list/{}/{ipv6}", name.value));
         let id = self.run(name.at, create)?;
         self.names.prefix_lists.insert(name.value.clone(), id);
         Ok(())
@@ -49,11 +50,15 @@ impl Applier<'_, '_> {
             cidr_block: primary.map(|cidr| cidr.value.0),
             ipv6_cidr_block: match vpc.ipv6.as_ref().map(|ipv6| ipv6.value) {
                 None | Some(values::Ipv6Block::None) => Ipv6Block::None,
-                Some(values::Ipv6Block::Next) => Ipv6Block::AmazonProvided,
+                Some(values::Ipv6Block::Next) => match self.kept.block(name) {
+                    Some(block) => Ipv6Block::Given(block),
+                    None => Ipv6Block::AmazonProvided,
+                },
                 Some(values::Ipv6Block::Block(block)) => Ipv6Block::Given(block),
             },
             name: Some(name.value.clone()),
         };
+        self.name(format_args!("vpc/{}/{:?}", name.value, create.cidr_block));
         let made = self.run(at, create)?;
         let mut names = VpcNames {
             id: made.vpc,
@@ -84,7 +89,7 @@ impl Applier<'_, '_> {
             )?;
             names.internet_gateway = Some(id);
         }
-        self.create_subnets(vpc, &mut names)?;
+        self.create_subnets(name, vpc, &mut names)?;
         for (group, body) in vpc.security_groups.iter() {
             let create = CreateSecurityGroup {
                 group_name: group.value.clone(),
@@ -95,6 +100,10 @@ impl Applier<'_, '_> {
                 vpc: names.id.clone(),
                 name: Some(group.value.clone()),
             };
+            self.name(format_args!(
+                "{}/group/{}/{}",
+                names.id, group.value, create.description
+            ));
             let id = self.run(group.at, create)?;
             names.security_groups.insert(group.value.clone(), id);
         }
@@ -103,6 +112,7 @@ impl Applier<'_, '_> {
                 vpc: names.id.clone(),
                 name: Some(acl.value.clone()),
             };
+            self.name(format_args!("{}/acl/{}", names.id, acl.value));
             let id = self.run(acl.at, create)?;
             self.acl_rules(&id, Direction::Ingress, &body.ingress)?;
             self.acl_rules(&id, Direction::Egress, &body.egress)?;
@@ -119,7 +129,12 @@ impl Applier<'_, '_> {
         Ok(())
     }
 
-    fn create_subnets(&mut self, vpc: &Vpc, names: &mut VpcNames) -> Result<(), ApiError> {
+    fn create_subnets(
+        &mut self,
+        vpc_name: &str,
+        vpc: &Vpc,
+        names: &mut VpcNames,
+    ) -> Result<(), ApiError> {
         let mut used: Vec<Prefix> = vpc
             .subnets
             .iter()
@@ -128,11 +143,27 @@ impl Applier<'_, '_> {
                 _ => None,
             })
             .collect();
+        let had = |name: &str| self.kept.block(&format!("{vpc_name}/{name}"));
+        let had: BTreeMap<&str, Prefix> = vpc
+            .subnets
+            .iter()
+            .filter(|(_, subnet)| {
+                let wanted = subnet.ipv6.as_ref().map(|ipv6| ipv6.value);
+                wanted == Some(values::Ipv6Block::Next)
+            })
+            .filter_map(|(name, _)| Some((name.as_str(), had(name)?)))
+            .filter(|(_, block)| {
+                let inside = names.ipv6.is_some_and(|of_vpc| of_vpc.covers(*block));
+                inside && !used.iter().any(|other| other.overlaps(*block))
+            })
+            .collect();
+        used.extend(had.values());
         for (name, subnet) in vpc.subnets.iter() {
             let ipv6 = match subnet.ipv6.as_ref().map(|ipv6| ipv6.value) {
                 Some(values::Ipv6Block::Block(block)) => Some(block),
                 Some(values::Ipv6Block::Next) => {
-                    let block = names.ipv6.and_then(|of_vpc| next_64(of_vpc, &used));
+                    let chosen = || names.ipv6.and_then(|of_vpc| next_64(of_vpc, &used));
+                    let block = had.get(name.as_str()).copied().or_else(chosen);
                     used.extend(block);
                     block
                 }
@@ -150,6 +181,10 @@ impl Applier<'_, '_> {
                 .az
                 .as_ref()
                 .map_or(subnet.cidr.at, |az| az.at.max(subnet.cidr.at));
+            self.name(format_args!(
+                "{}/subnet/{}/{}/{:?}",
+                names.id, name.value, subnet.cidr.value.0, create.availability_zone
+            ));
             let id = self.run(at, create)?;
             if subnet.map_public_ip.is_some() {
                 let modify = ModifySubnetAttribute {
@@ -246,6 +281,8 @@ impl Applier<'_, '_> {
                 peer,
                 description: text.unwrap_or_default().to_owned(),
             };
+            // A rule keeps its id wherever it stands among the others.
+            self.name(format_args!("{group}/{direction:?}/{permission:?}"));
             let (group, permissions) = (group.clone(), vec![permission]);
             self.run(
                 at,
@@ -308,6 +345,7 @@ impl Applier<'_, '_> {
         let Some(held) = network_acl_association(self.tx.model(), &id) else {
             return Err(self.missing(reference.at, name));
         };
+        self.name(format_args!("{id}/acl"));
         let replace = ReplaceNetworkAclAssociation {
             association: held,
             network_acl: acl,

@@ -19,6 +19,7 @@ impl Applier<'_, '_> {
                 vpc: vpc_id,
                 name: Some(table.value.clone()),
             };
+            self.name(format_args!("{}/route-table/{}", create.vpc, table.value));
             let id = self.run(table.at, create)?;
             for route in &body.routes {
                 self.route(name, vpc, &id, route)?;
@@ -43,6 +44,7 @@ impl Applier<'_, '_> {
                 subnet: names.subnets.get(&subnet.value).cloned(),
                 gateway: None,
             };
+            self.name(format_args!("{:?}/route-table", associate.subnet));
             self.run(reference.at, associate)?;
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use vpclab_dataplane::tables;
 
+use super::kept::node_key;
 use super::{Applier, ServiceNames};
 use crate::api::{
     AcceptVpcEndpointConnections, ApiError, CreateListener, CreateLoadBalancer, CreateTargetGroup,
@@ -36,6 +37,12 @@ impl Applier<'_, '_> {
             .port
             .as_ref()
             .map_or(if geneve { 6081 } else { 0 }, |port| port.value);
+        self.name(format_args!(
+            "target-group/{}/{:?}/{port}/{}",
+            name.value,
+            group.protocol,
+            self.vpc(vpc)?.id.clone()
+        ));
         let arn = self.run(
             name.at,
             CreateTargetGroup {
@@ -81,7 +88,7 @@ impl Applier<'_, '_> {
             let private_ipv4 = fixed(&balancer.addresses, reference);
             // AWS chooses the addresses of a gateway load balancer.
             let private_ipv4 = match private_ipv4 {
-                None if !gateway => self.next_address(&found)?,
+                None if !gateway => self.same_address(&found, &node_key("lb", name))?,
                 given => given,
             };
             subnets.push(SubnetMapping {
@@ -100,6 +107,10 @@ impl Applier<'_, '_> {
             security_groups: security_groups.clone(),
             dualstack: balancer.dualstack,
         };
+        self.name(format_args!(
+            "lb/{}/{:?}/{vpc}/{:?}",
+            name.value, create.kind, create.dualstack
+        ));
         let arn = self.run(name.at, create)?;
         if balancer.cross_zone {
             let load_balancer_arn = arn.clone();
@@ -136,6 +147,10 @@ impl Applier<'_, '_> {
                 target_group_arn,
                 tcp_idle_s: listener.idle_timeout.as_ref().map(|seconds| seconds.value),
             };
+            self.name(format_args!(
+                "{arn}/{:?}/{:?}",
+                create.protocol, create.port
+            ));
             listeners.push(self.run(listener.at, create)?);
         }
         self.names.load_balancers.insert(name.value.clone(), arn);
@@ -195,6 +210,8 @@ impl Applier<'_, '_> {
                 _ => create.network_load_balancer_arns.push(arn),
             }
         }
+        let gateway = !create.gateway_load_balancer_arns.is_empty();
+        self.name(format_args!("endpoint-service/{}/{gateway}", name.value));
         let made = self.run(name.at, create)?;
         if let Some(first) = service.allowed_principals.first() {
             let permissions = ModifyVpcEndpointServicePermissions {
@@ -231,7 +248,7 @@ impl Applier<'_, '_> {
                 .and_then(|address| ipv4(address.0));
             let ipv4 = only.or_else(|| fixed(&endpoint.addresses, reference));
             let ipv4 = match ipv4 {
-                None => self.next_address(&found)?,
+                None => self.same_address(&found, &node_key("endpoint", name))?,
                 given => given,
             };
             subnets.push(EndpointSubnet {
@@ -265,6 +282,10 @@ impl Applier<'_, '_> {
             dualstack: endpoint.dualstack,
             name: Some(name.value.clone()),
         };
+        self.name(format_args!(
+            "endpoint/{}/{}/{}/{:?}",
+            name.value, create.vpc, create.service_name, create.endpoint_type
+        ));
         let id = self.run(name.at, create)?;
         let required = body.is_some_and(|service| service.acceptance_required.unwrap_or(true));
         if required && endpoint.accept.as_ref().is_none_or(|accept| accept.value.0) {

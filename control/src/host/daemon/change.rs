@@ -1,0 +1,220 @@
+//! A second `up` with another file: the running lab becomes what the file says,
+//! and what does not differ is not touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use vpclab_dataplane::addr::EniId;
+
+use super::load::{self, File};
+use super::model::with_commands;
+use super::{Lab, faults, wiring};
+use crate::cli::CliError;
+use crate::host::init::DAEMON_KEY;
+use crate::host::init_client::InitClient;
+use crate::host::plan::{CommandPlan, HostPlan, InterfacePlan};
+use crate::host::runtime_dir::State;
+use crate::host::{Context, HostError, from_model};
+use crate::topology::difference::{Change, Verb};
+
+/// What a second `up` did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeReport {
+    /// Resources and programs, what goes first.
+    pub changes: Vec<Change>,
+    /// Hosts that stay as they are, programs included.
+    pub untouched: usize,
+}
+
+/// Hosts before and after.
+struct Hosts {
+    old: BTreeMap<String, HostPlan>,
+    new: BTreeMap<String, HostPlan>,
+}
+
+/// Makes the lab what `state` says, or only says what would change.
+pub(super) fn change(lab: &Lab, mut state: State, dry_run: bool) -> Result<ChangeReport, CliError> {
+    let topology = load::parse(&state)?;
+    let before = lab.dir.state().and_then(|before| before.time_scale);
+    if let Some(scale) = state.time_scale.filter(|&scale| scale != lab.time_scale()) {
+        return Err(CliError::usage(format!(
+            "the lab's clock runs {} times as fast as ours and cannot change to {scale} while it runs",
+            lab.time_scale()
+        ))
+        .fix("end the lab first: vpclab down"));
+    }
+    state.time_scale = before;
+    let old_hosts = lab.model.hosts();
+    // Held to the end: nobody else changes the model meanwhile.
+    let mut file = lab.model.file();
+    let mut control = lab.model.control();
+    let now = lab.worker.clock().now();
+    let difference = topology.difference(&control, &file.topology, &file.names, now)?;
+    let next = File::new(topology, difference.names.clone(), &state, &lab.dir);
+    let mut report = ChangeReport {
+        changes: difference.changes.clone(),
+        untouched: 0,
+    };
+    let by_name = |hosts: Vec<HostPlan>| -> BTreeMap<String, HostPlan> {
+        hosts
+            .into_iter()
+            .map(|host| (host.name.clone(), host))
+            .collect()
+    };
+    if !dry_run {
+        difference.commit(&mut control);
+    }
+    // Rows of newcomers are known once they are there.
+    let model = if dry_run {
+        difference.model()
+    } else {
+        control.model()
+    };
+    let hosts = Hosts {
+        old: by_name(old_hosts),
+        new: by_name(with_commands(from_model::hosts(model), &next.commands)),
+    };
+    report.changes.extend(program_changes(&hosts));
+    report.changes.sort();
+    report.changes.sort_by_key(|change| change.verb);
+    report.untouched = hosts.untouched(&report.changes);
+    if dry_run {
+        return Ok(report);
+    }
+    let old_links = std::mem::replace(&mut *file, next).links;
+    let links = file.links.clone();
+    drop(control);
+    drop(file);
+    state.kept = lab.model.kept();
+    lab.dir.save(&state)?;
+    rewire(lab, &hosts)?;
+    let changed: BTreeSet<_> = links
+        .keys()
+        .chain(old_links.keys())
+        .filter(|host| links.get(*host) != old_links.get(*host))
+        .collect();
+    faults::set_links(
+        lab,
+        changed
+            .into_iter()
+            .map(|host| (host.as_str(), links.get(host).copied().unwrap_or_default())),
+    );
+    faults::apply(lab)?;
+    Ok(report)
+}
+
+impl Hosts {
+    fn untouched(&self, changes: &[Change]) -> usize {
+        let touched = |name: &str| {
+            changes.iter().any(|change| {
+                let host = change.name.split(['/', ':']).next();
+                matches!(&*change.kind, "host" | "ENI" | "command") && host == Some(name)
+            })
+        };
+        let stay = self.new.keys().filter(|name| self.old.contains_key(*name));
+        stay.filter(|name| !touched(name)).count()
+    }
+}
+
+/// Programs that start, end or start anew in hosts that stay.
+fn program_changes(hosts: &Hosts) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (name, new) in &hosts.new {
+        let Some(old) = hosts.old.get(name) else {
+            continue;
+        };
+        let line = |plan: &CommandPlan| plan.argv.last().cloned().unwrap_or_default();
+        let count = old.commands.len().max(new.commands.len());
+        for index in 0..count {
+            let (old, new) = (old.commands.get(index), new.commands.get(index));
+            let (verb, details) = match (old, new) {
+                (Some(old), Some(new)) if old == new => continue,
+                (Some(old), Some(new)) if line(old) == line(new) => {
+                    (Verb::Changed, vec!["restarts".to_owned()])
+                }
+                (Some(old), Some(new)) => {
+                    let details = format!("restarts as `{}`, was `{}`", line(new), line(old));
+                    (Verb::Changed, vec![details])
+                }
+                (Some(_), None) => (Verb::Removed, Vec::new()),
+                _ => (Verb::Added, Vec::new()),
+            };
+            changes.push(Change {
+                kind: "command".to_owned(),
+                name: format!("{name}:{index}"),
+                verb,
+                details,
+            });
+        }
+    }
+    changes
+}
+
+/// Takes down and sets up what differs of hosts on Linux.
+fn rewire(lab: &Lab, hosts: &Hosts) -> Result<(), CliError> {
+    let mut init = InitClient::connect_as_child(&lab.dir)?;
+    for (name, old) in &hosts.old {
+        let new = hosts.new.get(name);
+        let stays =
+            |interface: &&InterfacePlan| new.is_some_and(|new| new.interfaces.contains(interface));
+        for gone in old.interfaces.iter().filter(|it| !stays(it)) {
+            lab.worker.remove_port(EniId(gone.eni)).context(name)?;
+        }
+        let keys = new.map(|new| &new.commands);
+        let kept = |plan: &&CommandPlan| {
+            keys.is_some_and(|plans| plans.iter().any(|new| new.key == plan.key))
+        };
+        for gone in old.commands.iter().filter(|plan| !kept(plan)) {
+            init.stop(&gone.key)?;
+        }
+        if new.is_none() {
+            init.remove_host(name)?;
+        }
+    }
+    // The worker has let go of the TAPs once it has answered.
+    lab.worker.counters().context("counters")?;
+    for (name, new) in &hosts.new {
+        let old = hosts.old.get(name);
+        let is_new =
+            |interface: &&InterfacePlan| old.is_none_or(|old| !old.interfaces.contains(interface));
+        let missing: Vec<_> = new.interfaces.iter().filter(is_new).cloned().collect();
+        if old.is_none() || !missing.is_empty() {
+            wiring::wire_interfaces(&mut init, &lab.worker, new, &missing)?;
+        }
+    }
+    // A host that comes starts with its faults.
+    faults::apply(lab)?;
+    for (name, new) in &hosts.new {
+        let old = hosts.old.get(name).map(|old| &old.commands);
+        for plan in &new.commands {
+            if old.is_none_or(|old| !old.contains(plan)) {
+                init.run(name, plan.clone())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Ends hosts and programs that the lab's file does not know: it changed while
+/// no daemon ran.
+pub(super) fn end_strangers(init: &mut InitClient, hosts: &[HostPlan]) -> Result<(), HostError> {
+    let status = init.status()?;
+    for name in status.hosts.keys() {
+        if !hosts.iter().any(|host| host.name == *name) {
+            init.remove_host(name)?;
+        }
+    }
+    let known: BTreeSet<_> = hosts
+        .iter()
+        .flat_map(|host| host.commands.iter().map(|plan| plan.key.as_str()))
+        .chain([DAEMON_KEY])
+        .collect();
+    for key in status
+        .programs
+        .keys()
+        .filter(|key| !known.contains(key.as_str()))
+    {
+        init.stop(key)?;
+    }
+    Ok(())
+}
