@@ -46,7 +46,7 @@ pub struct LinkFaults {
 }
 
 /// How long a frame may wait for a link with a rate, unless said otherwise.
-/// ASSUMPTION: a router's usual buffer; none of AWS's limits are meant.
+/// A router's usual buffer: our choice, nothing of AWS's.
 const QUEUE_DEFAULT: Duration = Duration::from_millis(200);
 
 impl LinkFaults {
