@@ -4,11 +4,14 @@
 
 use std::net::IpAddr;
 
-use vpclab_dataplane::addr::Mac;
+use vpclab_dataplane::addr::{EniId, Mac};
+use vpclab_dataplane::flow::Seed;
 use vpclab_dataplane::packet::{FiveTuple, protocol};
+use vpclab_dataplane::tables::Snapshot;
 
-use super::connections::End;
-use super::path::EstablishedPath;
+use super::connections::{End, Expected};
+use super::first_packet::FirstPackets;
+use super::path::CachedPath;
 use super::topology::{World, acl_rules, hosts, idle_rules, routes};
 use super::{BenchError, Case, Options, Size, Suite, Work};
 
@@ -52,59 +55,126 @@ pub(super) fn hosts_for(flows: u64) -> u64 {
     }
 }
 
+/// What filters the packets, besides the rules that let them pass; YAML items.
+#[derive(Clone, Debug)]
+pub(super) struct Filters {
+    /// Outbound rules of the clients' group.
+    pub(super) to: String,
+    /// Inbound rules of the servers' group.
+    pub(super) from: String,
+    /// Entries of both ACLs, both directions.
+    pub(super) acl: String,
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self {
+            to: idle_rules("to"),
+            from: idle_rules("from"),
+            acl: acl_rules(),
+        }
+    }
+}
+
+/// A server: its port, its MAC address and its router's, its address.
+type Server = (EniId, (Mac, Mac), IpAddr);
+
+/// Hosts in two subnets of one VPC.
+struct Lab {
+    tables: Snapshot,
+    clients: Vec<(EniId, Mac, Mac, IpAddr)>,
+    servers: Vec<Server>,
+    seed: u64,
+}
+
+impl Lab {
+    fn new(options: &Options, flows: u64, filters: &Filters) -> Result<Self, BenchError> {
+        let count = hosts_for(flows);
+        let world = World::new(&yaml(count, filters))?;
+        let tables = world.snapshot();
+        let mut clients = Vec::new();
+        let mut servers = Vec::new();
+        for n in 0..count {
+            let client = world.eni(&format!("client{n}"))?;
+            let (mac, router) = world.macs(&tables, client)?;
+            clients.push((client, mac, router, world.address(&tables, client)?));
+            let server = world.eni(&format!("server{n}"))?;
+            let macs = world.macs(&tables, server)?;
+            servers.push((server, macs, world.address(&tables, server)?));
+        }
+        Ok(Self {
+            tables,
+            clients,
+            servers,
+            seed: options.seed,
+        })
+    }
+
+    fn ends(&self, flows: u64) -> impl ExactSizeIterator<Item = End> {
+        client_ends(flows, &self.clients, |n| {
+            let pick = Seed(self.seed).words(&[n]) % self.servers.len().max(1) as u64;
+            let server = self.servers.get(pick as usize);
+            server.map_or(IpAddr::from([0; 4]), |server| server.2)
+        })
+    }
+}
+
+/// Whether what arrived of `client` is its packet, at its server.
+fn check_arrival(servers: &[Server], client: &End, came: &Expected) -> Result<(), String> {
+    let tuple = client.tuple;
+    let owner = servers.iter().find(|(.., address)| *address == tuple.dst);
+    let right = owner.is_some_and(|&(port, (mac, router), _)| {
+        let macs = (router, mac);
+        *came == Expected { port, macs, tuple }
+    });
+    if right {
+        Ok(())
+    } else {
+        Err(format!("{tuple} arrived as {came:?}"))
+    }
+}
+
 /// Connections between the hosts of two subnets.
 ///
 /// # Errors
 /// When the lab cannot be made or a connection not opened.
-pub fn established(
+pub fn established(options: &Options, size: Size, flows: u64) -> Result<CachedPath, BenchError> {
+    let lab = Lab::new(options, flows, &Filters::default())?;
+    let ends = lab.ends(flows);
+    CachedPath::both_directions(options, size, lab.tables.clone(), ends, |connection| {
+        check_arrival(&lab.servers, &connection.client, &connection.expected(0))
+    })
+}
+
+/// The first packets of such connections.
+///
+/// # Errors
+/// When the lab cannot be made.
+pub fn opening(options: &Options, flows: u64) -> Result<FirstPackets, BenchError> {
+    opening_with(options, flows, &Filters::default())
+}
+
+/// The same with these filters.
+pub(super) fn opening_with(
     options: &Options,
-    size: Size,
     flows: u64,
-) -> Result<EstablishedPath, BenchError> {
-    let count = hosts_for(flows);
-    let world = World::new(&yaml(count))?;
-    let tables = world.snapshot();
-    let mut clients = Vec::new();
-    let mut servers = Vec::new();
-    for n in 0..count {
-        let client = world.eni(&format!("client{n}"))?;
-        let (mac, router) = world.macs(&tables, client)?;
-        clients.push((client, mac, router, world.address(&tables, client)?));
-        let server = world.eni(&format!("server{n}"))?;
-        servers.push((
-            server,
-            world.macs(&tables, server)?,
-            world.address(&tables, server)?,
-        ));
-    }
-    let ends = client_ends(flows, &clients, |n| {
-        let pick = vpclab_dataplane::flow::Seed(options.seed).words(&[n]) % count;
-        servers
-            .get(pick as usize)
-            .map_or(IpAddr::from([0; 4]), |server| server.2)
-    });
-    let check = |connection: &super::Connection| {
-        let (client, server) = (&connection.client, &connection.server);
-        let owner = servers
-            .iter()
-            .find(|(.., address)| *address == client.tuple.dst);
-        let reached = owner.is_some_and(|(port, (mac, router), _)| {
-            server.port == *port && server.src_mac == *mac && server.dst_mac == *router
-        });
-        if reached && server.tuple == client.tuple.reversed() {
-            Ok(())
-        } else {
-            Err(format!("{} arrived as {server:?}", client.tuple))
-        }
-    };
-    EstablishedPath::new(options, size, tables, ends, check)
+    filters: &Filters,
+) -> Result<FirstPackets, BenchError> {
+    let lab = Lab::new(options, flows, filters)?;
+    let ends: Vec<End> = lab.ends(flows).collect();
+    let Lab {
+        tables, servers, ..
+    } = lab;
+    FirstPackets::new(options, tables, ends, move |client, came| {
+        check_arrival(&servers, client, came)
+    })
 }
 
 /// The client's end of each flow: clients in turn, their source ports one after
 /// the other, toward the address that `server` says.
 pub(super) fn client_ends(
     flows: u64,
-    clients: &[(vpclab_dataplane::addr::EniId, Mac, Mac, IpAddr)],
+    clients: &[(EniId, Mac, Mac, IpAddr)],
     server: impl Fn(u64) -> IpAddr,
 ) -> impl ExactSizeIterator<Item = End> {
     let count = clients.len().max(1) as u32;
@@ -136,10 +206,13 @@ pub(super) fn client_ends(
     })
 }
 
-fn yaml(count: u64) -> String {
-    let acl = acl_rules();
+fn yaml(count: u64, filters: &Filters) -> String {
+    let Filters { to, from, acl } = filters;
     format!(
         "name: bench-eastwest
+quotas:
+  rules-per-network-acl: 40
+  inbound-or-outbound-rules-per-security-group: 1000
 vpcs:
   main:
     cidr: 10.0.0.0/16
@@ -162,8 +235,6 @@ vpcs:
 hosts:
 {clients}{servers}",
         routes = routes("igw"),
-        to = idle_rules("to"),
-        from = idle_rules("from"),
         clients = hosts("client", count, "subnet: main/clients, groups: clients"),
         servers = hosts("server", count, "subnet: main/servers, groups: servers"),
     )

@@ -11,6 +11,8 @@ use vpclab_dataplane::packet::{
     ETHERNET_LEN, Endpoints, FiveTuple, Frame, Headers, checksum, parse_ip, protocol, put_ip,
 };
 
+use super::connections::End;
+
 /// Bytes kept of each frame: every header that anybody writes.
 const HEAD: usize = 128;
 /// Payload of everything beyond.
@@ -33,6 +35,17 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// What an end sends.
+    pub(super) fn of(end: &End, flags: u8, id: u32) -> Self {
+        Self {
+            src_mac: end.src_mac,
+            dst_mac: end.dst_mac,
+            tuple: end.tuple,
+            flags,
+            id,
+        }
+    }
+
     /// Writes the packet with valid checksums: `len` bytes from the Ethernet
     /// header on, or as many as its headers need.
     pub fn write(&self, out: &mut Frame, len: usize) {

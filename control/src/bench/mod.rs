@@ -12,20 +12,29 @@
 //! Nothing here reads a clock but by [`run::Clock`]. The criterion benches and the
 //! instruction counts of `benches/` drive the same works.
 
+pub mod acl;
+mod compare;
 mod connections;
+mod driver;
 pub mod eastwest;
 mod error;
 mod feed;
+pub mod first_packet;
 mod frames;
+pub mod gwlb;
 mod heap;
+mod lifecycle;
 mod machine;
 mod options;
+pub mod parse;
 mod path;
+pub mod plot;
 pub mod privatelink;
 mod report;
 pub mod run;
 mod topology;
 
+pub use compare::{Change, Comparison};
 pub use connections::{Connection, Expected, Opened};
 pub use error::BenchError;
 pub use feed::{BATCH, Feed, Recycle};
@@ -33,7 +42,7 @@ pub use frames::{FrameStore, Segment};
 pub use heap::Heap;
 pub use machine::{Busy, Machine};
 pub use options::{Depth, Options, Size, parse_count, parse_counts};
-pub use path::EstablishedPath;
+pub use path::CachedPath;
 pub use report::{CaseResult, Report, Skipped, Spread};
 pub use topology::World;
 
@@ -50,7 +59,14 @@ pub trait Suite: Sync {
 }
 
 /// Every suite, in the order in which they run.
-pub const SUITES: &[&dyn Suite] = &[&eastwest::EastWest, &privatelink::PrivateLink];
+pub const SUITES: &[&dyn Suite] = &[
+    &parse::Parse,
+    &acl::Acl,
+    &eastwest::EastWest,
+    &privatelink::PrivateLink,
+    &gwlb::Gwlb,
+    &first_packet::FirstPacket,
+];
 
 /// The suite of this name.
 pub fn suite(name: &str) -> Option<&'static dyn Suite> {
@@ -97,6 +113,8 @@ pub struct Case {
     pub flows: Option<u64>,
     /// Routes, where the case has them: the x axis of another.
     pub routes: Option<u64>,
+    /// Rules, where the case has them.
+    pub rules: Option<u64>,
     /// What is counted.
     pub unit: Unit,
     /// Whether the cached path is measured: then one allocation fails the case.
@@ -118,6 +136,7 @@ impl Case {
             name: name.into(),
             flows: None,
             routes: None,
+            rules: None,
             unit: Unit::Packet,
             allocates_nothing: true,
             pinned: true,
@@ -139,6 +158,15 @@ impl Case {
     pub fn routes(self, routes: u64) -> Self {
         Self {
             routes: Some(routes),
+            ..self
+        }
+    }
+
+    /// Stands at this many rules on the plot.
+    #[must_use]
+    pub fn rules(self, rules: u64) -> Self {
+        Self {
+            rules: Some(rules),
             ..self
         }
     }

@@ -36,6 +36,14 @@ impl Size {
         }
     }
 
+    /// Length of the longest frame.
+    pub const fn longest(self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Imix => 1_518,
+        }
+    }
+
     /// Length of the `n`-th frame.
     pub fn of(self, n: u64) -> usize {
         match self {

@@ -5,18 +5,20 @@ use std::collections::HashSet;
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::flow::Seed;
 use vpclab_dataplane::packet::{Frame, tcp_flag};
-use vpclab_dataplane::pipeline::Config;
+use vpclab_dataplane::pipeline::{Config, Pipeline};
+use vpclab_dataplane::tables::Snapshot;
 
-use super::connections::{self, End, Opened};
+use super::connections::{End, Opened};
+use super::driver::{self, Driver};
 use super::feed::Feed;
 use super::frames::{FrameStore, Segment};
 use super::{BenchError, Connection, Depth, Done, Options, Size, Work};
 
 /// Most connections whose packets are sent: of ten million, a random million.
-const SAMPLE: usize = 1 << 20;
+pub(super) const SAMPLE: usize = 1 << 20;
 
 /// Most packets looked at afterwards.
-const CHECKED: usize = 20_000;
+pub(super) const CHECKED: usize = 20_000;
 
 /// A pipeline with room for so many connections and tunnel flows.
 pub(super) fn config(options: &Options, connections: u64, gwlb_flows: u64) -> Config {
@@ -37,67 +39,114 @@ pub(super) fn shuffle<T>(items: &mut [T], seed: u64) {
     }
 }
 
-/// Open connections and the packets of both their directions.
-#[derive(Debug)]
-pub struct EstablishedPath {
-    opened: Opened,
-    feed: Feed,
+/// Reads a frame that came out: its number, or what is wrong with it.
+pub(super) type Judge = Box<dyn Fn(EniId, &Frame) -> Result<u32, BenchError>>;
+
+/// Sends the next `packets` packets; hits and misses are the pipeline's.
+pub(super) fn drive(
+    feed: &mut Feed,
+    pipeline: &mut Pipeline,
+    tables: &Snapshot,
     packets: u64,
+) -> Done {
+    let counters = pipeline.counters();
+    let (hits, misses) = (counters.flow_hits, counters.flow_misses);
+    let sent = feed.sink.sent;
+    feed.drive(pipeline, tables, packets);
+    let counters = pipeline.counters();
+    Done {
+        operations: feed.sink.sent - sent,
+        hits: counters.flow_hits - hits,
+        misses: counters.flow_misses - misses,
+        elapsed: None,
+    }
 }
 
-impl EstablishedPath {
-    /// Opens a connection from each of `clients` and makes the packets of both
-    /// directions. `check` judges what a connection was translated to.
-    ///
-    /// # Errors
-    /// When one cannot be opened, or `check` says that it is wrong.
-    pub fn new(
+/// Packets of connections that are known: each is a hit.
+pub struct CachedPath {
+    pipeline: Pipeline,
+    tables: Snapshot,
+    feed: Feed,
+    packets: u64,
+    judge: Judge,
+}
+
+impl std::fmt::Debug for CachedPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CachedPath").finish_non_exhaustive()
+    }
+}
+
+impl CachedPath {
+    /// The frames of `store`, to a pipeline that knows their connections.
+    pub(super) fn new(
         options: &Options,
-        size: Size,
-        tables: vpclab_dataplane::tables::Snapshot,
-        clients: impl ExactSizeIterator<Item = End>,
-        check: impl Fn(&Connection) -> Result<(), String>,
-    ) -> Result<Self, BenchError> {
-        let config = config(options, clients.len() as u64, 0);
-        let opened = Opened::new(config, tables, clients, SAMPLE)?;
-        for connection in &opened.connections {
-            check(connection).map_err(BenchError::Wrong)?;
-        }
-        let mut order: Vec<u32> = (0..opened.connections.len() as u32 * 2).collect();
-        shuffle(&mut order, options.seed);
-        let longest = match size {
-            Size::Bytes(bytes) => bytes,
-            Size::Imix => 1518,
-        };
-        let mut store = FrameStore::with_capacity(order.len(), longest);
-        let mut frame = Frame::with_capacity(longest);
-        for (nth, &id) in order.iter().enumerate() {
-            let Some(connection) = opened.connections.get(id as usize / 2) else {
-                continue;
-            };
-            let end = connection.sender(id % 2);
-            let segment = Segment {
-                src_mac: end.src_mac,
-                dst_mac: end.dst_mac,
-                tuple: end.tuple,
-                flags: tcp_flag::ACK,
-                id,
-            };
-            segment.write(&mut frame, size.of(nth as u64));
-            store.push(end.port, frame.bytes());
-        }
-        let feed = Feed::new(store, options.batch, opened.now);
+        driver: Driver,
+        longest: usize,
+        store: FrameStore,
+        judge: Judge,
+    ) -> Self {
+        let feed = Feed::new(store, options.batch, driver.now);
         let least = match options.depth {
             // Large frames are bound by copies: fewer of them say as much.
             Depth::Normal if longest > 1_000 => options.operations() / 4,
             _ => options.operations(),
         };
         let packets = feed.round_len(least);
-        Ok(Self {
-            opened,
+        Self {
+            pipeline: driver.pipeline,
+            tables: driver.tables,
             feed,
             packets,
-        })
+            judge,
+        }
+    }
+
+    /// Opens a connection from each of `clients` and makes the packets of both
+    /// directions. `check` judges what a connection was translated to.
+    ///
+    /// # Errors
+    /// When one cannot be opened, or `check` says that it is wrong.
+    pub fn both_directions(
+        options: &Options,
+        size: Size,
+        tables: Snapshot,
+        clients: impl ExactSizeIterator<Item = End>,
+        check: impl Fn(&Connection) -> Result<(), String>,
+    ) -> Result<Self, BenchError> {
+        let config = config(options, clients.len() as u64, 0);
+        let Opened {
+            driver,
+            connections,
+        } = Opened::new(config, tables, clients, SAMPLE)?;
+        for connection in &connections {
+            check(connection).map_err(BenchError::Wrong)?;
+        }
+        let mut order: Vec<u32> = (0..connections.len() as u32 * 2).collect();
+        shuffle(&mut order, options.seed);
+        let mut store = FrameStore::with_capacity(order.len(), size.longest());
+        let mut frame = Frame::with_capacity(size.longest());
+        for (nth, &id) in order.iter().enumerate() {
+            let Some(connection) = connections.get(id as usize / 2) else {
+                continue;
+            };
+            let end = connection.sender(id % 2);
+            Segment::of(end, tcp_flag::ACK, id).write(&mut frame, size.of(nth as u64));
+            store.push(end.port, frame.bytes());
+        }
+        let judge = move |port: EniId, frame: &Frame| {
+            let (id, came) = driver::read(port, frame.bytes())?;
+            let connection = connections.get(id as usize / 2);
+            let expected = connection.map(|connection| connection.expected(id % 2));
+            if expected == Some(came) {
+                return Ok(id);
+            }
+            Err(BenchError::wrong(format!(
+                "packet {id} came out as {came:?} instead of {expected:?}"
+            )))
+        };
+        let longest = size.longest();
+        Ok(Self::new(options, driver, longest, store, Box::new(judge)))
     }
 
     /// Packets of a round.
@@ -105,24 +154,13 @@ impl EstablishedPath {
         self.packets
     }
 
-    /// Sends the next `packets` packets; hits and misses are the pipeline's.
+    /// Sends the next `packets` packets.
     pub fn drive(&mut self, packets: u64) -> Done {
-        let counters = self.opened.pipeline.counters();
-        let (hits, misses) = (counters.flow_hits, counters.flow_misses);
-        let sent = self.feed.sink.sent;
-        self.feed
-            .drive(&mut self.opened.pipeline, &self.opened.tables, packets);
-        let counters = self.opened.pipeline.counters();
-        Done {
-            operations: self.feed.sink.sent - sent,
-            hits: counters.flow_hits - hits,
-            misses: counters.flow_misses - misses,
-            elapsed: None,
-        }
+        drive(&mut self.feed, &mut self.pipeline, &self.tables, packets)
     }
 }
 
-impl Work for EstablishedPath {
+impl Work for CachedPath {
     fn round(&mut self) -> Done {
         self.drive(self.packets)
     }
@@ -141,61 +179,51 @@ impl Work for EstablishedPath {
             )));
         }
         let count = self.feed.len().min(CHECKED);
-        let mut check = Check::new(&self.opened.connections);
+        let mut inspection = Inspection::new(&*self.judge);
         self.feed.rewind();
         self.feed.inspect(
-            &mut self.opened.pipeline,
-            &self.opened.tables,
+            &mut self.pipeline,
+            &self.tables,
             count as u64,
-            |port, frame| check.take(port, frame),
+            |port, frame| inspection.take(port, frame),
         );
-        check.finish(count)
+        inspection.finish(count)
     }
 }
 
-/// Compares what comes out with what must.
-struct Check<'a> {
-    connections: &'a [Connection],
+/// Looks at what comes out, each packet once.
+pub(super) struct Inspection<'a> {
+    judge: &'a dyn Fn(EniId, &Frame) -> Result<u32, BenchError>,
     seen: HashSet<u32>,
     wrong: Option<BenchError>,
 }
 
-impl<'a> Check<'a> {
-    fn new(connections: &'a [Connection]) -> Self {
+impl<'a> Inspection<'a> {
+    pub(super) fn new(judge: &'a dyn Fn(EniId, &Frame) -> Result<u32, BenchError>) -> Self {
         Self {
-            connections,
+            judge,
             seen: HashSet::new(),
             wrong: None,
         }
     }
 
-    fn take(&mut self, port: EniId, frame: &Frame) {
-        if let Err(error) = self.judge(port, frame) {
-            self.wrong.get_or_insert(error);
-        }
+    /// Judges one frame.
+    pub(super) fn take(&mut self, port: EniId, frame: &Frame) {
+        let wrong = match (self.judge)(port, frame) {
+            Ok(id) if self.seen.insert(id) => return,
+            Ok(id) => BenchError::wrong(format!("packet {id} came out twice")),
+            Err(error) => error,
+        };
+        self.wrong.get_or_insert(wrong);
     }
 
-    fn judge(&mut self, port: EniId, frame: &Frame) -> Result<(), BenchError> {
-        let (id, came) = connections::read(port, frame.bytes())?;
-        let connection = self.connections.get(id as usize / 2);
-        let expected = connection.map(|connection| connection.expected(id % 2));
-        if expected != Some(came) {
-            return Err(BenchError::wrong(format!(
-                "packet {id} came out as {came:?} instead of {expected:?}"
-            )));
-        }
-        if !self.seen.insert(id) {
-            return Err(BenchError::wrong(format!("packet {id} came out twice")));
-        }
-        Ok(())
-    }
-
-    fn finish(self, count: usize) -> Result<(), BenchError> {
+    /// Whether exactly `count` packets came, all of them right.
+    pub(super) fn finish(self, count: usize) -> Result<(), BenchError> {
+        let came = self.seen.len();
         match self.wrong {
             Some(error) => Err(error),
-            None if self.seen.len() != count => Err(BenchError::wrong(format!(
-                "of {count} packets {} came out",
-                self.seen.len()
+            None if came != count => Err(BenchError::wrong(format!(
+                "of {count} packets {came} came out"
             ))),
             None => Ok(()),
         }

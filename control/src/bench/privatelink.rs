@@ -4,8 +4,12 @@
 
 use std::net::IpAddr;
 
+use vpclab_dataplane::addr::{EniId, Mac};
+use vpclab_dataplane::tables::Snapshot;
+
+use super::connections::{Connection, End, Expected};
 use super::eastwest::{client_ends, hosts_for};
-use super::path::EstablishedPath;
+use super::path::CachedPath;
 use super::topology::{World, acl_rules, hosts, idle_rules, routes};
 use super::{BenchError, Case, Options, Size, Suite, Work};
 
@@ -47,14 +51,9 @@ const PORT: u16 = 443;
 
 /// A lab with an endpoint, `clients` in front of it and `servers` behind.
 pub(super) struct Lab {
-    pub(super) tables: vpclab_dataplane::tables::Snapshot,
-    clients: Vec<(
-        vpclab_dataplane::addr::EniId,
-        vpclab_dataplane::addr::Mac,
-        vpclab_dataplane::addr::Mac,
-        IpAddr,
-    )>,
-    servers: Vec<(vpclab_dataplane::addr::EniId, IpAddr)>,
+    pub(super) tables: Snapshot,
+    clients: Vec<(EniId, Mac, Mac, IpAddr)>,
+    servers: Vec<(EniId, IpAddr)>,
 }
 
 impl Lab {
@@ -81,15 +80,21 @@ impl Lab {
     }
 
     /// The clients' ends of `flows` connections to the endpoint.
-    pub(super) fn ends(
-        &self,
-        flows: u64,
-    ) -> impl ExactSizeIterator<Item = super::connections::End> {
+    pub(super) fn ends(&self, flows: u64) -> impl ExactSizeIterator<Item = End> {
         client_ends(flows, &self.clients, |_| ENDPOINT)
     }
 
+    /// Whether what arrived of a client's packet is what PrivateLink makes of it.
+    pub(super) fn check_arrival(&self, client: &End, came: &Expected) -> Result<(), String> {
+        let server = End::answering(came);
+        self.check(&Connection {
+            client: *client,
+            server,
+        })
+    }
+
     /// Whether a connection was translated as PrivateLink does it.
-    pub(super) fn check(&self, connection: &super::Connection) -> Result<(), String> {
+    pub(super) fn check(&self, connection: &Connection) -> Result<(), String> {
         let seen = connection.server.tuple;
         let target = self
             .servers
@@ -114,16 +119,12 @@ impl Lab {
 ///
 /// # Errors
 /// When the lab cannot be made or a connection not opened.
-pub fn established(
-    options: &Options,
-    size: Size,
-    flows: u64,
-) -> Result<EstablishedPath, BenchError> {
+pub fn established(options: &Options, size: Size, flows: u64) -> Result<CachedPath, BenchError> {
     // A node has 55 000 source ports toward a target.
     let servers = flows.div_ceil(40_000).max(hosts_for(flows).min(8));
     let lab = Lab::new(hosts_for(flows), servers)?;
     let ends = lab.ends(flows);
-    EstablishedPath::new(options, size, lab.tables.clone(), ends, |connection| {
+    CachedPath::both_directions(options, size, lab.tables.clone(), ends, |connection| {
         lab.check(connection)
     })
 }

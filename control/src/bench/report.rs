@@ -72,15 +72,19 @@ pub struct CaseResult {
     pub flows: Option<u64>,
     /// Routes, where the case has them.
     pub routes: Option<u64>,
+    /// Rules, where the case has them.
+    #[serde(default)]
+    pub rules: Option<u64>,
     /// Further figures by name, units last.
     #[serde(default)]
     pub metrics: BTreeMap<String, f64>,
 }
 
 impl CaseResult {
-    /// The name without its number of flows or routes: what is one line on a plot.
+    /// The name without its number of flows, routes or rules: one line on a plot.
     pub fn series(&self) -> String {
-        let counted = |part: &&str| !part.starts_with("flows=") && !part.starts_with("routes=");
+        let axes = ["flows=", "routes=", "rules="];
+        let counted = |part: &&str| axes.iter().all(|axis| !part.starts_with(axis));
         let parts: Vec<&str> = self.name.split('/').filter(counted).collect();
         parts.join("/")
     }

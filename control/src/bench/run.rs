@@ -143,6 +143,7 @@ pub fn measure(
         others_percent,
         flows: case.flows,
         routes: case.routes,
+        rules: case.rules,
         metrics: work
             .metrics()
             .into_iter()

@@ -1,13 +1,14 @@
 //! `vpclab bench`: packet rates, measured here and now.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::table::Table;
 use super::{CliError, Exit, Globals, print, print_json};
 use crate::bench::{
-    BenchError, CaseResult, Depth, Options, Report, SUITES, Size, Suite, parse_count, run, suite,
+    BenchError, CaseResult, Comparison, Depth, Options, Report, SUITES, Size, Suite, parse_count,
+    plot, run, suite,
 };
 
 /// Arguments of `vpclab bench`.
@@ -40,6 +41,12 @@ pub struct Args {
     /// Seed of every random choice.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Write plots of cost against flows, routes and rules into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub svg: Option<PathBuf>,
+    /// Compare with a report that `--json` printed before.
+    #[arg(long, value_name = "OLD.json")]
+    pub compare: Option<PathBuf>,
     /// A real prefix table for the route suites: one prefix a line.
     #[arg(long, value_name = "FILE")]
     pub prefixes: Option<PathBuf>,
@@ -52,6 +59,11 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     }
     let suites = chosen(&args.suites)?;
     let options = options(&args);
+    // Wrong files are better known before the run than after it.
+    let old = args.compare.as_deref().map(read).transpose()?;
+    if let Some(directory) = &args.svg {
+        std::fs::create_dir_all(directory).map_err(|error| cannot(directory, &error))?;
+    }
     let mut view = View::new(globals.json);
     let report = run::run(&suites, &options, &mut view);
     view.bar.finish_and_clear();
@@ -59,12 +71,71 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     if let Some(error) = view.failed {
         return Err(error);
     }
+    for plot in args.svg.iter().flat_map(|_| plot::plots(&report)) {
+        let path = args.svg.clone().unwrap_or_default().join(&plot.file);
+        std::fs::write(&path, &plot.svg).map_err(|error| cannot(&path, &error))?;
+        view.say(&format!("wrote {}\n", path.display()));
+    }
+    let comparison = old.map(|old| Comparison::of(&report, &old));
     if globals.json {
         print_json(&report)?;
-    } else {
-        print(&footer(&report))?;
+        if let Some(comparison) = &comparison {
+            eprint!("{}", compared(comparison));
+        }
+        return Ok(Exit::Ok);
+    }
+    print(&footer(&report))?;
+    if let Some(comparison) = &comparison {
+        print(&compared(comparison))?;
     }
     Ok(Exit::Ok)
+}
+
+fn cannot(path: &Path, error: &std::io::Error) -> CliError {
+    CliError::usage(format!("{}: {error}", path.display()))
+}
+
+/// An older report.
+fn read(path: &Path) -> Result<Report, CliError> {
+    let text = std::fs::read_to_string(path).map_err(|error| cannot(path, &error))?;
+    serde_json::from_str(&text).map_err(|error| {
+        CliError::usage(format!("{} is no report: {error}", path.display()))
+            .fix("make one: vpclab bench --json > OLD.json")
+    })
+}
+
+/// The comparison as text.
+fn compared(comparison: &Comparison) -> String {
+    let mut text = String::from("\n");
+    for difference in &comparison.machines {
+        text.push_str(&format!("not the same machine or build: {difference}\n"));
+    }
+    let mut table = Table::new(["CASE", ">THEN ns", ">NOW ns", ">SPEED", ""]);
+    for change in &comparison.changes {
+        let verdict = match (change.is_clear, change.speedup >= 1.0) {
+            (false, _) => "",
+            (true, true) => "faster",
+            (true, false) => "slower",
+        };
+        table.row([
+            change.name.clone().into(),
+            number(change.then_ns).into(),
+            number(change.now_ns).into(),
+            format!("{:.2}×", change.speedup).into(),
+            verdict.into(),
+        ]);
+    }
+    text.push_str(&table.render());
+    for (what, names) in [
+        ("only now", &comparison.new),
+        ("only then", &comparison.gone),
+    ] {
+        if !names.is_empty() {
+            text.push_str(&format!("{what}: {}\n", names.join(", ")));
+        }
+    }
+    text.push_str("faster, slower: the spreads of the two do not overlap\n");
+    text
 }
 
 fn refused(error: BenchError) -> CliError {

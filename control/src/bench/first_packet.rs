@@ -1,0 +1,205 @@
+//! First packets: every packet is a connection's first, is walked through all
+//! hops and leaves a session behind. And whole connections: open, six packets, close.
+
+use vpclab_dataplane::addr::EniId;
+use vpclab_dataplane::packet::{Frame, tcp_flag};
+use vpclab_dataplane::pipeline::Pipeline;
+use vpclab_dataplane::tables::Snapshot;
+use vpclab_dataplane::time::Duration;
+
+use super::connections::{End, Expected};
+use super::driver::{self, Driver};
+use super::feed::Feed;
+use super::frames::{FrameStore, Segment};
+use super::lifecycle::Lifecycle;
+use super::path::{self, Inspection, Judge};
+use super::privatelink::Lab;
+use super::{BenchError, Case, Depth, Done, Options, Suite, Unit, Work, eastwest};
+
+/// The suite.
+#[derive(Debug)]
+pub struct FirstPacket;
+
+impl Suite for FirstPacket {
+    fn name(&self) -> &'static str {
+        "first-packet"
+    }
+
+    fn about(&self) -> &'static str {
+        "the first packet of a connection, every one walked, and whole connections: open, 6 packets, close"
+    }
+
+    fn cases(&self, options: &Options) -> Vec<Case> {
+        let flows: Vec<u64> = match (options.flows.as_slice(), options.depth) {
+            ([], Depth::Smoke) => vec![100],
+            ([], Depth::Normal) => vec![10_000, 100_000],
+            ([], Depth::Full) => vec![10_000, 100_000, 1_000_000],
+            (asked, _) => asked.to_vec(),
+        };
+        let mut cases = Vec::new();
+        for &flows in &flows {
+            let options = options.clone();
+            let prepare = move || {
+                let work: Box<dyn Work> = Box::new(eastwest::opening(&options, flows)?);
+                Ok(work)
+            };
+            let case = Case::new(format!("eastwest-tcp4-64B/flows={flows}"), prepare);
+            cases.push(case.flows(flows).may_allocate());
+        }
+        for &flows in &flows {
+            let options = options.clone();
+            let prepare = move || {
+                let work: Box<dyn Work> = Box::new(privatelink(&options, flows)?);
+                Ok(work)
+            };
+            let case = Case::new(format!("privatelink-tcp4-64B/flows={flows}"), prepare);
+            cases.push(case.flows(flows).may_allocate());
+        }
+        let options = options.clone();
+        let prepare = move || {
+            let work: Box<dyn Work> = Box::new(Lifecycle::new(&options)?);
+            Ok(work)
+        };
+        let case = Case::new("privatelink-connections-tcp4-64B", prepare);
+        cases.push(case.unit(Unit::Connection).may_allocate());
+        cases
+    }
+}
+
+/// First packets to an endpoint, NAT allocation included.
+///
+/// # Errors
+/// When the lab cannot be made.
+pub fn privatelink(options: &Options, flows: u64) -> Result<FirstPackets, BenchError> {
+    let servers = flows
+        .div_ceil(40_000)
+        .max(eastwest::hosts_for(flows).min(8));
+    let lab = Lab::new(eastwest::hosts_for(flows), servers)?;
+    let ends: Vec<End> = lab.ends(flows).collect();
+    let tables = lab.tables.clone();
+    FirstPackets::new(options, tables, ends, move |client, came| {
+        lab.check_arrival(client, came)
+    })
+}
+
+/// One packet of each of many connections that nobody knows yet.
+pub struct FirstPackets {
+    pipeline: Pipeline,
+    tables: Snapshot,
+    feed: Feed,
+    judge: Judge,
+    rounds: u64,
+}
+
+impl std::fmt::Debug for FirstPackets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FirstPackets").finish_non_exhaustive()
+    }
+}
+
+impl FirstPackets {
+    /// SYNs of `clients`; `check` judges what comes out for the packet of each.
+    ///
+    /// # Errors
+    /// None now; as other works.
+    pub(super) fn new(
+        options: &Options,
+        tables: Snapshot,
+        clients: Vec<End>,
+        check: impl Fn(&End, &Expected) -> Result<(), String> + 'static,
+    ) -> Result<Self, BenchError> {
+        let config = path::config(options, clients.len() as u64, 0);
+        let driver = Driver::new(config, tables);
+        let mut order: Vec<u32> = (0..clients.len() as u32).collect();
+        path::shuffle(&mut order, options.seed);
+        let mut store = FrameStore::with_capacity(order.len(), 64);
+        let mut frame = Frame::with_capacity(128);
+        for &id in &order {
+            let Some(end) = clients.get(id as usize) else {
+                continue;
+            };
+            Segment::of(end, tcp_flag::SYN, id).write(&mut frame, 64);
+            store.push(end.port, frame.bytes());
+        }
+        let judge = move |port: EniId, frame: &Frame| {
+            let (id, came) = driver::read(port, frame.bytes())?;
+            let client = clients.get(id as usize);
+            let client = client.ok_or_else(|| BenchError::wrong("a packet that nobody sent"))?;
+            check(client, &came).map_err(BenchError::Wrong)?;
+            Ok(id)
+        };
+        Ok(Self {
+            pipeline: driver.pipeline,
+            tables: driver.tables,
+            feed: Feed::new(store, options.batch, driver.now),
+            judge: Box::new(judge),
+            rounds: 0,
+        })
+    }
+
+    /// Packets of a round: one a connection.
+    pub fn round_len(&self) -> u64 {
+        self.feed.len() as u64
+    }
+}
+
+/// Lets every session time out, so that its memory is free and warm.
+pub(super) fn forget(
+    pipeline: &mut Pipeline,
+    tables: &Snapshot,
+    feed: &mut Feed,
+) -> Result<(), BenchError> {
+    feed.now += Duration::from_secs(3_600);
+    for _ in 0..100_000 {
+        if pipeline.connections().sessions.is_empty() {
+            return Ok(());
+        }
+        feed.now += Duration::from_secs(2);
+        pipeline.expire(feed.now, tables);
+    }
+    let left = pipeline.connections().sessions.len();
+    Err(BenchError::wrong(format!(
+        "{left} sessions do not time out"
+    )))
+}
+
+impl Work for FirstPackets {
+    fn reset(&mut self) -> Result<(), BenchError> {
+        self.rounds += 1;
+        self.feed.rewind();
+        forget(&mut self.pipeline, &self.tables, &mut self.feed)
+    }
+
+    fn round(&mut self) -> Done {
+        let packets = self.feed.len() as u64;
+        path::drive(&mut self.feed, &mut self.pipeline, &self.tables, packets)
+    }
+
+    fn floor(&mut self) -> Option<u64> {
+        let packets = self.feed.len() as u64;
+        self.feed.idle(packets);
+        Some(packets)
+    }
+
+    fn verify(&mut self, done: &Done) -> Result<(), BenchError> {
+        let packets = self.feed.len() as u64;
+        let sessions = self.pipeline.connections().sessions.len() as u64;
+        if done.operations != packets || done.misses != packets || sessions != packets {
+            return Err(BenchError::wrong(format!(
+                "of {packets} first packets {} came out and {} were walked; {sessions} sessions remain",
+                done.operations, done.misses
+            )));
+        }
+        // Sent again, each must go the way of the first.
+        let count = path::CHECKED.min(self.feed.len());
+        let mut inspection = Inspection::new(&*self.judge);
+        self.feed.rewind();
+        self.feed.inspect(
+            &mut self.pipeline,
+            &self.tables,
+            count as u64,
+            |port, frame| inspection.take(port, frame),
+        );
+        inspection.finish(count)
+    }
+}

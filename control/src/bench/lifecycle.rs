@@ -1,0 +1,255 @@
+//! Whole connections through PrivateLink: open, six packets, close. Twelve
+//! packets each, many connections side by side, the table in a steady state:
+//! as many connections expire as are made.
+
+use std::hint::black_box;
+
+use vpclab_dataplane::addr::EniId;
+use vpclab_dataplane::packet::{Delta, Frame, tcp_flag};
+use vpclab_dataplane::pipeline::Pipeline;
+use vpclab_dataplane::tables::Snapshot;
+use vpclab_dataplane::time::{Duration, Instant};
+
+use super::connections::{CHUNK, Opened};
+use super::driver;
+use super::feed::Recycle;
+use super::frames::{FrameStore, Segment};
+use super::path;
+use super::privatelink::Lab;
+use super::{BenchError, Depth, Done, Options, Work};
+
+const CLIENT: u32 = 0;
+const SERVER: u32 = 1;
+
+/// Who sends, with which flags: the handshake, a request with its answer and one
+/// more, the end.
+const PACKETS: [(u32, u8); 12] = [
+    (CLIENT, tcp_flag::SYN),
+    (SERVER, tcp_flag::SYN | tcp_flag::ACK),
+    (CLIENT, tcp_flag::ACK),
+    (CLIENT, tcp_flag::ACK),
+    (SERVER, tcp_flag::ACK),
+    (SERVER, tcp_flag::ACK),
+    (CLIENT, tcp_flag::ACK),
+    (CLIENT, tcp_flag::ACK),
+    (SERVER, tcp_flag::ACK),
+    (CLIENT, tcp_flag::FIN | tcp_flag::ACK),
+    (SERVER, tcp_flag::FIN | tcp_flag::ACK),
+    (CLIENT, tcp_flag::ACK),
+];
+
+/// Virtual time that a packet takes. A closed connection is remembered for ten
+/// seconds; so tens of thousands of them are in the table, as many end in each
+/// virtual second as begin, and a client's port is free when it comes round again.
+const PACKET_TIME_NS: u64 = 20_000;
+
+/// Offset of the ports in a frame of IPv4 without options.
+const PORTS: usize = 34;
+/// Offset of TCP's sequence number: the packet's number is there.
+const SEQUENCE: usize = PORTS + 4;
+/// Offset of TCP's checksum.
+const CHECKSUM: usize = PORTS + 16;
+
+/// Connections that come and go.
+#[derive(Debug)]
+pub(super) struct Lifecycle {
+    pipeline: Pipeline,
+    tables: Snapshot,
+    /// Packet p of connection c is frame c * 12 + p.
+    store: FrameStore,
+    /// The port that each server saw when the frames were made,
+    made_for: Vec<u16>,
+    /// and the one that it sees in this round.
+    seen: Vec<u16>,
+    now: Instant,
+    batch: Vec<Frame>,
+    free: Vec<Frame>,
+    sent: Opening,
+    /// What a round did not do.
+    wrong: Option<String>,
+}
+
+/// Takes what leaves; of a SYN, it remembers from which port it comes now.
+#[derive(Debug, Default)]
+struct Opening {
+    recycle: Recycle,
+    frames: Vec<(EniId, Frame)>,
+}
+
+impl vpclab_dataplane::pipeline::Sink for Opening {
+    #[inline]
+    fn transmit(&mut self, port: EniId, frame: Frame) {
+        self.recycle.sent += 1;
+        self.frames.push((port, frame));
+    }
+
+    fn local(&mut self, _eni: EniId, _frame: Frame) {}
+}
+
+impl Lifecycle {
+    /// Makes the frames, by opening each connection once.
+    ///
+    /// # Errors
+    /// When the lab cannot be made or a connection not opened.
+    pub(super) fn new(options: &Options) -> Result<Self, BenchError> {
+        let flows: u64 = match options.depth {
+            Depth::Smoke => 256,
+            Depth::Normal | Depth::Full => 65_536,
+        };
+        let lab = Lab::new(16, 8)?;
+        // Room for those that are remembered after their end.
+        let config = path::config(options, flows * 2, 0);
+        let opened = Opened::new(config, lab.tables.clone(), lab.ends(flows), usize::MAX)?;
+        let mut store = FrameStore::with_capacity(opened.connections.len() * PACKETS.len(), 64);
+        let mut frame = Frame::with_capacity(128);
+        let mut made_for = Vec::new();
+        for (n, connection) in opened.connections.iter().enumerate() {
+            lab.check(connection).map_err(BenchError::Wrong)?;
+            made_for.push(connection.server.tuple.dport);
+            for (sender, flags) in PACKETS {
+                let end = connection.sender(sender);
+                // A load balancer chooses by the sequence number, too: as in the opening.
+                let id = (n % CHUNK) as u32;
+                Segment::of(end, flags, id).write(&mut frame, 64);
+                store.push(end.port, frame.bytes());
+            }
+        }
+        Ok(Self {
+            pipeline: Pipeline::new(config),
+            tables: opened.driver.tables,
+            store,
+            seen: made_for.clone(),
+            made_for,
+            now: Instant::from_secs(1),
+            batch: Vec::with_capacity(CHUNK),
+            free: Vec::new(),
+            sent: Opening::default(),
+            wrong: None,
+        })
+    }
+
+    fn connections(&self) -> usize {
+        self.made_for.len()
+    }
+
+    /// Sends every packet of every connection; `pass` takes a batch to the sink.
+    fn run(&mut self, mut pass: impl FnMut(&mut Self)) {
+        let mut first = 0;
+        while first < self.connections() {
+            let last = (first + CHUNK).min(self.connections());
+            for (place, (sender, flags)) in PACKETS.into_iter().enumerate() {
+                for connection in first..last {
+                    let mut frame = self
+                        .free
+                        .pop()
+                        .unwrap_or_else(|| Frame::with_capacity(2048));
+                    self.store
+                        .fill(connection * PACKETS.len() + place, &mut frame);
+                    if sender == SERVER {
+                        self.redirect(connection, &mut frame);
+                    }
+                    self.batch.push(frame);
+                }
+                pass(self);
+                self.take_back((flags == tcp_flag::SYN).then_some(first));
+            }
+            first = last;
+        }
+    }
+
+    /// A server's packet goes to the port from which the client's SYN came in
+    /// this round, not to that of the round in which it was made.
+    #[inline]
+    fn redirect(&self, connection: usize, frame: &mut Frame) {
+        let (Some(&made), Some(&seen)) = (self.made_for.get(connection), self.seen.get(connection))
+        else {
+            return;
+        };
+        let bytes = frame.bytes_mut();
+        if let Some(place) = bytes.get_mut(PORTS + 2..PORTS + 4) {
+            place.copy_from_slice(&seen.to_be_bytes());
+        }
+        if let Some(place) = bytes
+            .get_mut(CHECKSUM..)
+            .and_then(|b| b.first_chunk_mut::<2>())
+        {
+            let delta = Delta::default().replace16(made, seen);
+            *place = delta.apply(u16::from_be_bytes(*place)).to_be_bytes();
+        }
+    }
+
+    /// Frames become free again; of SYNs, the first of which is connection
+    /// `syns_from`'s, the source port is kept.
+    #[inline]
+    fn take_back(&mut self, syns_from: Option<usize>) {
+        for (_, frame) in self.sent.frames.drain(..) {
+            if let Some(first) = syns_from {
+                let bytes = frame.bytes();
+                let port = bytes.get(PORTS..).and_then(|b| b.first_chunk::<2>());
+                let id = bytes.get(SEQUENCE..).and_then(|b| b.first_chunk::<4>());
+                if let (Some(port), Some(id)) = (port, id)
+                    && let Some(place) = self.seen.get_mut(first + u32::from_be_bytes(*id) as usize)
+                {
+                    *place = u16::from_be_bytes(*port);
+                }
+            }
+            self.free.push(frame);
+        }
+    }
+}
+
+impl Work for Lifecycle {
+    fn round(&mut self) -> Done {
+        let counters = self.pipeline.counters();
+        let (hits, misses) = (counters.flow_hits, counters.flow_misses);
+        let (created, sent) = (counters.flows_created, self.sent.recycle.sent);
+        self.run(|this| {
+            this.now += Duration::from_nanos(this.batch.len() as u64 * PACKET_TIME_NS);
+            this.pipeline
+                .process(this.now, &this.tables, &mut this.batch, &mut this.sent);
+        });
+        let counters = self.pipeline.counters();
+        let count = self.connections() as u64;
+        let arrived = self.sent.recycle.sent - sent;
+        let made = counters.flows_created - created;
+        if arrived != count * PACKETS.len() as u64 || made != count {
+            let packets = count * PACKETS.len() as u64;
+            let why = driver::drops(counters);
+            self.wrong = Some(format!(
+                "{made} of {count} connections were made, {arrived} of {packets} packets arrived ({why})"
+            ));
+        }
+        Done {
+            operations: count,
+            hits: counters.flow_hits - hits,
+            misses: counters.flow_misses - misses,
+            elapsed: None,
+        }
+    }
+
+    fn floor(&mut self) -> Option<u64> {
+        let seen = self.seen.clone();
+        self.run(|this| {
+            for frame in black_box(&mut this.batch).drain(..) {
+                this.sent.frames.push((frame.port, frame));
+            }
+        });
+        self.seen = seen;
+        Some(self.connections() as u64)
+    }
+
+    fn verify(&mut self, done: &Done) -> Result<(), BenchError> {
+        if let Some(wrong) = self.wrong.take() {
+            return Err(BenchError::Wrong(wrong));
+        }
+        let packets = done.operations * PACKETS.len() as u64;
+        // Only the first packet of either direction is walked.
+        if done.hits + done.misses != packets || done.misses > done.operations * 2 {
+            return Err(BenchError::wrong(format!(
+                "of {packets} packets {} were hits and {} were walked",
+                done.hits, done.misses
+            )));
+        }
+        Ok(())
+    }
+}
