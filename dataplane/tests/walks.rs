@@ -478,3 +478,39 @@ fn same_subnet_skips_acl_and_an_acl_change_stops_a_flow_at_once() {
     );
     only(w.tcp(1, "10.0.1.10:1", "10.0.1.11:2", SYN).out, 2);
 }
+
+#[test]
+fn a_zone_that_is_down_ends_flows_at_once_both_ways_and_others_go_on() {
+    let mut w = World::new();
+    w.vpc(1, &["10.0.0.0/16"], false, None);
+    w.table(1, &[("10.0.0.0/16", RouteTarget::Local)]);
+    let all = || vec![rule(None, PortMatch::Any, any("10.0.0.0/16"))];
+    w.group(1, all(), all());
+    for subnet in 1..=3 {
+        let block = format!("10.0.{subnet}.0/24");
+        w.subnet(subnet, 1, &[&block], 1);
+        let address = format!("10.0.{subnet}.10");
+        w.eni(subnet, subnet, &[&address], &[1], EniKind::Host);
+    }
+    only(w.tcp(1, "10.0.1.10:1", "10.0.2.10:2", SYN).out, 2);
+    only(w.tcp(2, "10.0.2.10:2", "10.0.1.10:1", SYN_ACK).out, 1);
+    only(w.tcp(1, "10.0.1.10:1", "10.0.3.10:2", SYN).out, 3);
+    let set = |w: &mut World, down| {
+        let mut row = w.tables.subnets.row(SubnetId(2)).unwrap().clone();
+        row.down = down;
+        w.edit(|b| b.set_subnet(SubnetId(2), Some(row)));
+    };
+    set(&mut w, true);
+    for (from, src, dst) in [
+        (1, "10.0.1.10:1", "10.0.2.10:2"),
+        (2, "10.0.2.10:2", "10.0.1.10:1"),
+    ] {
+        let seen = w.tcp(from, src, dst, ACK);
+        assert_eq!(seen.drops[0].1, DropReason::ZoneDown, "{src}");
+        assert!(seen.out.is_empty());
+    }
+    only(w.tcp(1, "10.0.1.10:1", "10.0.3.10:2", ACK).out, 3);
+    // Its connection was kept: it goes on when the zone is back.
+    set(&mut w, false);
+    only(w.tcp(1, "10.0.1.10:1", "10.0.2.10:2", ACK).out, 2);
+}

@@ -301,6 +301,12 @@ mod tests {
         // Each takes a millisecond: the fourth would wait three.
         assert_eq!(send(&mut link, 5, Duration::ZERO).len(), 3);
         assert_eq!((link.counters().sent, link.counters().overflowed), (5, 2));
+        let frame = Frame::from_bytes(EniId(0), b"one more");
+        let refused = link.send(Instant::ZERO, frame, |_, _| panic!("it had room"));
+        assert_eq!(
+            refused.map(|(reason, _)| reason),
+            Some(DropReason::LinkQueue)
+        );
     }
 
     #[test]
