@@ -148,6 +148,8 @@ drop_reasons! {
     NotAnswered = "local.not_answered";
     /// The service's queue is full, or it takes no more packets this second.
     LocalBusy = "local.busy";
+    /// The ring to the worker that has the packet's flow is full.
+    HandoverFull = "worker.ring_full";
     /// The output port could not take the frame.
     PortFull = "port.full";
     /// A fault that the lab was told to make: the link lost the frame.

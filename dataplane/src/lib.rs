@@ -16,9 +16,12 @@ pub mod flow;
 pub mod gwlb;
 pub mod io;
 pub mod lpm;
+#[cfg(all(test, loom))]
+mod models;
 pub mod nat;
 pub mod packet;
 pub mod pipeline;
+mod sync;
 pub mod tables;
 pub mod time;
 pub mod trace;

@@ -88,6 +88,7 @@ pub fn trace(tables: &Snapshot, probe: &Probe, seed: u64, now: Instant) -> Trace
         gwlb_flows: 64,
         fragments: 1,
         seed,
+        ..Config::default()
     };
     let mut pipeline = Pipeline::new(capacities);
     let opening = kind(probe.tuple, true);

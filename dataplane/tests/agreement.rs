@@ -24,6 +24,7 @@ fn fresh() -> Pipeline {
         gwlb_flows: 64,
         fragments: 4,
         seed: SEED,
+        ..Config::default()
     })
 }
 

@@ -22,6 +22,7 @@ fn small(mut w: World) -> World {
         gwlb_flows: 8,
         fragments: 4,
         seed: 3,
+        ..Config::default()
     });
     w
 }

@@ -28,6 +28,7 @@ fn small(connections: usize, gwlb_flows: usize) -> Pipeline {
         gwlb_flows,
         fragments: 4,
         seed: 7,
+        ..Config::default()
     })
 }
 

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use super::target::Stickiness;
 use crate::addr::{EndpointId, EniId, TargetGroupId};
-use crate::flow::{Direction, Seed, Seeded, Tunnel};
+use crate::flow::{Direction, Seed, Seeded, Shard, Tunnel};
 use crate::packet::{FiveTuple, Headers, protocol, tcp_flag};
 use crate::time::{Duration, Instant};
 
@@ -194,6 +194,7 @@ impl Flow {
 #[derive(Debug)]
 pub struct Flows {
     seed: Seed,
+    shard: Shard,
     slots: Vec<Option<Flow>>,
     free: Vec<u32>,
     by_key: HashMap<FlowKey, u32, Seeded>,
@@ -209,6 +210,7 @@ impl Flows {
         let size = capacity.clamp(8, 1 << 24).next_power_of_two();
         Self {
             seed,
+            shard: Shard::default(),
             slots: vec![None; size],
             // Slot 0 is never used, so that a zero cookie names no flow.
             free: (1..size as u32).rev().collect(),
@@ -218,6 +220,11 @@ impl Flows {
             injected: None,
             hand: 0,
         }
+    }
+
+    /// Makes them those of one worker: its number is in every cookie.
+    pub fn set_shard(&mut self, shard: Shard) {
+        self.shard = shard;
     }
 
     /// The next flow gets this cookie and source port, if its slot is free:
@@ -275,7 +282,8 @@ impl Flows {
             _ => {
                 let slot = self.free.pop()?;
                 let nonce = self.seed.words(&[hash, u64::from(self.created)]) as u32;
-                (slot, nonce & !self.mask | slot, source_port(hash))
+                let cookie = self.shard.cookie(nonce & !self.mask | slot);
+                (slot, cookie, source_port(hash))
             }
         };
         let flow = Flow {

@@ -15,6 +15,7 @@ pub struct MemoryPort {
     incoming: Queue,
     outgoing: Queue,
     capacity: usize,
+    receives: bool,
 }
 
 /// Two ends of a wire that holds at most `capacity` frames each way.
@@ -25,11 +26,25 @@ pub fn memory_pair(capacity: usize) -> (MemoryPort, MemoryPort) {
         incoming: Arc::clone(incoming),
         outgoing: Arc::clone(outgoing),
         capacity,
+        receives: true,
     };
     (end(&back, &there), end(&there, &back))
 }
 
 impl Port for MemoryPort {
+    fn receives(&self) -> bool {
+        self.receives
+    }
+
+    fn sender(&self) -> Option<Box<dyn Port>> {
+        Some(Box::new(Self {
+            incoming: Arc::clone(&self.incoming),
+            outgoing: Arc::clone(&self.outgoing),
+            capacity: self.capacity,
+            receives: false,
+        }))
+    }
+
     fn receive(
         &mut self,
         limit: usize,

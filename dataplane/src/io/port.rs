@@ -40,6 +40,23 @@ pub trait Port: Send {
     /// Sends one frame; its buffer ends in `pool`, sent or not.
     fn transmit(&mut self, frame: Frame, pool: &mut FramePool) -> Result<(), PortError>;
 
+    /// Whether frames enter here at all.
+    fn receives(&self) -> bool {
+        true
+    }
+
+    /// Another way to send by this port, for a worker that reads nothing from
+    /// it; `None` where that cannot be.
+    fn sender(&self) -> Option<Box<dyn Port>> {
+        None
+    }
+
+    /// A descriptor whose `read` and `write` move whole frames, each behind a
+    /// virtio header: a [`super::Ring`] may then do it in the port's place.
+    fn ring_file(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
     /// What to wait on for frames; `None` for a port that has to be asked.
     fn readable(&self) -> Option<BorrowedFd<'_>> {
         None

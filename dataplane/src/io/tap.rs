@@ -13,6 +13,8 @@ use super::sys;
 use super::vnet::{VNET_HEADER_LEN, VnetHeader};
 use crate::packet::{Frame, FramePool};
 
+/// What stands before a frame on its way.
+pub(crate) const HEADER_LEN: usize = VNET_HEADER_LEN;
 /// The longest super-packet: IP's 65 535 bytes, Ethernet and a VLAN tag.
 const FRAME_LEN_MAX: usize = 65_535 + 18;
 
@@ -20,6 +22,7 @@ const FRAME_LEN_MAX: usize = 65_535 + 18;
 #[derive(Debug)]
 pub struct TapPort {
     device: File,
+    receives: bool,
 }
 
 impl TapPort {
@@ -33,6 +36,7 @@ impl TapPort {
     pub fn from_fd(fd: OwnedFd) -> Self {
         Self {
             device: File::from(fd),
+            receives: true,
         }
     }
 
@@ -85,14 +89,28 @@ impl Port for TapPort {
         result
     }
 
-    fn readable(&self) -> Option<BorrowedFd<'_>> {
+    fn receives(&self) -> bool {
+        self.receives
+    }
+
+    fn sender(&self) -> Option<Box<dyn Port>> {
+        let device = self.device.try_clone().ok()?;
+        let receives = false;
+        Some(Box::new(Self { device, receives }))
+    }
+
+    fn ring_file(&self) -> Option<BorrowedFd<'_>> {
         Some(self.device.as_fd())
+    }
+
+    fn readable(&self) -> Option<BorrowedFd<'_>> {
+        self.receives.then(|| self.device.as_fd())
     }
 }
 
 /// Room for any frame with its header, to be read into; [`accept`] follows.
 /// The header lies in the headroom, so that frames start where others do.
-pub(super) fn make_room(frame: &mut Frame) -> &mut [u8] {
+pub(crate) fn make_room(frame: &mut Frame) -> &mut [u8] {
     frame.clear();
     frame.push_front(VNET_HEADER_LEN);
     frame.set_len(VNET_HEADER_LEN + FRAME_LEN_MAX);
@@ -101,7 +119,7 @@ pub(super) fn make_room(frame: &mut Frame) -> &mut [u8] {
 
 /// `len` bytes were read: takes the header off. False for a frame of a kind
 /// that was not asked for: not ours to judge.
-pub(super) fn accept(frame: &mut Frame, len: usize) -> bool {
+pub(crate) fn accept(frame: &mut Frame, len: usize) -> bool {
     frame.set_len(len);
     let header = VnetHeader::parse(frame.bytes());
     frame.pull_front(VNET_HEADER_LEN);
@@ -114,7 +132,7 @@ pub(super) fn accept(frame: &mut Frame, len: usize) -> bool {
 
 /// Puts the header before the frame, to be written with it; false when the
 /// frame's metadata contradict its bytes.
-pub(super) fn prepend_header(frame: &mut Frame) -> bool {
+pub(crate) fn prepend_header(frame: &mut Frame) -> bool {
     let Some(header) = VnetHeader::of(frame) else {
         return false;
     };

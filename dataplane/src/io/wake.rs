@@ -5,10 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::sync::Dozing;
+
 /// The side that wakes.
 #[derive(Clone, Debug)]
 pub struct WakeSender {
     pending: Arc<AtomicBool>,
+    dozing: Arc<Dozing>,
     pipe: Arc<PipeWriter>,
 }
 
@@ -16,6 +19,7 @@ pub struct WakeSender {
 #[derive(Debug)]
 pub struct WakeReceiver {
     pending: Arc<AtomicBool>,
+    dozing: Arc<Dozing>,
     pipe: PipeReader,
 }
 
@@ -23,18 +27,29 @@ pub struct WakeReceiver {
 pub fn wake_pair() -> io::Result<(WakeSender, WakeReceiver)> {
     let (reader, writer) = io::pipe()?;
     let pending = Arc::new(AtomicBool::new(false));
+    let dozing = Arc::new(Dozing::default());
     let sender = WakeSender {
         pending: Arc::clone(&pending),
+        dozing: Arc::clone(&dozing),
         pipe: Arc::new(writer),
     };
     let receiver = WakeReceiver {
         pending,
+        dozing,
         pipe: reader,
     };
     Ok((sender, receiver))
 }
 
 impl WakeSender {
+    /// Ends the other side's wait, if it waits or is about to: whoever does
+    /// not will see for itself what was left for it before this call.
+    pub fn wake_dozing(&self) {
+        if self.dozing.is_dozing() {
+            self.wake();
+        }
+    }
+
     /// Ends the other side's wait, or its next one. Never blocks: at most one
     /// byte is in the pipe.
     pub fn wake(&self) {
@@ -46,12 +61,28 @@ impl WakeSender {
 }
 
 impl WakeReceiver {
+    /// Says that the thread is about to wait; it looks once more for work
+    /// after this, and only then waits.
+    pub fn doze(&self) {
+        self.dozing.doze();
+    }
+
+    /// Says that it does not, or no more.
+    pub fn rise(&self) {
+        self.dozing.rise();
+    }
+
     /// Takes the wake-up, once the descriptor is readable. What was sent
     /// before a wake-up is visible after this call. Fails when no sender is left.
     pub fn take(&mut self) -> io::Result<()> {
         self.pipe.read_exact(&mut [0])?;
         self.pending.store(false, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Whether a wake-up was sent and not taken.
+    pub fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::SeqCst)
     }
 
     /// What becomes readable.

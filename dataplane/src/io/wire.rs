@@ -92,6 +92,18 @@ pub struct LinkCounters {
     pub corrupted: u64,
 }
 
+impl LinkCounters {
+    /// Adds what another worker counted.
+    pub fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.lost += other.lost;
+        self.overflowed += other.overflowed;
+        self.reordered += other.reordered;
+        self.duplicated += other.duplicated;
+        self.corrupted += other.corrupted;
+    }
+}
+
 /// One direction of a link.
 #[derive(Debug)]
 pub struct Wire {

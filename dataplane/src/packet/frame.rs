@@ -218,6 +218,11 @@ impl FramePool {
             .unwrap_or_else(|| Frame::with_capacity(2048))
     }
 
+    /// A recycled frame, if there is one.
+    pub fn take_idle(&mut self) -> Option<Frame> {
+        self.free.pop()
+    }
+
     /// Takes a frame back.
     pub fn put(&mut self, mut frame: Frame) {
         if self.free.len() < self.limit {

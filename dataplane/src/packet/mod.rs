@@ -18,6 +18,7 @@ mod nd;
 mod parse;
 mod segment;
 mod tcp;
+mod train;
 
 pub use arp::Arp;
 pub use build::{Endpoints, TTL_DEFAULT, put_ethernet, put_ip};
@@ -36,6 +37,7 @@ pub use parse::{
 };
 pub use segment::{fragment_ipv4, segment};
 pub use tcp::{TcpOption, TcpOptions, TcpReset, clamp_mss};
+pub use train::Train;
 
 #[cfg(test)]
 mod vectors;

@@ -18,6 +18,7 @@ mod tunnels;
 use crate::addr::EniId;
 use crate::counters::Counters;
 use crate::drop::DropReason;
+use crate::flow::{Seed, Shard};
 use crate::packet::{Frame, FramePool};
 use crate::tables::Snapshot;
 use crate::time::{Duration, Instant};
@@ -36,6 +37,8 @@ pub struct Config {
     /// Seed of every hash and choice; the operating system's randomness on real
     /// interfaces, a fixed number in simulations.
     pub seed: u64,
+    /// Which worker this is, among how many.
+    pub worker: (u32, u32),
 }
 
 impl Default for Config {
@@ -45,6 +48,7 @@ impl Default for Config {
             gwlb_flows: 1 << 14,
             fragments: 1 << 10,
             seed: 0,
+            worker: (0, 1),
         }
     }
 }
@@ -90,15 +94,18 @@ pub struct Pipeline {
 impl Pipeline {
     /// An idle pipeline.
     pub fn new(config: Config) -> Self {
+        let mut connections = Connections::new(
+            config.connections,
+            config.gwlb_flows,
+            config.fragments,
+            config.seed,
+        );
+        let (index, count) = config.worker;
+        connections.set_shard(Shard::new(index, count, Seed(config.seed)));
         Self {
             counters: Counters::default(),
             pool: FramePool::new(1024),
-            connections: Connections::new(
-                config.connections,
-                config.gwlb_flows,
-                config.fragments,
-                config.seed,
-            ),
+            connections,
             path: Path::default(),
             lanes: vec![Lane::default(); LANES],
             next_sweep: None,

@@ -9,8 +9,9 @@ use crate::drop::DropReason;
 use crate::flow::{Rewrite, Tunnel};
 use crate::packet::checksum::{self, field_offset};
 use crate::packet::{
-    Checksum, Delta, ETHERNET_LEN, FiveTuple, Fragment, Frame, GENEVE_OUTER_LEN, GeneveOuter,
-    Headers, Offload, Segmentation, clamp_mss, ethertype, parse_ip, protocol, segment, tcp_flag,
+    Checksum, Delta, ETHERNET_LEN, FiveTuple, Fragment, Frame, GENEVE_OUTER_LEN, GENEVE_PORT,
+    GeneveOuter, Headers, Offload, Segmentation, Train, clamp_mss, ethertype, parse_ip, protocol,
+    segment, tcp_flag,
 };
 use crate::walk::View;
 
@@ -121,7 +122,8 @@ impl Pipeline {
     }
 
     /// Puts the tunnel header on. The inner packet goes with a full checksum,
-    /// and in segments that fit: the appliance's socket gets it as it is.
+    /// and in segments that fit: the appliance's socket gets it as it is. All
+    /// segments of a super-packet travel as one train.
     fn put_in_tunnel<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
@@ -131,9 +133,19 @@ impl Pipeline {
         tunnel: &Tunnel,
     ) {
         if frame.offload.segmentation != Segmentation::None {
+            let mut train: Option<Train> = None;
             for mut piece in self.segment(context, frame) {
                 encapsulate(&mut piece, wire, tunnel);
-                self.emit(context, piece, true, rewrite);
+                if train.as_mut().is_some_and(|train| train.hang_on(&piece)) {
+                    // Not a frame of its own after all.
+                    self.counters.generated -= 1;
+                    self.pool.put(piece);
+                } else if let Some(full) = train.replace(Train::new(piece)) {
+                    self.emit(context, full.finish(&outer(tunnel)), true, rewrite);
+                }
+            }
+            if let Some(last) = train {
+                self.emit(context, last.finish(&outer(tunnel)), true, rewrite);
             }
             return;
         }
@@ -204,6 +216,17 @@ pub(super) fn decapsulate(frame: &mut Frame, view: &View) -> Headers {
     // Bytes after the inner packet were the outer one's padding.
     frame.resize(ETHERNET_LEN + inner.ip_len as usize);
     inner
+}
+
+/// The outer packet of a tunnel.
+fn outer(tunnel: &Tunnel) -> FiveTuple {
+    FiveTuple {
+        src: tunnel.node.into(),
+        dst: tunnel.target.into(),
+        protocol: protocol::UDP,
+        sport: tunnel.source_port,
+        dport: GENEVE_PORT,
+    }
 }
 
 fn encapsulate(frame: &mut Frame, inner: &Headers, tunnel: &Tunnel) {

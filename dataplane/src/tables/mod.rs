@@ -14,7 +14,7 @@ mod rows;
 mod slab;
 
 pub use builder::Builder;
-pub use publish::Tables;
+pub use publish::{Published, Tables};
 pub use route_table::{RouteHit, RouteTable};
 pub use rows::*;
 pub use slab::{Slab, Stamped};

@@ -4,49 +4,63 @@
 //! in `retired` until no worker holds them, so that freeing one never happens
 //! on the packet path.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use arc_swap::{ArcSwap, Guard};
-
 use super::Snapshot;
+use crate::sync::{Arc, ArcSwap, Guard, Mutex, MutexGuard};
 
 /// The current snapshot, shared by the control plane and all workers.
-#[derive(Debug, Default)]
-pub struct Tables {
-    current: ArcSwap<Snapshot>,
-    retired: Mutex<Vec<Arc<Snapshot>>>,
+pub type Tables = Published<Snapshot>;
+
+/// A value that one thread replaces and others read.
+#[derive(Debug)]
+pub struct Published<T> {
+    current: ArcSwap<T>,
+    retired: Mutex<Vec<Arc<T>>>,
 }
 
-impl Tables {
-    /// Starts with `snapshot`.
-    pub fn new(snapshot: Snapshot) -> Self {
+impl<T: Default> Default for Published<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T> Published<T> {
+    /// Starts with `value`.
+    pub fn new(value: T) -> Self {
         Self {
-            current: ArcSwap::from_pointee(snapshot),
-            retired: Mutex::default(),
+            current: ArcSwap::from_pointee(value),
+            retired: Mutex::new(Vec::new()),
         }
     }
 
-    /// The current snapshot, for one batch. Wait-free.
-    pub fn load(&self) -> Guard<Arc<Snapshot>> {
+    /// The current value, for one batch. Wait-free.
+    pub fn load(&self) -> Guard<Arc<T>> {
         self.current.load()
     }
 
-    /// The current snapshot, to keep.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
+    /// The current value, to keep.
+    pub fn snapshot(&self) -> Arc<T> {
         self.current.load_full()
     }
 
-    /// Makes `snapshot` the one that every batch from now on sees. Called by
+    /// Makes `value` the one that every batch from now on sees. Called by
     /// the control plane only; frees what no worker holds any more.
-    pub fn publish(&self, snapshot: Snapshot) {
-        let old = self.current.swap(Arc::new(snapshot));
-        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn publish(&self, value: T) {
+        let old = self.current.swap(Arc::new(value));
+        let mut retired = self.retired();
         retired.push(old);
-        retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        retired.retain(|value| Arc::strong_count(value) > 1);
+    }
+
+    fn retired(&self) -> MutexGuard<'_, Vec<Arc<T>>> {
+        match self.retired.lock() {
+            Ok(guard) => guard,
+            // Nothing is half done between two lines above.
+            Err(poisoned) => poisoned.into_inner(),
+        }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

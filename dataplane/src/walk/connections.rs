@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::addr::EniId;
 use crate::flow::{
     DepSets, Direction, First, FragmentKey, Fragments, Ingress, Key, LbFlow, Pass, Seed, Seeded,
-    Session, SessionId, Table, TrackingTimeouts,
+    Session, SessionId, Shard, Table, TrackingTimeouts,
 };
 use crate::gwlb::Flows;
 use crate::packet::{FiveTuple, Headers};
@@ -17,6 +17,8 @@ use crate::time::Instant;
 pub struct Connections {
     /// Seed of every choice.
     pub seed: Seed,
+    /// Which worker's they are.
+    pub shard: Shard,
     /// Sessions.
     pub sessions: Table,
     /// Gateway load balancer flows.
@@ -46,12 +48,19 @@ impl Connections {
         let seed = Seed(seed);
         Self {
             seed,
+            shard: Shard::default(),
             sessions: Table::new(sessions, seed),
             gwlb: Flows::new(gwlb_flows, seed),
             fragments: Fragments::new(fragments),
             deps: DepSets::new(seed),
             lb_ports: HashMap::with_hasher(Seeded(seed)),
         }
+    }
+
+    /// Makes them those of one worker among several.
+    pub fn set_shard(&mut self, shard: Shard) {
+        self.shard = shard;
+        self.gwlb.set_shard(shard);
     }
 
     /// The session of packets with `tuple` that enter by `ingress`.

@@ -261,13 +261,15 @@ impl Walk<'_> {
             sport: 0,
             dport: target.port,
         };
-        let used = self.connections.lb_ports_used(&translated);
+        // Each worker has its share of the ports: those whose replies come to it.
+        let shard = self.connections.shard;
+        let used = self.connections.lb_ports_used(&translated) * shard.count();
         let taken = |sport| {
             let tuple = FiveTuple {
                 sport,
                 ..translated
             };
-            self.connections.is_mapped(node, tuple)
+            !shard.owns(&tuple) || self.connections.is_mapped(node, tuple)
         };
         match crate::nat::free_port(used, hash, taken) {
             Some(port) => translated.sport = port,

@@ -8,7 +8,12 @@
 mod capture;
 mod clock;
 mod handle;
+mod peers;
+mod ports;
+mod ring;
 mod sink;
+mod steer;
+mod team;
 
 use std::io;
 use std::sync::Arc;
@@ -17,53 +22,77 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 pub use capture::{CaptureEvent, CaptureFilter, Direction};
 pub use clock::Clock;
 pub use handle::{Handle, PortCounters, WorkerCounters, WorkerGone};
+pub use ports::Mover;
+#[cfg(all(test, loom))]
+pub(crate) use ring::ring;
+pub use team::team;
 
 use crate::addr::EniId;
 use crate::drop::DropReason;
-use crate::io::{Links, Poller, Port, PortError, WakeReceiver, wake_pair};
+use crate::io::{Links, pin_thread, wake_pair};
 use crate::packet::Frame;
 use crate::pipeline::{Pipeline, Sink};
 use crate::tables::Tables;
 use crate::time::{Duration, Instant};
-use handle::Command;
+use handle::{Command, Line};
+use peers::Peers;
+use ports::Ports;
 use sink::BatchSink;
 
-/// Frames that one port may add to a batch: the least and the most. A port that
-/// fills its share gets twice as much at its next turn.
-const BATCH_MIN: usize = 8;
-const BATCH_MAX: usize = 64;
 /// Commands waiting; a sender beyond that blocks.
 const COMMANDS: usize = 256;
 /// A port without descriptor is asked this often.
 const ASK_INTERVAL: Duration = Duration::from_millis(1);
+/// How long [`Waiting::Adaptive`] looks for more before it sleeps: a few times
+/// what it takes to sleep and to be woken.
+const SPIN: Duration = Duration::from_micros(50);
 
-/// A port and its accounts.
-struct Slot {
-    eni: EniId,
-    port: Box<dyn Port>,
-    share: usize,
-    /// Place in the poller's list; `None` has to be asked.
-    place: Option<usize>,
-    /// Its last read failed: it is asked no more.
-    broken: bool,
-    counters: PortCounters,
+/// What a worker does when no frame waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Waiting {
+    /// Sleeps until one comes: no processor time, a wake-up for each burst.
+    Event,
+    /// Looks again for a moment, then sleeps.
+    #[default]
+    Adaptive,
+    /// Never sleeps: the shortest delay, for a whole core.
+    Busy,
+}
+
+/// How a worker runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// What it does when no frame waits.
+    pub waiting: Waiting,
+    /// Whether io_uring may be used.
+    pub ring: bool,
+    /// The core it stays on: worker `n` of several on the `n`th after it.
+    pub core: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            waiting: Waiting::default(),
+            ring: true,
+            core: None,
+        }
+    }
 }
 
 /// Owns a pipeline and its ports; runs on one thread.
 pub struct Worker {
+    // Its ring must be gone before anything else of the worker.
+    ports: Ports,
     pipeline: Pipeline,
+    peers: Option<Peers>,
     tables: Arc<Tables>,
     clock: Clock,
-    slots: Vec<Slot>,
-    /// Slot by interface index.
-    slot_of: Vec<Option<usize>>,
-    poller: Poller,
-    wake: WakeReceiver,
+    options: Options,
     commands: Receiver<Command>,
     batch: Vec<Frame>,
     sink: BatchSink,
     links: Links,
-    refused: u64,
     stopping: bool,
 }
 
@@ -75,36 +104,56 @@ impl Worker {
         pipeline: Pipeline,
         tables: Arc<Tables>,
         clock: Clock,
+        options: Options,
         local: SyncSender<(EniId, Frame)>,
     ) -> io::Result<(Self, Handle)> {
-        let (wake_sender, wake) = wake_pair()?;
+        let (wake, woken) = wake_pair()?;
         let (sender, commands) = sync_channel(COMMANDS);
-        let mut worker = Self {
-            links: Links::new(pipeline.connections().seed.0),
+        let connections = pipeline.connections();
+        let links = Links::new(connections.seed.0 ^ u64::from(connections.shard.index()));
+        let worker = Self {
+            links,
+            ports: Ports::new(woken),
             pipeline,
+            peers: None,
             tables,
             clock,
-            slots: Vec::new(),
-            slot_of: Vec::new(),
-            poller: Poller::default(),
-            wake,
+            options,
             commands,
-            batch: Vec::with_capacity(BATCH_MAX),
+            batch: Vec::new(),
             sink: BatchSink::new(local),
-            refused: 0,
             stopping: false,
         };
-        worker.list_descriptors();
-        Ok((worker, Handle::new(sender, wake_sender, clock)))
+        let line = Line {
+            commands: sender,
+            wake,
+        };
+        Ok((worker, Handle::new(vec![line], clock)))
     }
 
     /// Runs until told to stop, or until no handle is left.
     pub fn run(mut self) -> io::Result<()> {
+        if let Some(core) = self.options.core {
+            pin_thread(core)?;
+        }
+        self.ports.start(self.options.ring);
         let mut timeout = Some(Duration::ZERO);
+        let mut last_moved = Instant::ZERO;
         while !self.stopping {
-            self.poller.wait(timeout)?;
-            let moved = self.turn(self.clock.now());
-            timeout = if moved > 0 {
+            let peers = self.peers.as_ref();
+            self.ports
+                .wait(timeout, || peers.is_some_and(Peers::has_work))?;
+            let now = self.clock.now();
+            let moved = self.turn(now);
+            if moved > 0 || self.ports.has_pending() {
+                last_moved = now;
+            }
+            let looks_on = match self.options.waiting {
+                Waiting::Event => moved > 0,
+                Waiting::Adaptive => self.clock.real(now.since(last_moved)) < SPIN,
+                Waiting::Busy => true,
+            };
+            timeout = if looks_on {
                 Some(Duration::ZERO)
             } else {
                 self.idle_time()
@@ -116,14 +165,21 @@ impl Worker {
     /// One turn at the moment `now`: commands, then frames. Returns how many
     /// frames came in. [`Self::run`] calls it; so may a simulation.
     pub fn turn(&mut self, now: Instant) -> usize {
-        if self.poller.is_ready(WAKE_PLACE) && self.wake.take().is_err() {
-            self.stopping = true;
-        }
+        self.stopping |= self.ports.take_wake().is_err();
         self.obey(now);
-        self.receive();
+        self.ports.receive(&mut self.batch, self.pipeline.pool());
         self.cross_links(now);
-        let moved = self.batch.len();
         let tables = self.tables.load();
+        let given = self.batch.len();
+        if let Some(peers) = &mut self.peers {
+            let capture = &mut self.sink.capture;
+            let dropped = &mut |frame: &Frame| {
+                capture.dropped(frame.port, DropReason::HandoverFull, frame.bytes());
+            };
+            let pool = self.pipeline.pool();
+            peers.exchange(&tables, now, &mut self.batch, pool, dropped);
+        }
+        let moved = self.batch.len();
         if moved > 0 {
             self.sink.capture.received(now, &self.batch);
             self.pipeline
@@ -138,37 +194,7 @@ impl Worker {
         }
         drop(tables);
         self.send(now);
-        moved
-    }
-
-    fn receive(&mut self) {
-        let mut broken = false;
-        for slot in &mut self.slots {
-            if slot.broken || slot.place.is_some_and(|place| !self.poller.is_ready(place)) {
-                continue;
-            }
-            let from = self.batch.len();
-            let result = slot
-                .port
-                .receive(slot.share, &mut self.batch, self.pipeline.pool());
-            match result {
-                Ok(count) if count == slot.share => slot.share = (slot.share * 2).min(BATCH_MAX),
-                Ok(_) => slot.share = (slot.share / 2).max(BATCH_MIN),
-                Err(_) => {
-                    slot.counters.errors += 1;
-                    slot.broken = true;
-                    broken = true;
-                }
-            }
-            for frame in self.batch.iter_mut().skip(from) {
-                frame.port = slot.eni;
-                slot.counters.received += 1;
-                slot.counters.received_bytes += frame.len() as u64;
-            }
-        }
-        if broken {
-            self.list_descriptors();
-        }
+        given.max(moved)
     }
 
     /// Disturbed links lose and delay what came in by them, and bring what
@@ -205,31 +231,11 @@ impl Worker {
         self.cross_links_down(now);
         for (eni, frame) in self.sink.transmit.drain(..) {
             self.sink.capture.transmitted(now, eni, &frame);
-            let slot = self
-                .slot_of
-                .get(eni.0 as usize)
-                .copied()
-                .flatten()
-                .and_then(|index| self.slots.get_mut(index));
-            let Some(slot) = slot else {
-                self.refused += 1;
-                self.sink
-                    .capture
-                    .dropped(eni, DropReason::PortFull, frame.bytes());
-                self.pipeline.pool().put(frame);
-                continue;
-            };
-            let len = frame.len() as u64;
-            match slot.port.transmit(frame, self.pipeline.pool()) {
-                Ok(()) => {
-                    slot.counters.transmitted += 1;
-                    slot.counters.transmitted_bytes += len;
-                }
-                Err(error) => {
-                    self.refused += 1;
-                    slot.counters.refused += 1;
-                    slot.counters.errors += u64::from(!matches!(error, PortError::Full));
-                }
+            let pool = self.pipeline.pool();
+            if let Some(frame) = self.ports.transmit(eni, frame, pool) {
+                let capture = &mut self.sink.capture;
+                capture.dropped(eni, DropReason::PortFull, frame.bytes());
+                pool.put(frame);
             }
         }
         self.sink.capture.flush();
@@ -237,11 +243,7 @@ impl Worker {
 
     /// How long nothing will happen by itself.
     fn idle_time(&self) -> Option<Duration> {
-        let asked = self
-            .slots
-            .iter()
-            .any(|slot| slot.place.is_none() && !slot.broken);
-        let ask = asked.then_some(ASK_INTERVAL);
+        let ask = self.ports.must_ask().then_some(ASK_INTERVAL);
         let deadline = self
             .pipeline
             .next_deadline()
@@ -270,24 +272,8 @@ impl Worker {
 
     fn execute(&mut self, command: Command, now: Instant) {
         match command {
-            Command::AddPort(eni, port) => {
-                self.slots.retain(|slot| slot.eni != eni);
-                self.slots.push(Slot {
-                    eni,
-                    port,
-                    share: BATCH_MIN,
-                    place: None,
-                    broken: false,
-                    counters: PortCounters::default(),
-                });
-                self.index_slots();
-                self.list_descriptors();
-            }
-            Command::RemovePort(eni) => {
-                self.slots.retain(|slot| slot.eni != eni);
-                self.index_slots();
-                self.list_descriptors();
-            }
+            Command::AddPort(eni, port) => self.ports.add(eni, port, self.pipeline.pool()),
+            Command::RemovePort(eni) => self.ports.remove(eni, self.pipeline.pool()),
             Command::Counters(reply) => {
                 // A reader that gave up waiting is no concern of ours.
                 let _ = reply.send(self.counters());
@@ -309,11 +295,15 @@ impl Worker {
         }
     }
 
-    fn counters(&self) -> WorkerCounters {
+    /// The accounts so far.
+    pub fn counters(&self) -> WorkerCounters {
         let mut pipeline = self.pipeline.counters().clone();
-        // The pipeline gave these away; their ports did not take them.
-        pipeline.transmitted = pipeline.transmitted.saturating_sub(self.refused);
-        pipeline.drop_many(DropReason::PortFull, self.refused);
+        // The pipeline gave these away; their ports did not take them, or have
+        // not yet.
+        let (refused, pending) = (self.ports.refused(), self.ports.pending());
+        pipeline.transmitted = pipeline.transmitted.saturating_sub(refused + pending);
+        pipeline.queued += pending;
+        pipeline.drop_many(DropReason::PortFull, refused);
         pipeline.local = pipeline.local.saturating_sub(self.sink.local_lost);
         pipeline.drop_many(DropReason::LocalBusy, self.sink.local_lost);
         let links = self.links.accounts();
@@ -325,47 +315,28 @@ impl Worker {
         for (reason, count) in links.up.by_reason().chain(links.down.by_reason()) {
             pipeline.drop_many(reason, count);
         }
+        // The pipeline counts what it judges, whoever read it.
+        let handed = self.peers.as_ref().map(Peers::counts).unwrap_or_default();
+        pipeline.received += handed.passed + handed.full;
+        pipeline.received = pipeline.received.saturating_sub(handed.taken);
+        pipeline.handed_in = handed.taken;
+        pipeline.handed_out = handed.passed;
+        pipeline.drop_many(DropReason::HandoverFull, handed.full);
         WorkerCounters {
+            workers: vec![pipeline.clone()],
             pipeline,
-            ports: self
-                .slots
-                .iter()
-                .map(|slot| (slot.eni, slot.counters))
-                .collect(),
+            ports: self.ports.counters(),
             capture_lost: self.sink.capture.lost(),
-        }
-    }
-
-    fn index_slots(&mut self) {
-        self.slot_of.fill(None);
-        for (index, slot) in self.slots.iter().enumerate() {
-            let eni = slot.eni.0 as usize;
-            if self.slot_of.len() <= eni {
-                self.slot_of.resize(eni + 1, None);
-            }
-            if let Some(entry) = self.slot_of.get_mut(eni) {
-                *entry = Some(index);
-            }
-        }
-    }
-
-    fn list_descriptors(&mut self) {
-        self.poller.clear();
-        self.poller.add(self.wake.descriptor());
-        for slot in self.slots.iter_mut().filter(|slot| !slot.broken) {
-            slot.place = slot.port.readable().map(|fd| self.poller.add(fd));
+            mover: self.ports.mover().clone(),
         }
     }
 }
-
-/// The wake-up is first in the poller's list.
-const WAKE_PLACE: usize = 0;
 
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Worker")
             .field("pipeline", &self.pipeline)
-            .field("ports", &self.slots.len())
+            .field("ports", &self.ports.len())
             .finish_non_exhaustive()
     }
 }
@@ -373,14 +344,21 @@ impl std::fmt::Debug for Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::{Faults, memory_pair};
+    use crate::io::{Faults, Port, memory_pair};
     use crate::packet::FramePool;
     use crate::pipeline::Config;
 
     fn worker() -> (Worker, Handle) {
         let (local, _) = sync_channel(1);
         let pipeline = Pipeline::new(Config::default());
-        Worker::new(pipeline, Arc::default(), Clock::start(), local).unwrap()
+        Worker::new(
+            pipeline,
+            Arc::default(),
+            Clock::start(),
+            Options::default(),
+            local,
+        )
+        .unwrap()
     }
 
     #[test]

@@ -92,6 +92,7 @@ impl World {
                 gwlb_flows: 256,
                 fragments: 16,
                 seed: 7,
+                ..Config::default()
             }),
             now: Instant::from_secs(1),
         }

@@ -1,10 +1,17 @@
 //! The platform layer: the only unsafe code of the ports.
-#![expect(unsafe_code, reason = "ioctl and ppoll have no safe form in std")]
+#![expect(
+    unsafe_code,
+    reason = "ioctl, ppoll and io_uring have no safe form in std"
+)]
+
+mod uring;
 
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+
+pub use uring::{Ring, Transfer, Way};
 
 use super::vnet::VNET_HEADER_LEN;
 use crate::time::Duration;
@@ -48,6 +55,23 @@ pub(super) fn open_tap(name: &str) -> io::Result<OwnedFd> {
     // SAFETY: TUNSETOFFLOAD takes its bits by value; no memory is involved.
     check(unsafe { libc::ioctl(fd, libc::TUNSETOFFLOAD as _, OFFLOADS) })?;
     Ok(device.into())
+}
+
+/// Keeps the calling thread on one core.
+pub fn pin_thread(core: usize) -> io::Result<()> {
+    // JUSTIFICATION: libc has no constructor for the set.
+    // SAFETY: a `cpu_set_t` is an array of integers: all zeros is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    if core >= libc::CPU_SETSIZE as usize {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // JUSTIFICATION: std cannot pin a thread.
+    // SAFETY: `core` is less than the bits of `set`, checked above.
+    unsafe { libc::CPU_SET(core, &mut set) };
+    // JUSTIFICATION: as above.
+    // SAFETY: `set` outlives the call and its size is given; 0 is this thread.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) })?;
+    Ok(())
 }
 
 /// Waits for several descriptors at once. Keeps its list between waits, so
