@@ -60,7 +60,7 @@ fn dataplane_depends_on_neither_control_nor_a_runtime() {
 /// The modules of `dataplane`, lowest first: each may import from lines above
 /// its own, and from its neighbours within the line.
 const LAYERS: &[&[&str]] = &[
-    &["addr", "time", "drop"],
+    &["addr", "time", "drop", "sync"],
     &["counters", "packet"],
     &["lpm", "acl", "flow", "nat", "gwlb", "io"],
     &["tables"],
@@ -68,6 +68,7 @@ const LAYERS: &[&[&str]] = &[
     &["pipeline"],
     &["trace"],
     &["worker"],
+    &["models"],
 ];
 
 /// Neighbours that may not see each other: ports know packets, nothing else.

@@ -14,7 +14,7 @@ use crate::host::runtime_dir::{RuntimeDir, State};
 use crate::host::signals::Signals;
 use crate::host::up::{self, Started};
 use crate::report::PsReport;
-use crate::topology::{Kept, Topology};
+use crate::topology::{Kept, Topology, WORKERS_MAX};
 
 /// Arguments of `vpclab up`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,10 @@ pub struct Args {
     /// of AWS's pass sooner [default: the topology's `time_scale`, else 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub time_scale: Option<u32>,
+    /// Packet workers, each a thread with flows of its own [default: the
+    /// topology's `settings`, else 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(WORKERS_MAX)))]
+    pub workers: Option<u16>,
     /// Stay in the foreground: the lab ends with Ctrl-C.
     #[arg(long)]
     pub foreground: bool,
@@ -62,6 +66,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         text,
         time_scale: args.time_scale,
         kept: Kept::default(),
+        workers: args.workers,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     if args.dry_run {

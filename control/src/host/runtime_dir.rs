@@ -40,6 +40,9 @@ pub struct State {
     /// What its file leaves open, and was chosen.
     #[serde(default)]
     pub kept: Kept,
+    /// Packet workers, where the command line says how many.
+    #[serde(default)]
+    pub workers: Option<u16>,
     /// Version of vpclab that started it.
     pub version: String,
 }

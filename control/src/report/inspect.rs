@@ -24,6 +24,11 @@ pub struct InspectReport {
     /// The data plane's counters by name. `drop.REASON` is there once something
     /// was dropped for that reason.
     pub counters: BTreeMap<String, u64>,
+    /// The same by packet worker.
+    pub workers: Vec<BTreeMap<String, u64>>,
+    /// How frames are moved between interfaces and data plane: `io_uring`, or
+    /// why not.
+    pub io: String,
     /// Frames that captures missed because their reader was slow.
     pub capture_lost: u64,
 }
@@ -92,6 +97,12 @@ impl InspectReport {
             resources: asked.map_or(Vec::new(), |asked| resource::find(model, &names, asked)),
             interfaces: interfaces.collect(),
             counters: counters.pipeline.named().collect(),
+            workers: counters
+                .workers
+                .iter()
+                .map(|worker| worker.named().collect())
+                .collect(),
+            io: counters.mover.to_string(),
             capture_lost: counters.capture_lost,
         }
     }

@@ -24,7 +24,7 @@ use std::path::Path;
 pub use apply::{HostNames, Kept, Names, ServiceNames, VpcNames};
 pub use error::TopologyError;
 pub use json_schema::json_schema;
-pub use schema::Topology;
+pub use schema::{Topology, WORKERS_MAX};
 
 use error::Mistake;
 use located::At;

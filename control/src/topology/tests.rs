@@ -60,6 +60,10 @@ fn yaml_and_type_mistakes() {
                 "t.yaml:2:1: unknown key 'vpsc'; did you mean 'vpcs'?",
             ),
             (
+                "name: x\nsettings:\n  workers: 65",
+                "t.yaml:3:12: 65 packet workers are not possible; from 1 to 64, at most one a core makes sense",
+            ),
+            (
                 "name: x\nvpcs: [a]",
                 "t.yaml:2:7: expected a mapping here; write `key: value` lines below",
             ),

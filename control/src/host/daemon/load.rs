@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use vpclab_dataplane::worker::{Options, Waiting};
+
 use crate::api::ControlPlane;
 use crate::cli::CliError;
 use crate::faults::LinkFaults;
 use crate::host::plan::CommandPlan;
 use crate::host::runtime_dir::{RuntimeDir, State};
-use crate::topology::{Names, Topology};
+use crate::topology::{Names, Topology, schema};
 
 /// Commands by host.
 pub(crate) type Commands = BTreeMap<String, Vec<CommandPlan>>;
@@ -58,6 +60,22 @@ pub(super) fn load(state: &State, dir: &RuntimeDir) -> Result<Loaded, CliError> 
 pub(super) fn parse(state: &State) -> Result<Topology, CliError> {
     let file = state.topology.display().to_string();
     Topology::parse(&file, &state.text).map_err(|error| CliError::usage(error.to_string()))
+}
+
+/// How the data plane is to run.
+pub(super) fn settings(state: &State) -> Result<(u16, Options), CliError> {
+    let settings = parse(state)?.settings;
+    let options = Options {
+        waiting: match settings.waiting {
+            schema::Waiting::Event => Waiting::Event,
+            schema::Waiting::Adaptive => Waiting::Adaptive,
+            schema::Waiting::Busy => Waiting::Busy,
+        },
+        ring: settings.io_uring.unwrap_or(true),
+        core: settings.first_core.map(usize::from),
+    };
+    let workers = settings.workers.map(|workers| workers.value);
+    Ok((state.workers.or(workers).unwrap_or(1), options))
 }
 
 /// The commands of every host, with their logs.

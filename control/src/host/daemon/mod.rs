@@ -13,12 +13,12 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use vpclab_dataplane::pipeline::{Config, Pipeline};
-use vpclab_dataplane::worker::{Clock, Handle, Worker};
+use vpclab_dataplane::pipeline::Config;
+use vpclab_dataplane::worker::{Clock, Handle, team};
 
 use super::init_client::InitClient;
 use super::protocol::Failure;
@@ -86,17 +86,27 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         ..Config::default()
     };
     let (local_sender, local) = sync_channel(LOCAL_QUEUE);
-    let (worker, handle) = Worker::new(
-        Pipeline::new(config),
-        model.tables(),
+    let (workers, options) = load::settings(&state)?;
+    let tables = model.tables();
+    let (workers, handle) = team(
+        usize::from(workers),
+        config,
+        &tables,
         Clock::start().scaled(model.time_scale()),
-        local_sender,
+        options,
+        &local_sender,
     )
-    .context("worker")?;
-    let packets = thread::Builder::new()
-        .name("packets".to_owned())
-        .spawn(move || worker.run())
-        .context("worker")?;
+    .context("packet workers")?;
+    // The workers have copies: when all have ended, so have the health checks.
+    drop(local_sender);
+    let mut packets = Vec::new();
+    for (n, worker) in workers.into_iter().enumerate() {
+        let thread = thread::Builder::new().name(format!("packets-{n}"));
+        packets.push(thread.spawn(move || worker.run()).context("worker")?);
+    }
+    let counters = handle.counters().context("packet workers")?;
+    let io = counters.mover.to_string();
+    tracing::info!(workers = packets.len(), io, "packet workers run");
 
     let socket = dir.control_socket();
     let _ = std::fs::remove_file(&socket);
@@ -117,7 +127,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
     }
     lab.set_ready(wired.map_err(Failure::from));
 
-    while !packets.is_finished() {
+    while !packets.iter().any(JoinHandle::is_finished) {
         let mut descriptors = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut descriptors, PollTimeout::from(WATCH_INTERVAL_MS));
         if signals.take().is_some() {
@@ -126,10 +136,16 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
             break;
         }
     }
-    match packets.join() {
-        Ok(result) => result.context("packet worker").map_err(CliError::from),
-        Err(_) => Err(CliError::fault("the packet worker panicked")),
+    // One that ended by itself takes the others with it.
+    let _ = lab.worker.stop();
+    let results: Vec<_> = packets.into_iter().map(JoinHandle::join).collect();
+    for result in results {
+        match result {
+            Ok(result) => result.context("packet worker")?,
+            Err(_) => return Err(CliError::fault("a packet worker panicked")),
+        }
     }
+    Ok(())
 }
 
 /// Namespaces, interfaces, addresses and commands of every host.

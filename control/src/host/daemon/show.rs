@@ -63,8 +63,9 @@ pub(super) fn flows(lab: &Lab, port: Option<&str>) -> Result<FlowsReport, CliErr
     let wanted = port.map(|port| lab.model.ports(port)).transpose()?;
     let samples = lab
         .worker
-        .visit(|pipeline, _, now| FlowSample::all(pipeline, now))
-        .context("flows")?;
+        .visit_each(|pipeline, _, now| FlowSample::all(pipeline, now))
+        .context("flows")?
+        .concat();
     let names = {
         let control = lab.model.control();
         Names::of(control.model()).interfaces(control.model())

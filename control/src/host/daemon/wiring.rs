@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use vpclab_dataplane::addr::EniId;
-use vpclab_dataplane::io::TapPort;
+use vpclab_dataplane::io::{Port, TapPort};
 use vpclab_dataplane::worker::Handle;
 
 use crate::host::init_client::InitClient;
@@ -35,15 +35,19 @@ pub(super) fn wire_interfaces(
         .in_network(|| {
             let mut ports = Vec::new();
             for interface in interfaces {
-                let port = TapPort::open(&interface.device).map_err(explain)?;
-                ports.push((EniId(interface.eni), port));
+                // The first makes the device, the others are more queues of it.
+                let queues = (0..worker.workers())
+                    .map(|_| TapPort::open(&interface.device).map_err(explain))
+                    .map(|port| port.map(|port| Box::new(port) as Box<dyn Port>))
+                    .collect::<Result<Vec<_>, _>>()?;
+                ports.push((EniId(interface.eni), queues));
             }
             netlink::configure(interfaces)?;
             Ok(ports)
         })
         .map_err(|error: HostError| error.within(format!("host {}", host.name)))?;
-    for (eni, port) in ports {
-        worker.add_port(eni, Box::new(port)).context(&host.name)?;
+    for (eni, queues) in ports {
+        worker.add_queues(eni, queues).context(&host.name)?;
     }
     Ok(())
 }

@@ -12,12 +12,13 @@ mod services;
 use super::error::{Mistake, suggest};
 use super::located::Value;
 use super::resolve::addressable;
-use super::schema::Topology;
+use super::schema::{Topology, WORKERS_MAX};
 
 /// Checks everything.
 pub(super) fn check(topology: &Topology) -> Result<(), Mistake> {
     let mut found = Findings::default();
     found.note(lab_name(&topology.name));
+    found.note(workers(topology));
     names(topology, &mut found);
     network::check(topology, &mut found);
     hosts::check(topology, &mut found);
@@ -132,6 +133,19 @@ fn names(topology: &Topology, found: &mut Findings) {
                 found.add(Mistake::new(group.at, message));
             }
         }
+    }
+}
+
+fn workers(topology: &Topology) -> Result<(), Mistake> {
+    match &topology.settings.workers {
+        Some(count) if !(1..=WORKERS_MAX).contains(&count.value) => {
+            let message = format!(
+                "{} packet workers are not possible; from 1 to {WORKERS_MAX}, at most one a core makes sense",
+                count.value
+            );
+            Err(Mistake::new(count.at, message))
+        }
+        _ => Ok(()),
     }
 }
 

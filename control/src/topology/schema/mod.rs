@@ -12,6 +12,7 @@ mod faults;
 mod hosts;
 mod network;
 mod services;
+mod settings;
 
 pub use faults::{Faults, Link, Programs};
 pub use hosts::{Eni, Host, Internet, InternetHost};
@@ -23,6 +24,8 @@ pub use services::{
     Endpoint, EndpointService, EndpointType, Failover, HealthCheck, HealthProtocol, Listener,
     LoadBalancer, LoadBalancerType, Stickiness, TargetGroup, TargetProtocol,
 };
+
+pub use settings::{Settings, WORKERS_MAX, Waiting};
 
 use super::located::{Many, Named, Value};
 use super::values::{CidrOrName, TimeScale};
@@ -81,6 +84,9 @@ pub struct Topology {
     /// AWS quotas to change, by AWS's name: `vpcs-per-region: 20`.
     #[serde(default)]
     pub quotas: Named<Value<u32>>,
+    /// How the data plane runs.
+    #[serde(default)]
+    pub settings: Settings,
 }
 
 impl Topology {
