@@ -146,6 +146,7 @@ fn adopt(
         dir.save(&State {
             kept: kept(&old)?,
             time_scale: state.time_scale.or(old.time_scale),
+            workers: state.workers.or(old.workers),
             ..state.clone()
         })?;
     }
