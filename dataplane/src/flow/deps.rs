@@ -13,6 +13,8 @@ use crate::addr::{RouteTableId, SecurityGroupId};
 /// A kind of row with a generation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub enum Object {
+    /// The process-wide settings; there is one row of them, 0.
+    Settings,
     /// VPC row.
     Vpc,
     /// Subnet row.

@@ -153,9 +153,10 @@ pub struct Rewrite {
     pub decapsulate: bool,
     /// Final addresses and ports of the (inner) packet.
     pub tuple: FiveTuple,
-    /// TTL is set to this, if given,
+    /// TTL is set to this, if given (a load balancer owns the leg).
     pub ttl_set: Option<u8>,
-    /// and this much is then taken away.
+    /// Hops before that, or all, take this much of the packet's own: one with no
+    /// more dies on its way.
     pub ttl_less: u8,
     /// MSS of SYN segments is lowered to this, if given.
     pub clamp_mss: Option<u16>,

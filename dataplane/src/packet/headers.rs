@@ -30,7 +30,8 @@ pub mod tcp_flag {
 ///
 /// An ICMP echo request carries its identifier as source port, a reply as
 /// destination port: so the reply's tuple is the request's reversed, and a
-/// request of the other side is no reply. Other portless packets carry zeros.
+/// request of the other side is no reply. Identifier zero, which would not tell
+/// them apart, has two ports that no other has. Other portless packets carry zeros.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FiveTuple {
     /// Source address.

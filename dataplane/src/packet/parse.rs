@@ -418,6 +418,9 @@ fn transport<const QUOTED: bool>(
     Ok(out)
 }
 
+/// Ports of an echo request with identifier zero: no other has two ports.
+const ECHO_ZERO: (u16, u16) = (1, 2);
+
 /// Reads an ICMP header, given the types of echo request and reply.
 fn icmp(payload: &[u8], [request, reply]: [u8; 2], out: &mut Transport) -> Result<(), DropReason> {
     let header = payload
@@ -427,11 +430,15 @@ fn icmp(payload: &[u8], [request, reply]: [u8; 2], out: &mut Transport) -> Resul
     out.icmp_code = header[1];
     // The identifier is the requester's port, so that a reply reverses its
     // request and another's request with the same identifier does not.
-    let identifier = u16::from_be_bytes([header[4], header[5]]);
+    let (asks, answers) = match u16::from_be_bytes([header[4], header[5]]) {
+        // Zero would tell neither request from reply nor either from other types.
+        0 => ECHO_ZERO,
+        identifier => (identifier, 0),
+    };
     if header[0] == request {
-        out.sport = identifier;
+        (out.sport, out.dport) = (asks, answers);
     } else if header[0] == reply {
-        out.dport = identifier;
+        (out.sport, out.dport) = (answers, asks);
     }
     Ok(())
 }

@@ -5,9 +5,10 @@ use super::{Context, Pipeline, Sink};
 use crate::addr::Mac;
 use crate::drop::DropReason;
 use crate::flow::{Direction, Ingress, Key, Pass, Rewrite, SessionId};
+use crate::packet::checksum;
 use crate::packet::{
-    Fragment, Frame, GENEVE_PORT, GeneveView, Headers, Segmentation, parse_ip, parse_quoted,
-    protocol, udp_payload,
+    Checksum, Fragment, Frame, GENEVE_PORT, GeneveView, Headers, Segmentation, parse_ip,
+    parse_quoted, protocol, udp_payload,
 };
 use crate::tables::Snapshot;
 use crate::time::Instant;
@@ -141,6 +142,12 @@ impl Pipeline {
 
     fn geneve(&self, frame: &Frame, wire: &Headers, now: Instant) -> Result<Geneve, DropReason> {
         let payload = udp_payload(frame.bytes(), wire).ok_or(DropReason::MalformedGeneve)?;
+        // Most appliances send none; one that is there must be right
+        // (`gwlb-geneve.md` §3).
+        let unverified = frame.offload.checksum == Checksum::Unverified;
+        if unverified && !checksum::verify_transport(frame.bytes(), wire) {
+            return Err(DropReason::MalformedGeneve);
+        }
         let parsed = GeneveView::parse(payload)?;
         let l3 = usize::from(wire.l4) + 8 + parsed.header_len();
         let inner = parse_ip(frame.bytes(), l3)?;
@@ -250,6 +257,9 @@ impl Pipeline {
         pass: &Pass,
     ) {
         self.counters.flow_hits += 1;
+        if let Some(slot) = from_flow {
+            self.connections.gwlb.returned(slot, context.now);
+        }
         let view = self.inside(&arrival, pass.rewrite.decapsulate);
         let fit = fit(&view, &pass.rewrite);
         if fit == Fit::Not {
@@ -330,6 +340,10 @@ impl Pipeline {
             &arrival.packet,
             &mut path,
         );
+        // Whatever becomes of it now: its target has answered.
+        if let Some(slot) = path.from_flow {
+            self.connections.gwlb.returned(slot, now);
+        }
         match path.verdict {
             Verdict::Forward(rewrite) => {
                 let view = self.inside(&arrival, rewrite.decapsulate);

@@ -11,7 +11,7 @@ use crate::drop::DropReason;
 use crate::flow::{Ingress, Key, Rewrite};
 use crate::packet::checksum;
 use crate::packet::{
-    Delta, ETHERNET_LEN, Endpoints, FiveTuple, Headers, IcmpError, TcpReset, echo_reply,
+    Delta, ETHERNET_LEN, Endpoints, FiveTuple, Fragment, Headers, IcmpError, TcpReset, echo_reply,
     fragment_ipv4, may_cause_error, parse_ip, parse_quoted, protocol,
 };
 use crate::tables::Snapshot;
@@ -99,7 +99,11 @@ impl Pipeline {
             .row(arrival.frame.port)
             .map(|eni| eni.subnet)
             .unwrap_or_default();
-        router_address(tables, subnet, view.headers.is_ipv4())
+        match router_address(tables, subnet, view.headers.is_ipv4()) {
+            // The internet has no one router: the far end speaks for it.
+            IpAddr::V4(address) if address.octets()[0] == 0 => view.headers.tuple.dst,
+            address => address,
+        }
     }
 
     /// Drops the packet and tells its sender why, where that is allowed.
@@ -233,23 +237,56 @@ pub(super) fn rewrite_error(bytes: &mut [u8], wire: &Headers, flow: &FiveTuple, 
     // source is hidden behind it; any other sender shows as it is.
     let hidden = wire.tuple.src == flow.src || new.src != flow.src;
     let src = if hidden { new.src } else { wire.tuple.src };
+    write_error(bytes, wire, src, new.dst, |_| new.reversed());
+}
+
+/// The same for an error about no known flow: an internet gateway keeps no
+/// state, so the quoted packet's addresses follow those of the error.
+pub(super) fn rewrite_unrelated(bytes: &mut [u8], wire: &Headers, new: &FiveTuple) {
+    let old = wire.tuple;
+    write_error(bytes, wire, new.src, new.dst, |quoted| FiveTuple {
+        src: if quoted.src == old.dst {
+            new.dst
+        } else {
+            quoted.src
+        },
+        dst: if quoted.dst == old.src {
+            new.src
+        } else {
+            quoted.dst
+        },
+        ..quoted
+    });
+}
+
+fn write_error(
+    bytes: &mut [u8],
+    wire: &Headers,
+    src: IpAddr,
+    dst: IpAddr,
+    quoted_as: impl Fn(FiveTuple) -> FiveTuple,
+) {
     let delta = Delta::default()
         .replace_addr(wire.tuple.src, src)
-        .replace_addr(wire.tuple.dst, new.dst);
-    write_addresses(bytes, usize::from(wire.l3), src, new.dst, delta);
+        .replace_addr(wire.tuple.dst, dst);
+    write_addresses(bytes, usize::from(wire.l3), src, dst, delta);
     let quoted_at = usize::from(wire.l4) + 8;
+    let end = usize::from(wire.l3) + wire.ip_len as usize;
+    let sum = |bytes: &[u8]| checksum::sum(bytes.get(quoted_at..end).unwrap_or_default());
+    let before = sum(bytes);
     if let Some(quoted) = parse_quoted(bytes, quoted_at) {
-        rewrite_quoted(bytes, &quoted, &new.reversed());
+        rewrite_quoted(bytes, &quoted, &quoted_as(quoted.tuple));
     }
-    let moved = Headers {
-        tuple: FiveTuple {
-            src,
-            dst: new.dst,
-            ..wire.tuple
-        },
-        ..*wire
-    };
-    checksum::fill_transport(bytes, &moved);
+    // The message's checksum follows what it covers. It is not summed afresh: a
+    // fragment does not hold all of that, and what was wrong must stay wrong.
+    let mut covered = Delta::default().replace16(before, sum(bytes));
+    if !wire.is_ipv4() {
+        covered = covered.and(delta);
+    }
+    let field = bytes.get_mut(usize::from(wire.l4) + 2..);
+    if let Some(field) = field.and_then(|b| b.first_chunk_mut::<2>()) {
+        *field = covered.apply(u16::from_be_bytes(*field)).to_be_bytes();
+    }
 }
 
 fn rewrite_quoted(bytes: &mut [u8], quoted: &Headers, sent: &FiveTuple) {
@@ -258,7 +295,9 @@ fn rewrite_quoted(bytes: &mut [u8], quoted: &Headers, sent: &FiveTuple) {
         .replace_addr(was.src, sent.src)
         .replace_addr(was.dst, sent.dst);
     write_addresses(bytes, usize::from(quoted.l3), sent.src, sent.dst, addresses);
-    if !matches!(was.protocol, protocol::TCP | protocol::UDP) {
+    // A quoted later fragment has no ports to put back.
+    let has_ports = quoted.fragment != Fragment::Later;
+    if !has_ports || !matches!(was.protocol, protocol::TCP | protocol::UDP) {
         return;
     }
     let l4 = usize::from(quoted.l4);

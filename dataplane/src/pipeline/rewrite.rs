@@ -28,7 +28,7 @@ pub(super) enum Fit {
 
 /// Whether size and TTL let the packet pass every hop.
 pub(super) fn fit(view: &View, rewrite: &Rewrite) -> Fit {
-    let ttl = rewrite.ttl_set.unwrap_or(view.headers.ttl);
+    let ttl = view.headers.ttl;
     let limits = &rewrite.limits;
     if rewrite.ttl_less > 0 && ttl <= rewrite.ttl_less {
         return Fit::Not;
@@ -78,6 +78,11 @@ impl Pipeline {
                 &view.headers.tuple,
                 &rewrite.tuple,
             );
+        } else if wire.is_icmp_error() && view.headers.tuple != rewrite.tuple {
+            if let Err(reason) = checksum::complete_partial(&mut frame) {
+                return self.drop_frame(context, frame, reason);
+            }
+            super::replies::rewrite_unrelated(frame.bytes_mut(), &wire, &rewrite.tuple);
         } else {
             translate(&mut frame, &wire, &view.headers.tuple, &rewrite.tuple);
             if let Some(limit) = rewrite.clamp_mss
@@ -254,8 +259,7 @@ fn encapsulate(frame: &mut Frame, inner: &Headers, tunnel: &Tunnel) {
 fn set_ttl(bytes: &mut [u8], wire: &Headers, rewrite: &Rewrite) {
     let ttl = rewrite
         .ttl_set
-        .unwrap_or(wire.ttl)
-        .saturating_sub(rewrite.ttl_less);
+        .unwrap_or(wire.ttl.saturating_sub(rewrite.ttl_less));
     if ttl == wire.ttl {
         return;
     }

@@ -128,7 +128,7 @@ impl Pipeline {
         let line = entry.lines.get(direction.index())?;
         let hot: &Hot = hots.get(line.action as usize)?;
         let ttl = if hot.ttl_set == 0 {
-            lane.ttl
+            lane.ttl.wrapping_sub(hot.ttl_less)
         } else {
             hot.ttl_set
         };
@@ -137,7 +137,7 @@ impl Pipeline {
             && hot.port == frame.port
             && frame.bytes().first_chunk::<12>() == Some(&hot.expect)
             && lane.ip_len <= hot.size_max
-            && ttl > hot.ttl_less
+            && lane.ttl > hot.ttl_less
             && !hot.local
             && hot.decapsulate == (lane.way == Way::Opened)
             && now.since(entry.state.tracking.last_seen()) <= floor;
@@ -148,7 +148,7 @@ impl Pipeline {
             step: Step {
                 out: hot.out,
                 macs: hot.macs,
-                ttl: ttl - hot.ttl_less,
+                ttl,
                 src: line.new_src,
                 dst: line.new_dst,
                 ports: line.new_ports,

@@ -64,8 +64,11 @@ impl Builder {
 
     /// Replaces the process-wide settings.
     pub fn set_settings(&mut self, settings: Settings) {
-        self.changed |= self.next.settings != settings;
-        self.next.settings = settings;
+        if self.next.settings != settings {
+            self.next.settings = settings;
+            self.next.settings_generation = self.next.version;
+            self.changed = true;
+        }
     }
 
     /// Puts or removes a VPC.
@@ -155,10 +158,33 @@ impl Builder {
         }
         if let Some(new) = &row {
             let in_internet = internet(&self.next, new);
+            self.overrule_prefixes(new);
             self.index(id, new, in_internet);
         }
         let version = self.next.version;
         self.changed |= put(&mut self.next.enis, id, row, version);
+    }
+
+    /// An address inside another interface's delegated prefix is no longer that
+    /// one's: what was decided from its row must be decided again.
+    fn overrule_prefixes(&mut self, row: &EniRow) {
+        let Some(index) = self.next.vpc_index.get(&row.vpc) else {
+            return;
+        };
+        let overruled: Vec<EniId> = index
+            .prefixes
+            .iter()
+            .filter(|(prefix, _)| row.addresses.iter().any(|&a| prefix.contains(a)))
+            .map(|&(_, owner)| owner)
+            .collect();
+        for owner in overruled {
+            let row = self.next.enis.row(owner).cloned();
+            let stamped = row.map(|row| Stamped {
+                generation: self.next.version,
+                row,
+            });
+            self.next.enis.set(owner, stamped);
+        }
     }
 
     fn index(&mut self, id: EniId, row: &EniRow, internet: bool) {
@@ -179,6 +205,8 @@ impl Builder {
         for &group in &row.groups {
             let members = self.next.group_members.entry(group).or_default();
             members.extend(row.addresses.iter().map(|&address| (address, id)));
+            let prefixes = self.next.group_prefixes.entry(group).or_default();
+            prefixes.extend(row.prefixes.iter().map(|&prefix| (prefix, id)));
             self.next.group_generation.insert(group, self.next.version);
         }
     }
@@ -212,6 +240,12 @@ impl Builder {
                 // As above: the address may have moved within the group.
                 if members.get(address) == Some(&id) {
                     members.remove(address);
+                }
+            }
+            let prefixes = self.next.group_prefixes.entry(group).or_default();
+            for prefix in &row.prefixes {
+                if prefixes.get(prefix) == Some(&id) {
+                    prefixes.remove(prefix);
                 }
             }
             self.next.group_generation.insert(group, self.next.version);

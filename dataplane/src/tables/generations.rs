@@ -13,6 +13,7 @@ impl Generations for Snapshot {
 
     fn row(&self, object: Object, id: u32) -> u64 {
         match object {
+            Object::Settings => self.settings_generation,
             Object::Vpc => self.vpcs.generation(id),
             Object::Subnet => self.subnets.generation(id),
             Object::Eni => self.enis.generation(id),

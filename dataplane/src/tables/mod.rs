@@ -98,6 +98,8 @@ pub struct Snapshot {
     pub version: u64,
     /// Process-wide choices.
     pub settings: Settings,
+    /// Version at which they last changed.
+    pub(crate) settings_generation: u64,
     /// VPCs.
     pub vpcs: Slab<VpcRow>,
     /// Subnets.
@@ -122,6 +124,8 @@ pub struct Snapshot {
     pub(crate) vpc_index: HashMap<VpcId, VpcIndex>,
     /// Derived: private addresses of each group's interfaces, with their owners.
     pub(crate) group_members: HashMap<SecurityGroupId, HashMap<IpAddr, EniId>>,
+    /// Derived: delegated prefixes of each group's interfaces, with their owners.
+    pub(crate) group_prefixes: HashMap<SecurityGroupId, HashMap<Prefix, EniId>>,
     /// Derived: generation of each group's membership.
     pub(crate) group_generation: HashMap<SecurityGroupId, u64>,
     /// Derived: public address (or internet host's address, or IPv6 address) → owner.
@@ -141,20 +145,31 @@ impl Snapshot {
         self.vpc_index.get(&vpc)?.macs.get(&mac).copied()
     }
 
-    /// Whether `address` is a private address of an interface in `group`.
+    /// Whether `address` is a private address of an interface in `group`, its
+    /// own or one of a delegated prefix.
     pub fn is_group_member(&self, group: SecurityGroupId, address: IpAddr) -> bool {
-        self.group_members
-            .get(&group)
-            .is_some_and(|members| members.contains_key(&address))
+        let listed = self.group_members.get(&group);
+        if listed.is_some_and(|members| members.contains_key(&address)) {
+            return true;
+        }
+        let prefixes = self.group_prefixes.get(&group);
+        prefixes.is_some_and(|prefixes| {
+            delegated(address).is_some_and(|prefix| prefixes.contains_key(&prefix))
+        })
     }
 
     /// The interface that the internet reaches by `address`: an Elastic IP's
     /// interface, an internet host, or the owner of an IPv6 address.
     pub fn public_owner(&self, address: IpAddr) -> Option<EniId> {
         self.public.get(&address).copied().or_else(|| {
-            // Delegated IPv6 prefixes are always /80 (EC2 "Prefix delegation").
-            let prefix = address.is_ipv6().then(|| Prefix::new(address, 80))??;
+            let prefix = address.is_ipv6().then(|| delegated(address))??;
             self.public_prefixes.get(&prefix).copied()
         })
     }
+}
+
+/// The prefix that an address lies in if it is delegated: these are always /28
+/// or /80 (EC2 "Prefix delegation").
+fn delegated(address: IpAddr) -> Option<Prefix> {
+    Prefix::new(address, if address.is_ipv4() { 28 } else { 80 })
 }

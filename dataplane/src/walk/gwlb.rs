@@ -57,9 +57,7 @@ impl Walk<'_> {
             bytes: GWLB_MTU,
             outcome: Outcome::Silent(DropReason::GwlbMtu),
         });
-        self.ttl_less = self
-            .ttl_less
-            .saturating_add(self.tables.settings.ttl_gateway_endpoint);
+        self.age(self.tables.settings.ttl_gateway_endpoint);
         let az = self.tables.subnets.row(eni.subnet).map(|subnet| subnet.az);
         let found = load_balancers.iter().find_map(|&id| {
             let row = self.tables.load_balancers.row(id)?;
@@ -237,6 +235,8 @@ impl Walk<'_> {
         let exit = self.eni(exit)?;
         let before = self.tuple;
         self.packet = geneve.inner;
+        // A tunnel's packet inside another is not looked into.
+        self.geneve = None;
         self.tuple = geneve.inner.headers.tuple;
         self.hop_from(
             Component::Tunnel {
@@ -250,6 +250,7 @@ impl Walk<'_> {
         // The outer packet's own leg is over.
         self.limits = Limits::default();
         self.ttl_less = 0;
+        self.sender = None;
         self.sender_mac = None;
         self.path.tracks.clear();
         self.path.link = None;

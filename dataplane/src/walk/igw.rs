@@ -34,7 +34,7 @@ impl Walk<'_> {
             bytes: INTERNET_MTU,
             outcome: Outcome::TooBig(source),
         });
-        self.ttl_less = self.ttl_less.saturating_add(self.tables.settings.ttl_igw);
+        self.age(self.tables.settings.ttl_igw);
         let out = (DropReason::IgwRfc1918, DropReason::IgwRfc6598);
         if let Some(reason) = not_public(self.tuple.dst, out) {
             return Err(self.end(component, Rule::None, reason));
@@ -94,6 +94,7 @@ impl Walk<'_> {
         };
         let eni = self.eni(owner)?;
         self.depend(Object::Vpc, eni.vpc);
+        self.sender = None;
         self.hop(Component::Internet, Rule::None);
         if self
             .tables
@@ -121,7 +122,7 @@ impl Walk<'_> {
         if let Some(reason) = not_public(self.tuple.src, source) {
             return Err(self.end(component, Rule::None, reason));
         }
-        self.ttl_less = self.ttl_less.saturating_add(self.tables.settings.ttl_igw);
+        self.age(self.tables.settings.ttl_igw);
         let before = self.tuple;
         let mut rule = Rule::None;
         if before.dst.is_ipv4() {

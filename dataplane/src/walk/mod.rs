@@ -161,6 +161,7 @@ pub fn walk(
         entered: None,
         front: None,
         own: None,
+        sender: None,
         sender_mac: None,
         lookups: 0,
         ttl_set: None,
@@ -173,9 +174,11 @@ pub fn walk(
         always_tracked: false,
         untracked: None,
     };
+    walk.depend(Object::Settings, 0u32);
     let verdict = match entry {
         Entry::Port(eni, dst_mac) => {
             walk.entered = Some(eni);
+            walk.sender = Some(eni);
             walk.enter_from_port(eni, dst_mac)
         }
         Entry::Node(eni) => walk.at_node(eni),
@@ -211,6 +214,9 @@ struct Walk<'a> {
     front: Option<IpAddr>,
     /// The session that the packet belongs to, found where it entered.
     own: Option<Known>,
+    /// The interface that sent the packet last, with nothing in between that is
+    /// not of the VPC itself: `None` out of a tunnel and from the internet.
+    sender: Option<EniId>,
     /// MAC address of a sender in the same subnet that framed the receiver's.
     sender_mac: Option<Mac>,
     lookups: u8,
@@ -298,6 +304,20 @@ impl<'a> Walk<'a> {
             limit.outcome = Outcome::TooBig(front);
         }
         self.limits.add(limit);
+    }
+
+    /// A hop takes this much of the TTL: of the outer header in a tunnel, of the
+    /// fresh one that a load balancer gave, else of the packet's own.
+    fn age(&mut self, by: u8) {
+        let ttl = match (&mut self.tunnel, &mut self.ttl_set) {
+            (Some(tunnel), _) => &mut tunnel.ttl,
+            (None, Some(fresh)) => fresh,
+            (None, None) => {
+                self.ttl_less = self.ttl_less.saturating_add(by);
+                return;
+            }
+        };
+        *ttl = ttl.saturating_sub(by);
     }
 
     /// From here on every interface tracks the connection, the sender's too.

@@ -160,15 +160,20 @@ impl Walk<'_> {
         self.passes_balancer(component)?;
         let (flow, rule) = match self.known_flow() {
             Some(flow) => (flow, Rule::KnownFlow),
-            None => self.open_flow(endpoint, front, id, row, node)?,
+            None => {
+                let opened = self.open_flow(endpoint, front, id, row, node)?;
+                // What tracked an earlier mapping's legs says nothing of these.
+                self.own = None;
+                opened
+            }
         };
         let before = self.tuple;
         self.front = Some(before.dst);
         self.tuple = flow.translated;
         self.hop_from(component, rule, before);
         self.ttl_set = Some(self.tables.settings.ttl_load_balancer);
-        self.ttl_less = 0;
         let node_eni = self.eni(node)?;
+        self.sender = Some(node);
         self.security_groups_out(node, node_eni)?;
         self.route_from_subnet(node_eni.subnet)
     }
@@ -320,7 +325,6 @@ impl Walk<'_> {
         self.tuple = flow.client.reversed();
         self.hop_from(Component::LoadBalancer(id, node), Rule::KnownFlow, before);
         self.ttl_set = Some(self.tables.settings.ttl_load_balancer);
-        self.ttl_less = 0;
         self.track_always();
         // Still the interface that the client called: a row may be used again.
         let called = flow
@@ -331,6 +335,7 @@ impl Walk<'_> {
             return Err(Stop::Drop(gone));
         };
         self.depend(Object::Eni, flow.front_eni);
+        self.sender = Some(flow.front_eni);
         if let Some(endpoint) = flow.endpoint {
             self.depend(Object::Endpoint, endpoint);
             self.hop(Component::Endpoint(endpoint), Rule::KnownFlow);

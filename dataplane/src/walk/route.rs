@@ -59,9 +59,7 @@ impl<'a> Walk<'a> {
             return Err(self.end(component, Rule::None, DropReason::NoRoute));
         };
         self.hop(component, Rule::Route(route.prefix));
-        self.ttl_less = self
-            .ttl_less
-            .saturating_add(self.tables.settings.ttl_vpc_router);
+        self.age(self.tables.settings.ttl_vpc_router);
         match route.target {
             RouteTarget::Local => self.hand_to_owner(vpc, Some(subnet)),
             RouteTarget::Eni(eni) => self.arrive(eni, Some(subnet)),

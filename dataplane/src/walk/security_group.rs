@@ -46,13 +46,14 @@ impl Walk<'_> {
             let rules = if egress { &row.egress } else { &row.ingress };
             let index = rules
                 .iter()
-                .position(|rule| self.rule_matches(rule, remote))?;
+                .position(|rule| self.rule_matches(rule, remote, egress))?;
             Some((group, index, rules.get(index)?.peer))
         });
         // Any group's change may bring or take the rule that decides.
         for &group in &eni.groups {
             self.depend(Object::SecurityGroup, group);
         }
+        let open = self.open_to_all(eni, egress, remote);
         let Some((group, index, peer)) = found else {
             return Err(self.end(component, Rule::None, DropReason::SecurityGroup));
         };
@@ -62,7 +63,7 @@ impl Walk<'_> {
             Peer::Cidr(_) => {}
         }
         self.hop(component, Rule::Group { group, index });
-        if self.is_untracked(eni, egress, peer) || self.answers_untracked(id) {
+        if (open && self.is_untracked(eni, egress)) || self.answers_untracked(id) {
             self.untracked = Some(id);
         } else if self.tunnel.is_none() {
             // ASSUMPTION: the tunnel legs are judged by the rules each time
@@ -74,7 +75,14 @@ impl Walk<'_> {
 
     /// Whether connection tracking lets the packet pass at this interface.
     fn is_tracked(&mut self, id: EniId, eni: &EniRow, egress: bool) -> bool {
+        // A tunnel's leg is not the connection that it carries.
+        if self.tunnel.is_some() {
+            return false;
+        }
+        // What comes back to its sender arrives there as any other packet does.
+        let hairpin = !egress && self.entered == Some(id) && self.left.is_none();
         if let Some(own) = self.own
+            && !hairpin
             && own.session.tracked_by(id, &eni.timeouts, self.now)
         {
             return true;
@@ -87,7 +95,10 @@ impl Walk<'_> {
         } else {
             self.tuple.reversed()
         };
-        match self.connections.tracked(id, &eni.timeouts, sent, self.now) {
+        let known = self.connections.tracked(id, &eni.timeouts, sent, self.now);
+        // A SYN to a closed connection begins another.
+        let opens = self.packet.headers.is_tcp_open();
+        match known.filter(|known| !(opens && known.session.tracking.is_closed())) {
             Some(known) => {
                 // Found by what this interface sends: a packet that arrives
                 // here travels the other way.
@@ -105,7 +116,7 @@ impl Walk<'_> {
         }
     }
 
-    fn rule_matches(&self, rule: &SecurityGroupRule, remote: IpAddr) -> bool {
+    fn rule_matches(&self, rule: &SecurityGroupRule, remote: IpAddr, egress: bool) -> bool {
         let (ip_protocol, kind, code) = self.packet.judged_as(self.tuple.protocol);
         rule.protocol.is_none_or(|protocol| protocol == ip_protocol)
             && ports_match(
@@ -116,6 +127,18 @@ impl Walk<'_> {
                 self.packet.portless,
             )
             && peer_matches(self.tables, rule.peer, remote)
+            && (egress || self.is_from(rule.peer, remote))
+    }
+
+    /// Whether a member of the group sent the packet itself. A reference does
+    /// not reach across a middlebox (VPC "Middlebox routing": the source must be
+    /// an address), nor into another VPC that has the same addresses.
+    fn is_from(&self, peer: Peer, remote: IpAddr) -> bool {
+        let Peer::Group(group) = peer else {
+            return true;
+        };
+        let sender = self.sender.and_then(|sender| self.tables.enis.row(sender));
+        sender.is_some_and(|sender| sender.groups.contains(&group) && sender.owns(remote))
     }
 
     /// Whether this packet answers a connection that passed this interface
@@ -130,13 +153,9 @@ impl Walk<'_> {
 
     /// Untracked: TCP or UDP allowed from (to) everywhere, where the other
     /// direction allows all ports to (from) everywhere.
-    fn is_untracked(&self, eni: &EniRow, egress: bool, peer: Peer) -> bool {
-        let everywhere = |peer: Peer| match peer {
-            Peer::Cidr(prefix) => prefix.len() == 0 && prefix.is_ipv4() == self.tuple.src.is_ipv4(),
-            Peer::PrefixList(_) | Peer::Group(_) => false,
-        };
+    fn is_untracked(&self, eni: &EniRow, egress: bool) -> bool {
         let transport = matches!(self.tuple.protocol, protocol::TCP | protocol::UDP);
-        if self.always_tracked || !transport || eni.kind != EniKind::Host || !everywhere(peer) {
+        if self.always_tracked || !transport || eni.kind != EniKind::Host {
             return false;
         }
         eni.groups
@@ -147,9 +166,29 @@ impl Walk<'_> {
                 back.iter().any(|rule| {
                     rule.protocol.is_none_or(|p| p == self.tuple.protocol)
                         && matches!(rule.ports, PortMatch::Any | PortMatch::Range(0, u16::MAX))
-                        && everywhere(rule.peer)
+                        && self.is_everywhere(rule.peer)
                 })
             })
+    }
+
+    /// Whether a rule that covers the packet is open to all; the order of rules
+    /// and groups says nothing.
+    fn open_to_all(&self, eni: &EniRow, egress: bool, remote: IpAddr) -> bool {
+        let rows = eni.groups.iter();
+        rows.filter_map(|&group| self.tables.security_groups.row(group))
+            .any(|row| {
+                let rules = if egress { &row.egress } else { &row.ingress };
+                rules.iter().any(|rule| {
+                    self.is_everywhere(rule.peer) && self.rule_matches(rule, remote, egress)
+                })
+            })
+    }
+
+    fn is_everywhere(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Cidr(prefix) => prefix.len() == 0 && prefix.is_ipv4() == self.tuple.src.is_ipv4(),
+            Peer::PrefixList(_) | Peer::Group(_) => false,
+        }
     }
 }
 

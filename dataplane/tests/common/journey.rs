@@ -272,7 +272,7 @@ fn compare_frame(w: &World, frame: &Frame, rewrite: &Rewrite, path: &Path) {
     };
     assert_eq!(inner.tuple, rewrite.tuple, "{}", short(path));
     if let Some(ttl) = rewrite.ttl_set {
-        assert_eq!(inner.ttl, ttl - rewrite.ttl_less, "{}", short(path));
+        assert_eq!(inner.ttl, ttl, "{}", short(path));
     }
 }
 

@@ -149,6 +149,9 @@ fn assert_agrees(name: &str, frame: &[u8]) {
             (kind, code) = (icmp.type_u8(), icmp.code_u8());
             let identifier = u16::from_be_bytes([icmp.bytes5to8()[0], icmp.bytes5to8()[1]]);
             match kind {
+                8 | 0 if identifier == 0 => {
+                    (sport, dport) = if kind == 8 { (1, 2) } else { (2, 1) }
+                }
                 8 => sport = identifier,
                 0 => dport = identifier,
                 _ => {}
@@ -158,6 +161,9 @@ fn assert_agrees(name: &str, frame: &[u8]) {
             (kind, code) = (icmp.type_u8(), icmp.code_u8());
             let identifier = u16::from_be_bytes([icmp.bytes5to8()[0], icmp.bytes5to8()[1]]);
             match kind {
+                128 | 129 if identifier == 0 => {
+                    (sport, dport) = if kind == 128 { (1, 2) } else { (2, 1) }
+                }
                 128 => sport = identifier,
                 129 => dport = identifier,
                 _ => {}

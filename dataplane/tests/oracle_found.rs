@@ -1,0 +1,423 @@
+//! What the oracle (`tests/oracle`) found to be wrong once; each must stay right.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use common::worlds::*;
+use common::*;
+use vpclab_dataplane::addr::*;
+use vpclab_dataplane::drop::DropReason;
+use vpclab_dataplane::packet::*;
+use vpclab_dataplane::tables::*;
+
+const SYN: u8 = tcp_flag::SYN;
+const ACK: u8 = tcp_flag::ACK;
+
+fn ttl(frame: &Frame) -> u8 {
+    read(frame).ttl
+}
+
+/// The frame with another TTL.
+fn with_ttl(mut frame: Frame, ttl: u8) -> Frame {
+    let bytes = frame.bytes_mut();
+    bytes[22] = ttl;
+    checksum::fill_ipv4_header(&mut bytes[14..34]);
+    frame
+}
+
+fn settings(w: &mut World, change: impl FnOnce(&mut Settings)) {
+    let mut settings = w.tables.settings;
+    change(&mut settings);
+    w.edit(|b| b.set_settings(settings));
+}
+
+/// An ICMP message of type 3 from ENI `from` about `about`.
+fn unreachable(w: &World, from: u32, (src, dst): (&str, &str), about: &Frame) -> Frame {
+    let eni = w.tables.enis.row(EniId(from)).unwrap();
+    let ends = Endpoints {
+        src_mac: eni.mac,
+        dst_mac: w.tables.subnets.row(eni.subnet).unwrap().router_mac,
+        src: ip(src),
+        dst: ip(dst),
+    };
+    let mut frame = Frame::with_capacity(600);
+    let error = IcmpError {
+        kind: 3,
+        code: 1,
+        rest: 0,
+    };
+    error.write(&mut frame, &ends, about.bytes(), &read(about));
+    frame.offload = Offload::default();
+    frame
+}
+
+#[test]
+fn cached_packets_follow_a_change_of_settings() {
+    let mut w = east_west();
+    for _ in 0..2 {
+        let got = only(w.tcp(1, "10.0.1.10:1", "10.0.2.10:2", SYN).out, 2);
+        assert_eq!(ttl(&got), 64);
+    }
+    settings(&mut w, |settings| settings.ttl_vpc_router = 1);
+    for _ in 0..2 {
+        let got = only(w.tcp(1, "10.0.1.10:1", "10.0.2.10:2", SYN).out, 2);
+        assert_eq!(ttl(&got), 63);
+    }
+}
+
+#[test]
+fn an_address_given_out_of_anothers_delegated_prefix_moves_its_packets() {
+    let mut w = east_west();
+    w.eni(3, 2, &["10.0.2.11"], &[1], EniKind::Host);
+    w.eni_edit(2, |eni| {
+        eni.prefixes = vec!["10.0.2.64/28".parse().unwrap()];
+    });
+    for _ in 0..2 {
+        only(w.tcp(1, "10.0.1.10:1", "10.0.2.67:2", SYN).out, 2);
+    }
+    w.eni_edit(3, |eni| eni.addresses.push(ip("10.0.2.67")));
+    only(w.tcp(1, "10.0.1.10:1", "10.0.2.67:2", SYN).out, 3);
+    w.eni_edit(3, |eni| eni.addresses.truncate(1));
+    only(w.tcp(1, "10.0.1.10:1", "10.0.2.67:2", SYN).out, 2);
+}
+
+/// East-west where host 2 takes packets of members of group 1 alone.
+fn members_only() -> World {
+    let mut w = east_west();
+    let from_members = rule(None, PortMatch::Any, Peer::Group(SecurityGroupId(1)));
+    w.group(2, vec![from_members], vec![]);
+    w.eni_edit(2, |eni| eni.groups = vec![SecurityGroupId(2)]);
+    w
+}
+
+#[test]
+fn a_delegated_prefix_is_a_member_of_its_interfaces_groups() {
+    let mut w = members_only();
+    w.eni_edit(1, |eni| {
+        eni.prefixes = vec!["10.0.1.64/28".parse().unwrap()];
+    });
+    only(w.tcp(1, "10.0.1.67:1", "10.0.2.10:2", SYN).out, 2);
+    w.eni_edit(1, |eni| eni.prefixes.clear());
+    let seen = w.tcp(1, "10.0.1.67:1", "10.0.2.10:2", SYN);
+    assert_eq!(seen.drops, [(EniId(1), DropReason::SourceDestCheck)]);
+}
+
+#[test]
+fn a_group_reference_does_not_reach_across_a_middlebox() {
+    let mut w = members_only();
+    only(w.tcp(1, "10.0.1.10:1", "10.0.2.10:2", SYN).out, 2);
+    // The same packet, sent on by a router of the same group.
+    w.subnet(3, 1, &["10.0.3.0/24"], 1);
+    w.eni(3, 3, &["10.0.3.10"], &[1], EniKind::Host);
+    w.eni_edit(3, |eni| eni.source_dest_check = false);
+    let seen = w.tcp(3, "10.0.1.10:7", "10.0.2.10:2", SYN);
+    assert_eq!(seen.drops, [(EniId(3), DropReason::SecurityGroup)]);
+    only(w.tcp(3, "10.0.3.10:7", "10.0.2.10:2", SYN).out, 2);
+}
+
+#[test]
+fn a_group_reference_does_not_mean_another_vpcs_equal_address() {
+    let mut w = privatelink();
+    // The load balancer takes packets of a provider's host that has, in its own
+    // VPC, the address that the client has in the consumer's.
+    w.group(8, everything(), everything());
+    w.eni(9, 20, &["10.0.1.10"], &[8], EniKind::Host);
+    let members = rule(None, PortMatch::Any, Peer::Group(SecurityGroupId(8)));
+    w.group(9, vec![members], everything());
+    w.eni_edit(3, |eni| eni.groups = vec![SecurityGroupId(9)]);
+    let seen = w.tcp(1, "10.0.1.10:40000", "10.0.2.20:443", SYN);
+    assert_eq!(seen.drops, [(EniId(1), DropReason::SecurityGroup)]);
+    only(w.tcp(9, "10.0.1.10:40000", "10.0.1.30:443", SYN).out, 4);
+}
+
+#[test]
+fn identifier_zero_tells_a_ping_from_its_answer() {
+    let mut w = east_west();
+    let all = || vec![rule(None, PortMatch::Any, any("10.0.0.0/16"))];
+    w.group(2, vec![], all());
+    w.eni_edit(1, |eni| eni.groups = vec![SecurityGroupId(2)]);
+    let ping = |w: &World, from, src, dst, kind: u8| {
+        let mut frame = w.frame(from, &tuple(protocol::ICMP, src, dst), 0, b"");
+        frame.bytes_mut()[34] = kind;
+        let headers = parse_ip(frame.bytes(), ETHERNET_LEN).unwrap();
+        checksum::fill_transport(frame.bytes_mut(), &headers);
+        frame
+    };
+    let (a, b) = ("10.0.1.10:0", "10.0.2.10:0");
+    let request = ping(&w, 1, a, b, 8);
+    only(w.send(1, request).out, 2);
+    for kind in [8, 13] {
+        let other = ping(&w, 2, b, a, kind);
+        let seen = w.send(2, other);
+        assert_eq!(seen.drops, [(EniId(2), DropReason::SecurityGroup)]);
+    }
+    let reply = ping(&w, 2, b, a, 0);
+    only(w.send(2, reply).out, 1);
+}
+
+#[test]
+fn the_order_of_rules_does_not_make_a_flow_tracked() {
+    for narrow_first in [true, false] {
+        let mut w = east_west();
+        let open = rule(None, PortMatch::Any, any("0.0.0.0/0"));
+        let narrow = rule(None, PortMatch::Any, any("10.0.1.0/24"));
+        let mut ingress = vec![open.clone(), narrow];
+        if narrow_first {
+            ingress.reverse();
+        }
+        w.group(2, ingress, vec![open]);
+        w.eni_edit(2, |eni| eni.groups = vec![SecurityGroupId(2)]);
+        only(w.tcp(1, "10.0.1.10:1", "10.0.2.10:2", SYN).out, 2);
+        // Untracked: it stops at once when the rules go.
+        w.group(2, vec![], vec![]);
+        let seen = w.tcp(1, "10.0.1.10:1", "10.0.2.10:2", ACK);
+        assert_eq!(seen.drops, [(EniId(1), DropReason::SecurityGroup)]);
+    }
+}
+
+#[test]
+fn a_new_mapping_is_not_tracked_where_the_old_one_was() {
+    let mut w = privatelink();
+    w.edit(|b| {
+        let balancer = load_balancer(LoadBalancerKind::Network, 2, 3, (17, 443));
+        b.set_load_balancer(LoadBalancerId(0), Some(balancer));
+    });
+    w.group(2, everything(), everything());
+    w.eni_edit(4, |eni| eni.groups = vec![SecurityGroupId(2)]);
+    let sent = tuple(protocol::UDP, "10.0.1.10:40000", "10.0.2.20:443");
+    let there = |w: &mut World| {
+        let frame = w.frame(1, &sent, 0, b"x");
+        w.send(1, frame)
+    };
+    let back = |w: &mut World, got: Frame| {
+        let frame = w.frame(4, &read(&got).tuple.reversed(), 0, b"x");
+        w.send(4, frame).out
+    };
+    let got = only(there(&mut w).out, 4);
+    only(back(&mut w, got), 1);
+    only(there(&mut w).out, 4);
+    // The mapping is gone after 120 s; the group's stream would last 180.
+    w.wait(121);
+    w.group(2, vec![], vec![]);
+    assert_eq!(there(&mut w).drops, [(EniId(1), DropReason::SecurityGroup)]);
+}
+
+#[test]
+fn a_tunnels_leg_to_an_end_of_the_flow_inside_is_judged_by_the_rules() {
+    let mut w = worked();
+    // The appliance itself asks the app something; the answer is inspected.
+    w.table(
+        20,
+        &[
+            ("10.100.0.0/16", RouteTarget::Local),
+            ("0.0.0.0/0", RouteTarget::InternetGateway),
+        ],
+    );
+    w.vpc(2, &["10.100.0.0/16"], true, None);
+    w.eni_edit(4, |eni| {
+        eni.public = vec![PublicAddress {
+            private: ip("10.100.0.20"),
+            public: ip("198.51.100.4"),
+        }];
+    });
+    w.vpc(1, &["10.0.0.0/16", "2001:db8:1::/48"], true, None);
+    let all = vec![rule(None, PortMatch::Any, any("0.0.0.0/0"))];
+    w.group(2, vec![], all);
+    w.eni_edit(4, |eni| eni.groups = vec![SecurityGroupId(2)]);
+    let udp = |src, dst| tuple(protocol::UDP, src, dst);
+    let asks = w.frame(4, &udp("10.100.0.20:5000", "198.51.100.1:53"), 0, b"x");
+    only(w.send(4, asks).out, 1);
+    let answers = w.frame(1, &udp("10.0.1.10:53", "198.51.100.4:5000"), 0, b"x");
+    let answer = w.send(1, answers);
+    // Its group lets no tunnel in, whoever is inside.
+    assert_eq!(answer.drops, [(EniId(1), DropReason::SecurityGroup)]);
+}
+
+#[test]
+fn a_syn_to_a_closed_connection_is_judged_anew_by_whatever_way_it_comes() {
+    let mut w = east_west();
+    w.subnet(3, 1, &["10.0.3.0/24"], 1);
+    w.eni(3, 3, &["10.0.3.10"], &[1], EniKind::Host);
+    w.eni_edit(3, |eni| eni.source_dest_check = false);
+    let outward = vec![rule(None, PortMatch::Any, any("10.0.0.0/16"))];
+    w.group(2, vec![], outward);
+    w.eni_edit(1, |eni| eni.groups = vec![SecurityGroupId(2)]);
+    let local = ("10.0.0.0/16", RouteTarget::Local);
+    w.table(2, &[local, ("10.0.2.0/24", RouteTarget::Eni(EniId(3)))]);
+    w.subnet(1, 1, &["10.0.1.0/24"], 2);
+    // Out by the router, and reset; the other side's SYN comes straight.
+    let (a, b) = ("10.0.1.10:1", "10.0.2.10:2");
+    only(w.tcp(1, a, b, tcp_flag::RST).out, 3);
+    let seen = w.tcp(2, b, a, SYN);
+    assert_eq!(seen.drops, [(EniId(2), DropReason::SecurityGroup)]);
+}
+
+#[test]
+fn a_packet_back_at_its_sender_needs_its_rules() {
+    let mut w = east_west();
+    let outward = vec![rule(None, PortMatch::Any, any("0.0.0.0/0"))];
+    w.group(2, vec![], outward);
+    w.eni_edit(1, |eni| {
+        eni.groups = vec![SecurityGroupId(2)];
+        eni.source_dest_check = false;
+    });
+    w.table(1, &[("10.0.0.0/16", RouteTarget::Eni(EniId(1)))]);
+    for _ in 0..2 {
+        let seen = w.tcp(1, "10.0.1.10:1", "10.0.2.10:2", SYN);
+        assert_eq!(seen.drops, [(EniId(1), DropReason::SecurityGroup)]);
+    }
+}
+
+#[test]
+fn a_packet_dies_on_its_way_to_a_load_balancer_that_would_give_it_a_fresh_ttl() {
+    let mut w = privatelink();
+    settings(&mut w, |settings| settings.ttl_vpc_router = 1);
+    let tuple = tcp("10.0.1.10:40000", "10.0.2.20:443");
+    let frame = w.frame(1, &tuple, SYN, b"");
+    let got = only(w.send(1, frame.clone()).out, 4);
+    // 64 from the load balancer, less its own router's share.
+    assert_eq!(ttl(&got), 63);
+    for _ in 0..2 {
+        let seen = w.send(1, with_ttl(frame.clone(), 1));
+        assert_eq!(seen.drops, [(EniId(1), DropReason::TtlExpired)]);
+    }
+}
+
+#[test]
+fn the_way_of_a_tunnel_ages_its_outside_only() {
+    let mut w = worked();
+    settings(&mut w, |settings| settings.ttl_vpc_router = 1);
+    let outer = only(w.tcp(1, "10.0.1.10:40000", "203.0.113.80:443", SYN).out, 4);
+    assert_eq!(ttl(&outer), 63);
+    let inner = parse_ip(outer.bytes(), ETHERNET_LEN + GENEVE_OUTER_LEN).unwrap();
+    assert_eq!(inner.ttl, 63, "once by the app's router, not again inside");
+}
+
+#[test]
+fn the_internets_time_exceeded_comes_from_a_real_address() {
+    let mut w = worked();
+    settings(&mut w, |settings| settings.ttl_igw = 1);
+    let frame = w.frame(5, &tcp("203.0.113.80:443", "198.51.100.1:40000"), SYN, b"");
+    let seen = w.send(5, with_ttl(frame, 1));
+    assert_eq!(seen.drops, [(EniId(5), DropReason::TtlExpired)]);
+    assert_eq!(read(&only(seen.out, 5)).tuple.src, ip("198.51.100.1"));
+}
+
+#[test]
+fn an_internet_gateway_translates_what_an_unrelated_error_quotes() {
+    let mut w = worked();
+    w.table(
+        10,
+        &[
+            ("10.0.0.0/16", RouteTarget::Local),
+            ("0.0.0.0/0", RouteTarget::InternetGateway),
+        ],
+    );
+    w.vpc(1, &["10.0.0.0/16", "2001:db8:1::/48"], true, None);
+    // About a packet that no session is about.
+    let about = build(
+        Mac::default(),
+        Mac::default(),
+        &tcp("203.0.113.80:443", "10.0.1.10:40000"),
+        SYN,
+        b"",
+    );
+    let error = unreachable(&w, 1, ("10.0.1.10", "203.0.113.80"), &about);
+    let got = only(w.send(1, error).out, 5);
+    let headers = read(&got);
+    let quoted = parse_quoted(got.bytes(), usize::from(headers.l4) + 8).unwrap();
+    let public = tcp("203.0.113.80:443", "198.51.100.1:40000");
+    assert_eq!(quoted.tuple, public);
+    assert_eq!(
+        checksum::sum(&got.bytes()[42..62]),
+        0xffff,
+        "of the quoted header"
+    );
+}
+
+/// An error of PrivateLink's server about the client's datagram, as the client
+/// gets it after `spoil` did something to it. The datagram has no checksum of its
+/// own that would make up for its new addresses.
+fn translated_error(spoil: impl Fn(&mut Frame)) -> (Frame, Headers) {
+    let mut w = privatelink();
+    w.edit(|b| {
+        let balancer = load_balancer(LoadBalancerKind::Network, 2, 3, (17, 443));
+        b.set_load_balancer(LoadBalancerId(0), Some(balancer));
+    });
+    let sent = tuple(protocol::UDP, "10.0.1.10:40000", "10.0.2.20:443");
+    let mut frame = w.frame(1, &sent, 0, &[7; 16]);
+    frame.bytes_mut()[40..42].copy_from_slice(&[0, 0]);
+    let got = only(w.send(1, frame).out, 4);
+    let mut error = unreachable(&w, 4, ("10.0.2.40", "10.0.1.30"), &got);
+    spoil(&mut error);
+    let at_client = only(w.send(4, error).out, 1);
+    let headers = parse_ip(at_client.bytes(), ETHERNET_LEN).unwrap();
+    (at_client, headers)
+}
+
+fn icmp_checksum(frame: &Frame, headers: &Headers) -> Vec<u8> {
+    frame.bytes()[usize::from(headers.l4) + 2..][..2].to_vec()
+}
+
+#[test]
+fn an_error_with_a_wrong_checksum_is_not_made_right_by_translating_it() {
+    let (good, headers) = translated_error(|_| {});
+    assert!(checksum::verify_transport(good.bytes(), &headers));
+    let (bad, headers) = translated_error(|frame| frame.bytes_mut()[36] ^= 0x40);
+    assert!(!checksum::verify_transport(bad.bytes(), &headers));
+}
+
+#[test]
+fn the_first_fragment_of_an_error_keeps_the_checksum_of_the_whole() {
+    let (whole, headers) = translated_error(|_| {});
+    let (first, fragment) = translated_error(|frame| {
+        let bytes = frame.bytes_mut();
+        // The last bytes of the quoted packet follow in another fragment.
+        let shorter = ETHERNET_LEN + 20 + 8 + 32;
+        let total = (shorter - ETHERNET_LEN) as u16;
+        bytes[16..18].copy_from_slice(&total.to_be_bytes());
+        bytes[20] = 0x20;
+        checksum::fill_ipv4_header(&mut bytes[14..34]);
+        frame.resize(shorter);
+    });
+    assert_eq!(fragment.fragment, Fragment::First);
+    let sums = [
+        icmp_checksum(&whole, &headers),
+        icmp_checksum(&first, &fragment),
+    ];
+    assert_eq!(sums[0], sums[1]);
+}
+
+#[test]
+fn a_tunnels_checksum_that_is_there_must_be_right() {
+    let mut w = worked();
+    let geneve = only(w.tcp(1, "10.0.1.10:40000", "203.0.113.80:443", SYN).out, 4);
+    let returned = bounce(geneve);
+    let with = |sum: [u8; 2]| {
+        let mut frame = returned.clone();
+        frame.bytes_mut()[40..42].copy_from_slice(&sum);
+        frame
+    };
+    let headers = parse_ip(returned.bytes(), ETHERNET_LEN).unwrap();
+    let mut right = with([1, 1]);
+    checksum::fill_transport(right.bytes_mut(), &headers);
+    let seen = w.send(4, with([0x12, 0x34]));
+    assert_eq!(seen.drops, [(EniId(4), DropReason::MalformedGeneve)]);
+    only(w.send(4, right).out, 5);
+    only(w.send(4, with([0, 0])).out, 5);
+}
+
+#[test]
+fn a_target_has_answered_even_if_its_packet_gets_no_further() {
+    let mut w = worked();
+    let dst = "192.0.2.1:443";
+    let cookie = |frame: &Frame| frame.bytes()[78..82].to_vec();
+    let geneve = only(w.tcp(1, "10.0.1.10:40000", dst, SYN).out, 4);
+    let first = cookie(&geneve);
+    let seen = w.send(4, bounce(geneve));
+    assert_eq!(seen.drops, [(EniId(4), DropReason::InternetUnreachable)]);
+    w.wait(31);
+    let geneve = only(w.tcp(1, "10.0.1.10:40000", dst, SYN).out, 4);
+    assert_eq!(cookie(&geneve), first, "the flow is still known");
+}

@@ -1,0 +1,919 @@
+//! Topologies: VPCs with equal and overlapping CIDRs, everything the tables know.
+
+use std::net::IpAddr;
+
+use super::Rng;
+use crate::world::*;
+
+pub const SERVICE_PORTS: [u16; 6] = [80, 53, 443, 8080, 22, 6081];
+
+pub fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+pub fn cidr(text: &str) -> Cidr {
+    let (address, len) = text.split_once('/').expect("a block");
+    Cidr {
+        address: ip(address),
+        len: len.parse().expect("a length"),
+    }
+}
+
+/// A world being made, and what later choices need of it.
+pub struct Maker {
+    pub world: World,
+    pub rng: Rng,
+    timeouts: Timeouts,
+}
+
+/// `10.x` and the IPv6 block of a VPC, as they begin.
+fn bases(world: &World, vpc: Id) -> (String, String) {
+    let cidrs = &world.vpcs[&vpc].cidrs;
+    let v4 = cidrs[0].address.to_string();
+    let v6 = cidrs[1].address.to_string();
+    (
+        v4.trim_end_matches(".0.0").to_owned(),
+        v6.trim_end_matches("::").to_owned(),
+    )
+}
+
+impl Maker {
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let plain = Timeouts {
+            tcp: 432_000,
+            udp: 30,
+            udp_stream: 180,
+        };
+        let short = Timeouts {
+            tcp: 350,
+            udp: 60,
+            udp_stream: 120,
+        };
+        let timeouts = rng.of(&[plain, plain, short]);
+        let mut maker = Self {
+            world: World::empty(),
+            rng,
+            timeouts,
+        };
+        maker.internet();
+        let vpcs = 1 + maker.rng.below(3) as Id;
+        for vpc in 1..=vpcs {
+            maker.vpc(vpc);
+        }
+        if maker.rng.chance(75) {
+            maker.privatelink();
+        }
+        if maker.rng.chance(65) {
+            maker.gateway();
+        }
+        let subnets: Vec<Id> = maker
+            .world
+            .subnets
+            .keys()
+            .copied()
+            .filter(|id| *id != 0)
+            .collect();
+        for subnet in subnets {
+            let table = maker.table(subnet);
+            maker.world.tables.insert(subnet, table);
+        }
+        for vpc in 1..=vpcs {
+            let table = maker.edge(vpc);
+            maker.world.tables.insert(vpc * 10 + 9, table);
+        }
+        maker
+    }
+
+    fn eni(&mut self, id: Id, subnet: Id, addresses: Vec<IpAddr>, kind: Kind) {
+        let vpc = self.world.subnets[&subnet].vpc;
+        let eni = Eni {
+            vpc,
+            subnet,
+            mac: [2, 0, 0, 0, (id >> 8) as u8, id as u8],
+            addresses,
+            prefixes: vec![],
+            elastic: vec![],
+            groups: vec![],
+            check: true,
+            kind,
+            attached: true,
+            deny_igw: false,
+            mtu: if vpc == 0 { 1500 } else { 9001 },
+            timeouts: self.timeouts,
+        };
+        self.world.enis.insert(id, eni);
+    }
+
+    fn internet(&mut self) {
+        self.world.vpcs.insert(
+            0,
+            Vpc {
+                cidrs: vec![],
+                igw: None,
+                internet: true,
+            },
+        );
+        self.world.tables.insert(0, vec![]);
+        self.world.acls.insert(
+            0,
+            Acl {
+                ingress: vec![],
+                egress: vec![],
+            },
+        );
+        let cidrs = vec![cidr("0.0.0.0/0"), cidr("::/0")];
+        self.world.subnets.insert(
+            0,
+            Subnet {
+                vpc: 0,
+                cidrs,
+                router_mac: [10, 0, 0, 0, 0, 0],
+                table: 0,
+                acl: 0,
+                az: 0,
+            },
+        );
+        self.eni(
+            1,
+            0,
+            vec![ip("203.0.113.80"), ip("2001:db8:f::53")],
+            Kind::Host,
+        );
+        self.eni(
+            2,
+            0,
+            vec![ip("203.0.113.81"), ip("2001:db8:f::54")],
+            Kind::Host,
+        );
+        if self.rng.chance(20) {
+            let odd = self
+                .rng
+                .of(&["10.0.1.99", "100.64.3.3", "172.31.0.9", "192.168.7.7"]);
+            self.eni(3, 0, vec![ip(odd), ip("2001:db8:f::55")], Kind::Host);
+        }
+    }
+
+    fn vpc(&mut self, vpc: Id) {
+        let second = self.rng.of(&[0, 0, 1]);
+        let v6 = if self.rng.chance(30) {
+            "fd00:1:1".to_owned()
+        } else {
+            format!("2001:db8:{vpc}")
+        };
+        let mut cidrs = vec![
+            cidr(&format!("10.{second}.0.0/16")),
+            cidr(&format!("{v6}::/48")),
+        ];
+        if self.rng.chance(20) {
+            cidrs.push(cidr("172.16.0.0/20"));
+        }
+        let igw = self.rng.chance(85).then_some(Igw { edge_table: None });
+        let edge = self.rng.chance(40).then_some(vpc * 10 + 9);
+        let igw = igw.map(|_| Igw { edge_table: edge });
+        self.world.vpcs.insert(
+            vpc,
+            Vpc {
+                cidrs,
+                igw,
+                internet: false,
+            },
+        );
+        let list = self.list(vpc);
+        self.world.lists.insert(vpc, list);
+        for group in 0..3 {
+            let row = self.group(vpc, group);
+            self.world.groups.insert(vpc * 10 + group, row);
+        }
+        self.world.acls.insert(vpc * 10, allow_all());
+        let (v4, v6) = bases(&self.world, vpc);
+        for j in 0..2 + self.rng.below(3) as Id {
+            let id = vpc * 10 + j;
+            let acl = if self.rng.chance(25) {
+                100 + id
+            } else {
+                vpc * 10
+            };
+            if acl != vpc * 10 {
+                let row = self.acl(vpc);
+                self.world.acls.insert(acl, row);
+            }
+            let cidrs = vec![
+                cidr(&format!("{v4}.{j}.0/24")),
+                cidr(&format!("{v6}:{j}::/64")),
+            ];
+            let router_mac = [10, 0, 0, 0, 1, id as u8];
+            let az = u16::from(self.rng.chance(30));
+            self.world.subnets.insert(
+                id,
+                Subnet {
+                    vpc,
+                    cidrs,
+                    router_mac,
+                    table: id,
+                    acl,
+                    az,
+                },
+            );
+            for n in 0..1 + self.rng.below(3) as Id {
+                let row = self.host(vpc, j, n);
+                self.world.enis.insert(vpc * 100 + j * 10 + n, row);
+            }
+        }
+    }
+
+    /// A host's interface, drawn anew.
+    pub fn host(&mut self, vpc: Id, j: Id, n: Id) -> Eni {
+        let (v4, v6) = bases(&self.world, vpc);
+        let id = vpc * 100 + j * 10 + n;
+        let mut addresses = vec![
+            ip(&format!("{v4}.{j}.{}", 10 + n)),
+            ip(&format!("{v6}:{j}::1{n}")),
+        ];
+        if self.rng.chance(25) {
+            addresses.push(ip(&format!("{v4}.{j}.{}", 30 + n)));
+        }
+        self.eni(id, vpc * 10 + j, addresses.clone(), Kind::Host);
+        let mut eni = self.world.enis[&id].clone();
+        eni.groups = vec![vpc * 10 + self.rng.of(&[0, 0, 0, 1, 2])];
+        if self.rng.chance(25) {
+            let other = vpc * 10 + self.rng.below(3) as Id;
+            if !eni.groups.contains(&other) {
+                eni.groups.push(other);
+            }
+        }
+        eni.check = !self.rng.chance(18);
+        eni.attached = !self.rng.chance(2);
+        eni.deny_igw = self.rng.chance(3);
+        if self.rng.chance(65) {
+            eni.elastic.push((
+                addresses[0],
+                ip(&format!("198.51.{}.{}", 100 + id / 250, id % 250)),
+            ));
+        }
+        if self.rng.chance(20) {
+            eni.prefixes
+                .push(cidr(&format!("{v4}.{j}.{}/28", 64 + n * 16)));
+            eni.prefixes.push(cidr(&format!("{v6}:{j}:{}::/80", n + 1)));
+        }
+        eni
+    }
+
+    /// The blocks of a prefix list.
+    pub fn list(&mut self, vpc: Id) -> Vec<Cidr> {
+        (0..self.rng.below(4)).map(|_| self.block(vpc)).collect()
+    }
+
+    /// Some block that matters.
+    fn block(&mut self, vpc: Id) -> Cidr {
+        let (v4, v6) = bases(&self.world, vpc);
+        let j = self.rng.below(4);
+        let text = match self.rng.below(12) {
+            0 => "10.0.0.0/15".to_owned(),
+            1 => "10.0.0.0/8".to_owned(),
+            2 => format!("{v4}.{j}.0/24"),
+            3 => format!("{v4}.0.0/23"),
+            4 => format!("{v4}.{j}.10/32"),
+            5 => "203.0.113.0/24".to_owned(),
+            6 => "203.0.113.80/32".to_owned(),
+            7 => "2001:db8::/32".to_owned(),
+            8 => "2001:db8:f::/64".to_owned(),
+            9 => format!("{v6}::/48"),
+            10 => format!("{v6}:{j}::/64"),
+            _ => format!("{v6}:{j}::10/128"),
+        };
+        cidr(&text)
+    }
+
+    fn ports(&mut self, protocol: Option<u8>) -> Ports {
+        match protocol {
+            Some(6 | 17) => match self.rng.below(4) {
+                0 => Ports::Any,
+                1 => Ports::Range(self.rng.of(&[0, 443, 1024]), 65535),
+                _ => {
+                    let port = self.rng.of(&SERVICE_PORTS);
+                    Ports::Range(port, port)
+                }
+            },
+            Some(1) => self.rng.of(&[
+                Ports::Any,
+                Ports::Icmp(8, None),
+                Ports::Icmp(0, Some(0)),
+                Ports::Icmp(3, Some(4)),
+                Ports::Icmp(3, None),
+            ]),
+            Some(58) => self.rng.of(&[
+                Ports::Any,
+                Ports::Icmp(128, None),
+                Ports::Icmp(129, Some(0)),
+                Ports::Icmp(2, None),
+                Ports::Icmp(1, None),
+            ]),
+            _ => Ports::Any,
+        }
+    }
+
+    fn protocol(&mut self) -> Option<u8> {
+        self.rng.of(&[
+            None,
+            None,
+            Some(6),
+            Some(6),
+            Some(17),
+            Some(1),
+            Some(58),
+            Some(47),
+        ])
+    }
+
+    /// A security group; the first of a VPC is mostly open.
+    pub fn group(&mut self, vpc: Id, n: Id) -> Group {
+        let mut side = || -> Vec<GroupRule> {
+            let everywhere = |text| GroupRule {
+                protocol: None,
+                ports: Ports::Any,
+                peer: Peer::Cidr(cidr(text)),
+            };
+            if self.rng.chance(if n == 0 { 85 } else { 35 }) {
+                return vec![everywhere("0.0.0.0/0"), everywhere("::/0")];
+            }
+            (0..self.rng.below(5))
+                .map(|_| {
+                    let protocol = self.protocol();
+                    let ports = self.ports(protocol);
+                    let peer = match self.rng.below(5) {
+                        0 => Peer::Cidr(self.block(vpc)),
+                        1 | 2 => Peer::Group(vpc * 10 + self.rng.below(3) as Id),
+                        3 => Peer::List(vpc),
+                        _ => Peer::Cidr(cidr(self.rng.of(&["0.0.0.0/0", "::/0"]))),
+                    };
+                    GroupRule {
+                        protocol,
+                        ports,
+                        peer,
+                    }
+                })
+                .collect()
+        };
+        let (ingress, egress) = (side(), side());
+        Group { ingress, egress }
+    }
+
+    /// A network ACL.
+    pub fn acl(&mut self, vpc: Id) -> Acl {
+        let mut side = || -> Vec<AclRule> {
+            let mut rules = if self.rng.chance(90) {
+                allow_all().ingress
+            } else {
+                vec![]
+            };
+            for _ in 0..self.rng.below(4) {
+                let protocol = self.protocol();
+                let number = self.rng.of(&[1, 50, 90, 99, 101, 200, 32000]);
+                if rules.iter().any(|rule: &AclRule| rule.number == number) {
+                    continue;
+                }
+                let (ports, cidr) = (self.ports(protocol), self.block(vpc));
+                rules.push(AclRule {
+                    number,
+                    allow: self.rng.chance(50),
+                    protocol,
+                    ports,
+                    cidr,
+                });
+            }
+            rules
+        };
+        let (ingress, egress) = (side(), side());
+        Acl { ingress, egress }
+    }
+
+    fn gateway_endpoints(&self, vpc: Id) -> Vec<Id> {
+        let gateway = |(_, row): &(&Id, &Endpoint)| {
+            row.vpc == vpc && matches!(row.kind, EndpointKind::Gateway { .. })
+        };
+        self.world
+            .endpoints
+            .iter()
+            .filter(gateway)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    fn route_target(&mut self, vpc: Id) -> RouteTo {
+        let routers =
+            |(_, eni): &(&Id, &Eni)| eni.vpc == vpc && !eni.check && eni.kind == Kind::Host;
+        let routers: Vec<Id> = self
+            .world
+            .enis
+            .iter()
+            .filter(routers)
+            .map(|(id, _)| *id)
+            .collect();
+        let endpoints = self.gateway_endpoints(vpc);
+        match self.rng.below(10) {
+            0 | 1 if !routers.is_empty() => RouteTo::Eni(self.rng.of(&routers)),
+            2..6 if !endpoints.is_empty() => RouteTo::GatewayEndpoint(self.rng.of(&endpoints)),
+            9 if self.rng.chance(50) => RouteTo::Blackhole,
+            _ => RouteTo::Igw,
+        }
+    }
+
+    fn local(&self, vpc: Id) -> Vec<Route> {
+        let cidrs = &self.world.vpcs[&vpc].cidrs;
+        cidrs
+            .iter()
+            .map(|to| Route {
+                to: *to,
+                target: RouteTo::Local,
+                origin: Origin::Local,
+            })
+            .collect()
+    }
+
+    fn narrow(&mut self, vpc: Id) -> Cidr {
+        let (v4, v6) = bases(&self.world, vpc);
+        let j = self.rng.below(4);
+        match self.rng.below(7) {
+            0 => cidr("203.0.113.80/32"),
+            1 => cidr("2001:db8:f::53/128"),
+            2 | 3 => cidr(&format!("{v4}.{j}.0/24")),
+            4 => cidr("203.0.113.0/24"),
+            5 => cidr("192.168.0.0/16"),
+            _ => cidr(&format!("{v6}:{j}::/64")),
+        }
+    }
+
+    /// A subnet's table, drawn anew.
+    pub fn table(&mut self, subnet: Id) -> Vec<Route> {
+        let vpc = self.world.subnets[&subnet].vpc;
+        let mut routes = self.local(vpc);
+        let add = |routes: &mut Vec<Route>, to: Cidr, target, origin| {
+            // Two routes of one origin and destination cannot be made.
+            if !routes.iter().any(|held| {
+                held.to == to && (held.origin == origin || held.origin == Origin::Local)
+            }) {
+                routes.push(Route { to, target, origin });
+            }
+        };
+        let exits = |(_, row): (&Id, &Endpoint)| match row.kind {
+            EndpointKind::Gateway { eni, .. } => self.world.enis[&eni].subnet == subnet,
+            EndpointKind::Interface { .. } => false,
+        };
+        let straight = self.world.endpoints.iter().any(exits) && self.rng.chance(80);
+        if straight {
+            for to in ["0.0.0.0/0", "::/0"] {
+                add(&mut routes, cidr(to), RouteTo::Igw, Origin::Static);
+            }
+            return routes;
+        }
+        if !self.rng.chance(8) {
+            for to in ["0.0.0.0/0", "::/0"] {
+                let target = self.route_target(vpc);
+                add(&mut routes, cidr(to), target, Origin::Static);
+            }
+        }
+        for _ in 0..self.rng.below(4) {
+            let (to, target) = (self.narrow(vpc), self.route_target(vpc));
+            let list = vpc + self.rng.below(2) as Id;
+            let origin = self.rng.of(&[
+                Origin::Static,
+                Origin::Static,
+                Origin::List(list),
+                Origin::Propagated,
+            ]);
+            add(&mut routes, to, target, origin);
+        }
+        if self.rng.chance(4) {
+            routes[0].target = self.route_target(vpc);
+        }
+        let from = self.rng.below(routes.len());
+        routes.rotate_left(from);
+        routes
+    }
+
+    /// The table of a VPC's gateway, drawn anew.
+    pub fn edge(&mut self, vpc: Id) -> Vec<Route> {
+        let mut routes = self.local(vpc);
+        for _ in 0..self.rng.below(4) {
+            let (to, target) = (self.narrow(vpc), self.route_target(vpc));
+            if target != RouteTo::Igw && !routes.iter().any(|held| held.to == to) {
+                routes.push(Route {
+                    to,
+                    target,
+                    origin: Origin::Static,
+                });
+            }
+        }
+        routes
+    }
+
+    fn subnets_of(&self, vpc: Id) -> Vec<Id> {
+        self.world
+            .subnets
+            .iter()
+            .filter(|(_, row)| row.vpc == vpc)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// An address of a subnet, in both families.
+    fn pair(&self, subnet: Id, last: Id) -> Vec<IpAddr> {
+        let cidrs = &self.world.subnets[&subnet].cidrs;
+        vec![cidrs[0].nth(last), cidrs[1].nth(last + 0x1000)]
+    }
+
+    fn any_vpc(&mut self) -> Id {
+        1 + self.rng.below(self.world.vpcs.len() - 1) as Id
+    }
+
+    /// One subnet a zone.
+    fn zones(&self, vpc: Id) -> Vec<(u16, Id)> {
+        let mut zones: Vec<(u16, Id)> = Vec::new();
+        for subnet in self.subnets_of(vpc) {
+            let az = self.world.subnets[&subnet].az;
+            if !zones.iter().any(|(held, _)| *held == az) {
+                zones.push((az, subnet));
+            }
+        }
+        zones
+    }
+
+    fn balancer_with_nodes(&mut self, id: Id, vpc: Id, first_eni: Id, gateway: bool) -> Balancer {
+        let mut nodes = Vec::new();
+        for (n, (az, subnet)) in self.zones(vpc).into_iter().enumerate() {
+            let eni = first_eni + n as Id;
+            let addresses = self.pair(subnet, 200 + (first_eni % 50));
+            self.eni(eni, subnet, addresses, Kind::Node(id));
+            if !gateway && self.rng.chance(40) {
+                let group = vpc * 10 + self.rng.below(3) as Id;
+                self.world.enis.get_mut(&eni).expect("just made").groups = vec![group];
+            }
+            nodes.push((az, eni));
+        }
+        Balancer {
+            gateway,
+            vpc,
+            nodes,
+            listeners: vec![],
+            cross_zone: self.rng.chance(50),
+            enforce: self.rng.chance(60),
+        }
+    }
+
+    /// A target group of hosts of a VPC.
+    pub fn targets(&mut self, vpc: Id, v4: bool, port: u16) -> Vec<Target> {
+        let hosts = |(id, eni): &(&Id, &Eni)| {
+            let appliance = **id >= 960;
+            eni.vpc == vpc && eni.kind == Kind::Host && appliance == (port == 6081)
+        };
+        let hosts: Vec<Eni> = self
+            .world
+            .enis
+            .iter()
+            .filter(hosts)
+            .map(|(_, eni)| eni.clone())
+            .collect();
+        let mut targets = Vec::new();
+        for eni in hosts {
+            if !self.rng.chance(70) {
+                continue;
+            }
+            let Some(address) = eni.addresses.iter().find(|a| a.is_ipv4() == v4) else {
+                continue;
+            };
+            let az = self.world.subnets[&eni.subnet].az;
+            let odd = self.rng.of(&[
+                Health::Initial,
+                Health::Unhealthy,
+                Health::Draining,
+                Health::Unused,
+            ]);
+            targets.push(Target {
+                address: *address,
+                port: if port == 6081 || self.rng.chance(60) {
+                    port
+                } else {
+                    8443
+                },
+                az: if self.rng.chance(15) { None } else { Some(az) },
+                health: if self.rng.chance(25) {
+                    odd
+                } else {
+                    Health::Healthy
+                },
+            });
+        }
+        targets
+    }
+
+    pub fn target_group(&mut self, vpc: Id, v4: bool, port: u16) -> TargetGroup {
+        TargetGroup {
+            vpc,
+            targets: self.targets(vpc, v4, port),
+            sticky: self
+                .rng
+                .of(&[Sticky::Five, Sticky::Five, Sticky::Three, Sticky::Two]),
+            rebalance: self.rng.chance(40),
+            reset_on_idle: self.rng.chance(30),
+        }
+    }
+
+    fn privatelink(&mut self) {
+        let (consumer, provider) = (self.any_vpc(), self.any_vpc());
+        let count = if self.rng.chance(25) { 2 } else { 1 };
+        for id in 0..count {
+            let mut row = self.balancer_with_nodes(id, provider, 900 + id * 5, false);
+            let listener = |protocol, port, group, tcp_idle| Listener {
+                protocol,
+                port,
+                group,
+                tcp_idle,
+            };
+            let idle = self.rng.of(&[350, 350, 60, 6000]);
+            row.listeners = vec![
+                listener(6, 80, Some(0), idle),
+                listener(17, 53, Some(0), 350),
+                listener(6, 8080, Some(1), idle),
+                listener(17, 443, Some(1), 350),
+                listener(6, 443, None, 350),
+                listener(6, 22, Some(0), 350),
+            ];
+            self.world.balancers.insert(id, row);
+        }
+        for (id, v4) in [(0, true), (1, false)] {
+            let row = self.target_group(provider, v4, 80);
+            self.world.target_groups.insert(id, row);
+        }
+        let mut enis = Vec::new();
+        for (n, (_, subnet)) in self.zones(consumer).into_iter().enumerate() {
+            let eni = 920 + n as Id;
+            let addresses = self.pair(subnet, 220);
+            self.eni(eni, subnet, addresses, Kind::Endpoint(0));
+            let group = consumer * 10 + self.rng.of(&[0, 0, 1]);
+            self.world.enis.get_mut(&eni).expect("just made").groups = vec![group];
+            enis.push(eni);
+        }
+        let kind = EndpointKind::Interface {
+            balancers: (0..count).collect(),
+            enis,
+        };
+        let row = Endpoint {
+            number: 0xe0,
+            vpc: consumer,
+            available: !self.rng.chance(5),
+            kind,
+        };
+        self.world.endpoints.insert(0, row);
+    }
+
+    fn gateway(&mut self) {
+        let provider = self.any_vpc();
+        let mut row = self.balancer_with_nodes(10, provider, 940, true);
+        let tcp_idle = self.rng.of(&[350, 350, 60]);
+        row.listeners = vec![Listener {
+            protocol: 0,
+            port: 0,
+            group: Some(10),
+            tcp_idle,
+        }];
+        self.world.balancers.insert(10, row);
+        let subnets = self.subnets_of(provider);
+        for n in 0..1 + self.rng.below(3) as Id {
+            let subnet = self.rng.of(&subnets);
+            let addresses = self.pair(subnet, 150 + n);
+            self.eni(960 + n, subnet, addresses, Kind::Host);
+            let group = provider * 10 + self.rng.of(&[0, 0, 0, 1]);
+            self.world
+                .enis
+                .get_mut(&(960 + n))
+                .expect("just made")
+                .groups = vec![group];
+        }
+        let row = self.target_group(provider, true, 6081);
+        self.world.target_groups.insert(10, row);
+        for n in 0..1 + self.rng.below(3) as Id {
+            let consumer = self.any_vpc();
+            let subnets = self.subnets_of(consumer);
+            let subnet = self.rng.of(&subnets);
+            let addresses = self.pair(subnet, 230 + n);
+            self.eni(950 + n, subnet, addresses, Kind::GatewayEndpoint(10 + n));
+            let number = 0xa100_0000_0000_0000 + u64::from(n);
+            let kind = EndpointKind::Gateway {
+                balancers: vec![10],
+                eni: 950 + n,
+            };
+            let row = Endpoint {
+                number,
+                vpc: consumer,
+                available: !self.rng.chance(4),
+                kind,
+            };
+            self.world.endpoints.insert(10 + n, row);
+        }
+    }
+
+    /// Some change, as the API could make it.
+    pub fn change(&mut self) -> Option<Change> {
+        let subnets: Vec<Id> = self
+            .world
+            .subnets
+            .keys()
+            .copied()
+            .filter(|id| *id != 0)
+            .collect();
+        let vpcs: Vec<Id> = self
+            .world
+            .vpcs
+            .keys()
+            .copied()
+            .filter(|id| *id != 0)
+            .collect();
+        let vpc = self.rng.of(&vpcs);
+        match self.rng.below(20) {
+            0..4 => {
+                let subnet = self.rng.of(&subnets);
+                Some(Change::Table(subnet, self.table(subnet)))
+            }
+            4 => Some(Change::Table(vpc * 10 + 9, self.edge(vpc))),
+            5..8 => {
+                let n = self.rng.below(3) as Id;
+                Some(Change::Group(vpc * 10 + n, self.group(vpc, n)))
+            }
+            8 => Some(Change::List(vpc, self.list(vpc))),
+            9..11 => {
+                let acls: Vec<Id> = self
+                    .world
+                    .acls
+                    .keys()
+                    .copied()
+                    .filter(|id| *id > 100)
+                    .collect();
+                let id = if acls.is_empty() {
+                    return None;
+                } else {
+                    self.rng.of(&acls)
+                };
+                Some(Change::Acl(id, self.acl((id - 100) / 10)))
+            }
+            11..14 => self.change_of_eni(),
+            14..16 => {
+                let groups: Vec<Id> = self.world.target_groups.keys().copied().collect();
+                let id = if groups.is_empty() {
+                    return None;
+                } else {
+                    self.rng.of(&groups)
+                };
+                let mut row = self.world.target_groups[&id].clone();
+                row.targets = self.targets(row.vpc, id != 1, if id == 10 { 6081 } else { 80 });
+                Some(Change::TargetGroup(id, row))
+            }
+            16 => {
+                let endpoints: Vec<Id> = self.world.endpoints.keys().copied().collect();
+                let id = if endpoints.is_empty() {
+                    return None;
+                } else {
+                    self.rng.of(&endpoints)
+                };
+                let mut row = self.world.endpoints[&id].clone();
+                row.available = !row.available || self.rng.chance(70);
+                Some(Change::Endpoint(id, row))
+            }
+            17 => {
+                let mut row = self.world.vpcs[&vpc].clone();
+                let edge = vpc * 10 + 9;
+                row.igw = self.rng.of(&[
+                    None,
+                    Some(Igw { edge_table: None }),
+                    Some(Igw {
+                        edge_table: Some(edge),
+                    }),
+                ]);
+                Some(Change::Vpc(vpc, row))
+            }
+            18 => {
+                let id = self.rng.of(&subnets);
+                let mut row = self.world.subnets[&id].clone();
+                let of_vpc: Vec<Id> = subnets
+                    .iter()
+                    .copied()
+                    .filter(|s| s / 10 == id / 10)
+                    .collect();
+                row.table = self.rng.of(&of_vpc);
+                if self.rng.chance(50) && self.world.acls.contains_key(&(100 + id)) {
+                    row.acl = self.rng.of(&[100 + id, id / 10 * 10]);
+                }
+                Some(Change::Subnet(id, row))
+            }
+            _ => {
+                let mut row = self.world.settings;
+                row.ttl_router = self.rng.of(&[0, 0, 1]);
+                row.ttl_igw = self.rng.of(&[0, 1]);
+                row.ttl_balancer = self.rng.of(&[64, 64, 255]);
+                Some(Change::Settings(row))
+            }
+        }
+    }
+
+    fn change_of_eni(&mut self) -> Option<Change> {
+        let hosts = |(id, eni): &(&Id, &Eni)| eni.vpc != 0 && eni.kind == Kind::Host && **id < 900;
+        let hosts: Vec<Id> = self
+            .world
+            .enis
+            .iter()
+            .filter(hosts)
+            .map(|(id, _)| *id)
+            .collect();
+        let id = if hosts.is_empty() {
+            return None;
+        } else {
+            self.rng.of(&hosts)
+        };
+        let held = self.world.enis[&id].clone();
+        match self.rng.below(8) {
+            0 => {
+                let fresh = self.host(id / 100, id / 10 % 10, id % 10);
+                // `host` keeps its draft in the world.
+                self.world.enis.insert(id, held);
+                Some(Change::Eni(id, Some(fresh)))
+            }
+            1 => Some(Change::Eni(
+                id,
+                Some(Eni {
+                    check: !held.check,
+                    ..held
+                }),
+            )),
+            2 => Some(Change::Eni(
+                id,
+                Some(Eni {
+                    attached: !held.attached,
+                    ..held
+                }),
+            )),
+            3 => Some(Change::Eni(
+                id,
+                Some(Eni {
+                    elastic: vec![],
+                    ..held
+                }),
+            )),
+            4 => {
+                // An address inside another interface's delegated prefix, or one more.
+                let same = |(other, eni): &(&Id, &Eni)| {
+                    **other != id && eni.subnet == held.subnet && !eni.prefixes.is_empty()
+                };
+                let others: Vec<Eni> = self
+                    .world
+                    .enis
+                    .iter()
+                    .filter(same)
+                    .map(|(_, eni)| eni.clone())
+                    .collect();
+                let mut eni = held;
+                if others.is_empty() {
+                    return None;
+                }
+                let prefix = self.rng.of(&others).prefixes[0];
+                let address = prefix.nth(3);
+                let taken = self
+                    .world
+                    .enis
+                    .values()
+                    .any(|e| e.vpc == eni.vpc && e.addresses.contains(&address));
+                if taken {
+                    return None;
+                }
+                eni.addresses.push(address);
+                Some(Change::Eni(id, Some(eni)))
+            }
+            5 => Some(Change::Eni(
+                id,
+                Some(Eni {
+                    prefixes: vec![],
+                    ..held
+                }),
+            )),
+            _ => {
+                let mut eni = held;
+                eni.groups = vec![eni.vpc * 10 + self.rng.below(3) as Id];
+                Some(Change::Eni(id, Some(eni)))
+            }
+        }
+    }
+}
+
+fn allow_all() -> Acl {
+    let rule = |number, text| AclRule {
+        number,
+        allow: true,
+        protocol: None,
+        ports: Ports::Any,
+        cidr: cidr(text),
+    };
+    let rules = vec![rule(100, "0.0.0.0/0"), rule(102, "::/0")];
+    Acl {
+        ingress: rules.clone(),
+        egress: rules,
+    }
+}

@@ -1,0 +1,120 @@
+//! The oracle: a second, slow and obvious model of the whole packet path,
+//! compared with the data plane on random worlds. See README.md beside this.
+
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test stops where something is wrong"
+)]
+
+mod adapter;
+mod draft;
+mod generate;
+mod model;
+mod run;
+mod wire;
+mod world;
+
+use run::{Event, Tally};
+
+/// Random steps of one case.
+const STEPS: usize = 300;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number"))
+    })
+}
+
+/// A failed case in words, as short as it can be made.
+fn describe(seed: u64, failure: &run::Failure) -> String {
+    let (events, report) = run::shrink(failure, seed);
+    let mut text = format!(
+        "case {seed}, {} of {} events:\n",
+        events.len(),
+        failure.events.len()
+    );
+    let mut world = failure.world.clone();
+    let told = run::told(&failure.world, &events, seed);
+    for (event, told) in events.iter().zip(told) {
+        match event {
+            Event::Send(port, bytes) => {
+                text += &format!("  port {port} sends {}\n    {told}\n", model::line(bytes))
+            }
+            Event::Wait(seconds) => text += &format!("  {seconds} s pass\n"),
+            Event::Change(change) => {
+                text += &format!("  {change:?}\n");
+                world.apply(change.clone());
+            }
+        }
+    }
+    if std::env::var("ORACLE_WORLD").is_ok() {
+        text += &format!("{world:#?}\n");
+    }
+    text + &format!(
+        "{report}again: ORACLE_SEED={seed} ORACLE_PACKETS=1 cargo test -p vpclab-tests --test oracle\n"
+    )
+}
+
+/// Failures that look alike, by what was done and what should have been.
+fn kind(report: &str) -> String {
+    let word = |line: &str| {
+        let words: Vec<&str> = line
+            .split_whitespace()
+            .take(4)
+            .filter(|word| !word.starts_with(|c: char| c.is_ascii_digit()))
+            .collect();
+        words.join(" ")
+    };
+    report.lines().map(word).collect::<Vec<_>>().join("; ")
+}
+
+/// The comparison is worth something only if much of it arrives, by every kind of
+/// way, and is cached; and if the model seldom has no opinion.
+fn assert_worth(tally: &Tally) {
+    if tally.packets < 100_000 {
+        return;
+    }
+    let share = |part: u64, percent: u64| part * 100 >= tally.packets * percent;
+    assert!(share(tally.delivered, 45), "little is delivered");
+    assert!(
+        share(tally.hits, 30) && share(tally.misses, 30),
+        "cached or walked"
+    );
+    assert!(!share(tally.unsure, 1), "the model has no opinion");
+    assert!(tally.tunnelled > 500 && tally.translated > 5000 && tally.pieces > 500);
+    assert!(tally.reasons.len() >= 38, "only {:?}", tally.reasons.keys());
+}
+
+#[test]
+fn the_data_plane_does_what_the_reference_says() {
+    let (first, wanted) = (
+        number("ORACLE_SEED", 1),
+        number("ORACLE_PACKETS", 1_000_000),
+    );
+    // How many different failures are shown before it ends.
+    let most = number("ORACLE_FAILURES", 1);
+    let mut all = Tally::default();
+    let mut failures = std::collections::BTreeMap::new();
+    let mut seed = first;
+    while all.packets < wanted && (failures.len() as u64) < most && seed < first + 100_000 {
+        match run::play(seed, STEPS) {
+            Ok(tally) => all.add(&tally),
+            Err(failure) => {
+                failures
+                    .entry(kind(&failure.report))
+                    .or_insert_with(|| describe(seed, &failure));
+                all.packets += 200;
+            }
+        }
+        seed += 1;
+    }
+    println!("{} cases, {all:#?}", seed - first);
+    assert_worth(&all);
+    let text: Vec<String> = failures.into_values().collect();
+    assert!(text.is_empty(), "{}", text.join("\n"));
+}

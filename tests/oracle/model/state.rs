@@ -1,0 +1,375 @@
+//! What the model remembers, and what a packet that passed adds to it.
+
+use std::net::IpAddr;
+
+use super::Oracle;
+use super::tracking::{Entry, Way};
+use crate::wire::{FIN, Packet, RST, TCP, Tuple};
+use crate::world::{Id, Seconds, Sticky};
+
+/// A network load balancer's connection.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    /// The endpoint that the client called, if any.
+    pub endpoint: Option<Id>,
+    /// The interface that the client called.
+    pub front: Id,
+    pub client: Tuple,
+    pub balancer: Id,
+    pub node: Id,
+    pub translated: Tuple,
+    pub tcp_idle: Seconds,
+    /// `Out` is from the client to the target.
+    pub entry: Entry,
+    /// Where its packets last came from, and went to.
+    pub places: [Place; 2],
+}
+
+/// A port, or the cookie of the flow whose tunnel a packet leaves or enters.
+pub type Place = (Id, Option<u32>);
+
+/// What makes packets one gateway load balancer flow.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FlowKey {
+    pub endpoint: Id,
+    pub ends: [(IpAddr, u32); 2],
+    pub proto: Option<u8>,
+}
+
+impl FlowKey {
+    pub fn new(endpoint: Id, tuple: &Tuple, sticky: Sticky, fragment: bool) -> Self {
+        let ports = sticky == Sticky::Five && !fragment && [6, 17].contains(&tuple.proto);
+        let port = |port| if ports { port } else { 0 };
+        let mut ends = [
+            (tuple.src, port(tuple.sport)),
+            (tuple.dst, port(tuple.dport)),
+        ];
+        ends.sort();
+        let proto = (sticky != Sticky::Two).then_some(tuple.proto);
+        Self {
+            endpoint,
+            ends,
+            proto,
+        }
+    }
+
+    fn has_ports(&self) -> bool {
+        self.ends.iter().any(|end| end.1 != 0)
+    }
+}
+
+/// A gateway load balancer's flow.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    pub key: FlowKey,
+    pub first: Tuple,
+    pub number: u64,
+    pub target: IpAddr,
+    pub node_address: IpAddr,
+    pub cookie: u32,
+    pub sport: u16,
+    pub tcp_idle: Seconds,
+    pub last: Seconds,
+    pub unanswered: Option<Seconds>,
+    pub fins: [bool; 2],
+    pub reset: bool,
+    /// Endpoints crossed before this one, by direction.
+    pub before: [Vec<Id>; 2],
+}
+
+impl Flow {
+    pub fn way(&self, tuple: &Tuple) -> usize {
+        let forward = tuple.src == self.first.src
+            && (!self.key.has_ports() || tuple.sport == self.first.sport);
+        usize::from(!forward)
+    }
+
+    fn idle_limit(&self) -> Seconds {
+        if self.is_over() {
+            10
+        } else if self.first.proto == TCP {
+            self.tcp_idle
+        } else {
+            120
+        }
+    }
+
+    /// Closed by both sides.
+    pub fn is_over(&self) -> bool {
+        self.fins == [true; 2]
+    }
+
+    pub fn takes_returns(&self, now: Seconds) -> bool {
+        now - self.last <= self.idle_limit() && self.unanswered.is_none_or(|at| now - at <= 30)
+    }
+
+    pub fn is_alive(&self, now: Seconds) -> bool {
+        !self.reset && self.takes_returns(now)
+    }
+
+    /// Expired so long ago that it may be forgotten.
+    pub fn may_be_forgotten(&self, now: Seconds) -> bool {
+        now - self.last > 2 * self.idle_limit() || self.unanswered.is_some_and(|at| now - at > 30)
+    }
+}
+
+/// The first fragment of a datagram.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Port, or the cookie of the flow whose tunnel it left.
+    pub place: Place,
+    pub src: IpAddr,
+    pub dst: IpAddr,
+    pub proto: u8,
+    pub id: u32,
+    pub tuple: Tuple,
+    pub icmp: (u8, u8),
+    pub at: Seconds,
+}
+
+/// What a packet that passed leaves behind.
+pub enum Effect {
+    Track {
+        eni: Id,
+        sent: Tuple,
+        way: Way,
+        untracked: bool,
+        lost: bool,
+        packet: Packet,
+    },
+    Map(Mapping),
+    Mapped {
+        at: usize,
+        way: Way,
+        packet: Packet,
+        places: Option<[Place; 2]>,
+    },
+    Favour {
+        front: Id,
+        among: Vec<Id>,
+        chosen: Id,
+    },
+    Open(Flow),
+    /// A packet enters the tunnel of a flow.
+    Enter {
+        at: usize,
+        tuple: Tuple,
+        flags: u8,
+        before: Vec<Id>,
+    },
+    Retarget {
+        at: usize,
+        target: IpAddr,
+    },
+    /// A packet came back from the appliance.
+    Returned {
+        at: usize,
+    },
+    Fragment(Seen),
+    /// The way that a packet took.
+    Path {
+        way: [Place; 2],
+        tuples: [Tuple; 3],
+    },
+    /// A SYN to a closed connection was dropped on its way.
+    Doubt(Tuple),
+}
+
+impl Oracle {
+    pub(super) fn keep(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.keep_one(effect);
+        }
+    }
+
+    fn keep_one(&mut self, effect: Effect) {
+        let now = self.now;
+        match effect {
+            Effect::Track {
+                eni,
+                sent,
+                way,
+                untracked,
+                lost,
+                packet,
+            } => {
+                let is_new = self.track(eni, sent, way, untracked, &packet);
+                if let Some(entry) = self.tracking.get_mut(&(eni, sent)) {
+                    entry.lost |= lost && is_new;
+                }
+            }
+            Effect::Map(mapping) => {
+                let same =
+                    |held: &Mapping| held.front == mapping.front && held.client == mapping.client;
+                // Who tracked the old one's legs need not forget them.
+                for held in self.mappings.iter().filter(|held| same(held)) {
+                    let old = [held.translated, held.translated.reversed()];
+                    for ((_, sent), entry) in &mut self.tracking {
+                        entry.lost |= old.contains(sent);
+                    }
+                }
+                self.mappings.retain(|held| !same(held));
+                self.mappings.push(mapping);
+            }
+            Effect::Mapped {
+                at,
+                way,
+                packet,
+                places,
+            } => {
+                self.mappings[at].entry.touch(&packet, way, now);
+                if let Some(places) = places {
+                    self.mappings[at].places = places;
+                }
+            }
+            Effect::Favour {
+                front,
+                among,
+                chosen,
+            } => _ = self.favourites.insert(front, (among, chosen)),
+            Effect::Open(flow) => {
+                self.cookies.insert(flow.cookie);
+                if let Some(held) = self.flows.iter_mut().find(|held| held.key == flow.key) {
+                    *held = flow;
+                } else {
+                    self.flows.push(flow);
+                }
+            }
+            Effect::Enter {
+                at,
+                tuple,
+                flags,
+                before,
+            } => {
+                let flow = &mut self.flows[at];
+                let way = flow.way(&tuple);
+                flow.last = now;
+                flow.before[way] = before;
+                if tuple.proto == TCP && flow.key.has_ports() {
+                    flow.fins[way] |= flags & FIN != 0;
+                    flow.reset |= flags & RST != 0;
+                }
+            }
+            Effect::Retarget { at, target } => self.flows[at].target = target,
+            Effect::Returned { at } => {
+                self.flows[at].last = now;
+                self.flows[at].unanswered = None;
+            }
+            Effect::Fragment(seen) => {
+                let same = |held: &Seen| {
+                    (held.place, held.src, held.dst, held.proto, held.id)
+                        == (seen.place, seen.src, seen.dst, seen.proto, seen.id)
+                };
+                self.fragments.retain(|held| !same(held));
+                self.fragments.push(seen);
+            }
+            Effect::Path { way, tuples } => {
+                // Another end of a known beginning, or another beginning of it.
+                let there = self.paths.insert((way[0], tuples[0]), way[1]);
+                let last = tuples[if way[1].1.is_some() { 2 } else { 1 }];
+                let back = self.paths.insert((way[1], last.reversed()), way[0]);
+                let strays = |before: Option<Place>, now| before.is_some_and(|it| it != now);
+                if strays(there, way[1]) || strays(back, way[0]) {
+                    for tuple in tuples {
+                        self.strayed.insert(tuple);
+                        self.strayed.insert(tuple.reversed());
+                    }
+                }
+            }
+            Effect::Doubt(tuple) => {
+                let mut about = self.forms(tuple);
+                for held in &mut self.mappings {
+                    if about.contains(&held.client) || about.contains(&held.translated) {
+                        held.entry.doubtful |= held.entry.is_closed();
+                        about.extend([held.client, held.client.reversed()]);
+                        about.extend([held.translated, held.translated.reversed()]);
+                    }
+                }
+                for ((_, sent), entry) in &mut self.tracking {
+                    if about.contains(sent) && entry.is_closed() {
+                        entry.vague = true;
+                        entry.doubtful = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A tuple both ways, with public addresses and with private ones.
+    fn forms(&self, tuple: Tuple) -> Vec<Tuple> {
+        let pairs = self.world.enis.values().flat_map(|eni| &eni.elastic);
+        let mut private = tuple;
+        for (inside, outside) in pairs {
+            if tuple.dst == *outside {
+                private.dst = *inside;
+            }
+            if tuple.src == *outside {
+                private.src = *inside;
+            }
+        }
+        let half = Tuple {
+            src: tuple.src,
+            ..private
+        };
+        let all = [tuple, private, half];
+        all.iter().flat_map(|t| [*t, t.reversed()]).collect()
+    }
+
+    fn track(&mut self, eni: Id, sent: Tuple, way: Way, untracked: bool, packet: &Packet) -> bool {
+        let now = self.now;
+        let Some(timeouts) = self.world.enis.get(&eni).map(|eni| eni.timeouts) else {
+            return false;
+        };
+        let held = self.tracking.get(&(eni, sent)).copied();
+        let restarts = |entry: &Entry| entry.is_closed() && packet.opens();
+        let mut is_new = true;
+        let entry = match held {
+            Some(mut entry)
+                if !restarts(&entry)
+                    && entry.life(&timeouts, now) != super::tracking::Life::Dead
+                    && !(entry.vague && packet.opens()) =>
+            {
+                is_new = false;
+                entry.lost |= entry.life(&timeouts, now) == super::tracking::Life::Unknown;
+                entry.touch(packet, way, now);
+                // A rule change turned it.
+                entry.vague |= entry.untracked != untracked;
+                entry.untracked = untracked;
+                entry
+            }
+            Some(old) if !restarts(&old) => {
+                // What is left of the expired one, nobody says.
+                let mut entry = Entry::open(packet, way, untracked, now);
+                entry.vague = old.vague || old.outlives_others(now);
+                entry.lost = old.lost || (old.vague && packet.opens());
+                entry
+            }
+            _ => {
+                let mut entry = Entry::open(packet, way, untracked, now);
+                entry.vague = held.is_some_and(|held| held.vague);
+                entry.lost = entry.vague;
+                entry
+            }
+        };
+        self.tracking.insert((eni, sent), entry);
+        is_new
+    }
+
+    pub(super) fn entry(&self, eni: Id, sent: Tuple) -> Option<&Entry> {
+        self.tracking.get(&(eni, sent))
+    }
+
+    pub(super) fn first_fragment(&self, place: Place, packet: &Packet) -> Option<&Seen> {
+        self.fragments.iter().find(|seen| {
+            (seen.place, seen.src, seen.dst, seen.proto, seen.id)
+                == (
+                    place,
+                    packet.tuple.src,
+                    packet.tuple.dst,
+                    packet.tuple.proto,
+                    packet.id,
+                )
+                && self.now - seen.at <= 30
+        })
+    }
+}
