@@ -133,6 +133,7 @@ fn put(builder: &mut t::Builder, change: w::Change) {
                 route_table: a::RouteTableId(row.table),
                 network_acl: a::NetworkAclId(row.acl),
                 az: a::AzId(row.az),
+                down: false,
             }),
         ),
         w::Change::Eni(id, row) => builder.set_eni(a::EniId(id), row.map(|row| eni(&row))),
