@@ -2,21 +2,30 @@
 
 use std::fmt::Display;
 
+use serde_json::json;
+
 use super::style::{self, Mood};
 use super::table::{Cell, Table};
 use super::{CliError, Exit, Globals, human};
 use crate::faults::HostFault;
-use crate::host::client;
 use crate::host::protocol::Request;
+use crate::host::{client, runtime_dir};
 use crate::report::PsReport;
 use crate::report::ps::{HostReport, TargetReport};
 
 /// Arguments of `vpclab ps`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// A line for every lab of this user.
+    #[arg(long, conflicts_with = "lab")]
+    pub all: bool,
+}
 
 /// Lists hosts, endpoints, load balancers and targets.
-pub fn run(_args: Args, globals: &Globals) -> Result<Exit, CliError> {
+pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
+    if args.all {
+        return all(globals);
+    }
     let lab = client::find_lab(globals)?;
     let answer = client::ask(&lab, &Request::Ps)?;
     if globals.json {
@@ -25,6 +34,36 @@ pub fn run(_args: Args, globals: &Globals) -> Result<Exit, CliError> {
     }
     let report: PsReport = client::understand(answer)?;
     super::print(&text(&report))?;
+    Ok(Exit::Ok)
+}
+
+/// Every lab, those without a daemon too.
+fn all(globals: &Globals) -> Result<Exit, CliError> {
+    let mut labs = Vec::new();
+    let mut lines = String::new();
+    for lab in runtime_dir::labs()? {
+        match client::ask(&lab, &Request::Ps) {
+            Ok(answer) => {
+                let report: PsReport = client::understand(answer.clone())?;
+                lines.push_str(&summary(&report));
+                labs.push(answer);
+            }
+            Err(error) => {
+                let name = style::paint(style::TITLE, lab.name());
+                let what = style::paint(style::BAD, &error.message);
+                lines.push_str(&format!("{name}  {what}\n"));
+                labs.push(json!({"lab": lab.name(), "error": error.message}));
+            }
+        }
+    }
+    if globals.json {
+        super::print_json(&json!({"labs": labs}))?;
+        return Ok(Exit::Ok);
+    }
+    if lines.is_empty() {
+        lines.push_str("no lab is running\n");
+    }
+    super::print(&lines)?;
     Ok(Exit::Ok)
 }
 

@@ -182,4 +182,29 @@ mod tests {
         assert_eq!(wires.up.faults().delay, Duration::from_millis(3));
         assert_eq!(wires.down.faults().delay, DEFAULT_DELAY);
     }
+
+    #[test]
+    fn a_topology_disturbs_its_links_and_a_new_seed_keeps_that() {
+        let text = "
+name: x
+vpcs: {v: {cidr: 10.0.0.0/16, subnets: {s: {cidr: 10.0.1.0/24}}}}
+hosts:
+  far: {subnet: s, link: {delay: 30ms, loss: 5%}}
+  near: {subnet: s}
+";
+        let lab = crate::lab::Lab::from_yaml(text).unwrap().seed(3);
+        let up = |name: &str| *lab.link(name).wires.borrow().up.faults();
+        assert_eq!(up("far").delay, Duration::from_millis(30));
+        assert_eq!(up("far").loss, 0.05);
+        assert_eq!(up("near"), PLAIN);
+        let wrong = crate::lab::Lab::from_yaml(&text.replace("5%", "5"));
+        let error = wrong
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(
+            error.contains("lab.yaml:5:") && error.contains("write 5%"),
+            "{error}"
+        );
+    }
 }

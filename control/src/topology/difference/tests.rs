@@ -169,7 +169,7 @@ fn what_does_not_change_keeps_its_rows_and_generations() {
         ]
     );
     let (then, now) = (before.tables().load(), control.tables().load());
-    for (_, host) in &names.hosts {
+    for host in names.hosts.values() {
         for eni in &host.enis {
             let row = before.model().row(eni).unwrap();
             assert_eq!(control.model().row(eni), Some(row));
