@@ -385,11 +385,13 @@ impl Table {
         })
     }
 
-    /// Looks at up to `steps` slots and returns the next dead session, if any;
-    /// call again until `None`. The hand moves on between calls.
-    pub fn sweep(&mut self, now: Instant, steps: usize) -> Option<SessionId> {
+    /// Looks at up to `steps` slots, counting them down, and returns the next
+    /// dead session, if any; call again until `None`. The hand moves on between
+    /// calls.
+    pub fn sweep(&mut self, now: Instant, steps: &mut usize) -> Option<SessionId> {
         let (v4, v6) = (self.v4.entries.len(), self.v6.entries.len());
-        for _ in 0..steps.min(v4 + v6) {
+        while *steps > 0 && v4 + v6 > 0 {
+            *steps -= 1;
             let at = self.hand % (v4 + v6);
             self.hand = at + 1;
             let slot = match at.checked_sub(v4) {

@@ -146,7 +146,7 @@ impl Pipeline {
         }
         self.free_far_end(&far, view, now);
         if self.connections.sessions.is_full()
-            && let Some(dead) = self.connections.sessions.sweep(now, RECLAIM_STEPS)
+            && let Some(dead) = self.connections.sessions.sweep(now, &mut { RECLAIM_STEPS })
         {
             self.end_session(dead);
         }

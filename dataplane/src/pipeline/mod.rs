@@ -74,9 +74,13 @@ pub trait Sink {
     }
 }
 
-/// How often dead sessions are looked for, and how many slots at a time.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Slots of the session table looked at in one go for dead sessions.
 const SWEEP_SLOTS: usize = 4096;
+/// At most so long between two looks.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// A table of any size is gone round in about this time: memory of dead
+/// sessions is held no longer, and no batch waits for a whole table.
+const SWEEP_ROUND: Duration = Duration::from_secs(60);
 
 /// One worker's packet path: tables come in by reference, frames by value.
 #[derive(Debug)]
@@ -175,9 +179,14 @@ impl Pipeline {
         let _ = tables;
         match self.next_sweep {
             Some(at) if now < at => return,
-            _ => self.next_sweep = Some(now + SWEEP_INTERVAL),
+            _ => {
+                let goes = self.connections.sessions.slots_used().div_ceil(SWEEP_SLOTS) as u64;
+                let apart = Duration::from_nanos(SWEEP_ROUND.as_nanos() / goes.max(1));
+                self.next_sweep = Some(now + apart.min(SWEEP_INTERVAL));
+            }
         }
-        while let Some(id) = self.connections.sessions.sweep(now, SWEEP_SLOTS) {
+        let mut steps = SWEEP_SLOTS.min(self.connections.sessions.slots_used());
+        while let Some(id) = self.connections.sessions.sweep(now, &mut steps) {
             self.end_session(id);
         }
         self.connections.gwlb.sweep(now, SWEEP_SLOTS);
