@@ -54,6 +54,7 @@ impl Subject {
             gwlb_flows: 4096,
             fragments: 4096,
             seed,
+            ..Config::default()
         });
         Self {
             tables: builder.finish(),

@@ -141,7 +141,7 @@ impl Pipeline {
             && !hot.local
             && hot.decapsulate == (lane.way == Way::Opened)
             && now.since(entry.state.tracking.last_seen()) <= floor;
-        open.then(|| Known {
+        open.then_some(Known {
             slot,
             direction,
             is_special: line.flags & (line_flag::TUNNEL | line_flag::LINKED) != 0,
