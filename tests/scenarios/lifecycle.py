@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from harness import VPCLAB, check, lab, own_processes, topology, vpclab, wait
+from harness import VPCLAB, Lab, check, lab, own_processes, topology, vpclab, wait
 
 FILE = """
 name: lifecycle
@@ -333,6 +333,14 @@ def never_healthy(report):
         check(done.returncode == 1, f"exit {done.returncode}")
         check("waiting for servers 10.9.1.10:81" in done.stderr, done.stderr)
         check("not healthy within 1 s: servers 10.9.1.10:81" in done.stderr, done.stderr)
+    with topology(text) as file:
+        it = Lab("interrupted", file)
+        up = it.start(VPCLAB, "up", file, "--lab", it.name, "--wait",
+                      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        check("waiting for servers" in up.stderr.readline(), "it does not wait")
+        it.stop(up)
+        check(up.returncode == 130, f"exit {up.returncode}")
+        check(not it.path("").exists(), "the lab is still there")
 
 
 SCENARIOS = [programs, links, zones, idle_timeout, changes, side_by_side, never_healthy]
