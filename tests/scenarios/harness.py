@@ -240,6 +240,9 @@ class Lab:
             jsonschema.validate(answer, json.loads(schema.read_text()))
         return answer
 
+    def directory(self):
+        return RUNTIME / self.name
+
     def counters(self):
         return self.json("inspect")["counters"]
 

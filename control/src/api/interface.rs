@@ -360,6 +360,7 @@ impl Action for AttachNetworkInterface {
                 id: id.clone(),
                 host: Arc::from(self.host),
                 device_index,
+                plug: Plug::Lab,
             });
         });
         Ok(id)

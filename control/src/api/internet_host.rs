@@ -66,6 +66,7 @@ impl Action for CreateInternetHost {
                 id: attachment,
                 host: Arc::from(self.name),
                 device_index: 0,
+                plug: Plug::Lab,
             }),
             requester_managed: false,
             deny_all_igw_traffic: false,

@@ -7,13 +7,16 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod appliance;
+pub mod attach;
 pub mod bench;
 pub mod capture;
 mod capture_text;
 pub mod completions;
 pub mod daemon;
+pub mod delete_tap;
 pub mod demo;
 pub mod destination;
+pub mod detach;
 pub mod down;
 pub mod exec;
 pub mod exit;
@@ -25,11 +28,13 @@ pub mod inspect;
 pub mod launch;
 pub mod logs;
 pub mod ps;
+pub mod replay;
 pub mod restart;
 pub mod schema;
 pub mod start;
 pub mod style;
 pub mod table;
+pub mod test;
 pub mod trace;
 pub mod up;
 
@@ -82,10 +87,18 @@ pub enum Command {
     Down(down::Args),
     /// Run a program inside a host, like `docker exec`.
     Exec(exec::Args),
+    /// Give an ENI to a container, a pod or a virtual machine.
+    Attach(attach::Args),
+    /// Take an ENI back from what it was given to.
+    Detach(detach::Args),
     /// List hosts, endpoints, load balancers and the health of targets.
     Ps(ps::Args),
     /// Show one resource, or all of them, with state and counters.
     Inspect(inspect::Args),
+    /// Check what a topology expects of itself, by trace and by packets; needs no running lab.
+    Test(test::Args),
+    /// Send a capture's frames through a topology's data plane, and compare what comes out.
+    Replay(replay::Args),
     /// Show the path a packet would take, hop by hop, without sending it.
     Trace(trace::Args),
     /// Record a host's packets as pcapng.
@@ -113,6 +126,9 @@ pub enum Command {
     /// Makes a lab's namespaces; started by `up`.
     #[command(hide = true)]
     Launch(launch::Args),
+    /// Deletes a virtual machine's TAP; started by `down` and `detach`.
+    #[command(hide = true)]
+    DeleteTap(delete_tap::Args),
     /// Runs a host's command; started by init.
     #[command(hide = true)]
     Start(start::Args),
@@ -143,8 +159,12 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Up(args) => up::run(args, globals),
         Command::Down(args) => down::run(args, globals),
         Command::Exec(args) => exec::run(args, globals),
+        Command::Attach(args) => attach::run(args, globals),
+        Command::Detach(args) => detach::run(args, globals),
         Command::Ps(args) => ps::run(args, globals),
         Command::Inspect(args) => inspect::run(args, globals),
+        Command::Test(args) => test::run(args, globals),
+        Command::Replay(args) => replay::run(args, globals),
         Command::Trace(args) => trace::run(args, globals),
         Command::Capture(args) => capture::run(args, globals),
         Command::Flows(args) => flows::run(args, globals),
@@ -157,6 +177,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Schema(args) => schema::run(args, globals),
         Command::Daemon(args) => daemon::run(args, globals),
         Command::Launch(args) => launch::run(args, globals),
+        Command::DeleteTap(args) => delete_tap::run(args, globals),
         Command::Start(args) => start::run(args, globals),
         Command::Init(args) => init::run(args, globals),
     }

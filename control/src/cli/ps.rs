@@ -11,7 +11,7 @@ use crate::faults::HostFault;
 use crate::host::protocol::Request;
 use crate::host::{client, runtime_dir};
 use crate::report::PsReport;
-use crate::report::ps::{HostReport, TargetReport};
+use crate::report::ps::{HostReport, PortState, TargetReport};
 
 /// Arguments of `vpclab ps`.
 #[derive(Debug, clap::Args)]
@@ -135,6 +135,16 @@ fn host_state(host: &HostReport) -> Cell {
         Some(HostFault::Killed) => return Cell::state(Mood::Bad, "killed"),
         Some(HostFault::Paused) => return Cell::state(Mood::Bad, "paused"),
         None => {}
+    }
+    if let Some(port) = host
+        .interfaces
+        .iter()
+        .find(|port| port.state != PortState::Up)
+    {
+        return match &port.attached_to {
+            None => Cell::state(Mood::Waiting, "detached"),
+            Some(to) => Cell::state(Mood::Good, &format!("attached: {to}")),
+        };
     }
     let restarts: u32 = host.commands.iter().map(|it| it.restarts).sum();
     let restarts = match restarts {

@@ -60,9 +60,13 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
 /// Traces without a running lab: targets count as healthy or failing open.
 fn in_file(file: &Path, request: &TraceRequest) -> Result<TraceReport, CliError> {
     let topology = Topology::load(file).map_err(|error| CliError::usage(error.to_string()))?;
-    let (control, _) = topology
+    let (mut control, _) = topology
         .control_plane()
         .map_err(|error| CliError::usage(error.to_string()))?;
+    // What waits for `vpclab attach` counts as attached.
+    control
+        .plug_all("the trace")
+        .map_err(|error| CliError::fault(error.message))?;
     trace::answer(
         control.model(),
         &control.tables().load(),

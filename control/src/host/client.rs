@@ -2,26 +2,31 @@
 
 use std::io::{BufReader, ErrorKind};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::geteuid;
 
+use super::attach::Held;
 use super::protocol::{Reply, Request};
 use super::runtime_dir::{self, RuntimeDir};
-use super::{Context, line};
+use super::{Context, descriptors, line};
 use crate::cli::{CliError, Globals};
 
 /// The lab that `--lab` names, or the only one.
 pub fn find_lab(globals: &Globals) -> Result<RuntimeDir, CliError> {
+    find_lab_in(globals, runtime_dir::base_dir())
+}
+
+fn find_lab_in(globals: &Globals, base: PathBuf) -> Result<RuntimeDir, CliError> {
     if let Some(name) = &globals.lab {
-        let lab = RuntimeDir::new(name).map_err(usage)?;
+        let lab = RuntimeDir::new(name).map_err(usage)?.in_base(&base);
         if !lab.path().exists() {
             return Err(CliError::usage(format!("lab `{name}` is not running")).fix(how_to_start()));
         }
         return Ok(lab);
     }
-    let mut labs = runtime_dir::labs()?;
+    let mut labs = runtime_dir::labs_in(&base)?;
     match (labs.pop(), labs.is_empty()) {
         (Some(lab), true) => Ok(lab),
         (None, _) => Err(CliError::usage("no lab is running").fix(how_to_start())),
@@ -46,6 +51,16 @@ fn how_to_start() -> &'static str {
     }
 }
 
+/// As [`find_lab`]; for root by `sudo`, the lab of whoever called it, if root
+/// has none.
+pub fn find_lab_of_caller(globals: &Globals) -> Result<RuntimeDir, CliError> {
+    let found = find_lab(globals);
+    match (&found, runtime_dir::caller_base_dir()) {
+        (Err(_), Some(base)) => find_lab_in(globals, base).or(found),
+        _ => found,
+    }
+}
+
 /// Asks and waits for the answer.
 pub fn ask(lab: &RuntimeDir, request: &Request) -> Result<serde_json::Value, CliError> {
     Ok(open(lab, request)?.0)
@@ -56,8 +71,13 @@ pub fn open(
     lab: &RuntimeDir,
     request: &Request,
 ) -> Result<(serde_json::Value, BufReader<UnixStream>), CliError> {
+    exchange(connect(lab)?, request)
+}
+
+/// Connects to the lab's daemon.
+pub fn connect(lab: &RuntimeDir) -> Result<UnixStream, CliError> {
     let path = lab.control_socket();
-    let stream = UnixStream::connect(&path).map_err(|error| {
+    UnixStream::connect(&path).map_err(|error| {
         let message = match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
                 format!("the daemon of lab `{}` does not run", lab.name())
@@ -65,8 +85,16 @@ pub fn open(
             _ => format!("{}: {error}", path.display()),
         };
         CliError::fault(message).fix("start it again: vpclab up FILE; or end the lab: vpclab down")
-    })?;
-    exchange(stream, request)
+    })
+}
+
+/// Asks for something that comes with open files, and waits until it is done.
+pub fn hand_over(stream: UnixStream, request: &Request, held: &[Held]) -> Result<(), CliError> {
+    let (_, mut reader) = exchange(stream, request)?;
+    for held in held {
+        descriptors::send(reader.get_ref(), &held.descriptors()).context("daemon")?;
+    }
+    reply(&mut reader).map(|_| ())
 }
 
 /// Asks over a connection that is there.
@@ -74,13 +102,18 @@ pub fn exchange(
     stream: UnixStream,
     request: &Request,
 ) -> Result<(serde_json::Value, BufReader<UnixStream>), CliError> {
-    if !line::is_peer_allowed(&stream) {
+    if !line::is_peer_allowed(&stream) && !line::is_peer_caller(&stream) {
         return Err(CliError::fault("the lab belongs to somebody else"));
     }
     line::send(&stream, request).context("daemon")?;
     let mut reader = BufReader::new(stream);
-    match line::receive(&mut reader).context("daemon")? {
-        Some(Reply::Ok(value)) => Ok((value, reader)),
+    let value = reply(&mut reader)?;
+    Ok((value, reader))
+}
+
+fn reply(reader: &mut BufReader<UnixStream>) -> Result<serde_json::Value, CliError> {
+    match line::receive(reader).context("daemon")? {
+        Some(Reply::Ok(value)) => Ok(value),
         Some(Reply::Failed(failure)) => Err(failure.into()),
         None => Err(CliError::fault("the lab's daemon has ended")),
     }

@@ -6,21 +6,36 @@ use std::net::IpAddr;
 use vpclab_dataplane::addr::Prefix;
 
 use super::plan::{GatewayPlan, HostPlan, InterfacePlan, ROUTER_LINK_LOCAL_V4, ROUTER_V6};
-use crate::model::{InterfaceKind, Model, NetworkInterface};
+use crate::model::{InterfaceKind, Model, NetworkInterface, Plug};
 
 /// Where the VPC's resolver is, from the start of its primary block.
 const RESOLVER_OFFSET: u128 = 2;
 /// Where the router is, from the start of each subnet.
 const ROUTER_OFFSET: u128 = 1;
 
-/// Every host that has an interface, in the order of names, without commands.
+/// Every host that the lab makes, in the order of names, without commands.
 pub fn hosts(model: &Model) -> Vec<HostPlan> {
+    hosts_that(model, |plug| *plug == Plug::Lab)
+}
+
+/// Every host that somebody is to attach, with those of its interfaces that
+/// wait for it.
+pub fn waiting(model: &Model) -> Vec<HostPlan> {
+    hosts_that(model, |plug| *plug == Plug::Waiting)
+}
+
+/// Every host that is not made by the lab, attached or not.
+pub fn foreign(model: &Model) -> Vec<HostPlan> {
+    hosts_that(model, |plug| *plug != Plug::Lab)
+}
+
+fn hosts_that(model: &Model, wanted: impl Fn(&Plug) -> bool) -> Vec<HostPlan> {
     let mut hosts: BTreeMap<String, Vec<(u16, &NetworkInterface)>> = BTreeMap::new();
     for interface in model.interfaces().iter() {
         if interface.kind != InterfaceKind::Host {
             continue;
         }
-        if let Some(attachment) = &interface.attachment {
+        if let Some(attachment) = interface.attachment.as_ref().filter(|a| wanted(&a.plug)) {
             let host = hosts.entry(attachment.host.to_string()).or_default();
             host.push((attachment.device_index, interface));
         }

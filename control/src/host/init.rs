@@ -21,13 +21,14 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use vpclab_dataplane::worker::Clock;
 
+use super::attach::{Attached, Held};
 use super::log_file::SharedLog;
 use super::namespace::Namespaces;
 use super::plan::CommandPlan;
 use super::runtime_dir::RuntimeDir;
 use super::signals::Signals;
 use super::supervise::{Ended, Program, Supervisor};
-use super::{Context, HostError, line};
+use super::{Context, HostError, descriptors, line};
 use crate::faults::HostFault;
 
 /// What init is asked.
@@ -72,6 +73,18 @@ pub enum InitRequest {
     },
     /// Start the daemon, unless it runs.
     StartDaemon,
+    /// Keep a copy of an attached interface's descriptor, which is sent after
+    /// the first reply.
+    KeepPort(Attached),
+    /// Close an attached interface's descriptor.
+    ReleasePort {
+        /// AWS id of the ENI.
+        eni: String,
+    },
+    /// Which descriptors are kept.
+    KeptPorts,
+    /// Copies of those descriptors, in the order of the last reply: no reply.
+    SendPorts,
     /// Which hosts there are, and what became of programs.
     Status,
     /// End everything.
@@ -83,6 +96,8 @@ pub enum InitRequest {
 pub enum InitReply {
     /// Done.
     Done,
+    /// Kept descriptors.
+    Ports(Vec<Attached>),
     /// A host's namespaces, as descriptors of init.
     Host(HostDescriptors),
     /// How things are.
@@ -149,6 +164,7 @@ pub(super) struct State {
     pub(super) faults: BTreeMap<String, HostFault>,
     /// By the file.
     pub(super) logs: BTreeMap<PathBuf, SharedLog>,
+    pub(super) ports: BTreeMap<String, Held>,
 }
 
 /// Runs as PID 1 until told to end.
@@ -282,10 +298,15 @@ impl Init {
         let Ok(copy) = stream.try_clone() else { return };
         let mut reader = BufReader::new(copy);
         while let Ok(Some(request)) = line::receive::<InitRequest>(&mut reader) {
-            let reply = match self.answer(request) {
-                Ok(reply) => reply,
-                Err(error) => InitReply::Failed(error.to_string()),
+            let result = match request {
+                InitRequest::SendPorts => match self.send_ports(&stream) {
+                    Ok(()) => continue,
+                    Err(error) => Err(error),
+                },
+                InitRequest::KeepPort(attached) => self.keep_port(attached, &stream),
+                other => self.answer(other),
             };
+            let reply = result.unwrap_or_else(|error| InitReply::Failed(error.to_string()));
             if line::send(&stream, &reply).is_err() {
                 return;
             }
@@ -317,6 +338,20 @@ impl Init {
                 }
                 Ok(InitReply::Done)
             }
+            InitRequest::KeptPorts => {
+                let state = self.state();
+                let kept = state.ports.values();
+                Ok(InitReply::Ports(
+                    kept.map(|held| held.attached.clone()).collect(),
+                ))
+            }
+            InitRequest::ReleasePort { eni } => {
+                self.state().ports.remove(&eni);
+                Ok(InitReply::Done)
+            }
+            InitRequest::KeepPort(_) | InitRequest::SendPorts => {
+                Err(HostError::new("this request is more than a question"))
+            }
             InitRequest::Status => Ok(InitReply::Status(self.state().status())),
             InitRequest::Shutdown => {
                 // The main thread does it, so that the socket is answered first.
@@ -324,6 +359,22 @@ impl Init {
                 Ok(InitReply::Done)
             }
         }
+    }
+
+    fn keep_port(&self, attached: Attached, stream: &UnixStream) -> Result<InitReply, HostError> {
+        line::send(stream, &InitReply::Done).context("interface")?;
+        let held = Held::receive(attached, stream).context("interface")?;
+        let label = held.attached.eni.clone();
+        self.state().ports.insert(label, held);
+        Ok(InitReply::Done)
+    }
+
+    fn send_ports(&self, stream: &UnixStream) -> Result<(), HostError> {
+        let state = self.state();
+        for held in state.ports.values() {
+            descriptors::send(stream, &held.descriptors()).context("interfaces")?;
+        }
+        Ok(())
     }
 
     fn add_host(&self, name: &str, resolv_conf: &str) -> Result<InitReply, HostError> {

@@ -5,11 +5,12 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::attach::Held;
 use super::init::{HostDescriptors, InitReply, InitRequest, InitStatus};
 use super::namespace::Namespaces;
 use super::plan::CommandPlan;
 use super::runtime_dir::RuntimeDir;
-use super::{Context, HostError, line};
+use super::{Context, HostError, descriptors, line};
 use crate::faults::HostFault;
 
 /// An init that has not heard by then is ended without being asked.
@@ -127,6 +128,39 @@ impl InitClient {
         self.done(&InitRequest::StartDaemon)
     }
 
+    /// Leaves a copy of an attached interface's descriptor with init.
+    pub fn keep_port(&mut self, held: &Held) -> Result<(), HostError> {
+        self.done(&InitRequest::KeepPort(held.attached.clone()))?;
+        descriptors::send(&self.stream, &held.descriptors()).context("init")?;
+        match self.reply()? {
+            InitReply::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Lets init close its copy.
+    pub fn release_port(&mut self, eni: &str) -> Result<(), HostError> {
+        self.done(&InitRequest::ReleasePort {
+            eni: eni.to_owned(),
+        })
+    }
+
+    /// What init has kept.
+    pub fn kept_ports(&mut self) -> Result<Vec<Held>, HostError> {
+        let kept = match self.ask(&InitRequest::KeptPorts)? {
+            InitReply::Ports(kept) => kept,
+            other => return Err(unexpected(&other)),
+        };
+        if kept.is_empty() {
+            return Ok(Vec::new());
+        }
+        line::send(&self.stream, &InitRequest::SendPorts).context("init")?;
+        let received = kept
+            .into_iter()
+            .map(|attached| Held::receive(attached, &self.stream));
+        received.collect::<Result<_, _>>().context("init")
+    }
+
     /// Hosts and programs.
     pub fn status(&mut self) -> Result<InitStatus, HostError> {
         match self.ask(&InitRequest::Status)? {
@@ -152,6 +186,10 @@ impl InitClient {
 
     fn ask(&mut self, request: &InitRequest) -> Result<InitReply, HostError> {
         line::send(&self.stream, request).context("init")?;
+        self.reply()
+    }
+
+    fn reply(&mut self) -> Result<InitReply, HostError> {
         match line::receive(&mut self.reader).context("init")? {
             Some(InitReply::Failed(message)) => Err(HostError::new(message)),
             Some(reply) => Ok(reply),

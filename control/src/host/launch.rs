@@ -11,6 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::unistd::{Pid, geteuid, setsid};
 
+use super::attach::taps;
 use super::client::LOOK_INTERVAL;
 use super::protocol::Failure;
 use super::runtime_dir::RuntimeDir;
@@ -65,7 +66,9 @@ fn clean(lab: &RuntimeDir, identity: Option<(u64, u64)>) {
     while identity.is_some() && lab.identity() == identity {
         match lab.try_lock() {
             Ok(Some(_lock)) => {
-                if lab.identity() == identity {
+                // Networks of others cannot be found from here: what is to be
+                // deleted there, the next `down` or `up` deletes.
+                if lab.identity() == identity && taps::is_empty(lab) {
                     let _ = lab.remove();
                 }
                 return;

@@ -14,9 +14,11 @@
 //! that, so the rest of a process never moves. Root and a user without rights
 //! take the same road; the second begins with a user namespace.
 
+pub mod attach;
 pub mod capture;
 pub mod client;
 pub mod daemon;
+pub mod descriptors;
 pub mod error;
 pub mod exec;
 pub mod from_model;

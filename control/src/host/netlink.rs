@@ -5,15 +5,76 @@
 
 use std::net::IpAddr;
 
+use futures_util::TryStreamExt;
 use nix::net::if_::if_nametoindex;
+use rtnetlink::packet_route::link::LinkAttribute;
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+use vpclab_dataplane::addr::Prefix;
 
-use super::plan::InterfacePlan;
+use super::plan::{GatewayPlan, InterfacePlan};
 use super::{Context, HostError};
 
-/// Sets up the loopback and `interfaces`, which exist, in the calling
-/// thread's network.
+/// Sets up `interfaces`, which exist, in the calling thread's network.
 pub fn configure(interfaces: &[InterfacePlan]) -> Result<(), HostError> {
+    converse(async |handle| configure_all(&handle, interfaces).await)
+}
+
+/// Sets up the loopback of the calling thread's network.
+pub fn loopback_up() -> Result<(), HostError> {
+    converse(async |handle| {
+        let loopback = LinkUnspec::new_with_index(index_of("lo")?).up().build();
+        handle.link().set(loopback).execute().await.context("lo")
+    })
+}
+
+/// Readies a TAP that a virtual machine gets: this side of it takes no part,
+/// so it has no address and answers nobody. Returns its index.
+pub fn prepare_machine_tap(plan: &InterfacePlan, alias: &str) -> Result<u32, HostError> {
+    let index = index_of(&plan.device)?;
+    let path = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", plan.device);
+    // There is no such file without IPv6.
+    let _ = std::fs::write(path, "1");
+    let link = LinkUnspec::new_with_index(index)
+        .alias(alias)
+        .mtu(plan.mtu)
+        .arp(false)
+        .up()
+        .build();
+    converse(async |handle| handle.link().set(link).execute().await.context("link"))?;
+    Ok(index)
+}
+
+/// Deletes an interface of the calling thread's network; if `alias` is given,
+/// only one that carries it. One that is not there is deleted already.
+pub fn delete(device: &str, alias: Option<&str>) -> Result<(), HostError> {
+    let Ok(index) = index_of(device) else {
+        return Ok(());
+    };
+    converse(async |handle| {
+        if let Some(alias) = alias {
+            let mut found = handle.link().get().match_index(index).execute();
+            let link = found.try_next().await.context(device)?;
+            let is_ours = |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::IfAlias(text) if text == alias);
+            if !link.is_some_and(|link| link.attributes.iter().any(is_ours)) {
+                return Ok(());
+            }
+        }
+        handle.link().del(index).execute().await.context(device)
+    })
+}
+
+/// Adds a route to `block` by the first hop of `plan`.
+pub fn add_route(
+    plan: &InterfacePlan,
+    block: Prefix,
+    gateway: GatewayPlan,
+) -> Result<(), HostError> {
+    let index = index_of(&plan.device)?;
+    converse(async |handle| route(&handle, index, block, gateway).await)
+}
+
+/// Runs one conversation with the kernel on the calling thread.
+fn converse<T>(work: impl AsyncFnOnce(Handle) -> Result<T, HostError>) -> Result<T, HostError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -21,15 +82,13 @@ pub fn configure(interfaces: &[InterfacePlan]) -> Result<(), HostError> {
     runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection().context("netlink")?;
         let connection = tokio::spawn(connection);
-        let result = configure_all(&handle, interfaces).await;
+        let result = work(handle).await;
         connection.abort();
         result
     })
 }
 
 async fn configure_all(handle: &Handle, interfaces: &[InterfacePlan]) -> Result<(), HostError> {
-    let loopback = LinkUnspec::new_with_index(index_of("lo")?).up().build();
-    handle.link().set(loopback).execute().await.context("lo")?;
     for interface in interfaces {
         configure_one(handle, interface)
             .await
@@ -57,25 +116,33 @@ async fn configure_one(handle: &Handle, plan: &InterfacePlan) -> Result<(), Host
         let what = format!("address {address}/{len}");
         request.execute().await.context(what)?;
     }
-    for gateway in &plan.gateways {
-        let mut route = RouteMessageBuilder::<IpAddr>::new()
-            .destination_prefix(unspecified(gateway.address), 0)
-            .context("default route")?
-            .gateway(gateway.address)
-            .context("default route")?
-            .output_interface(index);
-        if gateway.onlink {
-            route = route.onlink();
-        }
-        let what = format!("default route by {}", gateway.address);
-        handle
-            .route()
-            .add(route.build())
-            .execute()
-            .await
-            .context(what)?;
+    for &gateway in &plan.gateways {
+        route(handle, index, everything(gateway.address), gateway).await?;
     }
     Ok(())
+}
+
+async fn route(
+    handle: &Handle,
+    index: u32,
+    block: Prefix,
+    gateway: GatewayPlan,
+) -> Result<(), HostError> {
+    let what = match block.len() {
+        0 => format!("default route by {}", gateway.address),
+        _ => format!("route to {block} by {}", gateway.address),
+    };
+    let mut route = RouteMessageBuilder::<IpAddr>::new()
+        .destination_prefix(block.address(), block.len())
+        .context(&what)?
+        .gateway(gateway.address)
+        .context(&what)?
+        .output_interface(index);
+    if gateway.onlink {
+        route = route.onlink();
+    }
+    let request = handle.route().add(route.build());
+    request.execute().await.context(what)
 }
 
 /// Routes are static: no waiting for router advertisements, no addresses that
@@ -90,10 +157,10 @@ fn index_of(device: &str) -> Result<u32, HostError> {
     if_nametoindex(device).context(device)
 }
 
-fn unspecified(like: IpAddr) -> IpAddr {
-    if like.is_ipv4() {
-        IpAddr::from([0u8; 4])
-    } else {
-        IpAddr::from([0u8; 16])
+/// The whole address family of `like`.
+fn everything(like: IpAddr) -> Prefix {
+    match like {
+        IpAddr::V4(_) => Prefix::ANY_V4,
+        IpAddr::V6(_) => Prefix::ANY_V6,
     }
 }

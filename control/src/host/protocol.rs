@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::attach::Attached;
 use super::runtime_dir::State;
 use crate::cli::{CliError, Exit};
 use crate::faults::FaultRequest;
@@ -40,6 +41,22 @@ pub enum Request {
     Restart {
         /// The host.
         host: String,
+    },
+    /// What attaching something as this host or ENI has to make.
+    AttachPlan {
+        /// Host or ENI.
+        name: String,
+    },
+    /// Interfaces that were made elsewhere: after the first reply their
+    /// descriptors are sent, after these comes a second reply.
+    Attach {
+        /// In the order of the descriptors.
+        interfaces: Vec<Attached>,
+    },
+    /// Lets go of what is attached.
+    Detach {
+        /// Host or ENI.
+        name: String,
     },
     /// Frames at a host's interfaces or at an ENI, as pcapng after the reply.
     Capture {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access, geteuid};
 use serde::{Deserialize, Serialize};
 
-use super::{Context, HostError};
+use super::{Context, HostError, line};
 use crate::topology::Kept;
 
 /// Longest name of a lab.
@@ -63,8 +63,24 @@ pub fn base_dir() -> PathBuf {
 
 /// The labs that have a directory, running or not, by name.
 pub fn labs() -> Result<Vec<RuntimeDir>, HostError> {
-    let base = base_dir();
-    let entries = match fs::read_dir(&base) {
+    labs_in(&base_dir())
+}
+
+/// The directory that holds the labs of whoever became root by `sudo`.
+pub fn caller_base_dir() -> Option<PathBuf> {
+    let caller = line::sudo_caller().filter(|&uid| uid != 0 && geteuid().is_root())?;
+    let candidates = [
+        PathBuf::from(format!("/run/user/{caller}/vpclab")),
+        PathBuf::from(format!("/tmp/vpclab-{caller}")),
+    ];
+    candidates.into_iter().find(|base| {
+        fs::symlink_metadata(base).is_ok_and(|about| about.is_dir() && about.uid() == caller)
+    })
+}
+
+/// The labs below `base`, by name.
+pub fn labs_in(base: &Path) -> Result<Vec<RuntimeDir>, HostError> {
+    let entries = match fs::read_dir(base) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.context(base.display())?,
     };
@@ -73,7 +89,7 @@ pub fn labs() -> Result<Vec<RuntimeDir>, HostError> {
         // Locks begin with a dot.
         .filter(|name| !name.starts_with('.'))
         .map(|name| RuntimeDir {
-            base: base.clone(),
+            base: base.to_owned(),
             name,
         })
         .collect();
@@ -124,6 +140,15 @@ impl RuntimeDir {
             .fix("a shorter name, or a shorter XDG_RUNTIME_DIR"));
         }
         Ok(lab)
+    }
+
+    /// The lab of the same name below another directory.
+    #[must_use]
+    pub fn in_base(self, base: &Path) -> Self {
+        Self {
+            base: base.to_owned(),
+            ..self
+        }
     }
 
     /// The lab at this path, as the lab's own processes are told.
@@ -181,6 +206,11 @@ impl RuntimeDir {
     /// The host's `resolv.conf`.
     pub fn resolv_conf(&self, host: &str) -> PathBuf {
         self.path().join(format!("resolv-{host}.conf"))
+    }
+
+    /// List of the TAPs that have to be deleted.
+    pub fn taps(&self) -> PathBuf {
+        self.path().join("taps.json")
     }
 
     fn state_file(&self) -> PathBuf {

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::attach::taps;
 use super::client::{self, LOOK_INTERVAL};
 use super::daemon::change::ChangeReport;
 use super::init::DAEMON_KEY;
@@ -301,6 +302,7 @@ fn end(dir: &RuntimeDir) -> Result<(), HostError> {
         }
         thread::sleep(LOOK_INTERVAL);
     }
+    taps::delete_all(dir);
     dir.remove()?;
     // It sees that there is nothing left to do for it.
     for _ in 0..SHUTDOWN_LOOKS {

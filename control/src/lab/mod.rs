@@ -29,6 +29,7 @@ pub use host::{Conn, Host, IcmpError, IntoAddress, Listener, Ping, Udp};
 pub use link::{DEFAULT_DELAY, Link};
 pub use node::{Forwarder, Node};
 pub use plane::Dropped;
+pub(crate) use record::read_pcap;
 pub use record::{Capture, Direction, RECORD_BYTES_MAX, Recorded};
 pub use smoltcp::socket::tcp::State as TcpState;
 pub use stack::Wiring;

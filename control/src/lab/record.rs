@@ -79,6 +79,11 @@ pub struct Capture {
 }
 
 impl Capture {
+    /// A capture of these frames, the oldest first.
+    pub fn of(frames: Vec<Recorded>) -> Self {
+        Self::new(frames)
+    }
+
     pub(crate) fn new(frames: Vec<Recorded>) -> Self {
         Self { frames }
     }

@@ -33,6 +33,20 @@ pub struct Attachment {
     pub host: Arc<str>,
     /// 0 is the primary interface (`eth0`).
     pub device_index: u16,
+    /// Who puts the host there.
+    pub plug: Plug,
+}
+
+/// What is behind an attached interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Plug {
+    /// A host that the lab makes.
+    #[default]
+    Lab,
+    /// Nothing yet: it waits for somebody to plug something in.
+    Waiting,
+    /// Something that was plugged in, in words.
+    Foreign(Arc<str>),
 }
 
 /// An elastic network interface.
@@ -87,7 +101,8 @@ impl NetworkInterface {
 
     /// Whether something runs behind it: a host, or a service of AWS's.
     pub fn is_attached(&self) -> bool {
-        self.kind != InterfaceKind::Host || self.attachment.is_some()
+        let plugged = |at: &Attachment| at.plug != Plug::Waiting;
+        self.kind != InterfaceKind::Host || self.attachment.as_ref().is_some_and(plugged)
     }
 
     /// The primary IPv4 address.

@@ -35,7 +35,9 @@ pub use health_check::{CheckPort, CheckProtocol, HealthCheck, Matcher, ProbeFail
 pub use id::*;
 pub use index::{Indexes, References};
 pub(crate) use interface::device_alias;
-pub use interface::{Attachment, ElasticIp, ElasticIpAssociation, InterfaceKind, NetworkInterface};
+pub use interface::{
+    Attachment, ElasticIp, ElasticIpAssociation, InterfaceKind, NetworkInterface, Plug,
+};
 pub(crate) use load_balancer::load_balancer_alias;
 pub use load_balancer::{LbProtocol, Listener, LoadBalancer, Node};
 pub use network_acl::{NetworkAcl, NetworkAclAssociation, NetworkAclEntry};

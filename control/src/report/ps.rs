@@ -15,8 +15,8 @@ use crate::faults::HostFault;
 use crate::host::init::ProgramStatus;
 use crate::host::plan::HostPlan;
 use crate::model::{
-    Listener, LoadBalancer, Model, NetworkInterface, NetworkInterfaceId, TargetGroup, VpcEndpoint,
-    VpcEndpointType,
+    Listener, LoadBalancer, Model, NetworkInterface, NetworkInterfaceId, Plug, TargetGroup,
+    VpcEndpoint, VpcEndpointType,
 };
 
 /// The answer of `vpclab ps`.
@@ -66,8 +66,24 @@ pub struct PortReport {
     pub addresses: Vec<IpAddr>,
     /// Public addresses that are translated to it.
     pub public_addresses: Vec<IpAddr>,
+    /// Who makes what is behind it.
+    pub state: PortState,
+    /// Where it is attached, in words: `eth0 in process 4711 (nginx)`.
+    pub attached_to: Option<String>,
     /// What crossed it; `null` while no port is open.
     pub counters: Option<PortCountersReport>,
+}
+
+/// What is behind an ENI of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PortState {
+    /// A host that the lab made.
+    Up,
+    /// Nothing: it waits for `vpclab attach`, and packets to it are dropped.
+    Detached,
+    /// What `vpclab attach` put there.
+    Attached,
 }
 
 /// What crossed a port.
@@ -240,7 +256,14 @@ fn host(model: &Model, names: &Names, plan: &HostPlan, inputs: &Inputs<'_>) -> H
         let interface = model
             .interfaces()
             .get(&crate::model::Id::from_text(it.label.as_str().into()))?;
+        let (state, attached_to) = match interface.attachment.as_ref().map(|held| &held.plug) {
+            Some(Plug::Waiting) => (PortState::Detached, None),
+            Some(Plug::Foreign(to)) => (PortState::Attached, Some(to.to_string())),
+            Some(Plug::Lab) | None => (PortState::Up, None),
+        };
         Some(PortReport {
+            state,
+            attached_to,
             id: it.label.clone(),
             device: it.device.clone(),
             subnet: if interface.internet {

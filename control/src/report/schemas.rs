@@ -5,10 +5,12 @@ use schemars::generate::SchemaSettings;
 
 use super::{FlowsReport, InspectReport, PsReport};
 use crate::bench;
+use crate::expect::ExpectReport;
+use crate::replay::ReplayReport;
 use crate::trace::TraceReport;
 
 /// Commands whose output has a schema.
-pub const COMMANDS: &[&str] = &["ps", "inspect", "flows", "trace", "bench"];
+pub const COMMANDS: &[&str] = &["ps", "inspect", "flows", "trace", "bench", "test", "replay"];
 
 /// The schema of what `command` prints, as the text of the shipped file.
 pub fn of(command: &str) -> Option<String> {
@@ -18,6 +20,8 @@ pub fn of(command: &str) -> Option<String> {
         "flows" => text::<FlowsReport>(),
         "trace" => text::<TraceReport>(),
         "bench" => text::<bench::Report>(),
+        "test" => text::<ExpectReport>(),
+        "replay" => text::<ReplayReport>(),
         _ => None,
     }
 }

@@ -182,6 +182,10 @@ fn host_mistakes() {
                 "t.yaml:16:15: several VPCs have a subnet 'app'; write a/app or b/app",
             ),
             (
+                "hosts:\n  h: {subnet: a/app, attach: true, run: x}",
+                "t.yaml:16:41: host h has `attach: true`, so it starts its programs itself; remove `run:`, or `attach:`",
+            ),
+            (
                 "hosts:\n  h: {subnet: a/ap}",
                 "t.yaml:16:15: no subnet of VPC a is called 'ap'; did you mean 'app'?",
             ),

@@ -5,6 +5,7 @@
 //! the ports that a lab was told to disturb. A [`Ring`] moves the frames of all
 //! TAPs of a worker at once.
 
+mod attach;
 mod links;
 mod memory;
 mod port;
@@ -15,6 +16,7 @@ mod vnet;
 mod wake;
 mod wire;
 
+pub use attach::{make_persistent_tap, make_tap, namespace_owner, open_packet_socket};
 pub use links::{LinkAccounts, Links};
 pub use memory::{MemoryPort, memory_pair};
 pub use port::{Port, PortError};

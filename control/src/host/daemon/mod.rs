@@ -1,5 +1,6 @@
 //! The daemon of a lab: control plane, packet worker, hosts, control socket.
 
+mod attach;
 pub(crate) mod change;
 mod faults;
 mod health;
@@ -38,6 +39,7 @@ pub(crate) struct Lab {
     pub(crate) dir: RuntimeDir,
     pub(crate) worker: Handle,
     pub(crate) model: Model,
+    attachments: attach::Attachments,
     pub(crate) faults: faults::Faults,
     readiness: Mutex<Option<Result<(), Failure>>>,
     ready: Condvar,
@@ -115,6 +117,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         dir,
         worker: handle,
         model,
+        attachments: attach::Attachments::default(),
         faults: faults::Faults::default(),
         readiness: Mutex::default(),
         ready: Condvar::new(),
@@ -135,6 +138,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
             let _ = lab.worker.stop();
             break;
         }
+        attach::sweep(&lab);
     }
     // One that ended by itself takes the others with it.
     let _ = lab.worker.stop();
@@ -156,6 +160,7 @@ fn wire(lab: &Lab) -> Result<(), CliError> {
         wiring::wire_host(&mut init, &lab.worker, &host)?;
         tracing::info!(host = host.name, "host is up");
     }
+    attach::adopt(lab, &mut init)?;
     let links = lab.model.file().links.clone();
     faults::start(lab, &links)?;
     for host in lab.model.hosts() {

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 use vpclab_dataplane::worker::CaptureFilter;
 
-use super::{Lab, change, faults, show};
+use super::{Lab, attach, change, faults, show};
 use crate::cli::CliError;
 use crate::host::capture::CaptureWriter;
 use crate::host::init_client::InitClient;
@@ -56,6 +56,8 @@ fn converse(lab: &Lab, stream: &UnixStream) {
     };
     let result = match request {
         Request::Capture { port, count } => capture(lab, stream, &port, count),
+        Request::Attach { interfaces } => attach::attach(lab, stream, interfaces)
+            .and_then(|value| Ok(line::send(stream, &Reply::Ok(value))?)),
         other => answer(lab, other).and_then(|value| Ok(line::send(stream, &Reply::Ok(value))?)),
     };
     if let Err(error) = result {
@@ -81,7 +83,11 @@ fn answer(lab: &Lab, request: Request) -> Result<Value, CliError> {
         }
         Request::Fault(request) => faults::answer(lab, request),
         Request::Restart { host } => restart(lab, &host),
-        Request::Capture { .. } => Err(CliError::fault("a capture is a stream")),
+        Request::AttachPlan { name } => attach::plan(lab, &name),
+        Request::Detach { name } => attach::detach(lab, &name),
+        Request::Attach { .. } | Request::Capture { .. } => {
+            Err(CliError::fault("this request is more than a question"))
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use vpclab_dataplane::time::Instant;
 
 use super::Lab;
 use crate::cli::CliError;
-use crate::host::Context;
 use crate::host::init_client::InitClient;
+use crate::host::{Context, from_model};
 use crate::report::flows::FlowSample;
 use crate::report::ps::Inputs;
 use crate::report::{FlowsReport, InspectReport, Names, PsReport};
@@ -19,7 +19,8 @@ pub(super) fn ps(lab: &Lab) -> Result<PsReport, CliError> {
     let status = InitClient::connect_as_child(&lab.dir)?.status()?;
     let counters = lab.worker.counters().context("counters")?;
     let ports: BTreeMap<_, _> = counters.ports.iter().copied().collect();
-    let hosts = lab.model.hosts();
+    let mut hosts = lab.model.hosts();
+    hosts.extend(from_model::foreign(lab.model.control().model()));
     let inputs = Inputs {
         lab: lab.dir.name(),
         // The clock began with the daemon.

@@ -42,6 +42,7 @@ pub(super) fn wire_interfaces(
                     .collect::<Result<Vec<_>, _>>()?;
                 ports.push((EniId(interface.eni), queues));
             }
+            netlink::loopback_up()?;
             netlink::configure(interfaces)?;
             Ok(ports)
         })

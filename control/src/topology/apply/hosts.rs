@@ -6,9 +6,9 @@ use super::kept::eni_key;
 use super::{Applier, HostNames};
 use crate::api::{
     AllocateAddress, ApiError, AssociateAddress, AttachNetworkInterface, CreateInternetHost,
-    CreateNetworkInterface, ModifyNetworkInterfaceAttribute,
+    CreateNetworkInterface, ModifyNetworkInterfaceAttribute, PlugNetworkInterface,
 };
-use crate::model::{AllocationId, NetworkInterfaceId};
+use crate::model::{AllocationId, NetworkInterfaceId, Plug};
 use crate::topology::located::Value;
 use crate::topology::resolve::{Interface, SubnetRef};
 use crate::topology::schema::{Host, InternetHost};
@@ -30,6 +30,9 @@ impl Applier<'_, '_> {
             let mut names = HostNames::default();
             for (index, interface) in host.interfaces().iter().enumerate() {
                 let id = self.interface(name, index, interface)?;
+                if host.attach {
+                    self.unplug(name, &id)?;
+                }
                 let elastic_ip = self.elastic_ip(name, index, &id, interface)?;
                 names.enis.push(id);
                 names.elastic_ips.push(elastic_ip);
@@ -40,6 +43,15 @@ impl Applier<'_, '_> {
             self.internet_host(name, host)?;
         }
         Ok(())
+    }
+
+    /// The lab makes no host there: somebody else will.
+    fn unplug(&mut self, name: &Value<String>, id: &NetworkInterfaceId) -> Result<(), ApiError> {
+        let action = PlugNetworkInterface {
+            network_interface: id.clone(),
+            plug: Plug::Waiting,
+        };
+        self.run(name.at, action)
     }
 
     fn interface(
@@ -185,6 +197,9 @@ impl Applier<'_, '_> {
             name.value, create.addresses
         ));
         let id = self.run(at, create)?;
+        if host.attach {
+            self.unplug(name, &id)?;
+        }
         self.names.internet_hosts.insert(name.value.clone(), id);
         Ok(())
     }

@@ -18,6 +18,7 @@ pub(super) fn check(topology: &Topology, found: &mut Findings) {
     let mut taken = Taken::new();
     for (name, host) in topology.hosts.iter() {
         shape(name, host, found);
+        runs_by_itself(name, host.attach, &host.run, found);
         let mut vpcs = Vec::new();
         for interface in host.interfaces() {
             if let Some(subnet) = found.note(topology.subnet(interface.subnet)) {
@@ -34,6 +35,7 @@ pub(super) fn check(topology: &Topology, found: &mut Findings) {
         }
     }
     for (name, host) in topology.internet.hosts.iter() {
+        runs_by_itself(name, host.attach, &host.run, found);
         if host.addresses.is_empty() {
             let message = format!(
                 "internet host {} has no address; write `addresses: [203.0.113.80]`",
@@ -93,6 +95,17 @@ fn nodes<'a>(topology: &'a Topology, taken: &mut Taken<'a>, found: &mut Findings
             Err(message) => found.add(Mistake::new(address.at, message)),
             Ok(()) => claim(taken, subnet.vpc, address.0, address.at, found),
         }
+    }
+}
+
+/// What is attached runs its own programs.
+fn runs_by_itself(name: &Value<String>, attach: bool, run: &[Value<String>], found: &mut Findings) {
+    if let Some(command) = run.first().filter(|_| attach) {
+        let message = format!(
+            "host {} has `attach: true`, so it starts its programs itself; remove `run:`, or `attach:`",
+            name.value
+        );
+        found.add(Mistake::new(command.at, message));
     }
 }
 

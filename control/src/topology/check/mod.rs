@@ -5,6 +5,7 @@
 //! file's names and places to be said well.
 
 mod cycles;
+mod expect;
 mod hosts;
 mod network;
 mod services;
@@ -24,6 +25,7 @@ pub(super) fn check(topology: &Topology) -> Result<(), Mistake> {
     hosts::check(topology, &mut found);
     services::check(topology, &mut found);
     cycles::check(topology, &mut found);
+    expect::check(topology, &mut found);
     found.first()
 }
 

@@ -20,7 +20,7 @@ use super::error::Mistake;
 use super::located::At;
 use super::{Kept, Names, Topology, TopologyError};
 use crate::api::{ControlPlane, SetZoneState};
-use crate::model::{Model, NetworkInterface, NetworkInterfaceId, Target, TargetGroup};
+use crate::model::{Model, NetworkInterface, NetworkInterfaceId, Plug, Target, TargetGroup};
 
 /// What becomes of a thing.
 #[derive(
@@ -108,6 +108,7 @@ impl Topology {
         made.edit(|tx| {
             carry_targets(live, tx, now);
             carry_public(live, tx);
+            carry_plugs(live, tx);
         });
         let changes = changes(live, made.model());
         Ok(Difference {
@@ -211,6 +212,30 @@ fn carry_targets(live: &Model, made: &mut Model, now: Instant) {
             group.targets.push(drains);
         }
         made.put(group);
+    }
+}
+
+/// Interfaces that wait to be attached keep what is attached to them.
+fn carry_plugs(live: &Model, made: &mut Model) {
+    let attached = |it: &NetworkInterface| {
+        let plug = it.attachment.as_ref().map(|held| held.plug.clone());
+        plug.filter(|plug| matches!(plug, Plug::Foreign(_)))
+    };
+    let kept: Vec<_> = made
+        .interfaces()
+        .iter()
+        .filter(|it| {
+            it.attachment
+                .as_ref()
+                .is_some_and(|held| held.plug == Plug::Waiting)
+        })
+        .filter_map(|it| Some((NetworkInterface::clone(it), attached(live.get(&it.id)?)?)))
+        .collect();
+    for (mut interface, plug) in kept {
+        if let Some(held) = &mut interface.attachment {
+            held.plug = plug;
+        }
+        made.put(interface);
     }
 }
 

@@ -47,6 +47,10 @@ pub struct Host {
     /// Several ENIs instead of the keys above.
     #[serde(default, alias = "NetworkInterfaces", alias = "network_interfaces")]
     pub enis: Option<Vec<Item<Eni>>>,
+    /// Make no host: its ENIs wait for `vpclab attach`, which gives them to a
+    /// container, pod or virtual machine [default: false].
+    #[serde(default)]
+    pub attach: bool,
     /// Shell command to start with the host, or a list of them.
     #[serde(default)]
     pub run: Many<String>,
@@ -113,6 +117,9 @@ pub struct InternetHost {
     /// Its public addresses, IPv4 or IPv6.
     #[serde(alias = "address")]
     pub addresses: Many<Address>,
+    /// Make no host: it waits for `vpclab attach` [default: false].
+    #[serde(default)]
+    pub attach: bool,
     /// Shell command to start with the host, or a list of them.
     #[serde(default)]
     pub run: Many<String>,

@@ -8,12 +8,14 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+mod expect;
 mod faults;
 mod hosts;
 mod network;
 mod services;
 mod settings;
 
+pub use expect::Expectation;
 pub use faults::{Faults, Link, Programs};
 pub use hosts::{Eni, Host, Internet, InternetHost};
 pub use network::{
@@ -27,7 +29,7 @@ pub use services::{
 
 pub use settings::{Settings, WORKERS_MAX, Waiting};
 
-use super::located::{Many, Named, Value};
+use super::located::{Item, Many, Named, Value};
 use super::values::{CidrOrName, TimeScale};
 
 /// A lab: networks, hosts and services that `vpclab up` builds.
@@ -81,6 +83,9 @@ pub struct Topology {
     /// of AWS's, not links [default: 1].
     #[serde(default)]
     pub time_scale: Option<Value<TimeScale>>,
+    /// What `vpclab test` asserts.
+    #[serde(default)]
+    pub expect: Vec<Item<Expectation>>,
     /// AWS quotas to change, by AWS's name: `vpcs-per-region: 20`.
     #[serde(default)]
     pub quotas: Named<Value<u32>>,

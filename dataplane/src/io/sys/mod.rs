@@ -6,6 +6,8 @@
 
 mod uring;
 
+pub(super) mod attach;
+
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -28,19 +30,7 @@ pub(super) fn open_tap(name: &str) -> io::Result<OwnedFd> {
         .write(true)
         .custom_flags(libc::O_NONBLOCK)
         .open("/dev/net/tun")?;
-    let mut request = libc::ifreq {
-        ifr_name: [0; libc::IFNAMSIZ],
-        ifr_ifru: libc::__c_anonymous_ifr_ifru {
-            ifru_data: std::ptr::null_mut(),
-        },
-    };
-    // One byte stays zero: the name is a C string.
-    if name.is_empty() || name.len() >= libc::IFNAMSIZ {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = libc::c_char::from_ne_bytes([from]);
-    }
+    let mut request = interface_request(name)?;
     request.ifr_ifru.ifru_flags = i16::try_from(TAP_FLAGS).unwrap_or_default();
     let fd = device.as_raw_fd();
     // JUSTIFICATION: making a TAP is an ioctl; std has none.
@@ -72,6 +62,24 @@ pub fn pin_thread(core: usize) -> io::Result<()> {
     // SAFETY: `set` outlives the call and its size is given; 0 is this thread.
     check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) })?;
     Ok(())
+}
+
+/// A request about the interface `name`.
+fn interface_request(name: &str) -> io::Result<libc::ifreq> {
+    let mut request = libc::ifreq {
+        ifr_name: [0; libc::IFNAMSIZ],
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            ifru_data: std::ptr::null_mut(),
+        },
+    };
+    // One byte stays zero: the name is a C string.
+    if name.is_empty() || name.len() >= libc::IFNAMSIZ {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    Ok(request)
 }
 
 /// Waits for several descriptors at once. Keeps its list between waits, so
