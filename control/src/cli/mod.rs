@@ -17,6 +17,7 @@ pub mod delete_tap;
 pub mod demo;
 pub mod destination;
 pub mod detach;
+pub mod doctor;
 pub mod down;
 pub mod exec;
 pub mod exit;
@@ -115,6 +116,8 @@ pub enum Command {
     Restart(restart::Args),
     /// Run the reference GWLB appliance: GENEVE in, checks or rules, GENEVE back.
     Appliance(appliance::Args),
+    /// Say whether this machine can run labs, and what to change.
+    Doctor(doctor::Args),
     /// Print a shell completion script.
     Completions(completions::Args),
     /// Print the JSON schema of the topology file.
@@ -173,6 +176,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Logs(args) => logs::run(args, globals),
         Command::Restart(args) => restart::run(args, globals),
         Command::Appliance(args) => appliance::run(args, globals),
+        Command::Doctor(args) => doctor::run(args, globals),
         Command::Completions(args) => completions::run(args, globals),
         Command::Schema(args) => schema::run(args, globals),
         Command::Daemon(args) => daemon::run(args, globals),

@@ -80,7 +80,7 @@ fn clean(lab: &RuntimeDir, identity: Option<(u64, u64)>) {
 }
 
 /// User namespace (unless root), mounts, and processes for the children.
-fn enter_lab() -> Result<(), HostError> {
+pub(super) fn enter_lab() -> Result<(), HostError> {
     let lab = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
     // Root without rights, as in most containers, takes the users' road.
     if geteuid().is_root() && unshare(lab).is_ok() {

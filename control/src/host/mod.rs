@@ -19,6 +19,7 @@ pub mod capture;
 pub mod client;
 pub mod daemon;
 pub mod descriptors;
+pub mod doctor;
 pub mod error;
 pub mod exec;
 pub mod from_model;
@@ -38,5 +39,6 @@ pub mod runtime_dir;
 pub mod signals;
 pub mod supervise;
 pub mod up;
+pub mod wiring_errors;
 
 pub use error::{Context, HostError};

@@ -5,10 +5,14 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::thread;
 
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use super::{Context, HostError};
+
+/// What programs ask for their resolver.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// A host's namespaces, kept alive by open descriptors.
 #[derive(Debug)]
@@ -27,14 +31,11 @@ impl Namespaces {
             unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).context("unshare")?;
             make_mounts_private()?;
             let none: Option<&str> = None;
-            mount(
-                Some(resolv_conf),
-                "/etc/resolv.conf",
-                none,
-                MsFlags::MS_BIND,
-                none,
-            )
-            .context("mount /etc/resolv.conf")?;
+            match mount(Some(resolv_conf), RESOLV_CONF, none, MsFlags::MS_BIND, none) {
+                // No such file here, or a link to nowhere: the host has none either.
+                Err(Errno::ENOENT) => {}
+                other => other.context(format!("mount {RESOLV_CONF}"))?,
+            }
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
             mount(Some("sysfs"), "/sys", Some("sysfs"), flags, none).context("mount /sys")?;
             Ok(Self {

@@ -1,14 +1,12 @@
 //! Brings one host up: namespace, TAPs, addresses, ports.
 
-use std::io::ErrorKind;
-
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::io::{Port, TapPort};
 use vpclab_dataplane::worker::Handle;
 
 use crate::host::init_client::InitClient;
 use crate::host::plan::{HostPlan, InterfacePlan};
-use crate::host::{Context, HostError, netlink};
+use crate::host::{Context, HostError, netlink, wiring_errors};
 
 /// Makes what is missing of `host` and gives its TAPs to the worker.
 pub(super) fn wire_host(
@@ -37,7 +35,7 @@ pub(super) fn wire_interfaces(
             for interface in interfaces {
                 // The first makes the device, the others are more queues of it.
                 let queues = (0..worker.workers())
-                    .map(|_| TapPort::open(&interface.device).map_err(explain))
+                    .map(|_| TapPort::open(&interface.device).map_err(wiring_errors::explain_tun))
                     .map(|port| port.map(|port| Box::new(port) as Box<dyn Port>))
                     .collect::<Result<Vec<_>, _>>()?;
                 ports.push((EniId(interface.eni), queues));
@@ -51,15 +49,4 @@ pub(super) fn wire_interfaces(
         worker.add_queues(eni, queues).context(&host.name)?;
     }
     Ok(())
-}
-
-fn explain(error: std::io::Error) -> HostError {
-    let fix = match error.kind() {
-        ErrorKind::PermissionDenied => {
-            "let everybody open it (chmod 0666 /dev/net/tun), or run as root"
-        }
-        ErrorKind::NotFound => "load the module (modprobe tun), or give the container the device",
-        _ => return HostError::new(format!("/dev/net/tun: {error}")),
-    };
-    HostError::new(format!("/dev/net/tun: {error}")).fix(fix)
 }

@@ -20,6 +20,8 @@ use crate::time::Duration;
 
 /// Offloads the data plane takes: CSUM, TSO4, TSO6, USO4, USO6.
 const OFFLOADS: libc::c_ulong = 0x01 | 0x02 | 0x04 | 0x20 | 0x40;
+/// Those that Linux before 6.2 knows.
+const OFFLOADS_BEFORE_USO: libc::c_ulong = 0x01 | 0x02 | 0x04;
 const TAP_FLAGS: libc::c_int =
     libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE;
 
@@ -41,9 +43,12 @@ pub(super) fn open_tap(name: &str) -> io::Result<OwnedFd> {
     // JUSTIFICATION: as above.
     // SAFETY: TUNSETVNETHDRSZ reads one int, which `header_len` is.
     check(unsafe { libc::ioctl(fd, libc::TUNSETVNETHDRSZ as _, &raw const header_len) })?;
-    // JUSTIFICATION: as above.
-    // SAFETY: TUNSETOFFLOAD takes its bits by value; no memory is involved.
-    check(unsafe { libc::ioctl(fd, libc::TUNSETOFFLOAD as _, OFFLOADS) })?;
+    let set_offloads = |offloads: libc::c_ulong| {
+        // JUSTIFICATION: as above.
+        // SAFETY: TUNSETOFFLOAD takes its bits by value; no memory is involved.
+        check(unsafe { libc::ioctl(fd, libc::TUNSETOFFLOAD as _, offloads) })
+    };
+    set_offloads(OFFLOADS).or_else(|_| set_offloads(OFFLOADS_BEFORE_USO))?;
     Ok(device.into())
 }
 
