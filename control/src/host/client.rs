@@ -84,7 +84,7 @@ pub fn connect(lab: &RuntimeDir) -> Result<UnixStream, CliError> {
             }
             _ => format!("{}: {error}", path.display()),
         };
-        CliError::fault(message).fix("start it again: vpclab up FILE; or end the lab: vpclab down")
+        CliError::fault(message).fix(HOW_TO_GO_ON)
     })
 }
 
@@ -105,19 +105,34 @@ pub fn exchange(
     if !line::is_peer_allowed(&stream) && !line::is_peer_caller(&stream) {
         return Err(CliError::fault("the lab belongs to somebody else"));
     }
-    line::send(&stream, request).context("daemon")?;
+    line::send(&stream, request).map_err(lost)?;
     let mut reader = BufReader::new(stream);
     let value = reply(&mut reader)?;
     Ok((value, reader))
 }
 
 fn reply(reader: &mut BufReader<UnixStream>) -> Result<serde_json::Value, CliError> {
-    match line::receive(reader).context("daemon")? {
+    match line::receive(reader).map_err(lost)? {
         Some(Reply::Ok(value)) => Ok(value),
         Some(Reply::Failed(failure)) => Err(failure.into()),
-        None => Err(CliError::fault("the lab's daemon has ended")),
+        None => Err(ended()),
     }
 }
+
+fn ended() -> CliError {
+    CliError::fault("the lab's daemon has ended").fix(HOW_TO_GO_ON)
+}
+
+/// A connection that broke is a daemon that ended.
+fn lost(error: std::io::Error) -> CliError {
+    match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => ended(),
+        _ => CliError::fault(format!("the lab's daemon: {error}")),
+    }
+}
+
+/// What to do when the daemon is not there.
+const HOW_TO_GO_ON: &str = "start it again: vpclab up FILE; or end the lab: vpclab down";
 
 /// How often `up` looks whether something it waits for has happened.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(10);

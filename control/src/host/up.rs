@@ -7,6 +7,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::statvfs::statvfs;
 use nix::unistd::Pid;
 
 use super::attach::taps;
@@ -93,7 +94,7 @@ fn begin(dir: &RuntimeDir, state: &State, signals: &Signals) -> Result<Started, 
     end(dir)?;
     let result = begin_in(dir, state, signals);
     if let Err(error) = result {
-        let error = with_log(dir, error);
+        let error = with_log(dir, full_disk(dir, error));
         end(dir)?;
         return Err(error);
     }
@@ -294,18 +295,19 @@ fn end(dir: &RuntimeDir) -> Result<(), HostError> {
         }
         // Neither asked nor ended: a lab whose `up` was killed, and which is
         // about to begin; or one that cannot answer.
-        if look > 0 && look % SHUTDOWN_LOOKS == 0 {
-            let all = [asked, self::launcher(dir)];
-            for pid in all.into_iter().flatten() {
-                let _ = kill(pid, Signal::SIGKILL);
-            }
+        if look == INIT_LOOKS {
+            asked.map(|init| kill(init, Signal::SIGKILL));
+        }
+        if look == LAUNCHER_LOOKS {
+            // Init ends when it is gone.
+            self::launcher(dir).map(|launcher| kill(launcher, Signal::SIGKILL));
         }
         thread::sleep(LOOK_INTERVAL);
     }
     taps::delete_all(dir);
     dir.remove()?;
     // It sees that there is nothing left to do for it.
-    for _ in 0..SHUTDOWN_LOOKS {
+    for _ in 0..INIT_LOOKS {
         if launcher.is_none_or(has_ended) {
             break;
         }
@@ -341,8 +343,11 @@ fn is_launcher(pid: Pid, dir: &RuntimeDir) -> bool {
     words.any(|word| word == b"launch") && words.any(|word| word == path)
 }
 
-/// After this many looks, what has not ended is killed.
-const SHUTDOWN_LOOKS: u32 = 200;
+/// After this many looks, an init that has not ended is killed.
+const INIT_LOOKS: u32 = 200;
+/// After this many, the launcher too. (The kernel needs its time to free many
+/// namespaces: that an init is slow to end does not mean that it hangs.)
+const LAUNCHER_LOOKS: u32 = 500;
 /// After this many looks, waiting for another `up` or `down` is explained.
 const LOOKS_UNTIL_NOTICE: u64 = 100;
 
@@ -353,9 +358,23 @@ fn has_ended(pid: Pid) -> bool {
     }
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The state follows the name, which stands in parentheses.
-    stat.rsplit(") ")
+    let state = stat
+        .rsplit(") ")
         .next()
-        .is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
+        .and_then(|rest| rest.chars().next());
+    // A zombie may have threads that still free what the process held.
+    let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    state.is_none_or(|state| state == 'Z' && threads() <= 1)
+}
+
+/// A failure for want of room says so, whatever the step that met it says.
+fn full_disk(dir: &RuntimeDir, error: CliError) -> CliError {
+    let path = dir.path();
+    let is_full = statvfs(&path).is_ok_and(|disk| disk.blocks_available() == 0);
+    if !is_full || error.fix.is_some() || error.exit != Exit::Fault {
+        return error;
+    }
+    error.fix(format!("make room in {}: it is full", path.display()))
 }
 
 fn with_log(dir: &RuntimeDir, error: CliError) -> CliError {
