@@ -1,0 +1,99 @@
+//! What the lab's HTTP port serves of this daemon.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Lab, show};
+use crate::cli::CliError;
+use crate::host::runtime_dir::State;
+use crate::http::metrics::{EniSample, Sample, TargetSample};
+use crate::http::{self, Source};
+use crate::report::ps::{Inputs, PsReport};
+
+/// Listens as the lab's state asks for; says where, unless nowhere.
+pub(super) fn start(lab: &Arc<Lab>, state: &State) -> Result<Option<u16>, CliError> {
+    let before = lab.dir.http_port();
+    let listener = http::bind(state.http, before).map_err(|error| {
+        CliError::usage(error.to_string())
+            .fix("take another: --http PORT; or leave it out: then the next free one serves")
+    })?;
+    let Some(listener) = listener else {
+        return Ok(None);
+    };
+    let source = Arc::clone(lab) as Arc<dyn Source>;
+    let address = http::serve(listener, http::router(source))?;
+    lab.dir.save_http_port(address.port())?;
+    Ok(Some(address.port()))
+}
+
+impl Source for Lab {
+    fn sample(&self) -> Result<Sample, String> {
+        sample(self).map_err(|error| error.to_string())
+    }
+
+    fn health(&self) -> Result<String, String> {
+        let readiness = self.readiness();
+        readiness.map_err(|failure| failure.message)?;
+        // The packet worker answers.
+        self.worker.counters().map_err(|gone| gone.to_string())?;
+        Ok(self.dir.name().to_owned())
+    }
+}
+
+fn sample(lab: &Lab) -> Result<Sample, CliError> {
+    let gone = |error: vpclab_dataplane::worker::WorkerGone| CliError::fault(error.to_string());
+    let counters = lab.worker.counters().map_err(gone)?;
+    let flows = lab
+        .worker
+        .visit(|pipeline, _, _| pipeline.connections().sessions.len())
+        .map_err(gone)?;
+    let ports: BTreeMap<_, _> = counters.ports.iter().copied().collect();
+    let uptime_s = show::uptime_s(lab);
+    let inputs = Inputs {
+        lab: lab.dir.name(),
+        uptime_s: uptime_s as u64,
+        http: None,
+        hosts: &lab.model.hosts(),
+        programs: &BTreeMap::new(),
+        ports: &ports,
+    };
+    let report = PsReport::new(lab.model.control().model(), &inputs);
+    let enis = report.hosts.iter().flat_map(|host| {
+        host.interfaces.iter().map(|port| EniSample {
+            id: port.id.clone(),
+            host: host.name.clone(),
+            device: port.device.clone(),
+            port: port.counters.unwrap_or_default(),
+        })
+    });
+    let targets = report.target_groups.iter().flat_map(|group| {
+        group.targets.iter().map(|target| TargetSample {
+            group: group.name.clone(),
+            target: target.socket(),
+            health: target.health.clone(),
+        })
+    });
+    let endpoints = report.endpoints.iter().map(|endpoint| {
+        let name = endpoint.name.as_ref().unwrap_or(&endpoint.id).clone();
+        let available = endpoint.state == "available";
+        (name, endpoint.service_label.clone(), available)
+    });
+    Ok(Sample {
+        uptime_s,
+        flows: flows as u64,
+        enis: enis.collect(),
+        targets: targets.collect(),
+        endpoints: endpoints.collect(),
+        resident_bytes: resident_bytes(),
+        lab: report.lab,
+        counters,
+    })
+}
+
+/// Resident memory of this process; 0 where the system does not say.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}
