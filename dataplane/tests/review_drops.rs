@@ -266,3 +266,31 @@ fn a_router_that_counts_hops_tells_when_they_run_out() {
     let error = read(&only(seen.out, 1));
     assert_eq!((error.icmp_type, error.tuple.src), (11, ip("10.0.1.1")));
 }
+
+#[test]
+fn a_drop_is_explained_by_the_same_walk_and_nothing_is_kept_of_it() {
+    use vpclab_dataplane::walk::{Component, Rule};
+
+    let mut w = direct();
+    w.table(10, &[("10.0.0.0/16", RouteTarget::Local)]);
+    let mut frame = w.frame(1, &tcp(APP, WEB), SYN, b"");
+    frame.port = EniId(1);
+    let dropped = reason(w.send(1, frame.clone()));
+    let counted = w.pipeline.counters().clone();
+    let path = w.pipeline.explain(w.now, &w.tables, &frame).unwrap();
+    assert_eq!(path.drop_reason(), Some(dropped));
+    let hop = path.hops.last().unwrap();
+    assert_eq!(hop.component, Component::RouteTable(RouteTableId(10)));
+    assert_eq!(
+        (hop.rule, hop.dropped),
+        (Rule::None, Some(DropReason::NoRoute))
+    );
+    assert_eq!(w.pipeline.counters().flow_misses, counted.flow_misses);
+    assert!(w.pipeline.connections().sessions.is_empty());
+
+    // What is not walked is not explained.
+    let arp = Frame::from_bytes(EniId(1), &[0xff; 60]);
+    assert!(w.pipeline.explain(w.now, &w.tables, &arp).is_none());
+    frame.port = EniId(99);
+    assert!(w.pipeline.explain(w.now, &w.tables, &frame).is_none());
+}

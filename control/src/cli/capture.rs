@@ -6,15 +6,25 @@ use std::path::Path;
 
 use super::{CliError, Exit, Globals, capture_text};
 use crate::host::client;
-use crate::host::protocol::Request;
+use crate::host::protocol::{CaptureRequest, Request};
 
 /// Arguments of `vpclab capture`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: vpclab capture web -w - | wireshark -k -i -")]
+#[command(
+    after_help = "Examples: vpclab capture web -w - | wireshark -k -i -\n          \
+                        vpclab capture --drops --filter 'tcp port 443' -w drops.pcapng\n\n\
+                        docs/filters.md describes filters."
+)]
 pub struct Args {
-    /// Name of a host, or an ENI (`eni-…`).
+    /// Name of a host, endpoint or load balancer, or an ENI (`eni-…`) [default: all].
     #[arg(value_name = "HOST|ENI")]
-    pub port: String,
+    pub port: Option<String>,
+    /// Only packets that this filter wants: 'tcp and port 80'.
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Option<String>,
+    /// Only packets that were dropped; the packet comment says why.
+    #[arg(long)]
+    pub drops: bool,
     /// Write pcapng to this file; `-` is standard output [default: print a line per packet].
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<std::path::PathBuf>,
@@ -26,10 +36,16 @@ pub struct Args {
 /// Captures until interrupted or `count` is reached.
 pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     let lab = client::find_lab(globals)?;
-    let request = Request::Capture {
-        port: args.port,
-        count: args.count,
+    let filter = match (args.drops, args.filter) {
+        (true, Some(filter)) => Some(format!("dropped and ({filter})")),
+        (true, None) => Some("dropped".to_owned()),
+        (false, filter) => filter,
     };
+    let request = Request::Capture(CaptureRequest {
+        port: args.port,
+        filter,
+        count: args.count,
+    });
     let (_, mut stream) = client::open(&lab, &request)?;
     let copied = match args.write {
         None => return capture_text::print(stream),

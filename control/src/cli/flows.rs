@@ -1,24 +1,68 @@
 //! `vpclab flows`: live connections.
 
+use std::time::Duration;
+
+use super::follow::{follow, now, time_of_day};
 use super::style::{self, Mood};
 use super::table::{Cell, Table};
 use super::{CliError, Exit, Globals, human};
 use crate::host::client;
-use crate::host::protocol::Request;
-use crate::report::{FlowReport, FlowsReport};
+use crate::host::protocol::{FlowsRequest, Request};
+use crate::report::{FlowChange, FlowEvent, FlowsReport, Follower};
+
+/// How often `--follow` looks: a flow that ended is told by its state for ten
+/// seconds.
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Arguments of `vpclab flows`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples: vpclab flows client --proto tcp --port 80\n          \
+                        vpclab flows --follow --filter 'tcp and not port 22'\n\n\
+                        docs/filters.md describes filters."
+)]
 pub struct Args {
     /// Only flows of this host or ENI.
     #[arg(value_name = "HOST|ENI")]
     pub port: Option<String>,
+    /// Print each flow that begins, changes or ends.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only flows from or to this port.
+    #[arg(long = "port", value_name = "PORT")]
+    pub number: Option<u16>,
+    /// Only flows of this protocol: tcp, udp, icmp or a number.
+    #[arg(long, value_name = "PROTOCOL")]
+    pub proto: Option<String>,
+    /// Only flows that this filter wants: 'tcp and port 80'.
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Option<String>,
 }
 
 /// Lists the flows.
 pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     let lab = client::find_lab(globals)?;
-    let answer = client::ask(&lab, &Request::Flows { port: args.port })?;
+    let request = Request::Flows(FlowsRequest {
+        filter: filter(&args),
+        port: args.port,
+    });
+    let ask = || client::ask(&lab, &request);
+    if args.follow {
+        let mut follower = Follower::default();
+        return follow(INTERVAL, || {
+            let report: FlowsReport = client::understand(ask()?)?;
+            let mut out = String::new();
+            for event in follower.look(now(), report) {
+                if globals.json {
+                    out.push_str(&super::json_line(&event, false)?);
+                } else {
+                    out.push_str(&line(&event));
+                }
+            }
+            Ok(out)
+        });
+    }
+    let answer = ask()?;
     if globals.json {
         super::print_json(&answer)?;
         return Ok(Exit::Ok);
@@ -26,6 +70,67 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     let report: FlowsReport = client::understand(answer)?;
     super::print(&text(&report))?;
     Ok(Exit::Ok)
+}
+
+/// The short options, as a filter.
+fn filter(args: &Args) -> Option<String> {
+    let mut parts = Vec::new();
+    if let Some(proto) = &args.proto {
+        let number = proto.bytes().all(|digit| digit.is_ascii_digit());
+        parts.push(if number {
+            format!("proto {proto}")
+        } else {
+            proto.clone()
+        });
+    }
+    parts.extend(args.number.map(|port| format!("port {port}")));
+    parts.extend(args.filter.as_ref().map(|filter| format!("({filter})")));
+    (!parts.is_empty()).then(|| parts.join(" and "))
+}
+
+/// What happened to a flow, in a line.
+fn line(event: &FlowEvent) -> String {
+    let flow = &event.flow;
+    let (mark, style) = match event.event {
+        FlowChange::Open => ('=', style::FAINT),
+        FlowChange::New => ('+', style::GOOD),
+        FlowChange::Changed => ('~', style::WARN),
+        FlowChange::Ended => ('-', style::PLAIN),
+    };
+    let time = style::paint(style::FAINT, &time_of_day(event.time));
+    let mut out = format!(
+        "{time} {} {} → {}  {}",
+        style::paint(style, &mark.to_string()),
+        flow.opener.place(),
+        flow.answerer.place(),
+        flow.what()
+    );
+    if let Some(seen) = &flow.translated {
+        out.push_str(&format!("  ⇒ {}", without_protocol(seen)));
+    }
+    let state = flow.state.replace('_', "-");
+    if event.event == FlowChange::Ended {
+        let how = if flow.state == "closed" {
+            "closed"
+        } else {
+            "timed out"
+        };
+        let (there, back) = (&flow.opener, &flow.answerer);
+        out.push_str(&format!(
+            "  {how} after {}: {} / {} there, {} / {} back",
+            human::seconds(flow.age_s.saturating_sub(flow.idle_s)),
+            human::count(there.packets),
+            human::bytes(there.bytes),
+            human::count(back.packets),
+            human::bytes(back.bytes),
+        ));
+    } else {
+        out.push_str(&format!(
+            "  {}",
+            style::paint(Mood::of(&flow.state).style(), &state)
+        ));
+    }
+    out + "\n"
 }
 
 /// The flows as a table: a second line shows what the other end sees.
@@ -38,9 +143,9 @@ pub fn text(report: &FlowsReport) -> String {
         let (opener, answerer) = (&flow.opener, &flow.answerer);
         table.row([
             human::seconds(flow.age_s).into(),
-            place(opener.at.as_deref()).into(),
-            place(answerer.at.as_deref()).into(),
-            what(flow).into(),
+            opener.place().into(),
+            answerer.place().into(),
+            flow.what().into(),
             amount(opener.packets, opener.bytes).into(),
             amount(answerer.packets, answerer.bytes).into(),
             Cell::state(Mood::of(&flow.state), &flow.state.replace('_', "-")),
@@ -56,19 +161,6 @@ pub fn text(report: &FlowsReport) -> String {
         return "no flows\n".to_owned();
     }
     table.render()
-}
-
-/// The host, without device and ENI.
-pub(super) fn place(at: Option<&str>) -> &str {
-    let at = at.unwrap_or("–");
-    let name = at.split_once(" eni-").map_or(at, |(name, _)| name);
-    name.split_once(" eth").map_or(name, |(host, _)| host)
-}
-
-/// What the opener sends; where that is not known, what the other end sees.
-pub(super) fn what(flow: &FlowReport) -> &str {
-    let sends = flow.opener.sends.as_deref();
-    sends.or(flow.translated.as_deref()).unwrap_or("–")
 }
 
 /// The protocol stands in the line above.

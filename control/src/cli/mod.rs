@@ -19,10 +19,13 @@ pub mod destination;
 pub mod detach;
 pub mod doctor;
 pub mod down;
+pub mod drops;
 pub mod exec;
 pub mod exit;
 pub mod fault;
 pub mod flows;
+mod follow;
+pub mod graph;
 pub mod human;
 pub mod init;
 pub mod inspect;
@@ -36,6 +39,7 @@ pub mod start;
 pub mod style;
 pub mod table;
 pub mod test;
+pub mod top;
 pub mod trace;
 pub mod up;
 
@@ -102,10 +106,16 @@ pub enum Command {
     Replay(replay::Args),
     /// Show the path a packet would take, hop by hop, without sending it.
     Trace(trace::Args),
-    /// Record a host's packets as pcapng.
+    /// Show what moves, live: ENIs, drops, targets, flows.
+    Top(top::Args),
+    /// Record packets as pcapng.
     Capture(capture::Args),
     /// List live connections with their translations.
     Flows(flows::Args),
+    /// List packets that were dropped: by what, why, and what to change.
+    Drops(drops::Args),
+    /// Draw the lab: SVG, Mermaid or Graphviz.
+    Graph(graph::Args),
     /// Measure packet rates: a table, or JSON.
     Bench(bench::Args),
     /// Make faults in a running lab: lossy links, dead hosts, zones that are down.
@@ -171,6 +181,9 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Trace(args) => trace::run(args, globals),
         Command::Capture(args) => capture::run(args, globals),
         Command::Flows(args) => flows::run(args, globals),
+        Command::Drops(args) => drops::run(args, globals),
+        Command::Graph(args) => graph::run(args, globals),
+        Command::Top(args) => top::run(args, globals),
         Command::Bench(args) => bench::run(args, globals),
         Command::Fault(args) => fault::run(args, globals),
         Command::Logs(args) => logs::run(args, globals),
@@ -205,6 +218,17 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| CliError::fault(format!("cannot write JSON: {error}")))?;
     print(&(text + "\n"))
+}
+
+/// A value as one line of JSON, for commands that go on; nothing if there is
+/// nothing to say.
+fn json_line(value: &impl serde::Serialize, silent: bool) -> Result<String, CliError> {
+    if silent {
+        return Ok(String::new());
+    }
+    let text = serde_json::to_string(value)
+        .map_err(|error| CliError::fault(format!("cannot write JSON: {error}")))?;
+    Ok(text + "\n")
 }
 
 #[cfg(test)]

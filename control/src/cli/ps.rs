@@ -115,6 +115,9 @@ fn summary(report: &PsReport) -> String {
         };
         parts.push(style::paint(style, &text));
     }
+    if let Some(http) = &report.http {
+        parts.push(http.clone());
+    }
     let name = style::paint(style::TITLE, &report.lab);
     format!("{name}  {}\n", parts.join(", "))
 }
@@ -244,7 +247,7 @@ fn targets(report: &PsReport) -> String {
         for target in &group.targets {
             table.row([
                 name.into(),
-                socket(target).into(),
+                target.socket().into(),
                 target.host.as_deref().unwrap_or("").into(),
                 target.zone.as_deref().unwrap_or("all").into(),
                 health(target),
@@ -253,14 +256,6 @@ fn targets(report: &PsReport) -> String {
         }
     }
     table.render()
-}
-
-/// `address:port`
-pub(super) fn socket(target: &TargetReport) -> String {
-    match target.address {
-        Some(address) => std::net::SocketAddr::new(address, target.port).to_string(),
-        None => format!("gone:{}", target.port),
-    }
 }
 
 fn health(target: &TargetReport) -> Cell {
@@ -296,6 +291,7 @@ mod tests {
         let inputs = Inputs {
             lab: "gwlb",
             uptime_s: 65,
+            http: Some(4566),
             hosts: &from_model::hosts(control.model()),
             time_scale: 1,
             faults: &BTreeMap::new(),

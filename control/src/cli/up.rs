@@ -13,6 +13,7 @@ use crate::host::protocol::Request;
 use crate::host::runtime_dir::{RuntimeDir, State};
 use crate::host::signals::Signals;
 use crate::host::up::{self, Started};
+use crate::http::{DEFAULT_PORT, HttpChoice, url};
 use crate::report::PsReport;
 use crate::topology::{Kept, Topology, WORKERS_MAX};
 
@@ -41,6 +42,13 @@ pub struct Args {
     /// topology's `settings`, else 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(WORKERS_MAX)))]
     pub workers: Option<u16>,
+    /// Serve metrics at this port of 127.0.0.1; 0 is any [default: the topology's,
+    /// else 4566 or the next that is free].
+    #[arg(long, value_name = "PORT", conflicts_with = "no_http")]
+    pub http: Option<u16>,
+    /// Serve no metrics.
+    #[arg(long)]
+    pub no_http: bool,
     /// Stay in the foreground: the lab ends with Ctrl-C.
     #[arg(long)]
     pub foreground: bool,
@@ -68,12 +76,18 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         kept: Kept::default(),
         workers: args.workers,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        http: match args.http.or(topology.http) {
+            _ if args.no_http => HttpChoice::Off,
+            Some(port) => HttpChoice::Port(port),
+            None => HttpChoice::Default,
+        },
     };
     if args.dry_run {
         return dry_run(&state, globals);
     }
     let started = up::up(&state, &signals)?;
-    report(&state.lab, &started, globals)?;
+    let http = http_url(&RuntimeDir::new(&state.lab)?)?;
+    report(&state, &started, http.as_deref(), globals)?;
     if args.wait {
         let dir = RuntimeDir::new(&state.lab)?;
         match wait_healthy(&dir, args.timeout, &signals)? {
@@ -199,7 +213,20 @@ fn read(file: &std::path::Path) -> Result<String, CliError> {
     result.map_err(|error| CliError::usage(format!("{}: {error}", file.display())))
 }
 
-fn report(lab: &str, started: &Started, globals: &Globals) -> Result<(), CliError> {
+/// Where the lab serves HTTP, if it does.
+fn http_url(lab: &RuntimeDir) -> Result<Option<String>, CliError> {
+    let ready = client::ask(lab, &Request::Ready)?;
+    let url = ready.get("http").and_then(serde_json::Value::as_str);
+    Ok(url.map(str::to_owned))
+}
+
+fn report(
+    state: &State,
+    started: &Started,
+    http: Option<&str>,
+    globals: &Globals,
+) -> Result<(), CliError> {
+    let lab = &state.lab;
     if globals.json {
         let how = match started {
             Started::Fresh => "started",
@@ -211,10 +238,11 @@ fn report(lab: &str, started: &Started, globals: &Globals) -> Result<(), CliErro
                     "result": "changed",
                     "changes": report.changes,
                     "untouched": report.untouched,
+                    "http": http,
                 }));
             }
         };
-        return super::print_json(&json!({"lab": lab, "result": how}));
+        return super::print_json(&json!({"lab": lab, "result": how, "http": http}));
     }
     super::print(&match started {
         Started::Fresh => format!("lab `{lab}` is up\n"),
@@ -226,5 +254,16 @@ fn report(lab: &str, started: &Started, globals: &Globals) -> Result<(), CliErro
             format!("lab `{lab}` is up already: the file says the same in other words\n")
         }
         Started::Changed(report) => format!("lab `{lab}` has changed\n{}", lines(report)),
-    })
+    })?;
+    let Some(http) = http else { return Ok(()) };
+    // Whoever had the port when this lab began may be gone by now.
+    let other = *started == Started::Fresh
+        && state.http == HttpChoice::Default
+        && *http != url(DEFAULT_PORT);
+    let why = if other {
+        format!("  (port {DEFAULT_PORT} is taken)")
+    } else {
+        String::new()
+    };
+    super::print(&format!("metrics: {http}/metrics{why}\n"))
 }

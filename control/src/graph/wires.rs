@@ -271,7 +271,7 @@ fn doors(rect: &Rect) -> impl Iterator<Item = Place> {
 /// How far a door is from the middle of its side: a little matters.
 fn off_middle(rect: &Rect, x: i32, y: i32, way: usize) -> u32 {
     let (mx, my) = middle(rect);
-    let off = if way % 2 == 0 {
+    let off = if way.is_multiple_of(2) {
         y - my / GRID
     } else {
         x - mx / GRID

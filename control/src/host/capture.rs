@@ -47,10 +47,12 @@ impl<W: Write> CaptureWriter<W> {
         })
     }
 
-    /// Writes one event; `name` describes its interface.
+    /// Writes one event; `name` describes its interface, `comment` says why it
+    /// was dropped, if it was.
     pub fn write(
         &mut self,
         event: CaptureEvent,
+        comment: Option<String>,
         name: impl FnOnce(EniId) -> String,
     ) -> Result<(), HostError> {
         let interface_id = self.interface(event.eni, name)?;
@@ -59,8 +61,7 @@ impl<W: Write> CaptureWriter<W> {
             Direction::Transmitted => FLAG_INBOUND,
         };
         let mut options = Vec::new();
-        if let Some(reason) = event.dropped {
-            let comment = format!("dropped: {}: {}", reason.name(), reason.description());
+        if let Some(comment) = comment {
             options.push(EnhancedPacketOption::Comment(Cow::Owned(comment)));
         }
         options.push(EnhancedPacketOption::Flags(flags));
@@ -117,7 +118,7 @@ impl<W: Write> CaptureWriter<W> {
     clippy::disallowed_methods,
     reason = "a capture names the time of day; nothing is decided by it"
 )]
-fn origin_of(clock: Clock) -> Duration {
+pub(crate) fn origin_of(clock: Clock) -> Duration {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -125,7 +126,7 @@ fn origin_of(clock: Clock) -> Duration {
 }
 
 /// By our time, however fast the lab's clock runs.
-fn since_origin(clock: Clock, at: Instant) -> Duration {
+pub(crate) fn since_origin(clock: Clock, at: Instant) -> Duration {
     Duration::from_nanos(clock.real(at.since(Instant::ZERO)).as_nanos())
 }
 
@@ -150,7 +151,9 @@ mod tests {
                 offload: Offload::default(),
                 bytes: vec![1; 60],
             };
-            writer.write(event, |eni| format!("eni {eni:?}")).unwrap();
+            let comment = dropped.map(|reason| format!("dropped: {}", reason.name()));
+            let name = |eni| format!("eni {eni:?}");
+            writer.write(event, comment, name).unwrap();
         }
         let mut reader = PcapNgReader::new(&bytes[..]).unwrap();
         let mut comments = Vec::new();

@@ -22,9 +22,15 @@ pub enum Request {
         id: Option<String>,
     },
     /// Live connections.
-    Flows {
-        /// Only those of this host or ENI.
-        port: Option<String>,
+    Flows(FlowsRequest),
+    /// Packets that were dropped.
+    Drops(DropsRequest),
+    /// One look at everything that moves.
+    Top,
+    /// The lab as a picture.
+    Graph {
+        /// How it is written.
+        format: crate::graph::Format,
     },
     /// The path of a packet that is not sent.
     Trace(TraceRequest),
@@ -59,12 +65,42 @@ pub enum Request {
         name: String,
     },
     /// Frames at a host's interfaces or at an ENI, as pcapng after the reply.
-    Capture {
-        /// Host or ENI.
-        port: String,
-        /// Stop after this many.
-        count: Option<u64>,
-    },
+    Capture(CaptureRequest),
+}
+
+/// What `vpclab flows` asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowsRequest {
+    /// Only those of this host or ENI.
+    pub port: Option<String>,
+    /// Only those that this filter wants.
+    pub filter: Option<String>,
+}
+
+/// What `vpclab drops` asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropsRequest {
+    /// Only those at this host or ENI.
+    pub port: Option<String>,
+    /// Only those that this filter wants.
+    pub filter: Option<String>,
+    /// From these numbers on, one a packet worker; without them, the latest.
+    pub since: Option<Vec<u64>>,
+    /// No more than this many.
+    pub limit: usize,
+    /// Multicast and ARP for nobody, too.
+    pub all: bool,
+}
+
+/// What `vpclab capture` asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureRequest {
+    /// Host or ENI; all without it.
+    pub port: Option<String>,
+    /// Only what this filter wants.
+    pub filter: Option<String>,
+    /// Stop after this many.
+    pub count: Option<u64>,
 }
 
 /// What `vpclab trace` asks.

@@ -9,6 +9,7 @@ use nix::unistd::{AccessFlags, access, geteuid};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, HostError, line};
+use crate::http::HttpChoice;
 use crate::topology::Kept;
 
 /// Longest name of a lab.
@@ -45,6 +46,9 @@ pub struct State {
     pub workers: Option<u16>,
     /// Version of vpclab that started it.
     pub version: String,
+    /// Where it serves HTTP.
+    #[serde(default)]
+    pub http: HttpChoice,
 }
 
 /// The directory that holds this user's labs.
@@ -211,6 +215,25 @@ impl RuntimeDir {
     /// List of the TAPs that have to be deleted.
     pub fn taps(&self) -> PathBuf {
         self.path().join("taps.json")
+    }
+
+    /// The port at which the lab's daemon serves HTTP, or did last.
+    pub fn http_port(&self) -> Option<u16> {
+        fs::read_to_string(self.http_file())
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+
+    /// Notes that port.
+    pub fn save_http_port(&self, port: u16) -> Result<(), HostError> {
+        let path = self.http_file();
+        fs::write(&path, port.to_string()).context(path.display())
+    }
+
+    fn http_file(&self) -> PathBuf {
+        self.path().join("http.port")
     }
 
     fn state_file(&self) -> PathBuf {

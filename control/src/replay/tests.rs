@@ -88,7 +88,7 @@ fn a_capture_of_a_running_lab_is_read_without_what_the_host_received() {
             offload: Offload::default(),
             bytes: vec![at as u8; 60],
         };
-        writer.write(event, |_| "client".to_owned()).unwrap();
+        writer.write(event, None, |_| "client".to_owned()).unwrap();
     }
     let frames = read(&bytes).unwrap();
     let seen: Vec<_> = frames

@@ -2,10 +2,13 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::flow::{Ingress, Key, Session, TcpState};
 use vpclab_dataplane::packet::{FiveTuple, protocol};
 use vpclab_dataplane::pipeline::Pipeline;
 use vpclab_dataplane::time::Instant;
+
+use crate::filter::{Filter, Packet};
 
 /// The answer of `vpclab flows`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +52,33 @@ pub struct FlowEnd {
     pub packets: u64,
     /// Bytes it sent (IP packets).
     pub bytes: u64,
+}
+
+impl FlowReport {
+    /// What the opener sends; where that is not known, what the other end sees.
+    pub fn what(&self) -> &str {
+        let sends = self.opener.sends.as_deref();
+        sends.or(self.translated.as_deref()).unwrap_or("–")
+    }
+
+    /// Packets of both ends.
+    pub fn packets(&self) -> u64 {
+        self.opener.packets + self.answerer.packets
+    }
+
+    /// Bytes of both ends.
+    pub fn bytes(&self) -> u64 {
+        self.opener.bytes + self.answerer.bytes
+    }
+}
+
+impl FlowEnd {
+    /// The host or service, without device and ENI.
+    pub fn place(&self) -> &str {
+        let at = self.at.as_deref().unwrap_or("–");
+        let name = at.split_once(" eni-").map_or(at, |(name, _)| name);
+        name.split_once(" eth").map_or(name, |(host, _)| host)
+    }
 }
 
 /// A flow as it is read between two batches: little, and without words.
@@ -99,9 +129,21 @@ impl FlowSample {
         self.keys.iter().flatten().map(|key| key.ingress)
     }
 
-    /// What each end sends.
-    pub fn tuples(&self) -> impl Iterator<Item = &FiveTuple> + '_ {
-        self.keys.iter().flatten().map(|key| &key.tuple)
+    /// Whether a filter wants what one of the ends sends.
+    pub fn fits(&self, filter: &Filter) -> bool {
+        let mut ends = self.keys.iter().flatten();
+        ends.any(|key| {
+            let eni = match key.ingress {
+                Ingress::Eni(eni) => eni,
+                Ingress::Gwlb(_) => EniId::default(),
+            };
+            filter.wants(&Packet::of_tuple(eni, key.tuple))
+        })
+    }
+
+    /// Bytes of both ends.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.iter().sum()
     }
 
     /// In words; `name` says where an end is.

@@ -2,14 +2,18 @@
 //! and `drops`. The command line prints them as tables or, with `--json`, as
 //! they are; their schemas are shipped in `docs/schemas/`.
 
+pub mod drops;
 pub mod flows;
+pub mod follow;
 pub mod inspect;
 pub mod names;
 pub mod ps;
 mod resource;
 pub mod schemas;
 
+pub use drops::{DropReport, DropsReport};
 pub use flows::{FlowEnd, FlowReport, FlowsReport};
+pub use follow::{FlowChange, FlowEvent, Follower};
 pub use inspect::InspectReport;
 pub use names::Names;
 pub use ps::PsReport;

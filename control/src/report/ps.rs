@@ -16,7 +16,7 @@ use crate::host::init::ProgramStatus;
 use crate::host::plan::HostPlan;
 use crate::model::{
     Listener, LoadBalancer, Model, NetworkInterface, NetworkInterfaceId, Plug, TargetGroup,
-    VpcEndpoint, VpcEndpointType,
+    VpcEndpoint,
 };
 
 /// The answer of `vpclab ps`.
@@ -28,6 +28,8 @@ pub struct PsReport {
     pub uptime_s: u64,
     /// How many times as fast as ours its clock runs.
     pub time_scale: u32,
+    /// Where it serves metrics and health; `null` if nowhere.
+    pub http: Option<String>,
     /// Hosts, by name.
     pub hosts: Vec<HostReport>,
     /// VPC endpoints.
@@ -210,6 +212,8 @@ pub struct Inputs<'a> {
     pub time_scale: u32,
     /// Hosts that were killed or frozen.
     pub faults: &'a BTreeMap<String, HostFault>,
+    /// Port at which it serves HTTP.
+    pub http: Option<u16>,
     /// Hosts with their commands.
     pub hosts: &'a [HostPlan],
     /// What became of the commands, by key.
@@ -226,6 +230,7 @@ impl PsReport {
             lab: inputs.lab.to_owned(),
             uptime_s: inputs.uptime_s,
             time_scale: inputs.time_scale,
+            http: inputs.http.map(crate::http::url),
             hosts: inputs
                 .hosts
                 .iter()
@@ -246,6 +251,16 @@ impl PsReport {
                 .iter()
                 .map(|it| target_group(model, it))
                 .collect(),
+        }
+    }
+}
+
+impl TargetReport {
+    /// `address:port`
+    pub fn socket(&self) -> String {
+        match self.address {
+            Some(address) => std::net::SocketAddr::new(address, self.port).to_string(),
+            None => format!("gone:{}", self.port),
         }
     }
 }
@@ -297,7 +312,7 @@ fn host(model: &Model, names: &Names, plan: &HostPlan, inputs: &Inputs<'_>) -> H
 }
 
 /// Elastic IP addresses and an auto-assigned one.
-pub(super) fn public_addresses(model: &Model, interface: &NetworkInterface) -> Vec<IpAddr> {
+pub(crate) fn public_addresses(model: &Model, interface: &NetworkInterface) -> Vec<IpAddr> {
     let elastic = model.elastic_ips().iter().filter(|ip| {
         let held = ip.association.as_ref();
         held.is_some_and(|held| held.interface == interface.id)
@@ -399,13 +414,5 @@ pub const fn health_name(health: TargetHealth) -> &'static str {
         TargetHealth::Unhealthy => "unhealthy",
         TargetHealth::Draining => "draining",
         TargetHealth::Unused => "unused",
-    }
-}
-
-/// What an endpoint of this type is called in short.
-pub const fn endpoint_kind(kind: VpcEndpointType) -> &'static str {
-    match kind {
-        VpcEndpointType::Interface => "interface",
-        VpcEndpointType::GatewayLoadBalancer => "gateway",
     }
 }

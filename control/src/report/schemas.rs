@@ -3,14 +3,26 @@
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 
-use super::{FlowsReport, InspectReport, PsReport};
+use super::{DropsReport, FlowEvent, FlowsReport, InspectReport, PsReport};
 use crate::bench;
 use crate::expect::ExpectReport;
 use crate::replay::ReplayReport;
+use crate::top::TopReport;
 use crate::trace::TraceReport;
 
 /// Commands whose output has a schema.
-pub const COMMANDS: &[&str] = &["ps", "inspect", "flows", "trace", "bench", "test", "replay"];
+pub const COMMANDS: &[&str] = &[
+    "ps",
+    "inspect",
+    "flows",
+    "trace",
+    "bench",
+    "test",
+    "replay",
+    "flows-follow",
+    "drops",
+    "top",
+];
 
 /// The schema of what `command` prints, as the text of the shipped file.
 pub fn of(command: &str) -> Option<String> {
@@ -18,6 +30,9 @@ pub fn of(command: &str) -> Option<String> {
         "ps" => text::<PsReport>(),
         "inspect" => text::<InspectReport>(),
         "flows" => text::<FlowsReport>(),
+        "flows-follow" => text::<FlowEvent>(),
+        "drops" => text::<DropsReport>(),
+        "top" => text::<TopReport>(),
         "trace" => text::<TraceReport>(),
         "bench" => text::<bench::Report>(),
         "test" => text::<ExpectReport>(),

@@ -20,6 +20,8 @@ fn report(second: u64) -> TopReport {
         lab: "privatelink",
         uptime_s: second,
         http: None,
+        time_scale: 1,
+        faults: &BTreeMap::new(),
         hosts: &from_model::hosts(control.model()),
         programs: &BTreeMap::new(),
         ports: &BTreeMap::new(),

@@ -15,10 +15,12 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vpclab_dataplane::addr::EniId;
+use vpclab_dataplane::drop::DropReason;
 use vpclab_dataplane::packet::{FiveTuple, protocol};
 use vpclab_dataplane::tables::Snapshot;
 use vpclab_dataplane::time::Instant;
 use vpclab_dataplane::trace::{End, Leg, Probe, Trace, trace};
+use vpclab_dataplane::walk::Hop;
 
 use crate::cli::CliError;
 use crate::host::protocol::TraceRequest;
@@ -155,6 +157,26 @@ pub fn report(
     };
     let trace = trace(tables, &probe, seed, Instant::ZERO);
     Ok(describe(tables, &trace, names))
+}
+
+/// Why a packet ended at a hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// What it is, its AWS id and its name.
+    pub component: String,
+    /// The rule or route that decided there.
+    pub rule: String,
+    /// What to change, where something can be.
+    pub fix: Option<String>,
+}
+
+/// Puts the hop at which a packet was dropped into words.
+pub fn why(tables: &Snapshot, reason: DropReason, hop: &Hop, names: Names<'_>) -> Why {
+    Why {
+        component: words::component(tables, hop.component, names),
+        rule: words::rule(tables, hop, names),
+        fix: fix::fix(tables, reason, hop, names),
+    }
 }
 
 /// Puts a trace into words.

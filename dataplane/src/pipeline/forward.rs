@@ -99,7 +99,7 @@ impl Pipeline {
     }
 
     /// How the hops judge the packet with these headers.
-    fn view(
+    pub(super) fn view(
         &self,
         ingress: Ingress,
         wire: Headers,
@@ -140,7 +140,12 @@ impl Pipeline {
         view
     }
 
-    fn geneve(&self, frame: &Frame, wire: &Headers, now: Instant) -> Result<Geneve, DropReason> {
+    pub(super) fn geneve(
+        &self,
+        frame: &Frame,
+        wire: &Headers,
+        now: Instant,
+    ) -> Result<Geneve, DropReason> {
         let payload = udp_payload(frame.bytes(), wire).ok_or(DropReason::MalformedGeneve)?;
         // Most appliances send none; one that is there must be right
         // (`gwlb-geneve.md` §3).

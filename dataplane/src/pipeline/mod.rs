@@ -4,10 +4,12 @@
 //! - `short`, `tunnels`: plain packets whose way is known, a batch at a time
 //! - `forward`: the flow cache, and the walk when it misses
 //! - `commit`: what a walk leaves behind: sessions, flows, compiled passes
+//! - `explain`: the walk of a frame that was dropped, once more
 //! - `rewrite`: a compiled pass applied to a frame
 //! - `replies`: what the data plane says itself: ICMP errors, resets, echoes
 
 mod commit;
+mod explain;
 mod forward;
 mod ingress;
 mod replies;

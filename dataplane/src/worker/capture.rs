@@ -1,6 +1,9 @@
 //! Copies of frames for whoever watches a port.
 
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::fmt;
+use std::ops::Deref;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
 
 use crate::addr::EniId;
 use crate::drop::DropReason;
@@ -33,36 +36,102 @@ pub struct CaptureEvent {
     pub bytes: Vec<u8>,
 }
 
-/// Which interfaces to watch.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum CaptureFilter {
-    /// All of them.
-    All,
-    /// These.
-    Enis(Vec<EniId>),
+/// Judges an event before it is handed out.
+type Accept = Arc<dyn Fn(&CaptureEvent) -> bool + Send + Sync>;
+
+/// Which frames to watch.
+#[derive(Clone, Default)]
+pub struct CaptureFilter {
+    /// At these interfaces; `None` is all.
+    pub enis: Option<Vec<EniId>>,
+    /// That this lets through; `None` is all. It runs on the workers' threads, on
+    /// copies: what it refuses takes no place in the queue.
+    pub accept: Option<Accept>,
 }
 
 impl CaptureFilter {
-    fn covers(&self, eni: EniId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Enis(enis) => enis.contains(&eni),
+    /// Everything at these interfaces.
+    pub fn at(enis: Vec<EniId>) -> Self {
+        Self {
+            enis: Some(enis),
+            accept: None,
         }
     }
+
+    fn covers(&self, eni: EniId) -> bool {
+        self.enis.as_ref().is_none_or(|enis| enis.contains(&eni))
+    }
+
+    fn wants(&self, event: &CaptureEvent) -> bool {
+        self.covers(event.eni) && self.accept.as_ref().is_none_or(|accept| accept(event))
+    }
+}
+
+impl fmt::Debug for CaptureFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CaptureFilter")
+            .field("enis", &self.enis)
+            .field("accept", &self.accept.is_some())
+            .finish()
+    }
+}
+
+/// A capture's events; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Capture {
+    events: Receiver<CaptureEvent>,
+    _watching: Arc<()>,
+}
+
+impl Capture {
+    /// A capture, and the place where the worker puts its events: at most
+    /// `capacity` wait.
+    pub(super) fn new(filter: CaptureFilter, capacity: usize) -> (Self, Watcher) {
+        let (sender, events) = sync_channel(capacity);
+        let watching = Arc::new(());
+        let watcher = Watcher {
+            filter,
+            sender,
+            reader: Arc::downgrade(&watching),
+        };
+        let capture = Self {
+            events,
+            _watching: watching,
+        };
+        (capture, watcher)
+    }
+}
+
+impl Deref for Capture {
+    type Target = Receiver<CaptureEvent>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.events
+    }
+}
+
+/// A worker's end of a capture.
+#[derive(Clone, Debug)]
+pub(super) struct Watcher {
+    filter: CaptureFilter,
+    sender: SyncSender<CaptureEvent>,
+    /// Gone with the reader. The channel would tell only when something is sent,
+    /// and a filter may want nothing for hours while all is copied for it.
+    reader: Weak<()>,
 }
 
 /// The running captures, and the events of the batch under way. These wait
 /// until the batch is done, so that a drop finds the frame it belongs to.
 #[derive(Debug, Default)]
 pub(super) struct Captures {
-    watchers: Vec<(CaptureFilter, SyncSender<CaptureEvent>)>,
+    watchers: Vec<Watcher>,
     events: Vec<CaptureEvent>,
     lost: u64,
 }
 
 impl Captures {
-    pub(super) fn start(&mut self, filter: CaptureFilter, sender: SyncSender<CaptureEvent>) {
-        self.watchers.push((filter, sender));
+    pub(super) fn start(&mut self, watcher: Watcher) {
+        self.watchers.push(watcher);
     }
 
     /// Events that a slow watcher did not take.
@@ -119,21 +188,16 @@ impl Captures {
 
     /// Hands the batch's events out; forgets watchers that are gone.
     pub(super) fn flush(&mut self) {
+        self.watchers
+            .retain(|watcher| watcher.reader.strong_count() > 0);
         for event in self.events.drain(..) {
-            let lost = &mut self.lost;
-            self.watchers.retain(|(filter, sender)| {
-                if !filter.covers(event.eni) {
-                    return true;
+            for watcher in &self.watchers {
+                if watcher.filter.wants(&event)
+                    && let Err(TrySendError::Full(_)) = watcher.sender.try_send(event.clone())
+                {
+                    self.lost += 1;
                 }
-                match sender.try_send(event.clone()) {
-                    Ok(()) => true,
-                    Err(TrySendError::Full(_)) => {
-                        *lost += 1;
-                        true
-                    }
-                    Err(TrySendError::Disconnected(_)) => false,
-                }
-            });
+            }
         }
     }
 
@@ -158,21 +222,21 @@ impl Captures {
     }
 
     fn is_watched(&self, eni: EniId) -> bool {
-        self.watchers.iter().any(|(filter, _)| filter.covers(eni))
+        self.watchers
+            .iter()
+            .any(|watcher| watcher.filter.covers(eni))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::sync_channel;
-
     use super::*;
 
     #[test]
     fn a_drop_marks_its_frame_and_a_slow_watcher_loses_counted() {
         let mut captures = Captures::default();
-        let (sender, receiver) = sync_channel(2);
-        captures.start(CaptureFilter::Enis(vec![EniId(1)]), sender);
+        let (receiver, watcher) = Capture::new(CaptureFilter::at(vec![EniId(1)]), 2);
+        captures.start(watcher);
         let batch = [
             Frame::from_bytes(EniId(1), b"one"),
             Frame::from_bytes(EniId(2), b"unwatched"),
@@ -192,9 +256,23 @@ mod tests {
         );
         assert_eq!(captures.lost(), 1, "the third did not fit");
 
+        let accept = |event: &CaptureEvent| event.dropped.is_some();
+        let filter = CaptureFilter {
+            enis: None,
+            accept: Some(Arc::new(accept)),
+        };
+        let (chosen, watcher) = Capture::new(filter, 2);
+        captures.start(watcher);
+        captures.received(Instant::from_secs(1), &batch);
+        captures.dropped(EniId(2), DropReason::NoRoute, b"unwatched");
+        captures.flush();
+        let events: Vec<_> = chosen.try_iter().map(|e| e.bytes).collect();
+        assert_eq!(events, [b"unwatched".to_vec()], "only what is accepted");
+        drop(chosen);
+
         drop(receiver);
         captures.received(Instant::from_secs(2), &batch);
         captures.flush();
-        assert!(captures.watchers.is_empty());
+        assert!(captures.watchers.is_empty(), "also one that wanted nothing");
     }
 }

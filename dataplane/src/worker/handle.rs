@@ -1,10 +1,11 @@
 //! What a running worker can be asked.
 
 use std::fmt;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
-use super::capture::{CaptureEvent, CaptureFilter};
+use super::capture::{Capture, CaptureFilter, Watcher};
 use super::clock::Clock;
+use super::drop_log::Drops;
 use super::ports::Mover;
 use crate::addr::EniId;
 use crate::counters::Counters;
@@ -24,8 +25,9 @@ pub(super) enum Command {
     AddPort(EniId, Box<dyn Port>),
     RemovePort(EniId),
     Counters(SyncSender<WorkerCounters>),
+    Drops(u64, SyncSender<Drops>),
     Inject(Vec<Frame>),
-    StartCapture(CaptureFilter, SyncSender<CaptureEvent>),
+    StartCapture(Watcher),
     Visit(Visit),
     SetLink(EniId, Box<[Faults; 2]>),
     Links(SyncSender<Vec<LinkReport>>),
@@ -151,16 +153,29 @@ impl Handle {
         sum.ok_or(WorkerGone)
     }
 
+    /// The last frames that were dropped, from these numbers on (one a worker;
+    /// all that are kept where there is none), in the order of time.
+    pub fn drops(&self, from: &[u64]) -> Result<Drops, WorkerGone> {
+        let mut all = Drops::default();
+        for (n, line) in self.lines.iter().enumerate() {
+            let (sender, receiver) = sync_channel(1);
+            let from = from.get(n).copied().unwrap_or(0);
+            line.send(Command::Drops(from, sender))?;
+            let drops = receiver.recv().map_err(|_| WorkerGone)?;
+            all.next.extend(drops.next);
+            all.missed += drops.missed;
+            all.records.extend(drops.records);
+        }
+        all.records.sort_by_key(|record| record.at);
+        Ok(all)
+    }
+
     /// Copies frames into the channel that is returned until it is dropped.
     /// When `capacity` events wait, more are lost (and counted).
-    pub fn capture(
-        &self,
-        filter: CaptureFilter,
-        capacity: usize,
-    ) -> Result<Receiver<CaptureEvent>, WorkerGone> {
-        let (sender, receiver) = sync_channel(capacity);
-        self.each(|line| line.send(Command::StartCapture(filter.clone(), sender.clone())))?;
-        Ok(receiver)
+    pub fn capture(&self, filter: CaptureFilter, capacity: usize) -> Result<Capture, WorkerGone> {
+        let (capture, watcher) = Capture::new(filter, capacity);
+        self.each(|line| line.send(Command::StartCapture(watcher.clone())))?;
+        Ok(capture)
     }
 
     /// Runs `visit` with the first worker's pipeline and the current tables
@@ -302,6 +317,7 @@ impl fmt::Debug for Command {
             Self::AddPort(..) => "AddPort",
             Self::RemovePort(_) => "RemovePort",
             Self::Counters(_) => "Counters",
+            Self::Drops(..) => "Drops",
             Self::Inject(_) => "Inject",
             Self::StartCapture(..) => "StartCapture",
             Self::Visit(_) => "Visit",

@@ -7,6 +7,7 @@
 
 mod capture;
 mod clock;
+mod drop_log;
 mod handle;
 mod peers;
 mod ports;
@@ -19,8 +20,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-pub use capture::{CaptureEvent, CaptureFilter, Direction};
+pub use capture::{Capture, CaptureEvent, CaptureFilter, Direction};
 pub use clock::Clock;
+pub use drop_log::{DROPS_KEPT, DropRecord, Drops};
 pub use handle::{Handle, PortCounters, WorkerCounters, WorkerGone};
 pub use ports::Mover;
 #[cfg(all(test, loom))]
@@ -166,6 +168,7 @@ impl Worker {
     /// frames came in. [`Self::run`] calls it; so may a simulation.
     pub fn turn(&mut self, now: Instant) -> usize {
         self.stopping |= self.ports.take_wake().is_err();
+        self.sink.drops.turn(now);
         self.obey(now);
         self.ports.receive(&mut self.batch, self.pipeline.pool());
         self.cross_links(now);
@@ -233,8 +236,9 @@ impl Worker {
             self.sink.capture.transmitted(now, eni, &frame);
             let pool = self.pipeline.pool();
             if let Some(frame) = self.ports.transmit(eni, frame, pool) {
-                let capture = &mut self.sink.capture;
-                capture.dropped(eni, DropReason::PortFull, frame.bytes());
+                let reason = DropReason::PortFull;
+                self.sink.drops.note(eni, reason, frame.bytes());
+                self.sink.capture.dropped(eni, reason, frame.bytes());
                 pool.put(frame);
             }
         }
@@ -278,8 +282,11 @@ impl Worker {
                 // A reader that gave up waiting is no concern of ours.
                 let _ = reply.send(self.counters());
             }
+            Command::Drops(from, reply) => {
+                let _ = reply.send(self.sink.drops.since(from));
+            }
             Command::Inject(frames) => self.batch.extend(frames),
-            Command::StartCapture(filter, sender) => self.sink.capture.start(filter, sender),
+            Command::StartCapture(watcher) => self.sink.capture.start(watcher),
             Command::Visit(visit) => {
                 let tables = self.tables.load();
                 visit(&mut self.pipeline, &tables, now);
@@ -373,7 +380,7 @@ mod tests {
             handle.add_port(eni, Box::new(port)).unwrap();
             hosts.push(host);
         }
-        let events = handle.capture(CaptureFilter::All, 8).unwrap();
+        let events = handle.capture(CaptureFilter::default(), 8).unwrap();
         assert_eq!(worker.turn(Instant::ZERO), 2);
         assert_eq!(worker.turn(Instant::ZERO), 0);
         let seen: Vec<_> = events.try_iter().map(|event| event.eni).collect();
@@ -400,6 +407,10 @@ mod tests {
         worker.turn(Instant::ZERO);
         let counters = worker.counters();
         assert_eq!(counters.pipeline.drops(DropReason::PortFull), 2);
+        // One port is full, and its frame gone; of the other nothing is there.
+        let kept = worker.sink.drops.since(0).records;
+        let kept: Vec<_> = kept.iter().map(|it| (it.eni, it.head())).collect();
+        assert_eq!(kept, [(EniId(2), &b"frame"[..])]);
         let refused: u64 = counters.ports.iter().map(|(_, port)| port.refused).sum();
         assert_eq!(refused, 1);
     }

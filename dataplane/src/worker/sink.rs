@@ -3,6 +3,7 @@
 use std::sync::mpsc::SyncSender;
 
 use super::capture::Captures;
+use super::drop_log::DropLog;
 use crate::addr::EniId;
 use crate::drop::DropReason;
 use crate::packet::Frame;
@@ -12,6 +13,7 @@ use crate::pipeline::Sink;
 pub(super) struct BatchSink {
     pub(super) transmit: Vec<(EniId, Frame)>,
     pub(super) capture: Captures,
+    pub(super) drops: DropLog,
     /// Frames for local stacks that their channel did not take.
     pub(super) local_lost: u64,
     local: SyncSender<(EniId, Frame)>,
@@ -22,6 +24,7 @@ impl BatchSink {
         Self {
             transmit: Vec::new(),
             capture: Captures::default(),
+            drops: DropLog::new(),
             local_lost: 0,
             local,
         }
@@ -40,6 +43,7 @@ impl Sink for BatchSink {
     }
 
     fn dropped(&mut self, port: EniId, reason: DropReason, bytes: &[u8]) {
+        self.drops.note(port, reason, bytes);
         self.capture.dropped(port, reason, bytes);
     }
 }

@@ -45,14 +45,18 @@ fn sample(lab: &Lab) -> Result<Sample, CliError> {
     let counters = lab.worker.counters().map_err(gone)?;
     let flows = lab
         .worker
-        .visit(|pipeline, _, _| pipeline.connections().sessions.len())
-        .map_err(gone)?;
+        .visit_each(|pipeline, _, _| pipeline.connections().sessions.len())
+        .map_err(gone)?
+        .iter()
+        .sum::<usize>();
     let ports: BTreeMap<_, _> = counters.ports.iter().copied().collect();
     let uptime_s = show::uptime_s(lab);
     let inputs = Inputs {
         lab: lab.dir.name(),
         uptime_s: uptime_s as u64,
         http: None,
+        time_scale: lab.time_scale(),
+        faults: &BTreeMap::new(),
         hosts: &lab.model.hosts(),
         programs: &BTreeMap::new(),
         ports: &ports,

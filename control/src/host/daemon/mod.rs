@@ -2,18 +2,21 @@
 
 mod attach;
 pub(crate) mod change;
+mod drops;
 mod faults;
 mod health;
+mod http;
 pub(crate) mod load;
 mod model;
 mod server;
 mod show;
+mod top;
 mod wiring;
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -43,6 +46,7 @@ pub(crate) struct Lab {
     pub(crate) faults: faults::Faults,
     readiness: Mutex<Option<Result<(), Failure>>>,
     ready: Condvar,
+    http: OnceLock<u16>,
 }
 
 impl Lab {
@@ -62,6 +66,21 @@ impl Lab {
     /// How many times as fast as ours the lab's clock runs.
     pub(crate) fn time_scale(&self) -> u32 {
         self.model.time_scale()
+    }
+
+    /// Whether the hosts are wired so far; an error if they could not be.
+    fn readiness(&self) -> Result<(), Failure> {
+        let readiness = self.readiness.lock();
+        let readiness = readiness.unwrap_or_else(PoisonError::into_inner);
+        readiness.clone().unwrap_or_else(|| {
+            let starting = CliError::fault("the lab is starting");
+            Err(starting.into())
+        })
+    }
+
+    /// Where the lab serves HTTP, if it does.
+    pub(crate) fn http_port(&self) -> Option<u16> {
+        self.http.get().copied()
     }
 
     fn set_ready(&self, result: Result<(), Failure>) {
@@ -121,10 +140,16 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         faults: faults::Faults::default(),
         readiness: Mutex::default(),
         ready: Condvar::new(),
+        http: OnceLock::new(),
     });
     server::start(Arc::clone(&lab), listener)?;
     health::start(Arc::clone(&lab), seed, local)?;
-    let wired = wire(&lab);
+    let wired = http::start(&lab, &state).and_then(|port| {
+        if let Some(port) = port {
+            let _ = lab.http.set(port);
+        }
+        wire(&lab)
+    });
     if let Err(error) = &wired {
         tracing::error!("{error}");
     }

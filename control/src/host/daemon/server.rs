@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
-use vpclab_dataplane::worker::CaptureFilter;
+use vpclab_dataplane::worker::{CaptureEvent, CaptureFilter};
 
-use super::{Lab, attach, change, faults, show};
+use super::{Lab, attach, change, drops, faults, show, top};
 use crate::cli::CliError;
+use crate::filter::Packet;
+use crate::graph;
 use crate::host::capture::CaptureWriter;
 use crate::host::init_client::InitClient;
-use crate::host::protocol::{Reply, Request, TraceRequest};
+use crate::host::protocol::{CaptureRequest, Reply, Request, TraceRequest};
 use crate::host::{Context, HostError, line};
 
 /// Captured frames that may wait for their reader.
@@ -55,7 +57,7 @@ fn converse(lab: &Lab, stream: &UnixStream) {
         }
     };
     let result = match request {
-        Request::Capture { port, count } => capture(lab, stream, &port, count),
+        Request::Capture(request) => capture(lab, stream, &request),
         Request::Attach { interfaces } => attach::attach(lab, stream, interfaces)
             .and_then(|value| Ok(line::send(stream, &Reply::Ok(value))?)),
         other => answer(lab, other).and_then(|value| Ok(line::send(stream, &Reply::Ok(value))?)),
@@ -70,11 +72,18 @@ fn answer(lab: &Lab, request: Request) -> Result<Value, CliError> {
     match request {
         Request::Ready => {
             lab.wait_ready().map_err(CliError::from)?;
-            Ok(json!({"lab": lab.dir.name()}))
+            let http = lab.http_port().map(crate::http::url);
+            Ok(json!({"lab": lab.dir.name(), "http": http}))
         }
         Request::Ps => value(&show::ps(lab)?),
         Request::Inspect { id } => value(&show::inspect(lab, id.as_deref())?),
-        Request::Flows { port } => value(&show::flows(lab, port.as_deref())?),
+        Request::Flows(request) => value(&show::flows(lab, &request)?),
+        Request::Drops(request) => value(&drops::answer(lab, &request)?),
+        Request::Top => value(&top::answer(lab)?),
+        Request::Graph { format } => {
+            let control = lab.model.control();
+            value(&graph::picture(control.model(), lab.dir.name(), format))
+        }
         Request::Trace(request) => trace(lab, &request),
         Request::Change { state, dry_run } => {
             lab.wait_ready().map_err(CliError::from)?;
@@ -85,7 +94,7 @@ fn answer(lab: &Lab, request: Request) -> Result<Value, CliError> {
         Request::Restart { host } => restart(lab, &host),
         Request::AttachPlan { name } => attach::plan(lab, &name),
         Request::Detach { name } => attach::detach(lab, &name),
-        Request::Attach { .. } | Request::Capture { .. } => {
+        Request::Attach { .. } | Request::Capture(_) => {
             Err(CliError::fault("this request is more than a question"))
         }
     }
@@ -119,16 +128,25 @@ fn restart(lab: &Lab, host: &str) -> Result<Value, CliError> {
     Ok(json!({"host": host, "commands": found.commands.len()}))
 }
 
-fn capture(lab: &Lab, stream: &UnixStream, port: &str, count: Option<u64>) -> Result<(), CliError> {
-    let enis = lab.model.ports(port)?;
+fn capture(lab: &Lab, stream: &UnixStream, request: &CaptureRequest) -> Result<(), CliError> {
+    let port = request.port.as_deref();
+    let enis = port.map(|port| lab.model.ports(port)).transpose()?;
+    let filter = drops::parse(lab, request.filter.as_deref())?;
+    let accept = filter.map(|filter| {
+        let wants = move |event: &CaptureEvent| {
+            filter.wants(&Packet::of_frame(event.eni, &event.bytes, event.dropped))
+        };
+        Arc::new(wants) as Arc<dyn Fn(&CaptureEvent) -> bool + Send + Sync>
+    });
     let events = lab
         .worker
-        .capture(CaptureFilter::Enis(enis), CAPTURE_QUEUE)
+        .capture(CaptureFilter { enis, accept }, CAPTURE_QUEUE)
         .context("capture")?;
     line::send(stream, &Reply::Ok(Value::Null))?;
-    let mut left = count.unwrap_or(u64::MAX);
+    let mut left = request.count.unwrap_or(u64::MAX);
     let out = BufWriter::with_capacity(1 << 16, stream);
     let mut writer = CaptureWriter::new(out, lab.worker.clock())?;
+    let mut explainer = drops::Explainer::default();
     // Errors from here on mean that the reader went away: the normal end.
     while left > 0 {
         // What is buffered is shown before waiting for more.
@@ -145,10 +163,9 @@ fn capture(lab: &Lab, stream: &UnixStream, port: &str, count: Option<u64>) -> Re
                 }
             }
         };
-        if writer
-            .write(event, |eni| lab.model.interface_name(eni))
-            .is_err()
-        {
+        let comment = explainer.comment(lab, &event);
+        let name = |eni| lab.model.interface_name(eni);
+        if writer.write(event, comment, name).is_err() {
             return Ok(());
         }
         left -= 1;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use vpclab_dataplane::flow::Ingress;
-
 use vpclab_dataplane::time::Instant;
 
-use super::Lab;
+use super::{Lab, drops};
 use crate::cli::CliError;
 use crate::host::init_client::InitClient;
+use crate::host::protocol::FlowsRequest;
 use crate::host::{Context, from_model};
 use crate::report::flows::FlowSample;
 use crate::report::ps::Inputs;
@@ -23,8 +23,8 @@ pub(super) fn ps(lab: &Lab) -> Result<PsReport, CliError> {
     hosts.extend(from_model::foreign(lab.model.control().model()));
     let inputs = Inputs {
         lab: lab.dir.name(),
-        // The clock began with the daemon.
-        uptime_s: uptime_s(lab),
+        uptime_s: uptime_s(lab) as u64,
+        http: lab.http_port(),
         time_scale: lab.time_scale(),
         faults: &status.faults,
         hosts: &hosts,
@@ -34,9 +34,10 @@ pub(super) fn ps(lab: &Lab) -> Result<PsReport, CliError> {
     Ok(PsReport::new(lab.model.control().model(), &inputs))
 }
 
-fn uptime_s(lab: &Lab) -> u64 {
+/// Seconds since the daemon started: the clock began with it.
+pub(super) fn uptime_s(lab: &Lab) -> f64 {
     let clock = lab.worker.clock();
-    clock.real(clock.now().since(Instant::ZERO)).as_secs()
+    clock.real(clock.now().since(Instant::ZERO)).as_nanos() as f64 / 1e9
 }
 
 /// What `id` means (all interfaces without one), and the lab's counters.
@@ -60,29 +61,37 @@ pub(super) fn inspect(lab: &Lab, id: Option<&str>) -> Result<InspectReport, CliE
 }
 
 /// Live connections: what each end sends, and how much went each way.
-pub(super) fn flows(lab: &Lab, port: Option<&str>) -> Result<FlowsReport, CliError> {
-    let wanted = port.map(|port| lab.model.ports(port)).transpose()?;
+pub(super) fn flows(lab: &Lab, request: &FlowsRequest) -> Result<FlowsReport, CliError> {
+    let wanted = request.port.as_deref().map(|port| lab.model.ports(port));
+    let wanted = wanted.transpose()?;
+    let filter = drops::parse(lab, request.filter.as_deref())?;
     let samples = lab
         .worker
         .visit_each(|pipeline, _, now| FlowSample::all(pipeline, now))
         .context("flows")?
         .concat();
+    let name = ends(lab);
+    let asked = |sample: &&FlowSample| {
+        let here = wanted.as_ref().is_none_or(|wanted| {
+            let mut ends = sample.ingresses();
+            ends.any(|end| matches!(end, Ingress::Eni(eni) if wanted.contains(&eni)))
+        });
+        here && filter.as_ref().is_none_or(|filter| sample.fits(filter))
+    };
+    let flows = samples.iter().filter(asked);
+    let mut flows: Vec<_> = flows.map(|sample| sample.report(&name)).collect();
+    flows.sort_by(|a, b| b.age_s.cmp(&a.age_s).then_with(|| a.id.cmp(&b.id)));
+    Ok(FlowsReport { flows })
+}
+
+/// How the ends of flows are called.
+pub(super) fn ends(lab: &Lab) -> impl Fn(Ingress) -> String + use<> {
     let names = {
         let control = lab.model.control();
         Names::of(control.model()).interfaces(control.model())
     };
-    let name = |ingress: Ingress| match ingress {
+    move |ingress| match ingress {
         Ingress::Eni(eni) => names.get(&eni).cloned().unwrap_or_default(),
         Ingress::Gwlb(serial) => format!("gwlb flow {serial}"),
-    };
-    let wanted = |sample: &FlowSample| {
-        wanted.as_ref().is_none_or(|wanted| {
-            let mut ends = sample.ingresses();
-            ends.any(|end| matches!(end, Ingress::Eni(eni) if wanted.contains(&eni)))
-        })
-    };
-    let flows = samples.iter().filter(|sample| wanted(sample));
-    let mut flows: Vec<_> = flows.map(|sample| sample.report(name)).collect();
-    flows.sort_by(|a, b| b.age_s.cmp(&a.age_s).then_with(|| a.id.cmp(&b.id)));
-    Ok(FlowsReport { flows })
+    }
 }

@@ -51,6 +51,10 @@ pub struct Topology {
     /// Region [default: us-east-1].
     #[serde(default, alias = "Region")]
     pub region: Option<String>,
+    /// Port of 127.0.0.1 that serves the lab's metrics [default: 4566, or the next
+    /// that is free].
+    #[serde(default)]
+    pub http: Option<u16>,
     /// VPCs by name.
     #[serde(default)]
     pub vpcs: Named<Vpc>,
