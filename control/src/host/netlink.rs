@@ -107,7 +107,9 @@ async fn configure_one(handle: &Handle, plan: &InterfacePlan) -> Result<(), Host
         .build();
     handle.link().set(link).execute().await.context("link")?;
     for &(address, len) in &plan.addresses {
-        let mut request = handle.address().add(index, address, len);
+        // An interface may be there still, for a moment, after its daemon was
+        // killed: then it has the address.
+        let mut request = handle.address().add(index, address, len).replace();
         if address.is_ipv6() {
             // The subnet hands addresses out: nobody else can have this one.
             request.message_mut().header.flags |=
@@ -141,7 +143,7 @@ async fn route(
     if gateway.onlink {
         route = route.onlink();
     }
-    let request = handle.route().add(route.build());
+    let request = handle.route().add(route.build()).replace();
     request.execute().await.context(what)
 }
 
