@@ -275,7 +275,7 @@ pub(super) fn check_gateway_routes(
     tx: &Transaction<'_>,
     table: &RouteTable,
 ) -> Result<(), ApiError> {
-    for (destination, route) in &table.routes {
+    for (destination, route) in table.routes.iter() {
         check_gateway_route(tx, table, destination, &route.target)?;
     }
     Ok(())
@@ -335,14 +335,14 @@ fn check_route_quota(
 
 /// How many routes of a family a table has, as the quota counts them.
 pub(super) fn routes_counted(model: &Model, table: &RouteTable, ipv4: bool) -> u64 {
-    let own = table
+    let lists = table
         .routes
-        .iter()
-        .filter(|(_, route)| route.origin == RouteOrigin::CreateRoute);
-    own.filter_map(|(destination, _)| route_weight(model, destination))
-        .filter(|(family, _)| *family == ipv4)
-        .map(|(_, weight)| weight)
-        .sum()
+        .prefix_lists()
+        .cloned()
+        .map(Destination::PrefixList);
+    let weights = lists.filter_map(|list| route_weight(model, &list));
+    let lists = weights.filter(|(family, _)| *family == ipv4);
+    table.routes.created(ipv4) + lists.map(|(_, weight)| weight).sum::<u64>()
 }
 
 fn route_weight(model: &Model, destination: &Destination) -> Option<(bool, u64)> {

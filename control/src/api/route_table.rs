@@ -1,7 +1,5 @@
 //! Route tables: create, associate with subnets and gateways, make main, delete.
 
-use imbl::OrdMap;
-
 use super::route::check_gateway_routes;
 use super::vpc::main_association;
 use super::{Action, ApiError, Transaction};
@@ -32,7 +30,7 @@ impl Action for CreateRouteTable {
             id: id.clone(),
             meta: tx.meta(self.name.as_deref()),
             vpc: vpc.id.clone(),
-            routes: local.collect::<OrdMap<_, _>>(),
+            routes: local.collect(),
         });
         Ok(id)
     }

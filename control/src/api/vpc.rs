@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use imbl::OrdMap;
 use vpclab_dataplane::addr::Prefix;
 
 use super::security_group::allow_all_egress;
@@ -201,7 +200,7 @@ pub fn main_association(model: &Model, vpc: &VpcId) -> Option<Arc<RouteTableAsso
         .cloned()
 }
 
-fn local_routes(blocks: impl Iterator<Item = Prefix>) -> OrdMap<Destination, Route> {
+fn local_routes(blocks: impl Iterator<Item = Prefix>) -> Routes {
     blocks
         .map(|block| (Destination::Cidr(block), Route::local()))
         .collect()

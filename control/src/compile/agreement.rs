@@ -9,7 +9,7 @@ use super::agreement_services;
 use crate::api::testing::assert_consistent;
 use crate::api::*;
 use crate::model::*;
-use crate::quotas::Quotas;
+use crate::quotas::{Quota, Quotas};
 
 /// Kind of action, and numbers to choose its parameters by.
 pub(super) type Step = (u8, u8, u8, u8);
@@ -310,6 +310,66 @@ proptest! {
             assert_consistent(&control);
         }
     }
+}
+
+/// A table so large that it changes in place: actions on single routes leave it
+/// as a full compile would make it, and what they refuse changes nothing.
+#[test]
+fn routes_of_a_huge_table_change_one_by_one() {
+    let mut control = start();
+    control
+        .quotas_mut()
+        .set(Quota::RoutesPerRouteTable, 100_000);
+    let subnet = any::<Subnet>(&control, 0);
+    let eni = crate::api::testing::interface(&mut control, &subnet);
+    let vpc = control.model().get(&subnet).unwrap().vpc.clone();
+    let route_table = control
+        .execute(CreateRouteTable { vpc, name: None })
+        .unwrap();
+    let target = RouteTargetSpec::NetworkInterface(eni);
+    let block =
+        |n: u32| Destination::Cidr(format!("11.{}.{}.4/30", n >> 8, n & 255).parse().unwrap());
+    let create = |n: u32| CreateRoute {
+        route_table: route_table.clone(),
+        destination: block(n),
+        target: target.clone(),
+    };
+    let filled = control.transact(&Caller::default(), |tx| {
+        (0..14_000).try_for_each(|n| create(n).apply(tx))
+    });
+    filled.unwrap();
+    assert_consistent(&control);
+    control.execute(create(14_000)).unwrap();
+    assert!(control.execute(create(14_000)).is_err());
+    let delete = |n: u32| DeleteRoute {
+        route_table: route_table.clone(),
+        destination: block(n),
+    };
+    control.execute(delete(3)).unwrap();
+    assert!(control.execute(delete(3)).is_err());
+    let destination = Destination::Cidr(block_of("11.0.0.0/10"));
+    let wide = CreateRoute {
+        destination: destination.clone(),
+        ..create(0)
+    };
+    control.execute(wide).unwrap();
+    let gateway = any::<InternetGateway>(&control, 0);
+    let attach = AttachInternetGateway {
+        internet_gateway: gateway.clone(),
+        vpc: control.model().get(&route_table).unwrap().vpc.clone(),
+    };
+    control.execute(attach).unwrap();
+    let replace = ReplaceRoute {
+        route_table: route_table.clone(),
+        destination,
+        target: RouteTargetSpec::InternetGateway(gateway),
+    };
+    control.execute(replace).unwrap();
+    assert_consistent(&control);
+}
+
+fn block_of(text: &str) -> Prefix {
+    text.parse().unwrap()
 }
 
 fn any_step() -> impl Strategy<Value = Step> {

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 use vpclab_dataplane::tables::{Builder, Settings, Snapshot};
 
-use crate::model::{Kind, Model, ResourceId};
+use crate::model::{Id, Kind, Model, ResourceId, RouteTableId};
 pub(crate) use vpc::route_table_in_force;
 pub use vpc::router_mac;
 
@@ -39,9 +39,23 @@ pub fn incremental(
     builder: &mut Builder,
 ) {
     let mut dirty = BTreeSet::new();
-    for id in touched {
+    let (tables, others): (Vec<&ResourceId>, Vec<_>) =
+        touched.iter().partition(|id| id.kind == Kind::RouteTable);
+    for id in others {
         depend::expand(before, id, &mut dirty);
         depend::expand(after, id, &mut dirty);
+    }
+    // A table of which nothing but routes changed may be large.
+    for id in tables
+        .into_iter()
+        .filter(|id| !dirty.contains(id))
+        .collect::<Vec<_>>()
+    {
+        let table = RouteTableId::from_text(id.text.clone());
+        match (before.get(&table), after.get(&table)) {
+            (Some(old), Some(new)) => route::changes((before, old), (after, new), builder),
+            _ => drop(dirty.insert(id.clone())),
+        }
     }
     // A row that changes hands within one transaction is emptied first.
     for id in dirty.iter().rev() {

@@ -1,45 +1,97 @@
-//! Rows of route tables: targets resolved, prefix lists expanded.
+//! Rows of route tables: targets resolved, prefix lists expanded; all of a table,
+//! or the routes that differ.
 
 use std::sync::Arc;
 
-use vpclab_dataplane::tables::{self, RouteTableRow, RouteTarget};
+use imbl::ordmap::DiffItem;
+use vpclab_dataplane::tables::{self, Builder, RouteTableRow, RouteTarget};
 
 use crate::model::*;
 
+/// All of a table.
 pub(super) fn table(model: &Model, text: &Arc<str>) -> Option<RouteTableRow> {
     let table = model.get(&RouteTableId::from_text(text.clone()))?;
     let mut routes = Vec::with_capacity(table.routes.len());
-    for (destination, route) in &table.routes {
-        let target = resolve(model, &table.vpc, &route.target);
-        let label = route.target.label();
-        match destination {
-            Destination::Cidr(prefix) => routes.push(tables::Route {
-                prefix: *prefix,
-                target,
-                origin: match route.origin {
-                    RouteOrigin::CreateRouteTable => tables::RouteOrigin::Local,
-                    RouteOrigin::CreateRoute => tables::RouteOrigin::Static,
-                    RouteOrigin::Propagated => tables::RouteOrigin::Propagated,
-                },
-                label,
-            }),
-            Destination::PrefixList(id) => {
-                let (Some(list), Some(row)) = (model.get(id), model.row(id)) else {
-                    continue;
-                };
-                routes.extend(list.entries.keys().map(|&prefix| tables::Route {
-                    prefix,
-                    target: target.clone(),
-                    origin: tables::RouteOrigin::PrefixList(row.into()),
-                    label: label.clone(),
-                }));
-            }
-        }
+    for (destination, route) in table.routes.iter() {
+        routes.extend(rows(model, &table.vpc, destination, route));
     }
     Some(RouteTableRow {
         label: text.clone(),
         routes,
     })
+}
+
+/// The routes that differ between two versions of a table, where nothing that
+/// they name has changed.
+pub(super) fn changes(
+    (before, old): (&Model, &RouteTable),
+    (after, new): (&Model, &RouteTable),
+    builder: &mut Builder,
+) {
+    let Some(row) = after.row(&new.id) else {
+        return;
+    };
+    let gone = |destination, route| rows(before, &old.vpc, destination, route);
+    let come = |destination, route| rows(after, &new.vpc, destination, route);
+    let remove = |route: tables::Route, builder: &mut Builder| {
+        builder.set_route(row.into(), route.prefix, route.origin, None);
+    };
+    let put = |route: tables::Route, builder: &mut Builder| {
+        builder.set_route(row.into(), route.prefix, route.origin, Some(route));
+    };
+    for change in old.routes.diff(&new.routes) {
+        let (was, is) = match change {
+            DiffItem::Add(destination, route) => (Vec::new(), come(destination, route)),
+            DiffItem::Remove(destination, route) => (gone(destination, route), Vec::new()),
+            DiffItem::Update { old, new } => (gone(old.0, old.1), come(new.0, new.1)),
+        };
+        for route in was {
+            let key = |route: &tables::Route| (route.prefix, route.origin);
+            if !is.iter().any(|new| key(new) == key(&route)) {
+                remove(route, builder);
+            }
+        }
+        for route in is {
+            put(route, builder);
+        }
+    }
+}
+
+/// The rows of one route: one, or one for each entry of a prefix list.
+fn rows(
+    model: &Model,
+    vpc: &VpcId,
+    destination: &Destination,
+    route: &Route,
+) -> Vec<tables::Route> {
+    let target = resolve(model, vpc, &route.target);
+    let label = route.target.label();
+    let row = |prefix, origin| tables::Route {
+        prefix,
+        target: target.clone(),
+        origin,
+        label: label.clone(),
+    };
+    match destination {
+        Destination::Cidr(prefix) => {
+            let origin = match route.origin {
+                RouteOrigin::CreateRouteTable => tables::RouteOrigin::Local,
+                RouteOrigin::CreateRoute => tables::RouteOrigin::Static,
+                RouteOrigin::Propagated => tables::RouteOrigin::Propagated,
+            };
+            vec![row(*prefix, origin)]
+        }
+        Destination::PrefixList(id) => {
+            let (Some(list), Some(number)) = (model.get(id), model.row(id)) else {
+                return Vec::new();
+            };
+            let origin = tables::RouteOrigin::PrefixList(number.into());
+            list.entries
+                .keys()
+                .map(|&prefix| row(prefix, origin))
+                .collect()
+        }
+    }
 }
 
 /// Where a route of a VPC leads now. A target that is gone, detached from the

@@ -15,6 +15,7 @@ mod load_balancer;
 mod network_acl;
 mod prefix_list;
 mod route_table;
+mod routes;
 mod security_group;
 mod start;
 mod subnet;
@@ -46,6 +47,7 @@ pub use route_table::{
     Destination, Route, RouteOrigin, RouteTable, RouteTableAssociation, RouteTableUse,
     RouteTargetSpec,
 };
+pub use routes::Routes;
 pub use security_group::{Direction, RulePeer, SecurityGroup, SecurityGroupRule};
 pub(crate) use start::{INTERNET_SUBNET, INTERNET_VPC};
 pub use subnet::Subnet;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use imbl::OrdMap;
 use vpclab_dataplane::addr::Prefix;
 
 use super::{
     InternetGatewayId, Meta, NetworkInterfaceId, PrefixListId, References, Resource,
-    RouteTableAssociationId, RouteTableId, SubnetId, VpcEndpointId, VpcId, resource_fields,
+    RouteTableAssociationId, RouteTableId, Routes, SubnetId, VpcEndpointId, VpcId, resource_fields,
 };
 
 /// What a route covers.
@@ -84,7 +83,7 @@ pub struct RouteTable {
     /// Its VPC.
     pub vpc: VpcId,
     /// Routes, the local ones included.
-    pub routes: OrdMap<Destination, Route>,
+    pub routes: Routes,
 }
 
 impl Resource for RouteTable {
@@ -92,17 +91,7 @@ impl Resource for RouteTable {
 
     fn references(&self, to: &mut References) {
         to.add(&self.vpc);
-        for (destination, route) in &self.routes {
-            if let Destination::PrefixList(list) = destination {
-                to.add(list);
-            }
-            match &route.target {
-                RouteTargetSpec::Local => {}
-                RouteTargetSpec::InternetGateway(id) => to.add(id),
-                RouteTargetSpec::NetworkInterface(id) => to.add(id),
-                RouteTargetSpec::VpcEndpoint(id) => to.add(id),
-            }
-        }
+        to.0.extend(self.routes.named().cloned());
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use imbl::OrdMap;
 use vpclab_dataplane::addr::Prefix;
 
 use super::*;
@@ -56,7 +55,7 @@ impl Model {
             id: INTERNET_TABLE.into(),
             meta: meta.clone(),
             vpc: INTERNET_VPC.into(),
-            routes: OrdMap::from_iter(routes),
+            routes: routes.into_iter().collect(),
         });
         model.put(RouteTableAssociation {
             id: "rtbassoc-internet".into(),

@@ -59,11 +59,11 @@ pub(super) fn fix(
             "bring the zone back: vpclab fault az ZONE --up; see: vpclab fault list".to_owned()
         }
         (DropReason::NoRoute, Component::RouteTable(table)) => {
-            let table = &tables.route_tables.row(table)?.row().label;
+            let table = tables.route_tables.row(table)?.label();
             format!("add a route that covers {dst} to {}", named(table, names))
         }
         (DropReason::Blackhole, Component::RouteTable(table)) => {
-            let table = &tables.route_tables.row(table)?.row().label;
+            let table = tables.route_tables.row(table)?.label();
             let Rule::Route(prefix) = hop.rule else {
                 return None;
             };

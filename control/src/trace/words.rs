@@ -50,7 +50,7 @@ pub(super) fn component(tables: &Snapshot, component: Component, names: Names<'_
             )
         }
         Component::RouteTable(id) => {
-            let table = label(tables.route_tables.row(id).map(|table| &table.row().label));
+            let table = label(tables.route_tables.row(id).map(|table| table.label()));
             format!("route table {}", named(table, names))
         }
         Component::InternetGateway { vpc, outward } => {
@@ -122,8 +122,8 @@ pub(super) fn rule(tables: &Snapshot, hop: &Hop, names: Names<'_>) -> String {
             let target = tables
                 .route_tables
                 .row(table)
-                .and_then(|table| table.winning().find(|(route, _)| route.prefix == prefix))
-                .map(|(route, _)| named(&route.label, names));
+                .and_then(|table| table.route_of(prefix))
+                .map(|route| named(&route.label, names));
             format!("{prefix} → {}", target.as_deref().unwrap_or("?"))
         }
         Rule::AclEntry(None) => "entry *: deny".to_owned(),

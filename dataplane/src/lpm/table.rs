@@ -256,6 +256,14 @@ impl<K: Key> Lpm<K> {
         equal
     }
 
+    /// Whether the two use the same memory.
+    pub fn shares(&self, other: &Self) -> bool {
+        match (&self.inner, &other.inner) {
+            (Inner::Small(own), Inner::Small(held)) => Arc::ptr_eq(&own.lines, &held.lines),
+            _ => false,
+        }
+    }
+
     /// What equal tables have in common, and seldom others; `None` for tables
     /// that are not shared.
     pub fn fingerprint(&self) -> Option<u64> {

@@ -7,9 +7,9 @@
 use std::net::IpAddr;
 
 use super::{
-    EndpointRow, EniKind, EniRow, LoadBalancerRow, NetworkAclRow, PrefixListRow, RouteTable,
-    RouteTableRow, SecurityGroupRow, Settings, Slab, Snapshot, Stamped, SubnetRow, TargetGroupRow,
-    VpcRow,
+    EndpointRow, EniKind, EniRow, LoadBalancerRow, NetworkAclRow, PrefixListRow, Route,
+    RouteOrigin, RouteTable, RouteTableRow, SecurityGroupRow, Settings, Slab, Snapshot, Stamped,
+    SubnetRow, TargetGroupRow, VpcRow,
 };
 use crate::addr::{
     EndpointId, EniId, LoadBalancerId, NetworkAclId, Prefix, PrefixListId, RouteTableId,
@@ -86,15 +86,47 @@ impl Builder {
         self.changed |= put(&mut self.next.subnets, id, row, version);
     }
 
-    /// Puts or removes a route table. Routes that stay as they were keep their
-    /// generations.
+    /// Puts or removes a route table, all of it. Routes that stay as they were
+    /// keep their generations. Linear in the table.
     pub fn set_route_table(&mut self, id: RouteTableId, row: Option<RouteTableRow>) {
         let version = self.next.version;
         let old = self.next.route_tables.row(id);
-        if old.map(RouteTable::row) == row.as_ref() {
+        let table = row.map(|row| RouteTable::compile(row, old, version));
+        if old.map(RouteTable::row) == table.as_ref().map(RouteTable::row) {
             return;
         }
-        let table = row.map(|row| RouteTable::compile(row, old, version));
+        self.put_route_table(id, table);
+    }
+
+    /// Puts, replaces or removes the one route of this prefix and origin in a table
+    /// that exists; the rest is shared with the version before.
+    pub fn set_route(
+        &mut self,
+        id: RouteTableId,
+        prefix: Prefix,
+        origin: RouteOrigin,
+        route: Option<Route>,
+    ) {
+        let version = self.next.version;
+        let old = self.next.route_tables.row(id);
+        let changed = old.and_then(|old| old.with_route((prefix, origin), route, version));
+        if changed.is_some() {
+            self.put_route_table(id, changed);
+        }
+    }
+
+    fn put_route_table(&mut self, id: RouteTableId, mut table: Option<RouteTable>) {
+        if let Some(table) = &mut table {
+            let (v4, v6) = table.lpm_mut();
+            self.next.shared_v4.adopt(v4);
+            self.next.shared_v6.adopt(v6);
+        }
+        if let Some(old) = self.next.route_tables.row(id) {
+            let (v4, v6) = old.lpm();
+            self.next.shared_v4.release(v4);
+            self.next.shared_v6.release(v6);
+        }
+        let version = self.next.version;
         let stamped = table.map(|row| Stamped {
             generation: version,
             row,

@@ -95,7 +95,21 @@ fn slab<T: PartialEq + Debug>(what: &str, ours: &Slab<T>, theirs: &Slab<T>) -> O
 
 fn tables(ours: &Slab<RouteTable>, theirs: &Slab<RouteTable>) -> Option<String> {
     let rows = |slab: &Slab<RouteTable>| -> BTreeMap<u32, _> {
-        slab.iter().map(|(i, t)| (i, t.row().clone())).collect()
+        slab.iter().map(|(i, t)| (i, t.row())).collect()
     };
-    differ("route tables", &rows(ours), &rows(theirs))
+    differ("route tables", &rows(ours), &rows(theirs)).or_else(|| {
+        let both = ours.iter().zip(theirs.iter());
+        both.map(|((_, ours), (_, theirs))| (ours, theirs))
+            .find_map(|(ours, theirs)| answers(ours, theirs))
+    })
+}
+
+/// Tables of equal rows must also answer alike; both ends of each route tell.
+fn answers(ours: &RouteTable, theirs: &RouteTable) -> Option<String> {
+    let ends = ours.winning().map(|(route, _)| route.prefix);
+    ends.flat_map(|prefix| [prefix.address(), prefix.last()])
+        .find_map(|address| {
+            let hit = |table: &RouteTable| table.lookup(address).map(|hit| hit.route.clone());
+            differ(&format!("route to {address}"), &hit(ours), &hit(theirs))
+        })
 }

@@ -11,6 +11,7 @@ mod generations;
 mod publish;
 mod route_table;
 mod rows;
+mod shared;
 mod slab;
 
 pub use builder::Builder;
@@ -130,11 +131,20 @@ pub struct Snapshot {
     pub(crate) group_generation: HashMap<SecurityGroupId, u64>,
     /// Derived: public address (or internet host's address, or IPv6 address) → owner.
     pub(crate) public: HashMap<IpAddr, EniId>,
+    /// Derived: search structures of small route tables, equal ones once.
+    pub(crate) shared_v4: shared::Shared<u32>,
+    /// The same, IPv6.
+    pub(crate) shared_v6: shared::Shared<u128>,
     /// Derived: delegated IPv6 prefix → owner, as far as the internet reaches it.
     pub(crate) public_prefixes: HashMap<Prefix, EniId>,
 }
 
 impl Snapshot {
+    /// Different search structures of small route tables, IPv4 and IPv6.
+    pub fn shared_searches(&self) -> (usize, usize) {
+        (self.shared_v4.len(), self.shared_v6.len())
+    }
+
     /// The interface of `vpc` that owns `address`.
     pub fn owner(&self, vpc: VpcId, address: IpAddr) -> Option<EniId> {
         self.vpc_index.get(&vpc)?.owner(address)
