@@ -291,7 +291,7 @@ impl View<'_> {
         let mut edges: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         let mut add = |from: &str, id: &crate::model::RouteTableId, zone: Option<&str>| {
             let table = self.model.get(id);
-            for (destination, route) in table.iter().flat_map(|table| &table.routes) {
+            for (destination, route) in table.iter().flat_map(|table| table.routes.iter()) {
                 let to = match &route.target {
                     RouteTargetSpec::Local => continue,
                     RouteTargetSpec::InternetGateway(id) => id.to_string(),

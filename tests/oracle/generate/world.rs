@@ -23,11 +23,11 @@ pub fn cidr(text: &str) -> Cidr {
 pub struct Maker {
     pub world: World,
     pub rng: Rng,
-    timeouts: Timeouts,
+    pub(super) timeouts: Timeouts,
 }
 
 /// `10.x` and the IPv6 block of a VPC, as they begin.
-fn bases(world: &World, vpc: Id) -> (String, String) {
+pub(super) fn bases(world: &World, vpc: Id) -> (String, String) {
     let cidrs = &world.vpcs[&vpc].cidrs;
     let v4 = cidrs[0].address.to_string();
     let v6 = cidrs[1].address.to_string();
@@ -85,7 +85,7 @@ impl Maker {
         maker
     }
 
-    fn eni(&mut self, id: Id, subnet: Id, addresses: Vec<IpAddr>, kind: Kind) {
+    pub(super) fn eni(&mut self, id: Id, subnet: Id, addresses: Vec<IpAddr>, kind: Kind) {
         let vpc = self.world.subnets[&subnet].vpc;
         let eni = Eni {
             vpc,
@@ -105,7 +105,7 @@ impl Maker {
         self.world.enis.insert(id, eni);
     }
 
-    fn internet(&mut self) {
+    pub(super) fn internet(&mut self) {
         self.world.vpcs.insert(
             0,
             Vpc {
@@ -154,7 +154,7 @@ impl Maker {
         }
     }
 
-    fn vpc(&mut self, vpc: Id) {
+    pub(super) fn vpc(&mut self, vpc: Id) {
         let second = self.rng.of(&[0, 0, 1]);
         let v6 = if self.rng.chance(30) {
             "fd00:1:1".to_owned()
@@ -265,7 +265,7 @@ impl Maker {
     }
 
     /// Some block that matters.
-    fn block(&mut self, vpc: Id) -> Cidr {
+    pub(super) fn block(&mut self, vpc: Id) -> Cidr {
         let (v4, v6) = bases(&self.world, vpc);
         let j = self.rng.below(4);
         let text = match self.rng.below(12) {
@@ -285,7 +285,7 @@ impl Maker {
         cidr(&text)
     }
 
-    fn ports(&mut self, protocol: Option<u8>) -> Ports {
+    pub(super) fn ports(&mut self, protocol: Option<u8>) -> Ports {
         match protocol {
             Some(6 | 17) => match self.rng.below(4) {
                 0 => Ports::Any,
@@ -313,7 +313,7 @@ impl Maker {
         }
     }
 
-    fn protocol(&mut self) -> Option<u8> {
+    pub(super) fn protocol(&mut self) -> Option<u8> {
         self.rng.of(&[
             None,
             None,
@@ -388,7 +388,7 @@ impl Maker {
         Acl { ingress, egress }
     }
 
-    fn gateway_endpoints(&self, vpc: Id) -> Vec<Id> {
+    pub(super) fn gateway_endpoints(&self, vpc: Id) -> Vec<Id> {
         let gateway = |(_, row): &(&Id, &Endpoint)| {
             row.vpc == vpc && matches!(row.kind, EndpointKind::Gateway { .. })
         };
@@ -400,7 +400,7 @@ impl Maker {
             .collect()
     }
 
-    fn route_target(&mut self, vpc: Id) -> RouteTo {
+    pub(super) fn route_target(&mut self, vpc: Id) -> RouteTo {
         let routers =
             |(_, eni): &(&Id, &Eni)| eni.vpc == vpc && !eni.check && eni.kind == Kind::Host;
         let routers: Vec<Id> = self
@@ -419,7 +419,7 @@ impl Maker {
         }
     }
 
-    fn local(&self, vpc: Id) -> Vec<Route> {
+    pub(super) fn local(&self, vpc: Id) -> Vec<Route> {
         let cidrs = &self.world.vpcs[&vpc].cidrs;
         cidrs
             .iter()
@@ -431,7 +431,7 @@ impl Maker {
             .collect()
     }
 
-    fn narrow(&mut self, vpc: Id) -> Cidr {
+    pub(super) fn narrow(&mut self, vpc: Id) -> Cidr {
         let (v4, v6) = bases(&self.world, vpc);
         let j = self.rng.below(4);
         match self.rng.below(7) {
@@ -508,7 +508,7 @@ impl Maker {
         routes
     }
 
-    fn subnets_of(&self, vpc: Id) -> Vec<Id> {
+    pub(super) fn subnets_of(&self, vpc: Id) -> Vec<Id> {
         self.world
             .subnets
             .iter()
@@ -518,17 +518,17 @@ impl Maker {
     }
 
     /// An address of a subnet, in both families.
-    fn pair(&self, subnet: Id, last: Id) -> Vec<IpAddr> {
+    pub(super) fn pair(&self, subnet: Id, last: Id) -> Vec<IpAddr> {
         let cidrs = &self.world.subnets[&subnet].cidrs;
         vec![cidrs[0].nth(last), cidrs[1].nth(last + 0x1000)]
     }
 
-    fn any_vpc(&mut self) -> Id {
+    pub(super) fn any_vpc(&mut self) -> Id {
         1 + self.rng.below(self.world.vpcs.len() - 1) as Id
     }
 
     /// One subnet a zone.
-    fn zones(&self, vpc: Id) -> Vec<(u16, Id)> {
+    pub(super) fn zones(&self, vpc: Id) -> Vec<(u16, Id)> {
         let mut zones: Vec<(u16, Id)> = Vec::new();
         for subnet in self.subnets_of(vpc) {
             let az = self.world.subnets[&subnet].az;
@@ -539,7 +539,13 @@ impl Maker {
         zones
     }
 
-    fn balancer_with_nodes(&mut self, id: Id, vpc: Id, first_eni: Id, gateway: bool) -> Balancer {
+    pub(super) fn balancer_with_nodes(
+        &mut self,
+        id: Id,
+        vpc: Id,
+        first_eni: Id,
+        gateway: bool,
+    ) -> Balancer {
         let mut nodes = Vec::new();
         for (n, (az, subnet)) in self.zones(vpc).into_iter().enumerate() {
             let eni = first_eni + n as Id;
@@ -619,7 +625,7 @@ impl Maker {
         }
     }
 
-    fn privatelink(&mut self) {
+    pub(super) fn privatelink(&mut self) {
         let (consumer, provider) = (self.any_vpc(), self.any_vpc());
         let count = if self.rng.chance(25) { 2 } else { 1 };
         for id in 0..count {
@@ -667,7 +673,7 @@ impl Maker {
         self.world.endpoints.insert(0, row);
     }
 
-    fn gateway(&mut self) {
+    pub(super) fn gateway(&mut self) {
         let provider = self.any_vpc();
         let mut row = self.balancer_with_nodes(10, provider, 940, true);
         let tcp_idle = self.rng.of(&[350, 350, 60]);
@@ -712,198 +718,9 @@ impl Maker {
             self.world.endpoints.insert(10 + n, row);
         }
     }
-
-    /// Some change, as the API could make it.
-    pub fn change(&mut self) -> Option<Change> {
-        let subnets: Vec<Id> = self
-            .world
-            .subnets
-            .keys()
-            .copied()
-            .filter(|id| *id != 0)
-            .collect();
-        let vpcs: Vec<Id> = self
-            .world
-            .vpcs
-            .keys()
-            .copied()
-            .filter(|id| *id != 0)
-            .collect();
-        let vpc = self.rng.of(&vpcs);
-        match self.rng.below(20) {
-            0..4 => {
-                let subnet = self.rng.of(&subnets);
-                Some(Change::Table(subnet, self.table(subnet)))
-            }
-            4 => Some(Change::Table(vpc * 10 + 9, self.edge(vpc))),
-            5..8 => {
-                let n = self.rng.below(3) as Id;
-                Some(Change::Group(vpc * 10 + n, self.group(vpc, n)))
-            }
-            8 => Some(Change::List(vpc, self.list(vpc))),
-            9..11 => {
-                let acls: Vec<Id> = self
-                    .world
-                    .acls
-                    .keys()
-                    .copied()
-                    .filter(|id| *id > 100)
-                    .collect();
-                let id = if acls.is_empty() {
-                    return None;
-                } else {
-                    self.rng.of(&acls)
-                };
-                Some(Change::Acl(id, self.acl((id - 100) / 10)))
-            }
-            11..14 => self.change_of_eni(),
-            14..16 => {
-                let groups: Vec<Id> = self.world.target_groups.keys().copied().collect();
-                let id = if groups.is_empty() {
-                    return None;
-                } else {
-                    self.rng.of(&groups)
-                };
-                let mut row = self.world.target_groups[&id].clone();
-                row.targets = self.targets(row.vpc, id != 1, if id == 10 { 6081 } else { 80 });
-                Some(Change::TargetGroup(id, row))
-            }
-            16 => {
-                let endpoints: Vec<Id> = self.world.endpoints.keys().copied().collect();
-                let id = if endpoints.is_empty() {
-                    return None;
-                } else {
-                    self.rng.of(&endpoints)
-                };
-                let mut row = self.world.endpoints[&id].clone();
-                row.available = !row.available || self.rng.chance(70);
-                Some(Change::Endpoint(id, row))
-            }
-            17 => {
-                let mut row = self.world.vpcs[&vpc].clone();
-                let edge = vpc * 10 + 9;
-                row.igw = self.rng.of(&[
-                    None,
-                    Some(Igw { edge_table: None }),
-                    Some(Igw {
-                        edge_table: Some(edge),
-                    }),
-                ]);
-                Some(Change::Vpc(vpc, row))
-            }
-            18 => {
-                let id = self.rng.of(&subnets);
-                let mut row = self.world.subnets[&id].clone();
-                let of_vpc: Vec<Id> = subnets
-                    .iter()
-                    .copied()
-                    .filter(|s| s / 10 == id / 10)
-                    .collect();
-                row.table = self.rng.of(&of_vpc);
-                if self.rng.chance(50) && self.world.acls.contains_key(&(100 + id)) {
-                    row.acl = self.rng.of(&[100 + id, id / 10 * 10]);
-                }
-                Some(Change::Subnet(id, row))
-            }
-            _ => {
-                let mut row = self.world.settings;
-                row.ttl_router = self.rng.of(&[0, 0, 1]);
-                row.ttl_igw = self.rng.of(&[0, 1]);
-                row.ttl_balancer = self.rng.of(&[64, 64, 255]);
-                Some(Change::Settings(row))
-            }
-        }
-    }
-
-    fn change_of_eni(&mut self) -> Option<Change> {
-        let hosts = |(id, eni): &(&Id, &Eni)| eni.vpc != 0 && eni.kind == Kind::Host && **id < 900;
-        let hosts: Vec<Id> = self
-            .world
-            .enis
-            .iter()
-            .filter(hosts)
-            .map(|(id, _)| *id)
-            .collect();
-        let id = if hosts.is_empty() {
-            return None;
-        } else {
-            self.rng.of(&hosts)
-        };
-        let held = self.world.enis[&id].clone();
-        match self.rng.below(8) {
-            0 => {
-                let fresh = self.host(id / 100, id / 10 % 10, id % 10);
-                // `host` keeps its draft in the world.
-                self.world.enis.insert(id, held);
-                Some(Change::Eni(id, Some(fresh)))
-            }
-            1 => Some(Change::Eni(
-                id,
-                Some(Eni {
-                    check: !held.check,
-                    ..held
-                }),
-            )),
-            2 => Some(Change::Eni(
-                id,
-                Some(Eni {
-                    attached: !held.attached,
-                    ..held
-                }),
-            )),
-            3 => Some(Change::Eni(
-                id,
-                Some(Eni {
-                    elastic: vec![],
-                    ..held
-                }),
-            )),
-            4 => {
-                // An address inside another interface's delegated prefix, or one more.
-                let same = |(other, eni): &(&Id, &Eni)| {
-                    **other != id && eni.subnet == held.subnet && !eni.prefixes.is_empty()
-                };
-                let others: Vec<Eni> = self
-                    .world
-                    .enis
-                    .iter()
-                    .filter(same)
-                    .map(|(_, eni)| eni.clone())
-                    .collect();
-                let mut eni = held;
-                if others.is_empty() {
-                    return None;
-                }
-                let prefix = self.rng.of(&others).prefixes[0];
-                let address = prefix.nth(3);
-                let taken = self
-                    .world
-                    .enis
-                    .values()
-                    .any(|e| e.vpc == eni.vpc && e.addresses.contains(&address));
-                if taken {
-                    return None;
-                }
-                eni.addresses.push(address);
-                Some(Change::Eni(id, Some(eni)))
-            }
-            5 => Some(Change::Eni(
-                id,
-                Some(Eni {
-                    prefixes: vec![],
-                    ..held
-                }),
-            )),
-            _ => {
-                let mut eni = held;
-                eni.groups = vec![eni.vpc * 10 + self.rng.below(3) as Id];
-                Some(Change::Eni(id, Some(eni)))
-            }
-        }
-    }
 }
 
-fn allow_all() -> Acl {
+pub(super) fn allow_all() -> Acl {
     let rule = |number, text| AclRule {
         number,
         allow: true,
