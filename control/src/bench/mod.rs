@@ -9,7 +9,7 @@
 //! - a [`Work`] is what is timed: everything made before the clock starts, one round after another;
 //! - [`run`](run::run) times rounds, counts allocations, and asks the work to check what it did.
 //!
-//! Nothing here reads a clock but by [`run::Clock`]. The criterion benches and the
+//! Nothing here reads a clock but by `run`. The criterion benches and the
 //! instruction counts of `benches/` drive the same works.
 
 pub mod acl;

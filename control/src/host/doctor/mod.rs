@@ -1,7 +1,7 @@
 //! What this machine has of what a lab needs, by trying it.
 //!
 //! What changes the process that tries (namespaces) is tried in a child: the
-//! [`probe`]. Each check says what was found and, unless it is well, what to do.
+//! `probe`. Each check says what was found and, unless it is well, what to do.
 
 mod probe;
 mod system;
