@@ -14,9 +14,19 @@ use vpclab_dataplane::addr::Prefix;
 use super::plan::{GatewayPlan, InterfacePlan};
 use super::{Context, HostError};
 
+/// What to do about an address or route that is there already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Existing {
+    /// An error: it is somebody else's.
+    Refuse,
+    /// Take its place: in a host of the lab an interface may outlive its killed
+    /// daemon for a moment, and then has them.
+    Replace,
+}
+
 /// Sets up `interfaces`, which exist, in the calling thread's network.
-pub fn configure(interfaces: &[InterfacePlan]) -> Result<(), HostError> {
-    converse(async |handle| configure_all(&handle, interfaces).await)
+pub fn configure(interfaces: &[InterfacePlan], existing: Existing) -> Result<(), HostError> {
+    converse(async |handle| configure_all(&handle, interfaces, existing).await)
 }
 
 /// Sets up the loopback of the calling thread's network.
@@ -70,7 +80,7 @@ pub fn add_route(
     gateway: GatewayPlan,
 ) -> Result<(), HostError> {
     let index = index_of(&plan.device)?;
-    converse(async |handle| route(&handle, index, block, gateway).await)
+    converse(async |handle| route(&handle, index, block, gateway, Existing::Refuse).await)
 }
 
 /// Runs one conversation with the kernel on the calling thread.
@@ -88,16 +98,24 @@ fn converse<T>(work: impl AsyncFnOnce(Handle) -> Result<T, HostError>) -> Result
     })
 }
 
-async fn configure_all(handle: &Handle, interfaces: &[InterfacePlan]) -> Result<(), HostError> {
+async fn configure_all(
+    handle: &Handle,
+    interfaces: &[InterfacePlan],
+    existing: Existing,
+) -> Result<(), HostError> {
     for interface in interfaces {
-        configure_one(handle, interface)
+        configure_one(handle, interface, existing)
             .await
             .context(&interface.device)?;
     }
     Ok(())
 }
 
-async fn configure_one(handle: &Handle, plan: &InterfacePlan) -> Result<(), HostError> {
+async fn configure_one(
+    handle: &Handle,
+    plan: &InterfacePlan,
+    existing: Existing,
+) -> Result<(), HostError> {
     let index = index_of(&plan.device)?;
     disable_router_discovery(&plan.device);
     let link = LinkUnspec::new_with_index(index)
@@ -107,9 +125,10 @@ async fn configure_one(handle: &Handle, plan: &InterfacePlan) -> Result<(), Host
         .build();
     handle.link().set(link).execute().await.context("link")?;
     for &(address, len) in &plan.addresses {
-        // An interface may be there still, for a moment, after its daemon was
-        // killed: then it has the address.
-        let mut request = handle.address().add(index, address, len).replace();
+        let mut request = handle.address().add(index, address, len);
+        if existing == Existing::Replace {
+            request = request.replace();
+        }
         if address.is_ipv6() {
             // The subnet hands addresses out: nobody else can have this one.
             request.message_mut().header.flags |=
@@ -119,7 +138,8 @@ async fn configure_one(handle: &Handle, plan: &InterfacePlan) -> Result<(), Host
         request.execute().await.context(what)?;
     }
     for &gateway in &plan.gateways {
-        route(handle, index, everything(gateway.address), gateway).await?;
+        let block = everything(gateway.address);
+        route(handle, index, block, gateway, existing).await?;
     }
     Ok(())
 }
@@ -129,6 +149,7 @@ async fn route(
     index: u32,
     block: Prefix,
     gateway: GatewayPlan,
+    existing: Existing,
 ) -> Result<(), HostError> {
     let what = match block.len() {
         0 => format!("default route by {}", gateway.address),
@@ -143,7 +164,10 @@ async fn route(
     if gateway.onlink {
         route = route.onlink();
     }
-    let request = handle.route().add(route.build()).replace();
+    let mut request = handle.route().add(route.build());
+    if existing == Existing::Replace {
+        request = request.replace();
+    }
     request.execute().await.context(what)
 }
 

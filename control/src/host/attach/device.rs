@@ -8,15 +8,16 @@ use nix::unistd::geteuid;
 use vpclab_dataplane::io::{make_persistent_tap, make_tap, open_packet_socket};
 
 use crate::cli::CliError;
+use crate::host::netlink::{self, Existing};
 use crate::host::plan::InterfacePlan;
-use crate::host::{Context, HostError, line, netlink};
+use crate::host::{Context, HostError, line};
 
 /// Makes the interface `plan.device` with addresses and routes, and returns
 /// what moves its frames. It is gone when that is closed.
 pub fn make_interface(plan: &InterfacePlan) -> Result<OwnedFd, CliError> {
     refuse_taken(&plan.device)?;
     let tap = make_tap(&plan.device).map_err(explain)?;
-    netlink::configure(std::slice::from_ref(plan)).map_err(|error| {
+    netlink::configure(std::slice::from_ref(plan), Existing::Refuse).map_err(|error| {
         let exists = error.to_string().contains("File exists");
         let error = CliError::from(error);
         if exists && error.message.contains("default route") {

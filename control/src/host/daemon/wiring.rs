@@ -41,7 +41,7 @@ pub(super) fn wire_interfaces(
                 ports.push((EniId(interface.eni), queues));
             }
             netlink::loopback_up()?;
-            netlink::configure(interfaces)?;
+            netlink::configure(interfaces, netlink::Existing::Replace)?;
             Ok(ports)
         })
         .map_err(|error: HostError| error.within(format!("host {}", host.name)))?;

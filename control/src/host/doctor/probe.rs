@@ -90,6 +90,6 @@ fn tun() -> Result<String, HostError> {
 }
 
 fn addresses() -> Result<String, HostError> {
-    netlink::configure(&[])?;
+    netlink::configure(&[], netlink::Existing::Refuse)?;
     Ok("sets up a host's interfaces".to_owned())
 }
