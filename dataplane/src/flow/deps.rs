@@ -109,7 +109,13 @@ pub struct DepSets {
     sets: Vec<DepSet>,
     free: Vec<u32>,
     by_content: HashMap<Box<[Dep]>, u32, Seeded>,
+    /// The sets asked for last: new connections come in runs that were decided
+    /// from the same, and comparing is cheaper than hashing.
+    recent: [u32; RECENT],
+    next: usize,
 }
+
+const RECENT: usize = 4;
 
 impl DepSets {
     /// None yet.
@@ -118,13 +124,31 @@ impl DepSets {
             sets: Vec::new(),
             free: Vec::new(),
             by_content: HashMap::with_hasher(Seeded(seed)),
+            recent: [u32::MAX; RECENT],
+            next: 0,
         }
+    }
+
+    /// The set with exactly these members, if it is one of the last asked for.
+    fn recent(&self, deps: &[Dep]) -> Option<u32> {
+        self.recent.into_iter().find(|&index| {
+            let set = self.sets.get(index as usize);
+            set.is_some_and(|set| set.users > 0 && *set.deps == *deps)
+        })
     }
 
     /// The set with exactly these members, in use once more. Allocates only
     /// for a set not seen before.
     pub fn intern(&mut self, deps: &[Dep], version: u64) -> DepsId {
-        if let Some(&index) = self.by_content.get(deps)
+        let known = self.recent(deps).or_else(|| {
+            let index = self.by_content.get(deps).copied()?;
+            if let Some(place) = self.recent.get_mut(self.next) {
+                *place = index;
+                self.next = (self.next + 1) % RECENT;
+            }
+            Some(index)
+        });
+        if let Some(index) = known
             && let Some(set) = self.sets.get_mut(index as usize)
         {
             set.users += 1;

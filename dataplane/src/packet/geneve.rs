@@ -67,12 +67,37 @@ impl<'a> GeneveView<'a> {
     /// skipped unless they are critical. Of a repeated option the first counts
     /// (ASSUMPTION: AWS does not say).
     pub fn parse(udp_payload: &'a [u8]) -> Result<Self, DropReason> {
-        Self::split(udp_payload).ok_or(DropReason::MalformedGeneve)
+        Self::usual(udp_payload)
+            .or_else(|| Self::split(udp_payload))
+            .ok_or(DropReason::MalformedGeneve)
     }
 
     /// Length of the GENEVE header with its options.
     pub const fn header_len(&self) -> usize {
         self.header.len()
+    }
+
+    /// The layout in which AWS sends, and appliances send back: nearly all.
+    #[inline]
+    fn usual(bytes: &'a [u8]) -> Option<Self> {
+        let (header, inner) = bytes.split_first_chunk::<{ GENEVE_OUTER_LEN - 28 }>()?;
+        let (usual, at) = (&LAYOUT[28..], |from: usize| header.get(from..from + 4));
+        let same = |from: usize| at(from) == usual.get(from..from + 4);
+        let is_usual = same(0) && same(8) && same(20) && same(32);
+        if !is_usual || inner.first()? >> 4 != 4 {
+            return None;
+        }
+        let [.., i0, i1, i2, i3, i4, i5, i6, i7] = *header.first_chunk::<20>()?;
+        let [.., a0, a1, a2, a3, a4, a5, a6, a7] = *header.first_chunk::<32>()?;
+        let [.., c0, c1, c2, c3] = *header;
+        Some(Self {
+            protocol: ethertype::IPV4,
+            endpoint_id: Some(u64::from_be_bytes([i0, i1, i2, i3, i4, i5, i6, i7])),
+            attachment_id: Some(u64::from_be_bytes([a0, a1, a2, a3, a4, a5, a6, a7])),
+            cookie: Some(u32::from_be_bytes([c0, c1, c2, c3])),
+            header,
+            inner,
+        })
     }
 
     fn split(bytes: &'a [u8]) -> Option<Self> {
@@ -148,54 +173,41 @@ impl GeneveOuter {
     /// ASSUMPTION: DF set, identification and TOS zero (an atomic datagram,
     /// RFC 6864), UDP checksum zero.
     pub fn encode(&self, buf: &mut [u8; GENEVE_OUTER_LEN], inner_len: u16, inner_is_v6: bool) {
-        let udp_len = inner_len.saturating_add(48).to_be_bytes();
-        let total_len = inner_len.saturating_add(68).to_be_bytes();
-        let protocol = match inner_is_v6 {
-            true => ethertype::IPV6.to_be_bytes(),
-            false => ethertype::IPV4.to_be_bytes(),
-        };
-        let class = CLASS_AWS.to_be_bytes();
-        let mut writer = Writer(buf);
-        writer.put(&[0x45, 0]);
-        writer.put(&total_len);
-        writer.put(&[0, 0, 0x40, 0, self.ttl, 17, 0, 0]);
-        writer.put(&self.src.octets());
-        writer.put(&self.dst.octets());
-        writer.put(&self.source_port.to_be_bytes());
-        writer.put(&GENEVE_PORT.to_be_bytes());
-        writer.put(&udp_len);
-        writer.put(&[0, 0]);
-        writer.put(&[0x08, 0]);
-        writer.put(&protocol);
-        writer.put(&[0; 4]);
-        writer.put(&class);
-        writer.put(&[1, 2]);
-        writer.put(&self.endpoint_id.to_be_bytes());
-        writer.put(&class);
-        writer.put(&[2, 2]);
-        writer.put(&[0; 8]);
-        writer.put(&class);
-        writer.put(&[3, 1]);
-        writer.put(&self.cookie.to_be_bytes());
-        if let Some(header) = buf.get_mut(..20) {
-            checksum::fill_ipv4_header(header);
+        *buf = LAYOUT;
+        let total_len = inner_len.saturating_add(GENEVE_OUTER_LEN as u16);
+        buf[2..4].copy_from_slice(&total_len.to_be_bytes());
+        buf[8] = self.ttl;
+        buf[12..16].copy_from_slice(&self.src.octets());
+        buf[16..20].copy_from_slice(&self.dst.octets());
+        let sum = checksum::Sum::default().bytes(&buf[..20]).checksum();
+        buf[10..12].copy_from_slice(&sum.to_be_bytes());
+        buf[20..22].copy_from_slice(&self.source_port.to_be_bytes());
+        buf[24..26].copy_from_slice(&inner_len.saturating_add(48).to_be_bytes());
+        if inner_is_v6 {
+            buf[30..32].copy_from_slice(&ethertype::IPV6.to_be_bytes());
         }
+        buf[40..48].copy_from_slice(&self.endpoint_id.to_be_bytes());
+        buf[64..68].copy_from_slice(&self.cookie.to_be_bytes());
     }
 }
 
-/// Fills a buffer from the front.
-struct Writer<'a>(&'a mut [u8]);
-
-impl Writer<'_> {
-    #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        let buf = std::mem::take(&mut self.0);
-        if let Some((to, rest)) = buf.split_at_mut_checked(bytes.len()) {
-            to.copy_from_slice(bytes);
-            self.0 = rest;
-        }
-    }
-}
+/// What is the same in every encapsulation of an IPv4 packet; the rest is zero.
+const LAYOUT: [u8; GENEVE_OUTER_LEN] = {
+    let mut layout = [0; GENEVE_OUTER_LEN];
+    // IPv4: version and header length, DF, UDP.
+    layout[0] = 0x45;
+    layout[6] = 0x40;
+    layout[9] = 17;
+    [layout[22], layout[23]] = GENEVE_PORT.to_be_bytes();
+    // GENEVE: option length; protocol; three options of AWS's class.
+    layout[28] = 8;
+    [layout[30], layout[31]] = ethertype::IPV4.to_be_bytes();
+    let [class, class_low] = CLASS_AWS.to_be_bytes();
+    (layout[36], layout[37], layout[38], layout[39]) = (class, class_low, 1, 2);
+    (layout[48], layout[49], layout[50], layout[51]) = (class, class_low, 2, 2);
+    (layout[60], layout[61], layout[62], layout[63]) = (class, class_low, 3, 1);
+    layout
+};
 
 #[cfg(test)]
 mod tests;
