@@ -30,8 +30,8 @@ fn prefetch_at(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // JUSTIFICATION: a batch's misses overlap; one by one they cost four
-        // times as much at 1 M flows (`vpclab bench flow`).
+        // JUSTIFICATION: a batch's misses overlap instead of following one
+        // another. What it gains alone is still to be measured.
         // SAFETY: a prefetch never faults and changes no memory, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
     }

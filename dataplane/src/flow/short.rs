@@ -21,7 +21,7 @@ pub(crate) struct Key4 {
 
 impl Line<u32> {
     /// Whether the index finds the session for packets with this key. (All at
-    /// once: four comparisons with a branch each cost more.)
+    /// once, with a single branch.)
     #[inline(always)]
     fn is_for4(&self, key: &Key4) -> bool {
         let own = line_flag::INDEXED | line_flag::GWLB;

@@ -2,7 +2,7 @@
 //!
 //! Fixed capacity; the entries' memory is reserved at once and used as sessions
 //! come. A look costs one bucket of the index and one line of the entry
-//! (`vpclab bench flow`).
+//! (ARCHITECTURE §8).
 
 use std::collections::HashMap;
 
