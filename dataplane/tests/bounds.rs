@@ -127,5 +127,10 @@ fn translations_of_evicted_connections_give_their_ports_back() {
     let connections = w.pipeline.connections();
     assert_eq!(connections.sessions.len(), 8);
     let translated = connections.sessions.iter().next().unwrap().1.lb.unwrap();
-    assert_eq!(connections.lb_ports_used(&translated.translated), 8);
+    assert_eq!(
+        connections
+            .ports
+            .used(translated.node, &translated.translated),
+        8
+    );
 }

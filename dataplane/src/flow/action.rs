@@ -6,7 +6,7 @@ use super::session::{Limits, Pass, Rewrite};
 use crate::addr::{EniId, Mac};
 
 /// The shared part of a [`Pass`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Action {
     out: EniId,
     local: bool,
@@ -23,6 +23,14 @@ pub(crate) struct Action {
     frame_dst: Mac,
     frame_src: Mac,
     pub(super) deps: DepsId,
+}
+
+impl std::hash::Hash for Action {
+    /// Of what tells nearly all of them apart: the ports and the dependencies.
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from(self.out.0) << 32 | u64::from(self.port.0));
+        self.deps.hash(state);
+    }
 }
 
 /// The part of an [`Action`] that a cached packet needs, in one cache line.

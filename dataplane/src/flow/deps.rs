@@ -35,44 +35,145 @@ pub enum Object {
     TargetGroup,
 }
 
+impl Object {
+    /// Each at the place of its number.
+    const ALL: [Self; 10] = [
+        Self::Settings,
+        Self::Vpc,
+        Self::Subnet,
+        Self::Eni,
+        Self::SecurityGroup,
+        Self::NetworkAcl,
+        Self::PrefixList,
+        Self::Endpoint,
+        Self::LoadBalancer,
+        Self::TargetGroup,
+    ];
+}
+
+/// What a decision read, noted as it is read: words, without looking for equal
+/// ones. Generations are not fetched: whoever decides and whoever keeps the
+/// decision have the same tables before them.
+#[derive(Clone, Debug, Default)]
+pub struct Reads {
+    words: Vec<u64>,
+}
+
+/// Kinds of words beside those of [`Object`], which are lower. A route's word is
+/// followed by the first address of its cell, in one word or two.
+const MEMBERS: u64 = 16;
+const ROUTE_V4: u64 = 17;
+const ROUTE_V6: u64 = 18;
+
+impl Reads {
+    /// Nothing read; holds no memory.
+    pub const fn new() -> Self {
+        Self { words: Vec::new() }
+    }
+
+    /// Begins anew, in the same memory.
+    pub fn clear(&mut self) {
+        self.words.clear();
+    }
+
+    /// A row was read, or found not to be there.
+    #[inline]
+    pub fn row(&mut self, object: Object, id: u32) {
+        self.push(object as u64, id);
+    }
+
+    /// The members of a group were.
+    pub fn members(&mut self, group: SecurityGroupId) {
+        self.push(MEMBERS, group.0);
+    }
+
+    /// A route was: the one for the destinations of the cell that begins here.
+    #[inline]
+    pub fn route(&mut self, table: RouteTableId, first: IpAddr) {
+        match first {
+            IpAddr::V4(first) => {
+                self.words.push(ROUTE_V4 << 32 | u64::from(table.0));
+                self.words.push(u64::from(first.to_bits()));
+            }
+            IpAddr::V6(first) => {
+                let bits = first.to_bits();
+                self.words.push(ROUTE_V6 << 32 | u64::from(table.0));
+                self.words.extend([(bits >> 64) as u64, bits as u64]);
+            }
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, kind: u64, id: u32) {
+        let word = kind << 32 | u64::from(id);
+        // Hops that follow each other often read the same row.
+        if self.words.last() != Some(&word) {
+            self.words.push(word);
+        }
+    }
+
+    /// A cheap hash: one multiplication a word.
+    #[inline]
+    fn hash(&self, secret: u64) -> u64 {
+        self.words.iter().fold(secret, |state, word| {
+            (state.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        })
+    }
+
+    /// Everything read, once each, as it is now.
+    fn deps(&self, tables: &impl Generations) -> Box<[Dep]> {
+        let mut deps = Vec::new();
+        let mut words = self.words.iter().copied();
+        while let Some(word) = words.next() {
+            let id = word as u32;
+            let mut address = || words.next().unwrap_or_default();
+            let dep = match word >> 32 {
+                MEMBERS => Dep::Members(SecurityGroupId(id), tables.members(SecurityGroupId(id))),
+                ROUTE_V4 => Dep::route(tables, id, IpAddr::V4((address() as u32).into())),
+                ROUTE_V6 => {
+                    let high = u128::from(address()) << 64;
+                    Dep::route(
+                        tables,
+                        id,
+                        IpAddr::V6((high | u128::from(address())).into()),
+                    )
+                }
+                kind => match Object::ALL.get(kind as usize) {
+                    Some(&object) => Dep::Row(object, id, tables.row(object, id)),
+                    None => continue,
+                },
+            };
+            if !deps.contains(&dep) {
+                deps.push(dep);
+            }
+        }
+        deps.into()
+    }
+}
+
 /// One thing that a decision was made from.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Dep {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Dep {
     /// A row.
     Row(Object, u32, u64),
     /// The members of a security group.
     Members(SecurityGroupId, u64),
-    /// The route that decides for a range of destinations.
-    Route {
-        /// Table.
-        table: RouteTableId,
-        /// First and last destination with this answer.
-        cell: (IpAddr, IpAddr),
-        /// Generation of the route.
-        generation: u64,
-    },
+    /// The route that decides for a range of destinations: the first of them,
+    /// and the range with the route's generation, if there is a route.
+    Route(RouteTableId, IpAddr, Option<((IpAddr, IpAddr), u64)>),
 }
 
 impl Dep {
-    /// A dependency on the present state of a row.
-    pub fn row(tables: &impl Generations, object: Object, id: u32) -> Self {
-        Self::Row(object, id, tables.row(object, id))
-    }
-
-    /// A dependency on the present members of a group.
-    pub fn members(tables: &impl Generations, group: SecurityGroupId) -> Self {
-        Self::Members(group, tables.members(group))
+    fn route(tables: &impl Generations, table: u32, first: IpAddr) -> Self {
+        let table = RouteTableId(table);
+        Self::Route(table, first, tables.route(table, first))
     }
 
     fn holds(&self, tables: &impl Generations) -> bool {
         match *self {
             Self::Row(object, id, then) => tables.row(object, id) == then,
             Self::Members(group, then) => tables.members(group) == then,
-            Self::Route {
-                table,
-                cell,
-                generation,
-            } => tables.route(table, cell.0) == Some((cell, generation)),
+            Self::Route(table, first, then) => tables.route(table, first) == then,
         }
     }
 }
@@ -96,6 +197,8 @@ pub struct DepsId(u32);
 
 #[derive(Debug)]
 struct DepSet {
+    reads: Reads,
+    hash: u64,
     deps: Box<[Dep]>,
     users: u32,
     /// The table version for which `valid` was found.
@@ -103,19 +206,25 @@ struct DepSet {
     valid: bool,
 }
 
+impl DepSet {
+    fn holds(&mut self, tables: &impl Generations) -> bool {
+        if self.checked != tables.version() {
+            self.checked = tables.version();
+            self.valid = self.deps.iter().all(|dep| dep.holds(tables));
+        }
+        self.valid
+    }
+}
+
 /// All interned sets of one pipeline.
 #[derive(Debug)]
 pub struct DepSets {
     sets: Vec<DepSet>,
     free: Vec<u32>,
-    by_content: HashMap<Box<[Dep]>, u32, Seeded>,
-    /// The sets asked for last: new connections come in runs that were decided
-    /// from the same, and comparing is cheaper than hashing.
-    recent: [u32; RECENT],
-    next: usize,
+    /// By the hash of what was read, the set made last.
+    by_hash: HashMap<u64, u32, Seeded>,
+    secret: u64,
 }
-
-const RECENT: usize = 4;
 
 impl DepSets {
     /// None yet.
@@ -123,50 +232,41 @@ impl DepSets {
         Self {
             sets: Vec::new(),
             free: Vec::new(),
-            by_content: HashMap::with_hasher(Seeded(seed)),
-            recent: [u32::MAX; RECENT],
-            next: 0,
+            by_hash: HashMap::with_hasher(Seeded(seed)),
+            secret: seed.words(&[6]),
         }
     }
 
-    /// The set with exactly these members, if it is one of the last asked for.
-    fn recent(&self, deps: &[Dep]) -> Option<u32> {
-        self.recent.into_iter().find(|&index| {
-            let set = self.sets.get(index as usize);
-            set.is_some_and(|set| set.users > 0 && *set.deps == *deps)
-        })
-    }
-
-    /// The set with exactly these members, in use once more. Allocates only
+    /// The set of what was read from `tables`, in use once more. Allocates only
     /// for a set not seen before.
-    pub fn intern(&mut self, deps: &[Dep], version: u64) -> DepsId {
-        let known = self.recent(deps).or_else(|| {
-            let index = self.by_content.get(deps).copied()?;
-            if let Some(place) = self.recent.get_mut(self.next) {
-                *place = index;
-                self.next = (self.next + 1) % RECENT;
-            }
-            Some(index)
-        });
-        if let Some(index) = known
+    ///
+    /// A set that was read alike and still holds is equal: every generation in
+    /// it is that of `tables`, as are those just read. One that holds no more
+    /// stays with its users, and those who come now get another.
+    pub fn intern(&mut self, reads: &Reads, tables: &impl Generations) -> DepsId {
+        let hash = reads.hash(self.secret);
+        if let Some(&index) = self.by_hash.get(&hash)
             && let Some(set) = self.sets.get_mut(index as usize)
+            && set.users > 0
+            && set.reads.words == reads.words
+            && set.holds(tables)
         {
             set.users += 1;
-            set.checked = version;
-            set.valid = true;
             return DepsId(index);
         }
         let set = DepSet {
-            deps: deps.into(),
+            reads: reads.clone(),
+            hash,
+            deps: reads.deps(tables),
             users: 1,
-            checked: version,
+            checked: tables.version(),
             valid: true,
         };
         let index = match self.free.pop() {
             Some(index) => index,
             None => self.sets.len() as u32,
         };
-        self.by_content.insert(set.deps.clone(), index);
+        self.by_hash.insert(hash, index);
         match self.sets.get_mut(index as usize) {
             Some(place) => *place = set,
             None => self.sets.push(set),
@@ -181,7 +281,9 @@ impl DepSets {
         };
         set.users = set.users.saturating_sub(1);
         if set.users == 0 {
-            self.by_content.remove(&set.deps);
+            if self.by_hash.get(&set.hash) == Some(&id.0) {
+                self.by_hash.remove(&set.hash);
+            }
             self.free.push(id.0);
         }
     }
@@ -189,14 +291,9 @@ impl DepSets {
     /// Whether everything in the set is as it was. One comparison unless the
     /// tables changed since the last call.
     pub fn hold(&mut self, id: DepsId, tables: &impl Generations) -> bool {
-        let Some(set) = self.sets.get_mut(id.0 as usize) else {
-            return false;
-        };
-        if set.checked != tables.version() {
-            set.checked = tables.version();
-            set.valid = set.deps.iter().all(|dep| dep.holds(tables));
-        }
-        set.valid
+        self.sets
+            .get_mut(id.0 as usize)
+            .is_some_and(|set| set.holds(tables))
     }
 
     /// Number of sets in use.

@@ -50,6 +50,18 @@ impl Seed {
         }
     }
 
+    /// How much an address and port is to be preferred for something with the
+    /// hash `what`: two multiplications.
+    #[inline]
+    pub fn score(self, address: IpAddr, port: u16, what: u64) -> u64 {
+        let place = match address {
+            IpAddr::V4(address) => u64::from(address.to_bits()) << 16 | u64::from(port),
+            IpAddr::V6(_) => self.address(address) ^ u64::from(port),
+        };
+        let state = multiply(place ^ self.0, what ^ MULTIPLIER);
+        multiply(state ^ what, place ^ MULTIPLIER.rotate_left(31))
+    }
+
     /// Hash of an address.
     pub fn address(self, address: IpAddr) -> u64 {
         let bits = wide(address);
@@ -119,11 +131,33 @@ impl BuildHasher for Seeded {
     }
 }
 
+/// The same for maps of tables, which outlive pipelines and have no seed of theirs.
+#[derive(Clone, Copy, Debug)]
+pub struct RowHash(Seeded);
+
+impl Default for RowHash {
+    /// With a seed from the operating system. (What is in such a map never
+    /// depends on it, and neither does anything that is done with it.)
+    fn default() -> Self {
+        let seed = std::collections::hash_map::RandomState::new().hash_one(MULTIPLIER);
+        Self(Seeded(Seed(seed)))
+    }
+}
+
+impl BuildHasher for RowHash {
+    type Hasher = SeededHasher;
+    #[inline]
+    fn build_hasher(&self) -> SeededHasher {
+        self.0.build_hasher()
+    }
+}
+
 /// A hash under way.
 #[derive(Clone, Copy, Debug)]
 pub struct SeededHasher(u64);
 
 impl Hasher for SeededHasher {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
         let (words, tail) = bytes.as_chunks::<8>();
         for word in words {
@@ -146,6 +180,7 @@ impl Hasher for SeededHasher {
     fn write_u32(&mut self, word: u32) {
         self.write_u64(u64::from(word));
     }
+    #[inline]
     fn write_u64(&mut self, word: u64) {
         self.0 = mix(self.0, word.wrapping_add(MULTIPLIER));
     }
@@ -159,6 +194,7 @@ impl Hasher for SeededHasher {
     fn write_isize(&mut self, word: isize) {
         self.write_u64(word as u64);
     }
+    #[inline]
     fn finish(&self) -> u64 {
         mix(self.0, MULTIPLIER)
     }

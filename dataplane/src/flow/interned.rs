@@ -17,6 +17,8 @@ pub(super) struct Interned<T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,
     by_value: HashMap<T, u32, Seeded>,
+    /// The number asked for last: comparing is cheaper than hashing.
+    last: u32,
 }
 
 impl<T: Copy + Eq + Hash> Interned<T> {
@@ -25,13 +27,22 @@ impl<T: Copy + Eq + Hash> Interned<T> {
             places: Vec::new(),
             free: Vec::new(),
             by_value: HashMap::with_hasher(seeded),
+            last: 0,
         }
     }
 
     /// The number of `value`, in use once more; and whether it is new.
     pub(super) fn intern(&mut self, value: T) -> (u32, bool) {
+        if let Some(place) = self.places.get_mut(self.last as usize)
+            && place.users > 0
+            && place.value == value
+        {
+            place.users += 1;
+            return (self.last, false);
+        }
         if let Some(&number) = self.by_value.get(&value) {
             self.again(number);
+            self.last = number;
             return (number, false);
         }
         let place = Place { value, users: 1 };

@@ -12,6 +12,7 @@ mod deps;
 mod entry;
 mod fragments;
 mod hash;
+mod held;
 mod index;
 mod interned;
 mod memory;
@@ -23,10 +24,11 @@ mod table;
 mod tracking;
 
 pub(crate) use action::Hot;
-pub use deps::{Dep, DepSets, DepsId, Generations, Object};
+pub use deps::{DepSets, DepsId, Generations, Object, Reads};
 pub(crate) use entry::line_flag;
 pub use fragments::{First, FragmentKey, Fragments};
-pub use hash::{Seed, Seeded};
+pub use hash::{RowHash, Seed, Seeded};
+pub use held::Held;
 pub(crate) use memory::prefetch;
 pub use session::{LbFlow, Limits, Outcome, Pass, Rewrite, Session, SizeLimit, Tracked, Tunnel};
 pub use shard::Shard;
@@ -65,6 +67,14 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// The way back.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Forward => Self::Reply,
+            Self::Reply => Self::Forward,
+        }
+    }
+
     /// 0 or 1.
     pub const fn index(self) -> usize {
         self as usize

@@ -12,7 +12,7 @@ use crate::packet::FiveTuple;
 use crate::time::{Duration, Instant};
 
 /// Idle timeout of UDP through a network load balancer; fixed.
-const NLB_UDP_IDLE: Duration = Duration::from_secs(120);
+pub(super) const NLB_UDP_IDLE: Duration = Duration::from_secs(120);
 
 /// A network load balancer's flow: the NAT mapping of PrivateLink (or of a
 /// direct client of the load balancer).
@@ -209,39 +209,6 @@ pub struct Session {
     pub bytes: [u64; 2],
 }
 
-impl Session {
-    /// Whether the network load balancer still knows this flow.
-    pub fn lb_alive(&self, now: Instant) -> bool {
-        self.lb.as_ref().is_some_and(|lb| {
-            !self.tracking.is_idle(
-                now,
-                self.tracking.lb_idle_timeout(lb.tcp_idle, NLB_UDP_IDLE),
-            )
-        })
-    }
-
-    /// Whether interface `eni`, with these timeouts, still tracks it.
-    pub fn tracked_by(&self, eni: EniId, timeouts: &TrackingTimeouts, now: Instant) -> bool {
-        self.tracked.contains(eni)
-            && !self
-                .tracking
-                .is_idle(now, self.tracking.idle_timeout(timeouts))
-    }
-
-    /// Whether a cached pass may be used without a closer look.
-    pub fn is_fresh(&self, now: Instant) -> bool {
-        !self
-            .tracking
-            .is_idle(now, self.tracking.idle_timeout(&self.shortest))
-            && (self.lb.is_none() || self.lb_alive(now))
-    }
-
-    /// When nothing of it is alive any more, unless another packet comes.
-    pub fn dies_at(&self) -> Instant {
-        self.tracking.last_seen() + self.tracking.idle_timeout(&self.longest)
-    }
-}
-
 /// Timeouts that are never the shortest.
 const NO_TIMEOUTS: TrackingTimeouts = TrackingTimeouts {
     tcp_established: Duration::from_secs(432_000),
@@ -269,15 +236,29 @@ impl Session {
         }
     }
 
+    /// When nothing of it is alive any more, unless another packet comes.
+    pub fn dies_at(&self) -> Instant {
+        self.tracking.last_seen() + self.tracking.idle_timeout(&self.longest)
+    }
+
     /// Interface `eni` tracks this session from now on.
     pub fn track(&mut self, eni: EniId, timeouts: &TrackingTimeouts) {
         self.tracked.add(eni);
-        let fold = |a: &mut TrackingTimeouts, pick: fn(Duration, Duration) -> Duration| {
-            a.tcp_established = pick(a.tcp_established, timeouts.tcp_established);
-            a.udp = pick(a.udp, timeouts.udp);
-            a.udp_stream = pick(a.udp_stream, timeouts.udp_stream);
-        };
-        fold(&mut self.shortest, Ord::min);
-        fold(&mut self.longest, Ord::max);
+        (self.shortest, self.longest) = fold((self.shortest, self.longest), timeouts);
     }
+}
+
+/// Shortest and longest timeouts, with those of one more interface.
+pub(super) fn fold(
+    (mut shortest, mut longest): (TrackingTimeouts, TrackingTimeouts),
+    timeouts: &TrackingTimeouts,
+) -> (TrackingTimeouts, TrackingTimeouts) {
+    let fold = |a: &mut TrackingTimeouts, pick: fn(Duration, Duration) -> Duration| {
+        a.tcp_established = pick(a.tcp_established, timeouts.tcp_established);
+        a.udp = pick(a.udp, timeouts.udp);
+        a.udp_stream = pick(a.udp_stream, timeouts.udp_stream);
+    };
+    fold(&mut shortest, Ord::min);
+    fold(&mut longest, Ord::max);
+    (shortest, longest)
 }

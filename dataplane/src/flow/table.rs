@@ -5,6 +5,7 @@
 //! (ARCHITECTURE §8).
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use super::action::{Action, Hot};
 use super::deps::DepsId;
@@ -12,6 +13,8 @@ use super::entry::{Address, Line, NONE, State, line_flag, ports, state_flag};
 use super::hash::{KeySeed, Seeded};
 use super::index::Index;
 use super::interned::Interned;
+use super::session::fold;
+use super::short::Key4;
 use super::store::Store;
 use super::tracking::SHORTEST;
 use super::{Direction, Ingress, Key, LbFlow, Pass, Seed, Session, Tracked, TrackingTimeouts};
@@ -68,8 +71,6 @@ pub struct Table {
 /// What a reference of the index leads to.
 const FORWARD: u32 = 0;
 pub(super) const REPLY: u32 = 1;
-/// The load balancer's mapping of the session.
-const MAPPING: u32 = 2;
 
 /// Runs `$body` with the store of the slot's family as `$store`.
 macro_rules! store {
@@ -104,8 +105,7 @@ impl Table {
             seed: KeySeed::new(seed),
             v4: Store::new(capacity),
             v6: Store::new(capacity),
-            // Two ends and perhaps a mapping each.
-            index: Index::new(capacity * 3),
+            index: Index::new(capacity * 2),
             capacity,
             len: 0,
             actions: Interned::new(seeded),
@@ -145,25 +145,30 @@ impl Table {
 
     /// Finds a session by one of its ends.
     pub fn find(&self, key: &Key) -> Option<(SessionId, Direction)> {
-        let found = match Line::<u32>::new(key) {
-            Some(line) => self.find_line(&self.v4, 0, &line),
-            None => self.find_line(&self.v6, 1, &Line::<u128>::new(key)?),
-        };
-        let (slot, direction) = split(found?);
+        let (slot, direction) = self.find_slot(key)?;
         Some((self.state(slot)?.id(slot), direction))
     }
 
-    /// Whether a load balancer's mapping leaves `node` with this tuple.
-    pub fn is_mapped(&self, node: EniId, translated: FiveTuple) -> bool {
-        let hash = self.mapping_hash(node, &translated);
-        let is_it = |reference: u32| {
-            let slot = reference >> 2;
-            reference & 3 == MAPPING
-                && self
-                    .lb(slot)
-                    .is_some_and(|lb| lb.node == node && lb.translated == translated)
+    pub(super) fn find_slot(&self, key: &Key) -> Option<(u32, Direction)> {
+        let found = match (key.tuple.src, key.tuple.dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                let (ingress, gwlb) = match key.ingress {
+                    Ingress::Eni(eni) => (eni.0, false),
+                    Ingress::Gwlb(serial) => (serial, true),
+                };
+                let key = Key4 {
+                    src: src.to_bits(),
+                    dst: dst.to_bits(),
+                    ports: ports(&key.tuple),
+                    ingress,
+                    protocol: key.tuple.protocol,
+                    gwlb,
+                };
+                return self.find4(&key, self.hash4(&key), u32::MAX);
+            }
+            _ => self.find_line(&self.v6, 1, &Line::<u128>::new(key)?),
         };
-        self.index.find(hash, is_it).is_some()
+        found.map(split)
     }
 
     /// The session, unless it has ended.
@@ -175,63 +180,75 @@ impl Table {
     /// Adds a session. An end that another session already answers for is
     /// left to that session. `None` when the table is full, or when the ends
     /// are not of one family.
-    pub fn insert(&mut self, session: Session) -> Option<SessionId> {
+    pub fn insert(&mut self, session: &Session) -> Option<SessionId> {
+        let [near, far] = session.keys;
+        let (near, far) = (near?, far?);
+        let is_free = |key| self.find_slot(key).is_none();
+        let indexed = [is_free(&near), near != far && is_free(&far)];
+        self.add(session, indexed)
+    }
+
+    /// The same, where it is known which ends no other session answers for.
+    pub(crate) fn add(&mut self, session: &Session, indexed: [bool; 2]) -> Option<SessionId> {
         if self.is_full() {
             return None;
         }
         let [near, far] = session.keys;
-        let slot = match (near?, far?) {
-            (near, far) if near.tuple.src.is_ipv4() => self.v4.put([&near, &far], 0)?,
-            (near, far) => self.v6.put([&near, &far], 1)?,
+        let keys = [near?, far?];
+        let [near, far] = &keys;
+        let slot = match near.tuple.src.is_ipv4() {
+            true => self.v4.put([near, far], 0)?,
+            false => self.v6.put([near, far], 1)?,
         };
         self.len += 1;
-        for (direction, key) in [near, far].into_iter().flatten().enumerate() {
-            if self.find(&key).is_none() {
+        for (direction, (key, indexed)) in keys.iter().zip(indexed).enumerate() {
+            if indexed {
                 self.index
-                    .insert(self.key_hash(&key), slot << 2 | direction as u32);
-                self.set_line_flag(slot, direction, line_flag::INDEXED);
+                    .insert(self.key_hash(key), slot << 2 | direction as u32);
             }
         }
-        let (timeouts, _) = self.timeouts.intern((session.shortest, session.longest));
-        self.lower_floor(&session.shortest);
+        let (shortest, mut longest) = (session.shortest, session.longest);
+        self.lower_floor(&shortest);
+        let lb = session.lb.map(|flow| self.share_lb(&flow, &mut longest));
+        let (timeouts, _) = self.timeouts.intern((shortest, longest));
         store_mut!(self, slot, store => {
             let entry = store.entry_mut(slot)?;
-            for (line, (packets, bytes)) in entry
-                .lines
-                .iter_mut()
-                .zip(session.packets.into_iter().zip(session.bytes))
+            let counts = session.packets.into_iter().zip(session.bytes);
+            for ((line, indexed), (packets, bytes)) in
+                entry.lines.iter_mut().zip(indexed).zip(counts)
             {
                 (line.packets, line.bytes) = (packets, bytes);
+                if indexed {
+                    line.flags |= line_flag::INDEXED;
+                }
             }
+            let state = &mut entry.state;
+            state.tracking = session.tracking;
+            state.created = session.created;
+            state.tracked = session.tracked.rows();
+            state.timeouts = timeouts;
+            state.lb = lb.unwrap_or(NONE);
         });
-        let state = self.state_mut(slot)?;
-        state.tracking = session.tracking;
-        state.created = session.created;
-        state.tracked = session.tracked.rows();
-        state.timeouts = timeouts;
-        let id = state.id(slot);
+        if let Some(flow) = &session.lb {
+            self.keep_tuples(slot, flow);
+        }
         if session.tracking.is_half_open() {
             self.list(slot);
         }
-        if let Some(lb) = session.lb {
-            self.set_lb(id, lb);
-        }
-        Some(id)
+        Some(self.state(slot)?.id(slot))
     }
 
-    /// Removes a session; returns it, and the dependencies that nobody uses
-    /// any more because of it.
-    pub fn remove(&mut self, id: SessionId) -> Option<(Session, [Option<DepsId>; 2])> {
+    /// Removes a session; returns its load balancer flow, and the dependencies
+    /// that nobody uses any more because of it.
+    pub fn remove(&mut self, id: SessionId) -> Option<(Option<LbFlow>, [Option<DepsId>; 2])> {
         self.alive(id)?;
-        let session = self.session(id.slot)?;
         let slot = id.slot;
         self.unlist(slot);
-        self.clear_lb(slot);
-        for direction in [FORWARD, REPLY] {
-            let key = session.keys.get(direction as usize).copied().flatten();
-            if let Some(key) = key {
+        let lb = self.clear_lb(slot);
+        for direction in [Direction::Forward, Direction::Reply] {
+            if let Some(key) = self.end(slot, direction) {
                 self.index
-                    .remove(self.key_hash(&key), slot << 2 | direction);
+                    .remove(self.key_hash(&key), slot << 2 | direction.index() as u32);
             }
         }
         let actions = store!(self, slot, store => store.entry(slot)?.lines.map(|line| line.action));
@@ -240,7 +257,7 @@ impl Table {
         self.timeouts.release(timeouts);
         store_mut!(self, slot, store => store.take_away(slot));
         self.len -= 1;
-        Some((session, released))
+        Some((lb, released))
     }
 
     /// Takes one packet of a session into account; `bytes` are counted if given.
@@ -273,17 +290,19 @@ impl Table {
 
     /// Interface `eni` tracks this session from now on.
     pub fn track(&mut self, id: SessionId, eni: EniId, timeouts: &TrackingTimeouts) {
-        let Some(mut session) = self.get(id) else {
+        let Some(state) = self.alive(id) else {
             return;
         };
-        let before = (session.shortest, session.longest);
-        session.track(eni, timeouts);
-        self.lower_floor(&session.shortest);
+        let mut tracked = Tracked::from_rows(state.tracked);
+        tracked.add(eni);
+        let before = self.timeouts_of(state);
+        let after = fold(before, timeouts);
+        self.lower_floor(&after.0);
         if let Some(state) = self.state_mut(id.slot) {
-            state.tracked = session.tracked.rows();
+            state.tracked = tracked.rows();
         }
-        if before != (session.shortest, session.longest) {
-            self.set_timeouts(id.slot, (session.shortest, session.longest));
+        if before != after {
+            self.set_timeouts(id.slot, after);
         }
     }
 
@@ -304,10 +323,10 @@ impl Table {
         let (number, is_new) = self.actions.intern(action);
         // An action that is known has its use of the dependencies already.
         let surplus = (!is_new).then_some(pass.deps);
-        let hot = action.hot(version);
         match self.hot.get_mut(number as usize) {
-            Some(place) => *place = hot,
-            None => self.hot.push(hot),
+            Some(hot) if !is_new => hot.version = version,
+            Some(place) => *place = action.hot(version),
+            None => self.hot.push(action.hot(version)),
         }
         let old = store_mut!(self, id.slot, store => {
             store
@@ -343,9 +362,25 @@ impl Table {
 
     /// Gives a session its load balancer flow; returns the one it had.
     pub fn set_lb(&mut self, id: SessionId, flow: LbFlow) -> Option<LbFlow> {
-        let session = self.get(id)?;
+        let (shortest, longest) = self.timeouts_of(self.alive(id)?);
         let slot = id.slot;
         let old = self.clear_lb(slot);
+        let mut longer = longest;
+        let number = self.share_lb(&flow, &mut longer);
+        self.state_mut(slot)?.lb = number;
+        self.keep_tuples(slot, &flow);
+        if longer != longest {
+            self.set_timeouts(slot, (shortest, longer));
+        }
+        old
+    }
+
+    /// Notes one more user of what load balancer flows share. The mapping lives
+    /// as long as the load balancer's timeout says, however short the tracking of
+    /// the interfaces is.
+    fn share_lb(&mut self, flow: &LbFlow, longest: &mut TrackingTimeouts) -> u32 {
+        self.floor = self.floor.min(flow.tcp_idle);
+        longest.tcp_established = longest.tcp_established.max(flow.tcp_idle);
         let (number, _) = self.lbs.intern(SharedLb {
             endpoint: flow.endpoint,
             front_eni: flow.front_eni,
@@ -353,22 +388,47 @@ impl Table {
             node: flow.node,
             tcp_idle: flow.tcp_idle,
         });
-        self.floor = self.floor.min(flow.tcp_idle);
-        self.state_mut(slot)?.lb = number;
-        if self.lb(slot) != Some(flow) {
-            self.odd_lbs.insert(slot, (flow.client, flow.translated));
-            self.state_mut(slot)?.flags |= state_flag::ODD_LB;
+        number
+    }
+
+    /// Keeps the flow's tuples, if they are not those of the session's ends.
+    fn keep_tuples(&mut self, slot: u32, flow: &LbFlow) {
+        let tuples = (flow.client, flow.translated);
+        if self.end_tuples(slot) != Some(tuples) {
+            self.odd_lbs.insert(slot, tuples);
+            if let Some(state) = self.state_mut(slot) {
+                state.flags |= state_flag::ODD_LB;
+            }
         }
-        let hash = self.mapping_hash(flow.node, &flow.translated);
-        self.index.insert(hash, slot << 2 | MAPPING);
-        // The mapping lives as long as the load balancer's timeout says, however
-        // short the tracking of the interfaces is.
-        let (shortest, mut longest) = (session.shortest, session.longest);
-        longest.tcp_established = longest.tcp_established.max(flow.tcp_idle);
-        if longest != session.longest {
-            self.set_timeouts(slot, (shortest, longest));
-        }
-        old
+    }
+
+    /// What the near end sends, and what the far end gets.
+    fn end_tuples(&self, slot: u32) -> Option<(FiveTuple, FiveTuple)> {
+        store!(self, slot, store => {
+            let [near, far] = &store.entry(slot)?.lines;
+            Some((near.key().tuple, far.key().tuple.reversed()))
+        })
+    }
+
+    /// Idle timeout of TCP of a load balancer's flows.
+    pub(super) fn lb_tcp_idle(&self, number: u32) -> Option<Duration> {
+        self.lbs.get(number).map(|shared| shared.tcp_idle)
+    }
+
+    /// Shortest and longest timeouts of the interfaces that track a session.
+    pub(super) fn timeouts_of(&self, state: &State) -> (TrackingTimeouts, TrackingTimeouts) {
+        self.timeouts
+            .get(state.timeouts)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The key of an end that the index finds.
+    pub(super) fn end(&self, slot: u32, direction: Direction) -> Option<Key> {
+        store!(self, slot, store => {
+            let line = store.line(slot, direction)?;
+            line.is_indexed().then(|| line.key())
+        })
     }
 
     /// The half-open session that began first.
@@ -420,10 +480,9 @@ impl Table {
             .chain((0..v6).map(|at| at << 1 | 1))
     }
 
-    fn dies_at(&self, state: &State) -> Instant {
-        let longest = self.timeouts.get(state.timeouts).map(|pair| pair.1);
-        let timeouts = longest.unwrap_or_default();
-        state.tracking.last_seen() + state.tracking.idle_timeout(&timeouts)
+    pub(super) fn dies_at(&self, state: &State) -> Instant {
+        let (_, longest) = self.timeouts_of(state);
+        state.tracking.last_seen() + state.tracking.idle_timeout(&longest)
     }
 
     fn find_line<A: Address>(
@@ -436,7 +495,6 @@ impl Table {
         self.index.find(hash, |reference| {
             let (slot, direction) = split(reference);
             slot & 1 == family
-                && reference & 3 != MAPPING
                 && store
                     .line(slot, direction)
                     .is_some_and(|line| line.is_for(wanted))
@@ -449,10 +507,6 @@ impl Table {
             Ingress::Gwlb(serial) => (serial, 1),
         };
         self.tuple_hash(&key.tuple, ingress, kind)
-    }
-
-    fn mapping_hash(&self, node: EniId, translated: &FiveTuple) -> u64 {
-        self.tuple_hash(translated, node.0, 2)
     }
 
     fn tuple_hash(&self, tuple: &FiveTuple, ingress: u32, kind: u16) -> u64 {
@@ -478,18 +532,10 @@ impl Table {
         store_mut!(self, slot, store => store.entry_mut(slot).map(|entry| &mut entry.state))
     }
 
-    fn alive(&self, id: SessionId) -> Option<&State> {
+    #[inline]
+    pub(super) fn alive(&self, id: SessionId) -> Option<&State> {
         self.state(id.slot)
             .filter(|state| state.age == id.age && state.has(state_flag::LIVE))
-    }
-
-    fn set_line_flag(&mut self, slot: u32, direction: usize, flag: u8) {
-        store_mut!(self, slot, store => {
-            let line = store.entry_mut(slot).and_then(|entry| entry.lines.get_mut(direction));
-            if let Some(line) = line {
-                line.flags |= flag;
-            }
-        });
     }
 
     fn session(&self, slot: u32) -> Option<Session> {
@@ -519,16 +565,12 @@ impl Table {
         })
     }
 
-    fn lb(&self, slot: u32) -> Option<LbFlow> {
+    pub(super) fn lb(&self, slot: u32) -> Option<LbFlow> {
         let state = self.state(slot)?;
         let shared = self.lbs.get(state.lb)?;
-        let (client, translated) = if state.has(state_flag::ODD_LB) {
-            *self.odd_lbs.get(&slot)?
-        } else {
-            store!(self, slot, store => {
-                let [near, far] = &store.entry(slot)?.lines;
-                (near.key().tuple, far.key().tuple.reversed())
-            })
+        let (client, translated) = match state.has(state_flag::ODD_LB) {
+            true => *self.odd_lbs.get(&slot)?,
+            false => self.end_tuples(slot)?,
         };
         Some(LbFlow {
             endpoint: shared.endpoint,
@@ -543,8 +585,6 @@ impl Table {
 
     fn clear_lb(&mut self, slot: u32) -> Option<LbFlow> {
         let old = self.lb(slot)?;
-        let hash = self.mapping_hash(old.node, &old.translated);
-        self.index.remove(hash, slot << 2 | MAPPING);
         let state = self.state_mut(slot)?;
         let number = std::mem::replace(&mut state.lb, NONE);
         let odd = state.has(state_flag::ODD_LB);
@@ -655,9 +695,9 @@ mod tests {
     fn both_ends_find_a_session_until_it_is_removed() {
         let mut table = Table::new(200, Seed(3));
         let ids: Vec<_> = (0..200)
-            .map(|n| table.insert(session(n)).unwrap())
+            .map(|n| table.insert(&session(n)).unwrap())
             .collect();
-        assert!(table.is_full() && table.insert(session(999)).is_none());
+        assert!(table.is_full() && table.insert(&session(999)).is_none());
         // Remove every third, in an order that leaves gaps everywhere.
         for id in ids.iter().step_by(3) {
             assert!(table.remove(*id).is_some());
@@ -670,14 +710,14 @@ mod tests {
             let found = table.find(&reply);
             assert_eq!(found, (!gone).then_some((*id, Direction::Reply)));
         }
-        let again = table.insert(session(0)).unwrap();
+        let again = table.insert(&session(0)).unwrap();
         assert!(!ids.contains(&again), "a slot used again has another name");
     }
 
     #[test]
     fn half_open_sessions_queue_oldest_first() {
         let mut table = Table::new(8, Seed(0));
-        let ids: Vec<_> = (0..4).map(|n| table.insert(session(n)).unwrap()).collect();
+        let ids: Vec<_> = (0..4).map(|n| table.insert(&session(n)).unwrap()).collect();
         assert_eq!(table.oldest_half_open(), Some(ids[0]));
         reset(&mut table, ids[0]);
         table.remove(ids[1]);

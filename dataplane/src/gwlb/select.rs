@@ -28,8 +28,7 @@ pub fn choose(
                 && !matches!(target.health, TargetHealth::Draining | TargetHealth::Unused)
         })
     };
-    let score =
-        |target: &Target| seed.words(&[seed.address(target.address), u64::from(target.port), flow]);
+    let score = |target: &Target| seed.score(target.address, target.port, flow);
     candidates()
         .filter(|(_, target)| target.health == TargetHealth::Healthy)
         .max_by_key(|(_, target)| score(target))

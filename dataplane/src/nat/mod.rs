@@ -3,6 +3,14 @@
 //! A port is free when no client's mapping has it toward the same target.
 //! Whose session the reply will find does not matter: a router or an appliance
 //! may stand between load balancer and target.
+//!
+//! Ports are bits: one look finds a free one, however few are left.
+
+use std::collections::HashMap;
+
+use crate::addr::EniId;
+use crate::flow::{Seed, Seeded, Shard};
+use crate::packet::FiveTuple;
 
 /// First port that NAT uses. AWS says 1024–65535; the first 512 are kept for
 /// the health checks that leave from the same addresses.
@@ -11,15 +19,239 @@ pub const PORT_FIRST: u16 = 1536;
 /// allocation errors").
 pub const PORTS_MAX: u32 = 55_000;
 
-/// A source port that is not `taken` toward one target; `None` when they are
-/// used up: `used` says how many are. `hash` spreads where the search begins.
-pub fn free_port(used: u32, hash: u64, taken: impl Fn(u16) -> bool) -> Option<u16> {
-    if used >= PORTS_MAX {
-        return None;
+/// Ports of a chunk of bits.
+const CHUNK_BITS: u32 = 12;
+const CHUNKS: usize = 1 << (16 - CHUNK_BITS);
+/// No chunk: all its ports are free.
+const NONE: u32 = u32::MAX;
+
+/// The ports in use by all load balancers of one pipeline.
+#[derive(Debug)]
+pub struct Ports {
+    /// By node, and the translated tuple without its source port.
+    pools: HashMap<(EniId, FiveTuple), Pool, Seeded>,
+    chunks: Vec<Chunk>,
+    free: Vec<u32>,
+}
+
+/// The ports from one load balancer address to one target.
+#[derive(Debug)]
+struct Pool {
+    used: u32,
+    chunks: [u32; CHUNKS],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Chunk {
+    bits: [u64; 1 << (CHUNK_BITS - 6)],
+    used: u32,
+}
+
+impl Ports {
+    /// All free.
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            pools: HashMap::with_hasher(Seeded(seed)),
+            chunks: Vec::new(),
+            free: Vec::new(),
+        }
     }
-    let count = u32::from(u16::MAX - PORT_FIRST) + 1;
-    let start = (hash % u64::from(count)) as u32;
-    (0..count)
-        .map(|step| PORT_FIRST + ((start + step) % count) as u16)
-        .find(|&port| !taken(port))
+
+    /// How many ports are in use from the source of `translated` to its
+    /// destination (address, port and protocol).
+    pub fn used(&self, node: EniId, translated: &FiveTuple) -> u32 {
+        let pool = self.pools.get(&(node, portless(translated)));
+        pool.map_or(0, |pool| pool.used)
+    }
+
+    /// A free source port for `translated`; `None` when they are used up. `hash`
+    /// spreads where the search begins. Each worker has its share of the ports:
+    /// those whose replies come to it.
+    pub fn free_port(
+        &self,
+        node: EniId,
+        translated: &FiveTuple,
+        hash: u64,
+        shard: &Shard,
+    ) -> Option<u16> {
+        let first = u32::from(PORT_FIRST);
+        let start = first + (hash % u64::from((1 << 16) - first)) as u32;
+        let pool = self.pools.get(&(node, portless(translated)));
+        if pool.is_some_and(|pool| pool.used * shard.count() >= PORTS_MAX) {
+            return None;
+        }
+        let owns = |sport: u16| {
+            shard.owns(&FiveTuple {
+                sport,
+                ..*translated
+            })
+        };
+        self.first_free(pool, start..1 << 16, owns)
+            .or_else(|| self.first_free(pool, first..start, owns))
+    }
+
+    fn first_free(
+        &self,
+        pool: Option<&Pool>,
+        range: std::ops::Range<u32>,
+        owns: impl Fn(u16) -> bool,
+    ) -> Option<u16> {
+        let mut at = range.start;
+        while at < range.end {
+            // Bit 0 is the port `at`; there are none beyond the word's last.
+            let mut free = !self.word(pool, at) >> (at & 63);
+            while free != 0 {
+                let port = at + free.trailing_zeros();
+                if port >= range.end {
+                    return None;
+                }
+                if owns(port as u16) {
+                    return Some(port as u16);
+                }
+                free &= free - 1;
+            }
+            at = (at | 63) + 1;
+        }
+        None
+    }
+
+    /// The bits of the 64 ports around `port`, those in use set.
+    fn word(&self, pool: Option<&Pool>, port: u32) -> u64 {
+        let chunk = pool.and_then(|pool| pool.chunks.get((port >> CHUNK_BITS) as usize));
+        let bits = chunk.and_then(|&chunk| self.chunks.get(chunk as usize));
+        let word = bits.and_then(|chunk| chunk.bits.get(place(port).0));
+        word.copied().unwrap_or(0)
+    }
+
+    /// The source port of `translated` is in use from now on.
+    pub fn take(&mut self, node: EniId, translated: &FiveTuple) {
+        let pool = self.pools.entry((node, portless(translated)));
+        let pool = pool.or_insert(Pool {
+            used: 0,
+            chunks: [NONE; CHUNKS],
+        });
+        let port = u32::from(translated.sport);
+        let Some(chunk) = pool.chunks.get_mut((port >> CHUNK_BITS) as usize) else {
+            return;
+        };
+        if *chunk == NONE {
+            *chunk = self.free.pop().unwrap_or(self.chunks.len() as u32);
+            if *chunk as usize == self.chunks.len() {
+                self.chunks.push(Chunk {
+                    bits: [0; 1 << (CHUNK_BITS - 6)],
+                    used: 0,
+                });
+            }
+        }
+        let (word, bit) = place(port);
+        if let Some(chunk) = self.chunks.get_mut(*chunk as usize)
+            && let Some(bits) = chunk.bits.get_mut(word)
+            && *bits & bit == 0
+        {
+            *bits |= bit;
+            chunk.used += 1;
+            pool.used += 1;
+        }
+    }
+
+    /// The source port of `translated` is free again.
+    pub fn release(&mut self, node: EniId, translated: &FiveTuple) {
+        let key = (node, portless(translated));
+        let port = u32::from(translated.sport);
+        let (word, bit) = place(port);
+        let Some(pool) = self.pools.get_mut(&key) else {
+            return;
+        };
+        let number = pool.chunks.get_mut((port >> CHUNK_BITS) as usize);
+        if let Some(number) = number
+            && let Some(chunk) = self.chunks.get_mut(*number as usize)
+            && let Some(bits) = chunk.bits.get_mut(word)
+            && *bits & bit != 0
+        {
+            *bits &= !bit;
+            chunk.used -= 1;
+            pool.used -= 1;
+            if chunk.used == 0 {
+                self.free.push(std::mem::replace(number, NONE));
+            }
+        }
+        if pool.used == 0 {
+            self.pools.remove(&key);
+        }
+    }
+}
+
+/// Word and bit of a port in its chunk.
+const fn place(port: u32) -> (usize, u64) {
+    let word = port as usize >> 6 & ((1 << (CHUNK_BITS - 6)) - 1);
+    (word, 1 << (port & 63))
+}
+
+/// Source, destination and destination port: what shares a range of source ports.
+const fn portless(translated: &FiveTuple) -> FiveTuple {
+    FiveTuple {
+        sport: 0,
+        ..*translated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tuple(sport: u16) -> FiveTuple {
+        FiveTuple {
+            src: "10.0.0.9".parse().unwrap(),
+            dst: "10.0.0.2".parse().unwrap(),
+            protocol: 6,
+            sport,
+            dport: 443,
+        }
+    }
+
+    #[test]
+    fn every_port_is_given_once_and_comes_back() {
+        let mut ports = Ports::new(Seed(1));
+        let shard = Shard::default();
+        let mut given = std::collections::HashSet::new();
+        for n in 0..PORTS_MAX {
+            let hash = Seed(2).words(&[u64::from(n)]);
+            let port = ports.free_port(EniId(1), &tuple(0), hash, &shard).unwrap();
+            assert!(port >= PORT_FIRST && given.insert(port));
+            ports.take(EniId(1), &tuple(port));
+        }
+        assert_eq!(ports.used(EniId(1), &tuple(0)), PORTS_MAX);
+        assert_eq!(ports.free_port(EniId(1), &tuple(0), 0, &shard), None);
+        // Another node's are its own.
+        assert!(ports.free_port(EniId(2), &tuple(0), 0, &shard).is_some());
+        let back = *given.iter().next().unwrap();
+        ports.release(EniId(1), &tuple(back));
+        ports.release(EniId(1), &tuple(back));
+        assert_eq!(ports.used(EniId(1), &tuple(0)), PORTS_MAX - 1);
+        for &port in given.iter().filter(|&&port| port != back) {
+            ports.release(EniId(1), &tuple(port));
+        }
+        assert!(ports.pools.is_empty());
+        assert_eq!(ports.free.len(), ports.chunks.len());
+        assert!(
+            ports
+                .chunks
+                .iter()
+                .all(|chunk| chunk.bits.iter().all(|&w| w == 0))
+        );
+    }
+
+    #[test]
+    fn a_worker_gets_ports_that_lead_back_to_it() {
+        let shard = Shard::new(1, 3, Seed(5));
+        let mut ports = Ports::new(Seed(1));
+        for n in 0..1000 {
+            let port = ports
+                .free_port(EniId(1), &tuple(0), n * 7919, &shard)
+                .unwrap();
+            assert!(shard.owns(&tuple(port)));
+            ports.take(EniId(1), &tuple(port));
+        }
+        assert_eq!(ports.used(EniId(1), &tuple(0)), 1000);
+    }
 }

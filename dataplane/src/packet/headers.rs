@@ -32,7 +32,7 @@ pub mod tcp_flag {
 /// destination port: so the reply's tuple is the request's reversed, and a
 /// request of the other side is no reply. Identifier zero, which would not tell
 /// them apart, has two ports that no other has. Other portless packets carry zeros.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct FiveTuple {
     /// Source address.
     pub src: IpAddr,
@@ -44,6 +44,21 @@ pub struct FiveTuple {
     pub sport: u16,
     /// Destination port, host order.
     pub dport: u16,
+}
+
+impl std::hash::Hash for FiveTuple {
+    /// Two words of an IPv4 tuple, five of others.
+    #[inline]
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        match (self.src, self.dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                state.write_u64(u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits()));
+            }
+            (src, dst) => [src, dst].hash(state),
+        }
+        let ports = u64::from(self.sport) << 16 | u64::from(self.dport);
+        state.write_u64(u64::from(self.protocol) << 32 | ports);
+    }
 }
 
 impl FiveTuple {

@@ -7,7 +7,7 @@ use crate::flow::{Direction, Ingress, Key, Pass, Rewrite, Session, SessionId, Tr
 use crate::packet::{Fragment, Headers};
 use crate::tables::Snapshot;
 use crate::time::Instant;
-use crate::walk::{Path, Verdict, View};
+use crate::walk::{Entry, Path, Verdict, View};
 
 /// Slots looked at for dead sessions when the table is full.
 const RECLAIM_STEPS: usize = 256;
@@ -51,20 +51,28 @@ impl Pipeline {
         if view.error.is_some() || view.is_stateless() {
             return Ok(rewrite);
         }
-        let (id, direction) = self.session(ingress, view, path, &rewrite, now)?;
-        for &eni in &path.tracks {
-            if let Some(row) = tables.enis.row(eni) {
-                self.connections.sessions.track(id, eni, &row.timeouts);
+        let (id, direction) = match self.session(ingress, arrival, view, path, &rewrite, now)? {
+            Ok((id, direction)) => {
+                for &eni in &path.tracks {
+                    if let Some(row) = tables.enis.row(eni) {
+                        self.connections.sessions.track(id, eni, &row.timeouts);
+                    }
+                }
+                if let Some(flow) = path.opens_lb {
+                    self.connections.set_lb(id, flow);
+                }
+                (id, direction)
             }
-        }
-        if let Some(flow) = path.opens_lb {
-            self.connections.set_lb(id, flow);
-        }
+            Err(keys) => {
+                let id = self.open_session(tables, keys, view, path, now)?;
+                (id, Direction::Forward)
+            }
+        };
         if let Some((linked, direction)) = path.link {
             self.touch_linked(linked, direction, view, now);
         }
         if view.headers.fragment == Fragment::Whole {
-            let deps = self.connections.deps.intern(&path.deps, tables.version);
+            let deps = self.connections.deps.intern(&path.reads, tables);
             let pass = Pass {
                 rewrite,
                 deps,
@@ -106,15 +114,17 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The packet's session: found and touched, or created.
+    /// The packet's session, found and touched; or the ends of one to be created.
+    #[expect(clippy::type_complexity, reason = "read by one caller, at once")]
     fn session(
         &mut self,
         ingress: Ingress,
+        arrival: &Arrival,
         view: &View,
         path: &Path,
         rewrite: &Rewrite,
         now: Instant,
-    ) -> Result<(SessionId, Direction), DropReason> {
+    ) -> Result<Result<(SessionId, Direction), [Key; 2]>, DropReason> {
         let near = Key {
             ingress,
             tuple: view.headers.tuple,
@@ -129,22 +139,39 @@ impl Pipeline {
                 tuple: rewrite.tuple.reversed(),
             },
         };
-        if let Some((id, direction)) = self.connections.sessions.find(&near) {
-            let moved = direction == Direction::Forward
-                && self
-                    .connections
-                    .sessions
-                    .get(id)
-                    .is_some_and(|session| session.keys[1].is_some_and(|key| key != far));
-            if moved {
-                return self
-                    .rekey(id, near, far, view, now)
-                    .map(|id| (id, direction));
-            }
-            self.touch(id, direction, view, now);
-            return Ok((id, direction));
+        let found = match arrival.entry {
+            // The walk has just looked, and nothing has been done since.
+            Entry::Port(..) => path.own,
+            Entry::Node(_) => self.connections.sessions.find(&near),
+        };
+        let Some((id, direction)) = found else {
+            return Ok(Err([near, far]));
+        };
+        let moved = direction == Direction::Forward
+            && self
+                .connections
+                .sessions
+                .held(id)
+                .and_then(|session| session.end(Direction::Reply))
+                .is_some_and(|key| key != far);
+        if moved {
+            let id = self.rekey(id, near, far, view, now)?;
+            return Ok(Ok((id, direction)));
         }
-        self.free_far_end(&far, view, now);
+        self.touch(id, direction, view, now);
+        Ok(Ok((id, direction)))
+    }
+
+    /// A session between these ends, of which no other answers for the near one.
+    fn open_session(
+        &mut self,
+        tables: &Snapshot,
+        [near, far]: [Key; 2],
+        view: &View,
+        path: &Path,
+        now: Instant,
+    ) -> Result<SessionId, DropReason> {
+        let mut far_is_free = self.free_far_end(&far, view, now);
         if self.connections.sessions.is_full()
             && let Some(dead) = self.connections.sessions.sweep(now, &mut { RECLAIM_STEPS })
         {
@@ -157,34 +184,43 @@ impl Pipeline {
             self.connections.end(oldest);
             self.counters.flows_evicted += 1;
         }
+        // Whoever made room may have had the far end.
+        far_is_free = far_is_free || self.connections.sessions.find(&far).is_none();
         let tracking = Tracking::open(&view.headers, now);
         let mut session = Session::new([Some(near), Some(far)], tracking, now);
         session.packets[0] = 1;
         session.bytes[0] = u64::from(view.headers.ip_len);
+        for &eni in &path.tracks {
+            if let Some(row) = tables.enis.row(eni) {
+                session.track(eni, &row.timeouts);
+            }
+        }
+        session.lb = path.opens_lb;
         let id = self
             .connections
             .sessions
-            .insert(session)
+            .add(&session, [true, far_is_free && near != far])
             .ok_or(DropReason::FlowTableFull)?;
+        if let Some(flow) = &path.opens_lb {
+            self.connections.ports.take(flow.node, &flow.translated);
+        }
         self.counters.flows_created += 1;
-        Ok((id, Direction::Forward))
+        Ok(id)
     }
 
     /// A session that is over must not keep its end from a new one: the new
-    /// one's replies would not be known by it.
-    fn free_far_end(&mut self, far: &Key, view: &View, now: Instant) {
-        let Some((id, _)) = self.connections.sessions.find(far) else {
-            return;
+    /// one's replies would not be known by it. Whether the end is free then.
+    fn free_far_end(&mut self, far: &Key, view: &View, now: Instant) -> bool {
+        let Some((held, _)) = self.connections.sessions.find_held(far) else {
+            return true;
         };
         let opens = view.headers.is_tcp_open();
-        let over = self
-            .connections
-            .sessions
-            .get(id)
-            .is_some_and(|held| held.dies_at() < now || (opens && held.tracking.is_closed()));
+        let over = held.dies_at() < now || (opens && held.tracking().is_closed());
+        let id = held.id();
         if over {
             self.end_session(id);
         }
+        over
     }
 
     /// The session's packets now leave elsewhere (a changed route, another
@@ -216,7 +252,7 @@ impl Pipeline {
         let id = self
             .connections
             .sessions
-            .insert(session)
+            .insert(&session)
             .ok_or(DropReason::FlowTableFull)?;
         if let Some(lb) = lb {
             self.connections.set_lb(id, lb);

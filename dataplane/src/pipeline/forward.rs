@@ -205,20 +205,21 @@ impl Pipeline {
             ingress,
             tuple: headers.tuple,
         };
-        let (id, direction) = self.connections.sessions.find(&key)?;
-        let session = self.connections.sessions.get(id)?;
-        let ended = session.tracking.is_closed() && headers.is_tcp_open();
+        let (session, direction) = self.connections.sessions.find_held(&key)?;
+        let id = session.id();
+        let ended = session.tracking().is_closed() && headers.is_tcp_open();
         if ended || session.dies_at() < now {
             self.end_session(id);
             return None;
         }
+        let is_fresh = session.is_fresh(now);
         let pass = self.connections.pass(id, direction)?;
         let reopens = headers.is_tcp_open() && direction == Direction::Reply;
         let plain = view.error.is_none() && headers.fragment == Fragment::Whole && !reopens;
         let usable = plain
             && pass.port == arrival.frame.port
             && pass.dst_mac == arrival.dst_mac()
-            && session.is_fresh(now)
+            && is_fresh
             && self.is_linked(&pass, now)
             && self.tunnel_alive(&pass, from_flow, now)
             && self.connections.is_current(&pass, tables);
@@ -234,7 +235,7 @@ impl Pipeline {
     /// Whether the session that lets the packet in where it leaves still does.
     fn is_linked(&self, pass: &Pass, now: Instant) -> bool {
         pass.link.is_none_or(|(id, _)| {
-            let linked = self.connections.sessions.get(id);
+            let linked = self.connections.sessions.held(id);
             linked.is_some_and(|linked| linked.is_fresh(now))
         })
     }
@@ -310,7 +311,9 @@ impl Pipeline {
         entry: Entry,
         packet: Packet,
     ) -> &Path {
+        // Whoever asks wants to see the hops.
         let mut path = std::mem::take(&mut self.path);
+        path.quiet = false;
         walk(tables, &self.connections, now, entry, &packet, &mut path);
         if let Verdict::Forward(rewrite) = path.verdict {
             let mut frame = Frame::with_capacity(0);
@@ -336,6 +339,7 @@ impl Pipeline {
     fn miss<S: Sink>(&mut self, context: &mut Context<'_, S>, arrival: Arrival) {
         self.counters.flow_misses += 1;
         let mut path = std::mem::take(&mut self.path);
+        path.quiet = true;
         let (tables, now) = (context.tables, context.now);
         walk(
             tables,

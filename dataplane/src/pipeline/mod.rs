@@ -112,7 +112,7 @@ impl Pipeline {
             counters: Counters::default(),
             pool: FramePool::new(1024),
             connections,
-            path: Path::default(),
+            path: Path::quiet(),
             lanes: vec![Lane::default(); LANES],
             next_sweep: None,
         }

@@ -163,9 +163,8 @@ impl Pipeline {
         for _ in 0..CHAIN_MAX {
             // The session that this packet left by, entering the tunnel.
             key.tuple = key.tuple.reversed();
-            let (id, far) = self.connections.sessions.find(&key)?;
-            let near = 1 - far.index();
-            key = (*self.connections.sessions.get(id)?.keys.get(near)?)?;
+            let (session, far) = self.connections.sessions.find_held(&key)?;
+            key = session.end(far.other())?;
             match key.ingress {
                 Ingress::Eni(eni) => return (key.tuple == view.headers.tuple).then_some(eni),
                 Ingress::Gwlb(_) => {}

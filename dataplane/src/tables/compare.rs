@@ -6,9 +6,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::net::IpAddr;
 
-use imbl::HashMap;
-
-use super::{RouteTable, Slab, Snapshot};
+use super::{HashMap, RouteTable, Slab, Snapshot};
 use crate::addr::{EniId, Mac, Prefix};
 
 impl Snapshot {

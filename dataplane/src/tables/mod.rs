@@ -25,7 +25,8 @@ pub use crate::gwlb::{Stickiness, Target, TargetHealth};
 
 use std::net::IpAddr;
 
-use imbl::HashMap;
+use imbl::GenericHashMap;
+use imbl::shared_ptr::DefaultSharedPtr;
 
 use crate::addr::{EniId, Mac, Prefix, SecurityGroupId, VpcId};
 
@@ -69,15 +70,18 @@ impl Default for Settings {
     }
 }
 
+/// A map that snapshots share; the hash is a few multiplications, and seeded.
+pub(crate) type HashMap<K, V> = GenericHashMap<K, V, crate::flow::RowHash, DefaultSharedPtr>;
+
 /// Where an address lives within one VPC; kept by the builder from the ENI rows.
 #[derive(Clone, Debug, Default)]
 pub struct VpcIndex {
     /// Every interface address.
-    pub addresses: HashMap<IpAddr, EniId>,
+    pub(crate) addresses: HashMap<IpAddr, EniId>,
     /// Delegated prefixes.
     pub prefixes: Vec<(Prefix, EniId)>,
     /// Every interface by MAC address.
-    pub macs: HashMap<Mac, EniId>,
+    pub(crate) macs: HashMap<Mac, EniId>,
 }
 
 impl VpcIndex {

@@ -1,8 +1,7 @@
 //! Equal search structures are kept once: thousands of VPCs with the same plan of
 //! addresses need the memory of one.
 
-use imbl::HashMap;
-
+use super::HashMap;
 use crate::lpm::{Key, Lpm};
 
 /// Search structures in use, by fingerprint, with the number of their users.
@@ -14,7 +13,7 @@ pub(crate) struct Shared<K> {
 impl<K> Default for Shared<K> {
     fn default() -> Self {
         Self {
-            held: HashMap::new(),
+            held: HashMap::default(),
         }
     }
 }

@@ -1,13 +1,12 @@
 //! All connection state of one pipeline, and the bookkeeping around it.
 
-use std::collections::HashMap;
-
 use crate::addr::EniId;
 use crate::flow::{
-    DepSets, Direction, First, FragmentKey, Fragments, Ingress, Key, LbFlow, Pass, Seed, Seeded,
-    Session, SessionId, Shard, Table, TrackingTimeouts,
+    DepSets, Direction, First, FragmentKey, Fragments, Held, Ingress, Key, LbFlow, Pass, Seed,
+    SessionId, Shard, Table, TrackingTimeouts,
 };
 use crate::gwlb::Flows;
+use crate::nat::Ports;
 use crate::packet::{FiveTuple, Headers};
 use crate::tables::Snapshot;
 use crate::time::Instant;
@@ -27,19 +26,17 @@ pub struct Connections {
     pub fragments: Fragments,
     /// What cached passes were decided from.
     pub deps: DepSets,
-    /// Ports in use by load balancer address and target.
-    lb_ports: HashMap<FiveTuple, u32, Seeded>,
+    /// Source ports in use by the load balancers.
+    pub ports: Ports,
 }
 
 /// A session as the walk sees it.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
-    /// Its name.
-    pub id: SessionId,
+pub struct Known<'a> {
     /// Which way the packet in question travels.
     pub direction: Direction,
     /// The session.
-    pub session: Session,
+    pub session: Held<'a>,
 }
 
 impl Connections {
@@ -53,7 +50,7 @@ impl Connections {
             gwlb: Flows::new(gwlb_flows, seed),
             fragments: Fragments::new(fragments),
             deps: DepSets::new(seed),
-            lb_ports: HashMap::with_hasher(Seeded(seed)),
+            ports: Ports::new(seed),
         }
     }
 
@@ -64,13 +61,9 @@ impl Connections {
     }
 
     /// The session of packets with `tuple` that enter by `ingress`.
-    pub fn find(&self, ingress: Ingress, tuple: FiveTuple) -> Option<Known> {
-        let (id, direction) = self.sessions.find(&Key { ingress, tuple })?;
-        Some(Known {
-            id,
-            direction,
-            session: self.sessions.get(id)?,
-        })
+    pub fn find(&self, ingress: Ingress, tuple: FiveTuple) -> Option<Known<'_>> {
+        let (session, direction) = self.sessions.find_held(&Key { ingress, tuple })?;
+        Some(Known { direction, session })
     }
 
     /// The session, if interface `eni` tracks it and has not forgotten it,
@@ -81,7 +74,7 @@ impl Connections {
         timeouts: &TrackingTimeouts,
         sent: FiveTuple,
         now: Instant,
-    ) -> Option<Known> {
+    ) -> Option<Known<'_>> {
         self.find(Ingress::Eni(eni), sent)
             .filter(|known| known.session.tracked_by(eni, timeouts, now))
     }
@@ -121,47 +114,23 @@ impl Connections {
         Some(pass)
     }
 
-    /// How many source ports are in use from the source of `translated` to its
-    /// destination (address, port and protocol).
-    pub fn lb_ports_used(&self, translated: &FiveTuple) -> u32 {
-        self.lb_ports
-            .get(&portless(translated))
-            .copied()
-            .unwrap_or(0)
-    }
-
-    /// Whether some client's packets leave `node` with this tuple.
-    pub fn is_mapped(&self, node: EniId, translated: FiveTuple) -> bool {
-        self.sessions.is_mapped(node, translated)
-    }
-
-    /// Gives a session its load balancer flow, and counts its port.
+    /// Gives a session its load balancer flow, and takes its port.
     pub fn set_lb(&mut self, id: SessionId, flow: LbFlow) {
-        if self.sessions.get(id).is_none() {
+        if self.sessions.held(id).is_none() {
             return;
         }
         // The old one first: a flow may keep its port.
         if let Some(old) = self.sessions.set_lb(id, flow) {
-            self.release_port(&old);
+            self.ports.release(old.node, &old.translated);
         }
-        *self.lb_ports.entry(portless(&flow.translated)).or_default() += 1;
-    }
-
-    fn release_port(&mut self, flow: &LbFlow) {
-        let key = portless(&flow.translated);
-        if let Some(used) = self.lb_ports.get_mut(&key) {
-            *used -= 1;
-            if *used == 0 {
-                self.lb_ports.remove(&key);
-            }
-        }
+        self.ports.take(flow.node, &flow.translated);
     }
 
     /// Ends a session.
     pub fn end(&mut self, id: SessionId) {
-        if let Some((session, unused)) = self.sessions.remove(id) {
-            if let Some(flow) = session.lb {
-                self.release_port(&flow);
+        if let Some((lb, unused)) = self.sessions.remove(id) {
+            if let Some(flow) = lb {
+                self.ports.release(flow.node, &flow.translated);
             }
             for deps in unused.into_iter().flatten() {
                 self.deps.release(deps);
@@ -182,13 +151,5 @@ const fn fragment_key(ingress: Ingress, headers: &Headers) -> FragmentKey {
         dst: headers.tuple.dst,
         protocol: headers.tuple.protocol,
         id: headers.ip_id,
-    }
-}
-
-/// Source, destination and destination port: what shares a range of source ports.
-const fn portless(translated: &FiveTuple) -> FiveTuple {
-    FiveTuple {
-        sport: 0,
-        ..*translated
     }
 }

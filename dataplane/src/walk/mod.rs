@@ -34,7 +34,7 @@ use std::net::IpAddr;
 
 use crate::addr::{EndpointId, EniId, Mac, SubnetId};
 use crate::drop::DropReason;
-use crate::flow::{Dep, Direction, Ingress, Limits, Object, Outcome, Rewrite, SizeLimit, Tunnel};
+use crate::flow::{Direction, Ingress, Limits, Object, Outcome, Rewrite, SizeLimit, Tunnel};
 use crate::packet::{FiveTuple, Headers, protocol};
 use crate::tables::{EniRow, Snapshot};
 use crate::time::Instant;
@@ -213,7 +213,7 @@ struct Walk<'a> {
     /// sender knows it.
     front: Option<IpAddr>,
     /// The session that the packet belongs to, found where it entered.
-    own: Option<Known>,
+    own: Option<Known<'a>>,
     /// The interface that sent the packet last, with nothing in between that is
     /// not of the VPC itself: `None` out of a tunnel and from the internet.
     sender: Option<EniId>,
@@ -257,6 +257,9 @@ impl<'a> Walk<'a> {
 
     /// Records a hop that turned `before` into the present tuple.
     fn hop_from(&mut self, component: Component, rule: Rule, before: FiveTuple) {
+        if self.path.quiet {
+            return;
+        }
         let after = self.tuple;
         self.path.hops.push(Hop {
             component,
@@ -274,14 +277,7 @@ impl<'a> Walk<'a> {
     }
 
     fn depend(&mut self, object: Object, id: impl Into<u32>) {
-        let dep = Dep::row(self.tables, object, id.into());
-        self.depend_on(dep);
-    }
-
-    fn depend_on(&mut self, dep: Dep) {
-        if !self.path.deps.contains(&dep) {
-            self.path.deps.push(dep);
-        }
+        self.path.reads.row(object, id.into());
     }
 
     /// The row of an interface, and a dependency on it.
@@ -342,6 +338,7 @@ impl<'a> Walk<'a> {
             true => None,
             false => self.connections.find(ingress, self.tuple),
         };
+        self.path.own = self.own.map(|own| (own.session.id(), own.direction));
     }
 
     /// Whether the packet travels against the direction of its session.

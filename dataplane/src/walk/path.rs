@@ -7,7 +7,7 @@ use crate::addr::{
     TargetGroupId, VpcId,
 };
 use crate::drop::DropReason;
-use crate::flow::{Dep, Direction, LbFlow, Rewrite, SessionId};
+use crate::flow::{Direction, LbFlow, Reads, Rewrite, SessionId};
 use crate::gwlb::NewFlow;
 use crate::packet::FiveTuple;
 
@@ -123,10 +123,13 @@ pub enum Verdict {
 /// The whole way of one packet.
 #[derive(Clone, Debug)]
 pub struct Path {
-    /// Every hop, in order.
+    /// Every hop, in order; none of a quiet path.
     pub hops: Vec<Hop>,
+    /// Whether nobody will look at the hops: they are what a reader needs, not
+    /// the packet.
+    pub quiet: bool,
     /// What the decision was made from.
-    pub deps: Vec<Dep>,
+    pub reads: Reads,
     /// The end.
     pub verdict: Verdict,
     /// Interfaces whose groups start tracking this connection.
@@ -142,6 +145,9 @@ pub struct Path {
     pub from_flow: Option<u32>,
     /// Tuple of the packet as it enters the tunnel that it leaves by.
     pub tunnelled: Option<FiveTuple>,
+    /// The session that the packet belongs to, found where it entered by a port
+    /// or left a tunnel.
+    pub own: Option<(SessionId, Direction)>,
     /// Another session that tracks this packet where it leaves.
     pub link: Option<(SessionId, Direction)>,
 }
@@ -151,7 +157,8 @@ impl Path {
     const fn new() -> Self {
         Self {
             hops: Vec::new(),
-            deps: Vec::new(),
+            quiet: false,
+            reads: Reads::new(),
             tracks: Vec::new(),
             verdict: Verdict::Drop(DropReason::NotRoutable),
             opens_lb: None,
@@ -159,28 +166,31 @@ impl Path {
             retargets: None,
             from_flow: None,
             tunnelled: None,
+            own: None,
             link: None,
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        let Self {
-            hops, deps, tracks, ..
-        } = self;
-        let (mut hops, mut deps, mut tracks) = (
-            std::mem::take(hops),
-            std::mem::take(deps),
-            std::mem::take(tracks),
-        );
-        hops.clear();
-        deps.clear();
-        tracks.clear();
-        *self = Self {
-            hops,
-            deps,
-            tracks,
+    /// One that keeps no hops.
+    pub(crate) fn quiet() -> Self {
+        Self {
+            quiet: true,
             ..Self::new()
-        };
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.hops.clear();
+        self.reads.clear();
+        self.tracks.clear();
+        self.verdict = Verdict::Drop(DropReason::NotRoutable);
+        self.opens_lb = None;
+        self.opens_gwlb = None;
+        self.retargets = None;
+        self.from_flow = None;
+        self.tunnelled = None;
+        self.own = None;
+        self.link = None;
     }
 
     /// Why the packet ended, if it did.

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use super::{Component, Rule, Step, Stop, Walk};
 use crate::addr::{EndpointId, EniId, LoadBalancerId};
 use crate::drop::DropReason;
-use crate::flow::{LbFlow, Object, Outcome, SizeLimit};
+use crate::flow::{Direction, Ingress, LbFlow, Object, Outcome, SizeLimit};
 use crate::packet::{FiveTuple, Fragment, protocol};
 use crate::tables::{EndpointKind, EniKind, EniRow, LoadBalancerKind, LoadBalancerRow};
 
@@ -101,11 +101,10 @@ impl Walk<'_> {
         if let Some(own) = self.own
             && self.is_reply()
         {
-            if let Some(flow) = own.session.lb.filter(|flow| flow.node == node) {
+            if let Some(flow) = own.session.lb().filter(|flow| flow.node == node) {
                 return self.balanced_reply(&flow, id, node);
             }
-            if own.session.keys[0].is_some_and(|key| key.ingress == crate::flow::Ingress::Eni(node))
-            {
+            if own.session.enters_by(Direction::Forward) == Some(Ingress::Eni(node)) {
                 return self.deliver_local(node, eni);
             }
         }
@@ -144,7 +143,7 @@ impl Walk<'_> {
         if self.is_reply() || !own.session.lb_alive(self.now) {
             return None;
         }
-        own.session.lb
+        own.session.lb()
     }
 
     /// Listener, target and translation; then on from the node.
@@ -266,17 +265,9 @@ impl Walk<'_> {
             sport: 0,
             dport: target.port,
         };
-        // Each worker has its share of the ports: those whose replies come to it.
         let shard = self.connections.shard;
-        let used = self.connections.lb_ports_used(&translated) * shard.count();
-        let taken = |sport| {
-            let tuple = FiveTuple {
-                sport,
-                ..translated
-            };
-            !shard.owns(&tuple) || self.connections.is_mapped(node, tuple)
-        };
-        match crate::nat::free_port(used, hash, taken) {
+        let ports = &self.connections.ports;
+        match ports.free_port(node, &translated, hash, &shard) {
             Some(port) => translated.sport = port,
             None => return Err(self.end(component, Rule::None, DropReason::PortAllocation)),
         }

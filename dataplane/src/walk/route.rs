@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::{Component, Rule, Step, Stop, Walk};
 use crate::addr::{EniId, RouteTableId, SubnetId, VpcId};
 use crate::drop::DropReason;
-use crate::flow::{Dep, Object, Outcome, SizeLimit};
+use crate::flow::{Object, Outcome, SizeLimit};
 use crate::tables::{Route, RouteTarget};
 
 /// Largest packet inside a VPC (EC2 User Guide "Network MTU").
@@ -125,11 +125,7 @@ impl<'a> Walk<'a> {
         address: IpAddr,
     ) -> Option<&'a Route> {
         let hit = self.tables.route_tables.row(table)?.lookup(address)?;
-        self.depend_on(Dep::Route {
-            table,
-            cell: hit.cell,
-            generation: hit.generation,
-        });
+        self.path.reads.route(table, hit.cell.0);
         Some(hit.route)
     }
 }

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use super::{Component, Rule, Stop, Walk};
 use crate::addr::EniId;
 use crate::drop::DropReason;
-use crate::flow::{Dep, Direction, Object};
+use crate::flow::{Direction, Object};
 use crate::packet::protocol;
 use crate::tables::{EniKind, EniRow, Peer, PortMatch, SecurityGroupRule, Snapshot};
 
@@ -58,7 +58,7 @@ impl Walk<'_> {
             return Err(self.end(component, Rule::None, DropReason::SecurityGroup));
         };
         match peer {
-            Peer::Group(members) => self.depend_on(Dep::members(self.tables, members)),
+            Peer::Group(members) => self.path.reads.members(members),
             Peer::PrefixList(list) => self.depend(Object::PrefixList, list),
             Peer::Cidr(_) => {}
         }
@@ -98,7 +98,7 @@ impl Walk<'_> {
         let known = self.connections.tracked(id, &eni.timeouts, sent, self.now);
         // A SYN to a closed connection begins another.
         let opens = self.packet.headers.is_tcp_open();
-        match known.filter(|known| !(opens && known.session.tracking.is_closed())) {
+        match known.filter(|known| !(opens && known.session.tracking().is_closed())) {
             Some(known) => {
                 // Found by what this interface sends: a packet that arrives
                 // here travels the other way.
@@ -107,8 +107,11 @@ impl Walk<'_> {
                     (false, Direction::Forward) => Direction::Reply,
                     (false, Direction::Reply) => Direction::Forward,
                 };
-                if self.own.is_none_or(|own| own.id != known.id) {
-                    self.path.link = Some((known.id, direction));
+                if self
+                    .own
+                    .is_none_or(|own| own.session.id() != known.session.id())
+                {
+                    self.path.link = Some((known.session.id(), direction));
                 }
                 true
             }
@@ -146,7 +149,7 @@ impl Walk<'_> {
     fn answers_untracked(&self, id: EniId) -> bool {
         self.own.is_some_and(|own| {
             own.direction == Direction::Reply
-                && !own.session.tracked.contains(id)
+                && !own.session.tracks(id)
                 && self.now <= own.session.dies_at()
         })
     }

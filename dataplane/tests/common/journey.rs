@@ -112,7 +112,7 @@ fn expected(w: &World, frame: &Frame, path: &mut Path) -> Option<Packet> {
         _ => (Ingress::Eni(frame.port), packet.outer.headers),
     };
     if let Some(known) = connections.find(ingress, headers.tuple) {
-        let tracking = &known.session.tracking;
+        let tracking = known.session.tracking();
         let ends = tracking.is_closed() && headers.is_tcp_open();
         if ends || known.session.dies_at() < w.now {
             return None;

@@ -1,0 +1,102 @@
+//! A live session, looked at where it lies: what the walk and the cache ask of it.
+
+use super::entry::{NONE, State};
+use super::session::NLB_UDP_IDLE;
+use super::table::Table;
+use super::{Direction, Ingress, Key, LbFlow, SessionId, Tracking, TrackingTimeouts};
+use crate::addr::EniId;
+use crate::time::Instant;
+
+/// A session in its table.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    table: &'a Table,
+    state: &'a State,
+    slot: u32,
+}
+
+impl Table {
+    /// The session, unless it has ended.
+    #[inline]
+    pub fn held(&self, id: SessionId) -> Option<Held<'_>> {
+        let state = self.alive(id)?;
+        Some(Held {
+            table: self,
+            state,
+            slot: id.slot,
+        })
+    }
+
+    /// Finds a session by one of its ends.
+    #[inline]
+    pub fn find_held(&self, key: &Key) -> Option<(Held<'_>, Direction)> {
+        let (slot, direction) = self.find_slot(key)?;
+        let state = self.state(slot)?;
+        let held = Held {
+            table: self,
+            state,
+            slot,
+        };
+        Some((held, direction))
+    }
+}
+
+impl Held<'_> {
+    /// Its name.
+    pub fn id(&self) -> SessionId {
+        self.state.id(self.slot)
+    }
+
+    /// Connection state.
+    pub fn tracking(&self) -> &Tracking {
+        &self.state.tracking
+    }
+
+    /// Network load balancer flow.
+    pub fn lb(&self) -> Option<LbFlow> {
+        self.table.lb(self.slot)
+    }
+
+    /// Whether the network load balancer still knows this flow.
+    pub fn lb_alive(&self, now: Instant) -> bool {
+        let tracking = &self.state.tracking;
+        self.table.lb_tcp_idle(self.state.lb).is_some_and(|idle| {
+            !tracking.is_idle(now, tracking.lb_idle_timeout(idle, NLB_UDP_IDLE))
+        })
+    }
+
+    /// Whether interface `eni` is among those that track it.
+    pub fn tracks(&self, eni: EniId) -> bool {
+        self.state.tracked.contains(&eni.0)
+    }
+
+    /// Whether interface `eni`, with these timeouts, still tracks it.
+    pub fn tracked_by(&self, eni: EniId, timeouts: &TrackingTimeouts, now: Instant) -> bool {
+        let tracking = &self.state.tracking;
+        self.tracks(eni) && !tracking.is_idle(now, tracking.idle_timeout(timeouts))
+    }
+
+    /// Whether a cached pass may be used without a closer look.
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        let tracking = &self.state.tracking;
+        let (shortest, _) = self.table.timeouts_of(self.state);
+        !tracking.is_idle(now, tracking.idle_timeout(&shortest))
+            && (self.state.lb == NONE || self.lb_alive(now))
+    }
+
+    /// When nothing of it is alive any more, unless another packet comes.
+    pub fn dies_at(&self) -> Instant {
+        self.table.dies_at(self.state)
+    }
+
+    /// The end that sends packets of this direction, unless another session
+    /// answers for it.
+    pub fn end(&self, direction: Direction) -> Option<Key> {
+        self.table.end(self.slot, direction)
+    }
+
+    /// By what packets of this direction enter.
+    pub fn enters_by(&self, direction: Direction) -> Option<Ingress> {
+        self.end(direction).map(|key| key.ingress)
+    }
+}
