@@ -409,9 +409,9 @@ impl Init {
             let namespaces = Namespaces::create(&path)?;
             state.hosts.insert(name.to_owned(), namespaces);
         }
-        let descriptors = state.status().hosts.get(name).copied();
-        descriptors
-            .map(InitReply::Host)
+        let namespaces = state.hosts.get(name);
+        namespaces
+            .map(|namespaces| InitReply::Host(namespaces.descriptors()))
             .ok_or_else(|| HostError::new(format!("no host {name}")))
     }
 
@@ -426,17 +426,22 @@ impl Init {
     }
 }
 
+impl Namespaces {
+    fn descriptors(&self) -> HostDescriptors {
+        HostDescriptors {
+            net: self.net.as_raw_fd(),
+            mnt: self.mnt.as_raw_fd(),
+        }
+    }
+}
+
 impl State {
     fn status(&self) -> InitStatus {
-        let descriptors = |namespaces: &Namespaces| HostDescriptors {
-            net: namespaces.net.as_raw_fd(),
-            mnt: namespaces.mnt.as_raw_fd(),
-        };
         InitStatus {
             hosts: self
                 .hosts
                 .iter()
-                .map(|(name, namespaces)| (name.clone(), descriptors(namespaces)))
+                .map(|(name, namespaces)| (name.clone(), namespaces.descriptors()))
                 .collect(),
             programs: self
                 .programs

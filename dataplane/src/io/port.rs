@@ -61,4 +61,8 @@ pub trait Port: Send {
     fn readable(&self) -> Option<BorrowedFd<'_>> {
         None
     }
+
+    /// The worker ends, and everything around the port with it: what is slow to
+    /// take apart piece by piece may be left to that. Nothing by default.
+    fn abandon(&mut self) {}
 }

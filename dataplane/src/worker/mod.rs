@@ -298,7 +298,10 @@ impl Worker {
             Command::Links(reply) => {
                 let _ = reply.send(self.links.counters().collect());
             }
-            Command::Stop => self.stopping = true,
+            Command::Stop => {
+                self.stopping = true;
+                self.ports.abandon();
+            }
         }
     }
 

@@ -139,7 +139,8 @@ impl Ports {
             broken: false,
             counters: PortCounters::default(),
         });
-        self.list();
+        // The others keep their places.
+        self.list_one(self.slots.len() - 1);
     }
 
     pub(super) fn remove(&mut self, eni: EniId, pool: &mut FramePool) {
@@ -149,6 +150,11 @@ impl Ports {
             self.slots.retain(|slot| slot.eni != eni);
             self.list();
         }
+    }
+
+    /// Tells all ports that the worker ends.
+    pub(super) fn abandon(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.port.abandon());
     }
 
     /// Waits until a port or the wake-up is ready, at most `timeout`. Not at
@@ -390,30 +396,38 @@ impl Ports {
         self.poller.clear();
         self.poller.add(self.wake.descriptor());
         self.polled = false;
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            let eni = slot.eni.0 as usize;
-            if self.slot_of.len() <= eni {
-                self.slot_of.resize(eni + 1, None);
-            }
-            if let Some(entry) = self.slot_of.get_mut(eni) {
-                *entry = Some(index);
-            }
-            let fd = if slot.broken {
-                None
-            } else {
-                slot.port.readable()
-            };
-            slot.place = fd.map(|fd| self.poller.add(fd));
-            // A port beyond what a ring can hold is asked by itself.
-            slot.in_ring = self.ring.as_mut().is_some_and(|ring| {
-                let file = slot.port.ring_file();
-                file.is_some() && ring.set_file(index as u32, file).is_ok()
-            });
+        for index in 0..self.slots.len() {
+            self.list_one(index);
         }
         if let Some(ring) = &mut self.ring {
             // The places that a removed port left.
             let _ = ring.set_file(self.slots.len() as u32, None);
         }
+    }
+
+    /// Puts one slot on those lists; none after it may be there yet.
+    fn list_one(&mut self, index: usize) {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        let eni = slot.eni.0 as usize;
+        if self.slot_of.len() <= eni {
+            self.slot_of.resize(eni + 1, None);
+        }
+        if let Some(entry) = self.slot_of.get_mut(eni) {
+            *entry = Some(index);
+        }
+        let fd = if slot.broken {
+            None
+        } else {
+            slot.port.readable()
+        };
+        slot.place = fd.map(|fd| self.poller.add(fd));
+        // A port beyond what a ring can hold is asked by itself.
+        slot.in_ring = self.ring.as_mut().is_some_and(|ring| {
+            let file = slot.port.ring_file();
+            file.is_some() && ring.set_file(index as u32, file).is_ok()
+        });
     }
 }
 

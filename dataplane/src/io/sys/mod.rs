@@ -52,6 +52,15 @@ pub(super) fn open_tap(name: &str) -> io::Result<OwnedFd> {
     Ok(device.into())
 }
 
+/// Whether a TAP interface stays when its last descriptor is closed.
+pub(super) fn set_persistent(tap: BorrowedFd<'_>, stays: bool) -> io::Result<()> {
+    let stays = libc::c_ulong::from(stays);
+    // JUSTIFICATION: as above.
+    // SAFETY: TUNSETPERSIST takes its flag by value; no memory is involved.
+    check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETPERSIST as _, stays) })?;
+    Ok(())
+}
+
 /// Keeps the calling thread on one core.
 pub fn pin_thread(core: usize) -> io::Result<()> {
     // JUSTIFICATION: libc has no constructor for the set.
