@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from harness import VPCLAB, Lab, check, lab, own_processes, topology, vpclab, wait
+from harness import VPCLAB, Lab, check, lab, own_processes, topology, valid, vpclab, wait
 
 FILE = """
 name: lifecycle
@@ -92,6 +92,9 @@ def logs(report, it):
         check(done.stdout == "done\n", f"{done.stdout!r} {done.stderr}")
         done = vpclab("logs", "web", "--lab", it.name)
         check("web-0 | Serving HTTP" in done.stdout, done.stdout)
+        shown = it.json("logs", "web", "--command", 0)["commands"]
+        check([log["key"] for log in shown] == ["web-0"], shown)
+        check(any("Serving HTTP" in line for line in shown[0]["lines"]), shown)
         done = vpclab("logs", "web", "--command", 0, "--tail", 0, "--lab", it.name)
         check((done.returncode, done.stdout) == (0, ""), done.stdout)
         done = vpclab("logs", "client", "--lab", it.name)
@@ -270,6 +273,8 @@ def changes(report):
             check(done.returncode == 0, done.stderr)
             for line in expected:
                 check(line in done.stdout, f"{line} is not in {done.stdout}")
+            would = valid("up", vpclab("up", file, "--lab", it.name, "--dry-run", "--json").stdout)
+            check(would["result"] == "would_change" and would["changes"], would)
             # flaky starts again and again by itself.
             alike = lambda all: {h: p for h, p in all.items() if h != "flaky"}
             check(alike(pids()) == alike(old), "it has changed")
@@ -289,6 +294,8 @@ def changes(report):
             was, now = ids(before), ids(it.json("ps"))
             check(all(now[h] == was[h] for h in now if h != "another"), f"{was} {now}")
             check("up already" in it.up(), "the same file again")
+            again = valid("up", it.up("--json"))
+            check((again["result"], again["changes"]) == ("already_running", []), again)
         with report.part("changes leave a stream alone"):
             out, _ = stream.communicate(timeout=30)
             result = json.loads(out)
@@ -324,6 +331,9 @@ def side_by_side(report):
         wait("the daemon is gone", lambda: pid not in own_processes())
         gone = f"the daemon of lab `{right.name}` does not run"
         wait(gone, lambda: gone in vpclab("ps", "--all").stdout)
+        shown = valid("ps-all", vpclab("ps", "--all", "--json").stdout)["labs"]
+        said = {lab["lab"]: lab.get("error") for lab in shown}
+        check(said.get(right.name) == gone and said.get(left.name, "") is None, said)
 
 
 def never_healthy(report):

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use serde_json::json;
 use vpclab_dataplane::addr::Prefix;
 
 use super::{CliError, Exit, Globals};
@@ -16,6 +15,7 @@ use crate::host::plan::InterfacePlan;
 use crate::host::protocol::Request;
 use crate::host::runtime_dir::RuntimeDir;
 use crate::host::{client, netlink};
+use crate::report::{AttachReport, AttachedReport};
 
 /// Arguments of `vpclab attach`.
 #[derive(Debug, clap::Args)]
@@ -188,20 +188,21 @@ fn report(
         let interfaces: Vec<_> = interfaces
             .iter()
             .zip(attached)
-            .map(|(plan, attached)| {
-                json!({
-                    "eni": plan.label,
-                    "device": plan.device,
-                    "place": attached.place,
-                    "mac": mac(plan),
-                    "mtu": plan.mtu,
-                    "addresses": plan.addresses.iter().map(|(a, len)| format!("{a}/{len}")).collect::<Vec<_>>(),
-                    "gateways": plan.gateways.iter().map(|gateway| gateway.address).collect::<Vec<_>>(),
-                    "tap": attached.tap.is_some(),
-                })
+            .map(|(plan, attached)| AttachedReport {
+                eni: plan.label.clone(),
+                device: plan.device.clone(),
+                place: attached.place.clone(),
+                mac: mac(plan),
+                mtu: plan.mtu,
+                addresses: addresses(plan),
+                gateways: plan.gateways.iter().map(|it| it.address).collect(),
+                tap: attached.tap.is_some(),
             })
             .collect();
-        return super::print_json(&json!({"host": host, "interfaces": interfaces}));
+        return super::print_json(&AttachReport {
+            host: host.to_owned(),
+            interfaces,
+        });
     }
     let mut text = String::new();
     for (plan, attached) in interfaces.iter().zip(attached) {
@@ -215,11 +216,6 @@ fn report(
 
 /// What a virtual machine needs to be the host.
 fn machine_options(plan: &InterfacePlan) -> String {
-    let addresses: Vec<_> = plan
-        .addresses
-        .iter()
-        .map(|(a, len)| format!("{a}/{len}"))
-        .collect();
     let gateways: Vec<_> = plan
         .gateways
         .iter()
@@ -231,10 +227,16 @@ fn machine_options(plan: &InterfacePlan) -> String {
          inside: address {}, default route by {}\n",
         mac(plan),
         plan.mtu,
-        addresses.join(", "),
+        addresses(plan).join(", "),
         gateways.join(", "),
         device = plan.device,
     )
+}
+
+fn addresses(plan: &InterfacePlan) -> Vec<String> {
+    let all = plan.addresses.iter();
+    all.map(|(address, len)| format!("{address}/{len}"))
+        .collect()
 }
 
 fn mac(plan: &InterfacePlan) -> String {

@@ -1,12 +1,11 @@
 //! `vpclab fault`: makes faults in a running lab, and ends them.
 
-use serde_json::Value;
-
 use super::table::{Cell, Table};
 use super::{CliError, Exit, Globals};
 use crate::faults::{Chance, FaultRequest, HostFault, LinkDirection, LinkFaults, Rate, Span};
 use crate::host::client;
 use crate::host::protocol::Request;
+use crate::report::FaultsReport;
 
 /// Arguments of `vpclab fault`.
 #[derive(Debug, clap::Args)]
@@ -107,7 +106,8 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         super::print_json(&answer)?;
         return Ok(Exit::Ok);
     }
-    super::print(&show(&answer))?;
+    let report: FaultsReport = client::understand(answer)?;
+    super::print(&show(&report))?;
     Ok(Exit::Ok)
 }
 
@@ -144,45 +144,31 @@ fn request(what: What) -> FaultRequest {
     }
 }
 
-fn show(answer: &Value) -> String {
+fn show(report: &FaultsReport) -> String {
     let mut table = Table::new(["FAULT", "WHERE", "WHAT", ">SENT", ">LOST"]);
     let mut row = |kind: &str, place: String, what: String, counters: [String; 2]| {
-        table.row(
-            [
-                kind.to_owned(),
-                place,
-                what,
-                counters[0].clone(),
-                counters[1].clone(),
-            ]
-            .map(Cell::from),
-        );
+        let [sent, lost] = counters;
+        table.row([kind.to_owned(), place, what, sent, lost].map(Cell::from));
     };
-    for zone in list(answer, "/zones_down") {
-        row("zone", text(zone), "down".to_owned(), Default::default());
+    for zone in &report.zones_down {
+        row("zone", zone.clone(), "down".to_owned(), Default::default());
     }
-    let hosts = answer.get("hosts").and_then(Value::as_object);
-    for (host, fault) in hosts.into_iter().flatten() {
-        row("host", host.clone(), text(fault), Default::default());
+    for (host, fault) in &report.hosts {
+        let what = match fault {
+            HostFault::Killed => "killed",
+            HostFault::Paused => "paused",
+        };
+        row("host", host.clone(), what.to_owned(), Default::default());
     }
-    for link in list(answer, "/links") {
-        let of = |pointer: &str| link.pointer(pointer).map(text).unwrap_or_default();
-        for (way, arrow) in [("up", "from"), ("down", "to")] {
-            let faults = link.pointer(&format!("/{way}/faults")).cloned();
-            let faults: LinkFaults = faults
-                .and_then(|faults| serde_json::from_value(faults).ok())
-                .unwrap_or_default();
-            if faults.is_empty() {
+    for link in &report.links {
+        for (way, arrow) in [(&link.up, "from"), (&link.down, "to")] {
+            if way.faults.is_empty() {
                 continue;
             }
-            let number = |name: &str| {
-                let value = link.pointer(&format!("/{way}/counters/{name}"));
-                value.and_then(Value::as_u64).unwrap_or(0)
-            };
-            let place = format!("{arrow} {} {}", of("/host"), of("/device"));
-            let lost = number("lost") + number("overflowed");
-            let counters = [number("sent").to_string(), lost.to_string()];
-            row("link", place, faults.to_string(), counters);
+            let place = format!("{arrow} {} {}", link.host, link.device);
+            let lost = way.counters.lost + way.counters.overflowed;
+            let counters = [way.counters.sent.to_string(), lost.to_string()];
+            row("link", place, way.faults.to_string(), counters);
         }
     }
     match table.is_empty() {
@@ -191,24 +177,14 @@ fn show(answer: &Value) -> String {
     }
 }
 
-fn list<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
-    let found = value.pointer(pointer).and_then(Value::as_array);
-    found.into_iter().flatten()
-}
-
-fn text(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use serde_json::json;
 
     use super::*;
     use crate::cli::{Cli, Command};
+    use crate::report::faults::WayCounters;
+    use crate::report::{LinkReport, WayReport};
 
     fn parse(args: &[&str]) -> Result<FaultRequest, String> {
         let all = ["vpclab", "fault"].iter().chain(args);
@@ -265,20 +241,30 @@ mod tests {
 
     #[test]
     fn a_table_names_each_fault() {
-        let answer = json!({
-            "zones_down": ["us-east-1a"],
-            "hosts": {"web": "killed"},
-            "links": [{
-                "host": "db", "device": "eth0",
-                "up": {"faults": {"loss": "1%"}, "counters": {"sent": 100, "lost": 2}},
-                "down": {"faults": {}, "counters": {}},
+        let way = |faults: &str, sent, lost| WayReport {
+            faults: serde_json::from_str(faults).expect("faults"),
+            counters: WayCounters {
+                sent,
+                lost,
+                ..WayCounters::default()
+            },
+        };
+        let report = FaultsReport {
+            zones_down: vec!["us-east-1a".to_owned()],
+            hosts: [("web".to_owned(), HostFault::Killed)].into(),
+            links: vec![LinkReport {
+                host: "db".to_owned(),
+                device: "eth0".to_owned(),
+                eni: "eni-0".to_owned(),
+                up: way(r#"{"loss": "1%"}"#, 100, 2),
+                down: way("{}", 0, 0),
             }],
-        });
-        let shown = show(&answer);
+        };
+        let shown = show(&report);
         let lines: Vec<_> = shown.lines().collect();
         assert_eq!(lines.len(), 4, "{shown}");
         let last = anstream::adapter::strip_str(lines[3]).to_string();
         assert_eq!(last, "link   from db eth0  loss 1%   100     2", "{shown}");
-        assert_eq!(show(&json!({})), "no faults\n");
+        assert_eq!(show(&FaultsReport::default()), "no faults\n");
     }
 }

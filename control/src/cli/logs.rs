@@ -6,14 +6,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::{CliError, Exit, Globals};
 use crate::host::client;
 use crate::host::daemon::load;
 use crate::host::log_file::previous;
 use crate::host::plan::CommandPlan;
 use crate::host::runtime_dir::RuntimeDir;
+use crate::report::{CommandLog, LogsReport};
 use crate::topology::Topology;
 
 /// Arguments of `vpclab logs`.
@@ -101,14 +100,14 @@ fn json_of(plans: &[CommandPlan], tail: Option<usize>) -> Result<Exit, CliError>
     for plan in plans {
         let text = whole(&plan.log)?;
         let text = String::from_utf8_lossy(last_lines(&text, tail)).into_owned();
-        commands.push(json!({
-            "command": plan.argv.last(),
-            "key": plan.key,
-            "log": plan.log,
-            "lines": text.lines().collect::<Vec<_>>(),
-        }));
+        commands.push(CommandLog {
+            command: plan.argv.last().cloned().unwrap_or_default(),
+            key: plan.key.clone(),
+            log: plan.log.clone(),
+            lines: text.lines().map(str::to_owned).collect(),
+        });
     }
-    super::print_json(&json!({"commands": commands}))?;
+    super::print_json(&LogsReport { commands })?;
     Ok(Exit::Ok)
 }
 

@@ -2,16 +2,14 @@
 
 use std::fmt::Display;
 
-use serde_json::json;
-
 use super::style::{self, Mood};
 use super::table::{Cell, Table};
 use super::{CliError, Exit, Globals, human};
 use crate::faults::HostFault;
 use crate::host::protocol::Request;
 use crate::host::{client, runtime_dir};
-use crate::report::PsReport;
 use crate::report::ps::{HostReport, PortState, TargetReport};
+use crate::report::{AllReport, LabReport, PsReport};
 
 /// Arguments of `vpclab ps`.
 #[derive(Debug, clap::Args)]
@@ -44,20 +42,23 @@ fn all(globals: &Globals) -> Result<Exit, CliError> {
     for lab in runtime_dir::labs()? {
         match client::ask(&lab, &Request::Ps) {
             Ok(answer) => {
-                let report: PsReport = client::understand(answer.clone())?;
+                let report: PsReport = client::understand(answer)?;
                 lines.push_str(&summary(&report));
-                labs.push(answer);
+                labs.push(LabReport::Answer(Box::new(report)));
             }
             Err(error) => {
                 let name = style::paint(style::TITLE, lab.name());
                 let what = style::paint(style::BAD, &error.message);
                 lines.push_str(&format!("{name}  {what}\n"));
-                labs.push(json!({"lab": lab.name(), "error": error.message}));
+                labs.push(LabReport::Silent {
+                    lab: lab.name().to_owned(),
+                    error: error.message,
+                });
             }
         }
     }
     if globals.json {
-        super::print_json(&json!({"labs": labs}))?;
+        super::print_json(&AllReport { labs })?;
         return Ok(Exit::Ok);
     }
     if lines.is_empty() {

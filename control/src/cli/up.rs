@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use serde_json::json;
 
 use super::{CliError, Exit, Globals};
 use crate::host::client;
@@ -14,7 +13,7 @@ use crate::host::runtime_dir::{RuntimeDir, State};
 use crate::host::signals::Signals;
 use crate::host::up::{self, Started};
 use crate::http::{DEFAULT_PORT, HttpChoice, url};
-use crate::report::PsReport;
+use crate::report::{PsReport, UpReport, UpResult};
 use crate::topology::{Kept, Topology, WORKERS_MAX};
 
 /// Arguments of `vpclab up`.
@@ -76,7 +75,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         kept: Kept::default(),
         workers: args.workers,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        http: match args.http.or(topology.http) {
+        http: match args.http {
             _ if args.no_http => HttpChoice::Off,
             Some(port) => HttpChoice::Port(port),
             None => HttpChoice::Default,
@@ -87,7 +86,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     }
     let started = up::up(&state, &signals)?;
     let http = http_url(&RuntimeDir::new(&state.lab)?)?;
-    report(&state, &started, http.as_deref(), globals)?;
+    report(&state, &topology, &started, http.as_deref(), globals)?;
     if args.wait {
         let dir = RuntimeDir::new(&state.lab)?;
         match wait_healthy(&dir, args.timeout, &signals)? {
@@ -174,12 +173,11 @@ const HEALTH_LOOKS_PER_SECOND: u32 = 5;
 fn dry_run(state: &State, globals: &Globals) -> Result<Exit, CliError> {
     let found = up::dry_run(state)?;
     if globals.json {
-        let changes = found.as_ref().map(|report| &report.changes);
-        super::print_json(&json!({
-            "lab": state.lab,
-            "result": if found.is_some() { "would_change" } else { "would_start" },
-            "changes": changes.map_or(&[][..], |changes| changes.as_slice()),
-        }))?;
+        let result = match found {
+            Some(_) => UpResult::WouldChange,
+            None => UpResult::WouldStart,
+        };
+        super::print_json(&as_json(&state.lab, result, found.as_ref(), None))?;
         return Ok(Exit::Ok);
     }
     super::print(&match found {
@@ -188,6 +186,21 @@ fn dry_run(state: &State, globals: &Globals) -> Result<Exit, CliError> {
         Some(report) => lines(&report),
     })?;
     Ok(Exit::Ok)
+}
+
+fn as_json(
+    lab: &str,
+    result: UpResult,
+    changes: Option<&ChangeReport>,
+    http: Option<&str>,
+) -> UpReport {
+    UpReport {
+        lab: lab.to_owned(),
+        result,
+        changes: changes.map_or_else(Vec::new, |report| report.changes.clone()),
+        untouched: changes.map(|report| report.untouched),
+        http: http.map(str::to_owned),
+    }
 }
 
 /// The changes, a line each, and who is not concerned.
@@ -222,27 +235,20 @@ fn http_url(lab: &RuntimeDir) -> Result<Option<String>, CliError> {
 
 fn report(
     state: &State,
+    topology: &Topology,
     started: &Started,
     http: Option<&str>,
     globals: &Globals,
 ) -> Result<(), CliError> {
     let lab = &state.lab;
     if globals.json {
-        let how = match started {
-            Started::Fresh => "started",
-            Started::Adopted => "adopted",
-            Started::AlreadyRunning => "already_running",
-            Started::Changed(report) => {
-                return super::print_json(&json!({
-                    "lab": lab,
-                    "result": "changed",
-                    "changes": report.changes,
-                    "untouched": report.untouched,
-                    "http": http,
-                }));
-            }
+        let (result, changes) = match started {
+            Started::Fresh => (UpResult::Started, None),
+            Started::Adopted => (UpResult::Adopted, None),
+            Started::AlreadyRunning => (UpResult::AlreadyRunning, None),
+            Started::Changed(report) => (UpResult::Changed, Some(report)),
         };
-        return super::print_json(&json!({"lab": lab, "result": how, "http": http}));
+        return super::print_json(&as_json(lab, result, changes, http));
     }
     super::print(&match started {
         Started::Fresh => format!("lab `{lab}` is up\n"),
@@ -259,6 +265,7 @@ fn report(
     // Whoever had the port when this lab began may be gone by now.
     let other = *started == Started::Fresh
         && state.http == HttpChoice::Default
+        && topology.http.is_none()
         && *http != url(DEFAULT_PORT);
     let why = if other {
         format!("  (port {DEFAULT_PORT} is taken)")

@@ -14,7 +14,7 @@ use vpclab_dataplane::io::Faults;
 use vpclab_dataplane::time::Duration;
 
 /// What is wrong with a link; what is not named stays as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LinkFaults {
     /// Nothing passes.
     #[serde(skip_serializing_if = "Option::is_none")]

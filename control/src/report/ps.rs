@@ -40,6 +40,28 @@ pub struct PsReport {
     pub target_groups: Vec<TargetGroupReport>,
 }
 
+/// The answer of `vpclab ps --all`.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct AllReport {
+    /// This user's labs, by name.
+    pub labs: Vec<LabReport>,
+}
+
+/// A lab as it is, or why it does not say.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum LabReport {
+    /// It answers.
+    Answer(Box<PsReport>),
+    /// Its daemon does not.
+    Silent {
+        /// Name of the lab.
+        lab: String,
+        /// What is wrong.
+        error: String,
+    },
+}
+
 /// A host: a network namespace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HostReport {

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 
-use super::{DropsReport, FlowEvent, FlowsReport, InspectReport, PsReport};
+use super::{
+    AllReport, AttachReport, DropsReport, FaultsReport, FlowEvent, FlowsReport, InspectReport,
+    LogsReport, PsReport, UpReport,
+};
 use crate::bench;
 use crate::expect::ExpectReport;
 use crate::replay::ReplayReport;
@@ -12,7 +15,9 @@ use crate::trace::TraceReport;
 
 /// Commands whose output has a schema.
 pub const COMMANDS: &[&str] = &[
+    "up",
     "ps",
+    "ps-all",
     "inspect",
     "flows",
     "trace",
@@ -22,16 +27,24 @@ pub const COMMANDS: &[&str] = &[
     "flows-follow",
     "drops",
     "top",
+    "attach",
+    "fault",
+    "logs",
 ];
 
 /// The schema of what `command` prints, as the text of the shipped file.
 pub fn of(command: &str) -> Option<String> {
     match command {
+        "up" => text::<UpReport>(),
         "ps" => text::<PsReport>(),
+        "ps-all" => text::<AllReport>(),
         "inspect" => text::<InspectReport>(),
         "flows" => text::<FlowsReport>(),
         "flows-follow" => text::<FlowEvent>(),
         "drops" => text::<DropsReport>(),
+        "attach" => text::<AttachReport>(),
+        "fault" => text::<FaultsReport>(),
+        "logs" => text::<LogsReport>(),
         "top" => text::<TopReport>(),
         "trace" => text::<TraceReport>(),
         "bench" => text::<bench::Report>(),

@@ -430,8 +430,8 @@ schemas! {
     TargetText: { "type": "string", "description": "A host, an ENI of a host (web/eth1) or an address; with a port (web:8080) or without." };
     Restart: { "enum": ["no", "on-failure", "always"], "description": "Whether commands that have ended start again." };
     Chance: { "type": ["string", "number"], "description": "A probability: 1% or 0.01." };
-    Span: { "type": "string", "pattern": "^[0-9.]+(ns|us|ms|s)$", "description": "A span of time: 20ms." };
-    Rate: { "type": "string", "pattern": "^[0-9.]+([kmgKMG])?[bB][iI][tT]$", "description": "Bits per second: 10mbit." };
+    Span: { "type": "string", "pattern": "^(0|[0-9.]+(ns|us|ms|s))$", "description": "A span of time: 20ms." };
+    Rate: { "type": "string", "pattern": "^(0|[0-9.]+([kmgKMG])?[bB][iI][tT])$", "description": "Bits per second: 10mbit." };
     TimeScale: { "type": "integer", "minimum": 1, "maximum": 1000, "description": "How many times as fast as ours a clock runs." };
     Accept: { "enum": ["auto", true, false], "description": "auto: the provider accepts the endpoint at once. false: it stays pendingAcceptance if the service requires acceptance." };
 }

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde_json::{Value, json};
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::io::LinkCounters;
 
@@ -14,6 +13,7 @@ use crate::cli::CliError;
 use crate::faults::{FaultRequest, HostFault, LinkDirection, LinkFaults};
 use crate::host::Context;
 use crate::host::init_client::InitClient;
+use crate::report::{FaultsReport, LinkReport, WayReport};
 
 /// A link's name: host and device.
 type Place = (String, String);
@@ -56,7 +56,7 @@ impl Faults {
 }
 
 /// Obeys.
-pub(super) fn answer(lab: &Lab, request: FaultRequest) -> Result<Value, CliError> {
+pub(super) fn answer(lab: &Lab, request: FaultRequest) -> Result<FaultsReport, CliError> {
     match request {
         FaultRequest::Link {
             port,
@@ -249,7 +249,7 @@ fn clear(lab: &Lab, port: Option<&str>) -> Result<(), CliError> {
     apply(lab)
 }
 
-fn list(lab: &Lab) -> Result<Value, CliError> {
+fn list(lab: &Lab) -> Result<FaultsReport, CliError> {
     let counters = lab.worker.links().context("links")?;
     let counters: BTreeMap<_, _> = counters
         .into_iter()
@@ -265,27 +265,24 @@ fn list(lab: &Lab) -> Result<Value, CliError> {
                 .iter()
                 .find(|link| link.place.0 == *host && link.place.1 == *device)?;
             let [up, down] = counters.get(&link.eni).copied().unwrap_or_default();
-            Some(json!({
-                "host": host,
-                "device": device,
-                "eni": link.id,
-                "up": {"faults": both.up, "counters": count(up)},
-                "down": {"faults": both.down, "counters": count(down)},
-            }))
+            let way = |faults, counters: LinkCounters| WayReport {
+                faults,
+                counters: counters.into(),
+            };
+            Some(LinkReport {
+                host: host.clone(),
+                device: device.clone(),
+                eni: link.id.clone(),
+                up: way(both.up, up),
+                down: way(both.down, down),
+            })
         })
         .collect();
     let control = lab.model.control();
-    let zones: Vec<_> = control.model().zones_down().collect();
-    Ok(json!({"links": links, "hosts": board.hosts, "zones_down": zones}))
-}
-
-fn count(counters: LinkCounters) -> Value {
-    json!({
-        "sent": counters.sent,
-        "lost": counters.lost,
-        "overflowed": counters.overflowed,
-        "reordered": counters.reordered,
-        "duplicated": counters.duplicated,
-        "corrupted": counters.corrupted,
+    let zones = control.model().zones_down();
+    Ok(FaultsReport {
+        links,
+        hosts: board.hosts.clone(),
+        zones_down: zones.map(ToString::to_string).collect(),
     })
 }

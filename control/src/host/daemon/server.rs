@@ -90,7 +90,7 @@ fn answer(lab: &Lab, request: Request) -> Result<Value, CliError> {
             let report = change::change(lab, *state, dry_run)?;
             serde_json::to_value(report).map_err(|error| CliError::fault(error.to_string()))
         }
-        Request::Fault(request) => faults::answer(lab, request),
+        Request::Fault(request) => value(&faults::answer(lab, request)?),
         Request::Restart { host } => restart(lab, &host),
         Request::AttachPlan { name } => attach::plan(lab, &name),
         Request::Detach { name } => attach::detach(lab, &name),
