@@ -1,6 +1,9 @@
 """The ways in which packets are moved: several workers, io_uring or not."""
 
-from harness import EXAMPLES, check, lab, topology
+import os
+import signal
+
+from harness import EXAMPLES, check, lab, own_processes, topology, vpclab, wait
 
 PRIVATELINK = EXAMPLES / "privatelink.yaml"
 ENDPOINT = "http://10.0.1.100/"
@@ -35,6 +38,50 @@ def several_workers(report):
             check(len(flows) >= REQUESTS, f"{len(flows)} of {REQUESTS} connections")
 
 
+def fixed(report):
+    """How the lab itself runs does not change while it runs."""
+    with lab("fixed", PRIVATELINK, "--workers", 2, "--http", 0) as it:
+        again = lambda *options: vpclab("up", it.file, "--lab", it.name, *options)
+        http = it.json("ps")["http"]
+        with report.part("fixed settings that are asked for again are fine"):
+            port = http.rsplit(":", 1)[1]
+            for same in ((), ("--workers", 2), ("--http", port), ("--time-scale", 1)):
+                done = again(*same)
+                check(done.returncode == 0 and "is up already" in done.stdout,
+                      f"{same}: exit {done.returncode}: {done.stdout}{done.stderr}")
+        with report.part("fixed settings that would change are refused, with the way out"):
+            for options, what in (
+                (("--workers", 3), "runs with 2 packet workers and cannot change to 3"),
+                (("--workers", 3, "--dry-run"), "runs with 2 packet workers"),
+                (("--time-scale", 9), "clock runs 1 times as fast as ours and cannot change to 9"),
+                (("--http", 1), f"serves {http} and cannot change that"),
+                (("--no-http",), f"serves {http} and cannot change that"),
+            ):
+                done = again(*options)
+                check(done.returncode == 2, f"{options}: exit {done.returncode}: {done.stdout}")
+                check(what in done.stderr, f"{what!r} is not in {done.stderr!r}")
+                check("fix: end the lab first: vpclab down" in done.stderr, done.stderr)
+            for settings in ("settings: {io_uring: false}", "time_scale: 7"):
+                with topology(PRIVATELINK.read_text() + f"\n{settings}\n") as other:
+                    done = vpclab("up", other, "--lab", it.name)
+                    check(done.returncode == 2 and "vpclab down" in done.stderr,
+                          f"{settings}: exit {done.returncode}: {done.stdout}{done.stderr}")
+            check(len(it.json("inspect")["workers"]) == 2, "workers")
+            check(it.json("ps")["http"] == http, "http")
+        with report.part("fixed settings outlast the daemon, another file too"):
+            text = PRIVATELINK.read_text() + "\n# the same in other words\n"
+            with topology(text) as other:
+                done = vpclab("up", other, "--lab", it.name)
+                check(done.returncode == 0, done.stderr)
+                daemon = it.daemon()
+                os.kill(daemon, signal.SIGKILL)
+                wait("the daemon's end", lambda: daemon not in own_processes())
+                done = vpclab("up", other, "--lab", it.name)
+                check(done.returncode == 0 and "up again" in done.stdout, done.stderr)
+            check(len(it.json("inspect")["workers"]) == 2, it.json("inspect")["workers"])
+            check(it.exec("client", "ping", "-c", 1, "-W", 2, "10.0.1.1").returncode == 0, "ping")
+
+
 def without_io_uring(report):
     """The same lab where io_uring is switched off: said, and not felt."""
     text = PRIVATELINK.read_text()
@@ -49,4 +96,4 @@ def without_io_uring(report):
             check(moved == "read and write (as configured)", moved)
 
 
-SCENARIOS = [several_workers, without_io_uring]
+SCENARIOS = [several_workers, fixed, without_io_uring]

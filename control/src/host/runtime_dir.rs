@@ -46,7 +46,7 @@ pub struct State {
     pub workers: Option<u16>,
     /// Version of vpclab that started it.
     pub version: String,
-    /// Where it serves HTTP.
+    /// Where it serves HTTP, if `up` was told.
     #[serde(default)]
     pub http: HttpChoice,
 }

@@ -20,6 +20,7 @@ use super::runtime_dir::{LabLock, RuntimeDir, State};
 use super::signals::Signals;
 use super::{Context, HostError};
 use crate::cli::{CliError, Exit};
+use crate::http::HttpChoice;
 use crate::topology::{Kept, Topology};
 
 /// What `up` found and did.
@@ -120,7 +121,8 @@ fn adopt(
     signals: &Signals,
 ) -> Result<Started, CliError> {
     let old = dir.state();
-    let same = old.as_ref().is_some_and(|old| old.text == state.text);
+    let same_text = old.as_ref().is_some_and(|old| old.text == state.text);
+    let same = same_text && old.as_ref().is_some_and(|old| asks_the_same(old, state));
     let request = match same {
         true => Request::Ready,
         false => Request::Change {
@@ -132,7 +134,13 @@ fn adopt(
         UnixStream::connect(dir.control_socket()).map(|stream| client::exchange(stream, &request));
     match answer {
         Ok(Ok(_)) if same => return Ok(Started::AlreadyRunning),
-        Ok(Ok((report, _))) => return client::understand(report).map(Started::Changed),
+        Ok(Ok((report, _))) => {
+            let report: ChangeReport = client::understand(report)?;
+            return Ok(match same_text && report.changes.is_empty() {
+                true => Started::AlreadyRunning,
+                false => Started::Changed(report),
+            });
+        }
         // It refused: it lives.
         Ok(Err(error)) if error.exit != Exit::Fault => return Err(error),
         // A daemon that was just killed still holds its socket for a moment.
@@ -149,11 +157,24 @@ fn adopt(
             kept: kept(&old)?,
             time_scale: state.time_scale.or(old.time_scale),
             workers: state.workers.or(old.workers),
+            http: match state.http {
+                HttpChoice::Default => old.http,
+                asked => asked,
+            },
             ..state.clone()
         })?;
     }
     start_daemon(dir, &mut init, signals).map_err(|error| with_log(dir, error))?;
     Ok(Started::Adopted)
+}
+
+/// Whether the command line says no more than it did when the lab began.
+fn asks_the_same(old: &State, state: &State) -> bool {
+    state.workers.is_none_or(|_| state.workers == old.workers)
+        && state
+            .time_scale
+            .is_none_or(|_| state.time_scale == old.time_scale)
+        && (state.http == HttpChoice::Default || state.http == old.http)
 }
 
 /// What was chosen for a lab whose daemon cannot say it.

@@ -2,6 +2,8 @@
 
 use std::io::{Error, ErrorKind};
 
+use nix::errno::Errno;
+
 use super::HostError;
 
 /// Says what to do about a TAP that cannot be made.
@@ -13,6 +15,9 @@ pub fn explain_tun(error: Error) -> HostError {
         ErrorKind::NotFound => {
             "load the module (modprobe tun), or give the container the device \
              (--device /dev/net/tun)"
+        }
+        _ if error.raw_os_error() == Some(Errno::EMFILE as i32) => {
+            "raise the hard limit of open files: see `ulimit -Hn`"
         }
         _ => return HostError::new(format!("/dev/net/tun: {error}")),
     };

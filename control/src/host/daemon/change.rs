@@ -8,13 +8,13 @@ use vpclab_dataplane::addr::EniId;
 
 use super::load::{self, File};
 use super::model::with_commands;
-use super::{Lab, faults, wiring};
+use super::{Lab, faults, fixed, wiring};
 use crate::cli::CliError;
 use crate::host::init::DAEMON_KEY;
 use crate::host::init_client::InitClient;
 use crate::host::plan::{CommandPlan, HostPlan, InterfacePlan};
 use crate::host::runtime_dir::State;
-use crate::host::{Context, HostError, from_model};
+use crate::host::{Context, HostError, from_model, limits};
 use crate::topology::difference::{Change, Verb};
 
 /// What a second `up` did, or would do.
@@ -35,15 +35,8 @@ struct Hosts {
 /// Makes the lab what `state` says, or only says what would change.
 pub(super) fn change(lab: &Lab, mut state: State, dry_run: bool) -> Result<ChangeReport, CliError> {
     let topology = load::parse(&state)?;
-    let before = lab.dir.state().and_then(|before| before.time_scale);
-    if let Some(scale) = state.time_scale.filter(|&scale| scale != lab.time_scale()) {
-        return Err(CliError::usage(format!(
-            "the lab's clock runs {} times as fast as ours and cannot change to {scale} while it runs",
-            lab.time_scale()
-        ))
-        .fix("end the lab first: vpclab down"));
-    }
-    state.time_scale = before;
+    let before = lab.dir.state().ok_or_else(load::no_state)?;
+    fixed::keep(lab, &before, &mut state)?;
     let old_hosts = lab.model.hosts();
     // Held to the end: nobody else changes the model meanwhile.
     let mut file = lab.model.file();
@@ -61,6 +54,8 @@ pub(super) fn change(lab: &Lab, mut state: State, dry_run: bool) -> Result<Chang
             .map(|host| (host.name.clone(), host))
             .collect()
     };
+    let coming = with_commands(from_model::hosts(difference.model()), &next.commands);
+    limits::check_open_files(&coming, lab.worker.workers())?;
     if !dry_run {
         difference.commit(&mut control);
     }

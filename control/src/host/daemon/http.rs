@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Lab, show};
+use super::{Lab, load, show};
 use crate::cli::CliError;
 use crate::host::runtime_dir::State;
 use crate::http::metrics::{EniSample, Sample, TargetSample};
@@ -13,7 +13,7 @@ use crate::report::ps::{Inputs, PsReport};
 /// Listens as the lab's state asks for; says where, unless nowhere.
 pub(super) fn start(lab: &Arc<Lab>, state: &State) -> Result<Option<u16>, CliError> {
     let before = lab.dir.http_port();
-    let listener = http::bind(state.http, before).map_err(|error| {
+    let listener = http::bind(load::http(state)?, before).map_err(|error| {
         CliError::usage(error.to_string())
             .fix("take another: --http PORT; or leave it out: then the next free one serves")
     })?;

@@ -10,6 +10,7 @@ use crate::cli::CliError;
 use crate::faults::LinkFaults;
 use crate::host::plan::CommandPlan;
 use crate::host::runtime_dir::{RuntimeDir, State};
+use crate::http::HttpChoice;
 use crate::topology::{Names, Topology, schema};
 
 /// Commands by host.
@@ -60,6 +61,20 @@ pub(super) fn load(state: &State, dir: &RuntimeDir) -> Result<Loaded, CliError> 
 pub(super) fn parse(state: &State) -> Result<Topology, CliError> {
     let file = state.topology.display().to_string();
     Topology::parse(&file, &state.text).map_err(|error| CliError::usage(error.to_string()))
+}
+
+/// Where the lab is to serve HTTP.
+pub(super) fn http(state: &State) -> Result<HttpChoice, CliError> {
+    Ok(match (state.http, parse(state)?.http) {
+        (HttpChoice::Default, Some(port)) => HttpChoice::Port(port),
+        (asked, _) => asked,
+    })
+}
+
+/// Somebody was at the lab's directory.
+pub(super) fn no_state() -> CliError {
+    CliError::fault("the lab's state.json is missing or damaged")
+        .fix("end the lab and start it anew: vpclab down")
 }
 
 /// How the data plane is to run.

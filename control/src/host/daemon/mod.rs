@@ -4,6 +4,7 @@ mod attach;
 pub(crate) mod change;
 mod drops;
 mod faults;
+mod fixed;
 mod health;
 mod http;
 pub(crate) mod load;
@@ -28,7 +29,7 @@ use super::init_client::InitClient;
 use super::protocol::Failure;
 use super::runtime_dir::RuntimeDir;
 use super::signals::Signals;
-use super::{Context, HostError};
+use super::{Context, HostError, limits};
 use crate::cli::CliError;
 use model::Model;
 
@@ -96,9 +97,7 @@ impl Lab {
 pub fn run(dir: &Path) -> Result<(), CliError> {
     let signals = Signals::collect(&[Signal::SIGTERM, Signal::SIGINT])?;
     let dir = RuntimeDir::at(dir)?;
-    let state = dir
-        .state()
-        .ok_or_else(|| HostError::new("the lab's state.json is missing or damaged"))?;
+    let state = dir.state().ok_or_else(load::no_state)?;
     let model = Model::load(&state, &dir)?;
 
     let seed = random_seed()?;
@@ -145,6 +144,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
     server::start(Arc::clone(&lab), listener)?;
     health::start(Arc::clone(&lab), seed, local)?;
     let wired = http::start(&lab, &state).and_then(|port| {
+        limits::check_open_files(&lab.model.hosts(), lab.worker.workers())?;
         if let Some(port) = port {
             let _ = lab.http.set(port);
         }
@@ -159,7 +159,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         let mut descriptors = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut descriptors, PollTimeout::from(WATCH_INTERVAL_MS));
         if signals.take().is_some() {
-            // TAPs go with the worker's ports.
+            // TAPs go with their namespaces.
             let _ = lab.worker.stop();
             break;
         }

@@ -1,0 +1,88 @@
+//! What a second `up` cannot change, because it is how the lab itself runs.
+
+use super::{Lab, load};
+use crate::cli::CliError;
+use crate::host::runtime_dir::State;
+use crate::http::{HttpChoice, url};
+
+/// Takes from `before`, of which the lab runs, what `state` leaves open; an
+/// error if it asks for something else than there is.
+pub(super) fn keep(lab: &Lab, before: &State, state: &mut State) -> Result<(), CliError> {
+    state.workers = state.workers.or(before.workers);
+    state.time_scale = state.time_scale.or(before.time_scale);
+    if state.http == HttpChoice::Default {
+        state.http = before.http;
+    }
+    let (workers, options) = load::settings(state)?;
+    let running = lab.worker.workers();
+    if usize::from(workers) != running {
+        let plural = if running == 1 { "" } else { "s" };
+        return Err(refuse(format!(
+            "the lab runs with {running} packet worker{plural} and cannot change to {workers}"
+        )));
+    }
+    if options != load::settings(before)?.1 {
+        return Err(refuse(
+            "the lab's packet workers run by the `settings` of its file, which cannot change"
+                .to_owned(),
+        ));
+    }
+    let file_scale = load::parse(state)?.time_scale();
+    let scale = state.time_scale.unwrap_or(file_scale);
+    if scale != lab.time_scale() {
+        return Err(refuse(format!(
+            "the lab's clock runs {} times as fast as ours and cannot change to {scale}",
+            lab.time_scale()
+        )));
+    }
+    http(lab.http_port(), load::http(state)?)
+}
+
+/// Whether the lab listens as it is asked to.
+fn http(running: Option<u16>, wanted: HttpChoice) -> Result<(), CliError> {
+    let fits = match wanted {
+        HttpChoice::Default => true,
+        HttpChoice::Port(0) => running.is_some(),
+        HttpChoice::Port(port) => running == Some(port),
+        HttpChoice::Off => running.is_none(),
+    };
+    if fits {
+        return Ok(());
+    }
+    let now = running.map_or("serves no HTTP".to_owned(), |port| {
+        format!("serves {}", url(port))
+    });
+    Err(refuse(format!("the lab {now} and cannot change that")))
+}
+
+fn refuse(what: String) -> CliError {
+    CliError::usage(format!("{what} while it runs")).fix("end the lab first: vpclab down")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_served_already_is_no_change() {
+        use HttpChoice::{Default, Off, Port};
+        for (running, wanted, fits) in [
+            (Some(4567), Default, true),
+            (None, Default, true),
+            (Some(4567), Port(4567), true),
+            (Some(4567), Port(0), true),
+            (Some(4567), Port(4568), false),
+            (Some(4567), Off, false),
+            (None, Off, true),
+            (None, Port(0), false),
+        ] {
+            assert_eq!(
+                http(running, wanted).is_ok(),
+                fits,
+                "{running:?} {wanted:?}"
+            );
+        }
+        let error = http(Some(4567), Off).unwrap_err();
+        assert!(error.message.contains("http://127.0.0.1:4567"), "{error}");
+    }
+}
