@@ -11,7 +11,7 @@ use super::sys;
 /// with header size and offloads set. It is gone when the descriptor and its
 /// copies are closed.
 pub fn make_tap(name: &str) -> io::Result<OwnedFd> {
-    sys::open_tap(name)
+    sys::open_tap(name, false)
 }
 
 /// Makes a TAP interface that stays when nobody has it open, for a virtual

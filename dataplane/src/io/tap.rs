@@ -28,11 +28,20 @@ pub struct TapPort {
 }
 
 impl TapPort {
-    /// Makes the interface `name` in the calling thread's network namespace, or
-    /// adds a queue to it. It is gone when its last port is dropped, unless
-    /// that was abandoned.
-    pub fn open(name: &str) -> io::Result<Self> {
-        let mut port = Self::from_fd(sys::open_tap(name)?);
+    /// Makes the interface `name` in the calling thread's network namespace,
+    /// with so many queues, a port each. It is gone when its last port is
+    /// dropped, unless that was abandoned.
+    ///
+    /// # Errors
+    /// `EBUSY` or `EINVAL` if the name is taken, for instance by what a process
+    /// that was killed has not let go of yet.
+    pub fn open(name: &str, queues: usize) -> io::Result<Vec<Self>> {
+        let one = |_| Self::open_queue(name, queues > 1);
+        (0..queues).map(one).collect()
+    }
+
+    fn open_queue(name: &str, many_queues: bool) -> io::Result<Self> {
+        let mut port = Self::from_fd(sys::open_tap(name, many_queues)?);
         port.is_own = true;
         // A worker before this one may have abandoned it.
         sys::set_persistent(port.device.as_fd(), false)?;

@@ -1,5 +1,6 @@
 //! Brings one host up: namespace, TAPs, addresses, ports.
 
+use nix::errno::Errno;
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::io::{Port, TapPort};
 use vpclab_dataplane::worker::Handle;
@@ -15,6 +16,20 @@ pub(super) fn wire_host(
     host: &HostPlan,
 ) -> Result<(), HostError> {
     wire_interfaces(init, worker, host, &host.interfaces)
+}
+
+/// Makes a TAP; one that an earlier daemon left in its place is deleted.
+fn open(device: &str, queues: usize) -> Result<Vec<TapPort>, HostError> {
+    let taken = [Errno::EBUSY as i32, Errno::EINVAL as i32];
+    match TapPort::open(device, queues) {
+        Err(error) if error.raw_os_error().is_some_and(|no| taken.contains(&no)) => {
+            // Still closing after a kill; or with another number of queues.
+            netlink::delete_tap(device)?;
+            TapPort::open(device, queues)
+        }
+        other => other,
+    }
+    .map_err(wiring_errors::explain_tun)
 }
 
 /// The same for some of its interfaces.
@@ -33,15 +48,13 @@ pub(super) fn wire_interfaces(
         .in_network(|| {
             let mut ports = Vec::new();
             for interface in interfaces {
-                // The first makes the device, the others are more queues of it.
-                let queues = (0..worker.workers())
-                    .map(|_| TapPort::open(&interface.device).map_err(wiring_errors::explain_tun))
-                    .map(|port| port.map(|port| Box::new(port) as Box<dyn Port>))
-                    .collect::<Result<Vec<_>, _>>()?;
-                ports.push((EniId(interface.eni), queues));
+                let queues = open(&interface.device, worker.workers())?;
+                let queues = queues
+                    .into_iter()
+                    .map(|port| Box::new(port) as Box<dyn Port>);
+                ports.push((EniId(interface.eni), queues.collect::<Vec<_>>()));
             }
-            netlink::loopback_up()?;
-            netlink::configure(interfaces, netlink::Existing::Replace)?;
+            netlink::configure_host(&host.interfaces, interfaces)?;
             Ok(ports)
         })
         .map_err(|error: HostError| error.within(format!("host {}", host.name)))?;

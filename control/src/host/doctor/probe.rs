@@ -84,7 +84,7 @@ fn host() -> Result<String, HostError> {
 const DEVICE: &str = "eth0";
 
 fn tun() -> Result<String, HostError> {
-    let port = TapPort::open(DEVICE).map_err(wiring_errors::explain_tun)?;
+    let port = TapPort::open(DEVICE, 1).map_err(wiring_errors::explain_tun)?;
     drop(port);
     Ok("opens, and makes a TAP in a host's network".to_owned())
 }

@@ -22,18 +22,23 @@ use crate::time::Duration;
 const OFFLOADS: libc::c_ulong = 0x01 | 0x02 | 0x04 | 0x20 | 0x40;
 /// Those that Linux before 6.2 knows.
 const OFFLOADS_BEFORE_USO: libc::c_ulong = 0x01 | 0x02 | 0x04;
-const TAP_FLAGS: libc::c_int =
-    libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE;
+const TAP_FLAGS: libc::c_int = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
 
-/// Makes a TAP interface in the calling thread's network namespace.
-pub(super) fn open_tap(name: &str) -> io::Result<OwnedFd> {
+/// Makes a TAP interface in the calling thread's network namespace: one for a
+/// single queue, or one that can have many and takes the kernel a hundred times
+/// the memory. If it is there, this is another queue of it.
+pub(super) fn open_tap(name: &str, many_queues: bool) -> io::Result<OwnedFd> {
+    let flags = match many_queues {
+        true => TAP_FLAGS | libc::IFF_MULTI_QUEUE,
+        false => TAP_FLAGS,
+    };
     let device = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(libc::O_NONBLOCK)
         .open("/dev/net/tun")?;
     let mut request = interface_request(name)?;
-    request.ifr_ifru.ifru_flags = i16::try_from(TAP_FLAGS).unwrap_or_default();
+    request.ifr_ifru.ifru_flags = i16::try_from(flags).unwrap_or_default();
     let fd = device.as_raw_fd();
     // JUSTIFICATION: making a TAP is an ioctl; std has none.
     // SAFETY: `fd` is open for the call; TUNSETIFF reads and writes one `ifreq`,
