@@ -183,7 +183,15 @@ fn dry_run(state: &State, globals: &Globals) -> Result<Exit, CliError> {
     super::print(&match found {
         None => format!("lab `{}` does not run: up would start it\n", state.lab),
         Some(report) if report.changes.is_empty() => "nothing would change\n".to_owned(),
-        Some(report) => lines(&report),
+        Some(report) => match &report.was {
+            Some(was) => format!(
+                "lab `{}` runs from {}\n{}",
+                state.lab,
+                was.display(),
+                lines(&report)
+            ),
+            None => lines(&report),
+        },
     })?;
     Ok(Exit::Ok)
 }
@@ -199,6 +207,7 @@ fn as_json(
         result,
         changes: changes.map_or_else(Vec::new, |report| report.changes.clone()),
         untouched: changes.map(|report| report.untouched),
+        was: changes.and_then(|report| report.was.clone()),
         http: http.map(str::to_owned),
     }
 }
@@ -259,7 +268,13 @@ fn report(
         Started::Changed(report) if report.changes.is_empty() => {
             format!("lab `{lab}` is up already: the file says the same in other words\n")
         }
-        Started::Changed(report) => format!("lab `{lab}` has changed\n{}", lines(report)),
+        Started::Changed(report) => {
+            let was = report.was.as_ref();
+            let was = was.map_or_else(String::new, |was| {
+                format!("; until now it ran from {}", was.display())
+            });
+            format!("lab `{lab}` has changed{was}\n{}", lines(report))
+        }
     })?;
     let Some(http) = http else { return Ok(()) };
     // Whoever had the port when this lab began may be gone by now.

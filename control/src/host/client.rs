@@ -21,6 +21,7 @@ pub fn find_lab(globals: &Globals) -> Result<RuntimeDir, CliError> {
 fn find_lab_in(globals: &Globals, base: PathBuf) -> Result<RuntimeDir, CliError> {
     if let Some(name) = &globals.lab {
         let lab = RuntimeDir::new(name).map_err(usage)?.in_base(&base);
+        lab.check_place()?;
         if !lab.path().exists() {
             return Err(CliError::usage(format!("lab `{name}` is not running")).fix(how_to_start()));
         }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use futures_util::TryStreamExt;
 use nix::net::if_::if_nametoindex;
-use rtnetlink::packet_route::link::LinkAttribute;
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use vpclab_dataplane::addr::Prefix;
 
@@ -29,12 +29,83 @@ pub fn configure(interfaces: &[InterfacePlan], existing: Existing) -> Result<(),
     converse(async |handle| configure_all(&handle, interfaces, existing).await)
 }
 
-/// Sets up the loopback of the calling thread's network.
-pub fn loopback_up() -> Result<(), HostError> {
+/// Sets up a host's network, which is the calling thread's: loopback, and those
+/// of `all` its interfaces that are `coming`. What an earlier daemon left there
+/// beside them goes.
+pub fn configure_host(all: &[InterfacePlan], coming: &[InterfacePlan]) -> Result<(), HostError> {
     converse(async |handle| {
         let loopback = LinkUnspec::new_with_index(index_of("lo")?).up().build();
-        handle.link().set(loopback).execute().await.context("lo")
+        handle.link().set(loopback).execute().await.context("lo")?;
+        remove_strangers(&handle, all).await?;
+        configure_all(&handle, coming, Existing::Replace).await
     })
+}
+
+/// Deletes the TAP `device` of the calling thread's network, if there is one.
+pub fn delete_tap(device: &str) -> Result<(), HostError> {
+    converse(async |handle| {
+        for (name, index, is_tap) in links(&handle).await? {
+            if name == device && is_tap {
+                delete_index(&handle, index, device).await?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The name of one of `interfaces` that another in the calling thread's network
+/// has, which the lab has not made: somebody in the host has.
+pub fn taken(interfaces: &[InterfacePlan]) -> Result<Option<String>, HostError> {
+    converse(async |handle| {
+        let links = links(&handle).await?;
+        let mut others = links.into_iter().filter(|(.., is_tap)| !is_tap);
+        let found = others.find(|(name, ..)| interfaces.iter().any(|plan| plan.device == *name));
+        Ok(found.map(|(name, ..)| name))
+    })
+}
+
+/// Deletes TAPs named as a host's interfaces are, but for those of `all`.
+async fn remove_strangers(handle: &Handle, all: &[InterfacePlan]) -> Result<(), HostError> {
+    let is_ours = |name: &str| {
+        let number = name.strip_prefix("eth");
+        number.is_some_and(|number| number.parse::<u16>().is_ok())
+    };
+    for (name, index, is_tap) in links(handle).await? {
+        if is_tap && is_ours(&name) && !all.iter().any(|plan| plan.device == name) {
+            delete_index(handle, index, &name).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Name and index of every interface, and whether it is a TAP.
+async fn links(handle: &Handle) -> Result<Vec<(String, u32, bool)>, HostError> {
+    let mut found = Vec::new();
+    let mut links = handle.link().get().execute();
+    while let Some(link) = links.try_next().await.context("links")? {
+        let mut name = String::new();
+        let mut is_tap = false;
+        for attribute in link.attributes {
+            match attribute {
+                LinkAttribute::IfName(text) => name = text,
+                LinkAttribute::LinkInfo(about) => {
+                    is_tap |= about.contains(&LinkInfo::Kind(InfoKind::Tun));
+                }
+                _ => {}
+            }
+        }
+        found.push((name, link.header.index, is_tap));
+    }
+    Ok(found)
+}
+
+/// One that is gone by itself meanwhile is deleted.
+async fn delete_index(handle: &Handle, index: u32, device: &str) -> Result<(), HostError> {
+    let deleted = handle.link().del(index).execute().await;
+    match index_of(device) {
+        Err(_) => Ok(()),
+        Ok(_) => deleted.context(device),
+    }
 }
 
 /// Readies a TAP that a virtual machine gets: this side of it takes no part,

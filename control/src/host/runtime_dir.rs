@@ -89,7 +89,9 @@ pub fn labs_in(base: &Path) -> Result<Vec<RuntimeDir>, HostError> {
         other => other.context(base.display())?,
     };
     let mut labs: Vec<_> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
         // Locks begin with a dot.
         .filter(|name| !name.starts_with('.'))
         .map(|name| RuntimeDir {
@@ -254,6 +256,19 @@ impl RuntimeDir {
     pub fn create(&self) -> Result<(), HostError> {
         self.create_base()?;
         make(&self.path())
+    }
+
+    /// An error if something else has the directory's place.
+    pub fn check_place(&self) -> Result<(), HostError> {
+        let path = self.path();
+        match fs::symlink_metadata(&path) {
+            Ok(found) if !found.is_dir() => Err(HostError::new(format!(
+                "{} is in the way: it is no lab's directory",
+                path.display()
+            ))
+            .fix("remove it, or give the lab another name: --lab NAME")),
+            _ => Ok(()),
+        }
     }
 
     /// Removes the directory with all in it, and its parent if that is empty.

@@ -51,6 +51,7 @@ pub fn up(state: &State, signals: &Signals) -> Result<Started, CliError> {
         error.exit = Exit::Usage;
         error
     })?;
+    dir.check_place()?;
     let lock = lock(&dir, Some(signals))?;
     let found = InitClient::connect(&dir)?;
     let started = match found {

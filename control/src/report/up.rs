@@ -1,5 +1,7 @@
 //! `vpclab up`: what it found and did.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -17,6 +19,8 @@ pub struct UpReport {
     /// Hosts that stayed as they were, programs included; `null` unless the lab
     /// changed, or would.
     pub untouched: Option<usize>,
+    /// The file from which it ran, if that was another.
+    pub was: Option<PathBuf>,
     /// Where it serves metrics and health; `null` if nowhere.
     pub http: Option<String>,
 }

@@ -2,6 +2,7 @@
 //! and what does not differ is not touched.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use vpclab_dataplane::addr::EniId;
@@ -14,7 +15,7 @@ use crate::host::init::DAEMON_KEY;
 use crate::host::init_client::InitClient;
 use crate::host::plan::{CommandPlan, HostPlan, InterfacePlan};
 use crate::host::runtime_dir::State;
-use crate::host::{Context, HostError, from_model, limits};
+use crate::host::{Context, HostError, from_model, limits, netlink};
 use crate::topology::difference::{Change, Verb};
 
 /// What a second `up` did, or would do.
@@ -24,6 +25,9 @@ pub struct ChangeReport {
     pub changes: Vec<Change>,
     /// Hosts that stay as they are, programs included.
     pub untouched: usize,
+    /// The file from which the lab ran, if that was another.
+    #[serde(default)]
+    pub was: Option<PathBuf>,
 }
 
 /// Hosts before and after.
@@ -47,6 +51,7 @@ pub(super) fn change(lab: &Lab, mut state: State, dry_run: bool) -> Result<Chang
     let mut report = ChangeReport {
         changes: difference.changes.clone(),
         untouched: 0,
+        was: (before.topology != state.topology).then(|| before.topology.clone()),
     };
     let by_name = |hosts: Vec<HostPlan>| -> BTreeMap<String, HostPlan> {
         hosts
@@ -56,6 +61,7 @@ pub(super) fn change(lab: &Lab, mut state: State, dry_run: bool) -> Result<Chang
     };
     let coming = with_commands(from_model::hosts(difference.model()), &next.commands);
     limits::check_open_files(&coming, lab.worker.workers())?;
+    refuse_taken(lab, &old_hosts, &coming)?;
     if !dry_run {
         difference.commit(&mut control);
     }
@@ -81,8 +87,12 @@ pub(super) fn change(lab: &Lab, mut state: State, dry_run: bool) -> Result<Chang
     drop(control);
     drop(file);
     state.kept = lab.model.kept();
-    lab.dir.save(&state)?;
-    rewire(lab, &hosts)?;
+    let saved = lab.dir.save(&state).map_err(CliError::from);
+    if let Err(error) = saved.and_then(|()| rewire(lab, &hosts)) {
+        // Half of it is done: the next daemon begins with what there is.
+        lab.set_ready(Err(error.clone().into()));
+        return Err(error);
+    }
     let changed: BTreeSet<_> = links
         .keys()
         .chain(old_links.keys())
@@ -143,6 +153,39 @@ fn program_changes(hosts: &Hosts) -> Vec<Change> {
         }
     }
     changes
+}
+
+/// An error if a host that stays is to have an interface of a name that
+/// somebody has given to another in it.
+fn refuse_taken(lab: &Lab, old: &[HostPlan], coming: &[HostPlan]) -> Result<(), CliError> {
+    let mut init = InitClient::connect_as_child(&lab.dir)?;
+    let made = init.status()?.hosts;
+    for host in coming {
+        let Some(before) = old.iter().find(|before| before.name == host.name) else {
+            continue;
+        };
+        let had = |device: &str| before.interfaces.iter().any(|it| it.device == device);
+        let new: Vec<_> = host
+            .interfaces
+            .iter()
+            .filter(|it| !had(&it.device))
+            .cloned()
+            .collect();
+        let Some(namespaces) = made.get(&host.name).filter(|_| !new.is_empty()) else {
+            continue;
+        };
+        let namespaces = init.open(*namespaces)?;
+        if let Some(device) = namespaces.in_network(|| netlink::taken(&new))? {
+            let name = &host.name;
+            return Err(CliError::usage(format!(
+                "{name} has an interface `{device}` already that the lab has not made"
+            ))
+            .fix(format!(
+                "delete it: vpclab exec {name} -- ip link delete {device}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Takes down and sets up what differs of hosts on Linux.

@@ -155,6 +155,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
     }
     lab.set_ready(wired.map_err(Failure::from));
 
+    let mut failed = false;
     while !packets.iter().any(JoinHandle::is_finished) {
         let mut descriptors = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut descriptors, PollTimeout::from(WATCH_INTERVAL_MS));
@@ -164,6 +165,15 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
             break;
         }
         attach::sweep(&lab);
+        // What could not be wired, the next daemon wires: `up` starts it. Who
+        // asked this one has a look's time to get its answer, others find nobody.
+        if failed {
+            break;
+        }
+        failed = lab.readiness().is_err();
+        if failed {
+            let _ = std::fs::remove_file(lab.dir.control_socket());
+        }
     }
     // One that ended by itself takes the others with it.
     let _ = lab.worker.stop();
