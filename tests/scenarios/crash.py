@@ -22,7 +22,7 @@ BEYOND = 1.2
 PATIENCE = 15
 COMMANDS = ("up", "up", "exec", "down", "again")
 # Whom the blow hits: the command itself, or a process of the lab.
-TARGETS = ("command", "launch", "init", "daemon")
+TARGETS = ("command", "launch", "pid1", "daemon")
 
 
 def crash_points(report):

@@ -41,6 +41,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         (true, None) => Some("dropped".to_owned()),
         (false, filter) => filter,
     };
+    let whose = args.port.as_deref().unwrap_or("all ports").to_owned();
     let request = Request::Capture(CaptureRequest {
         port: args.port,
         filter,
@@ -54,6 +55,8 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
             let file = File::create(&path);
             let mut file =
                 file.map_err(|error| CliError::usage(format!("{}: {error}", path.display())))?;
+            // From here on nothing is missed.
+            eprintln!("capturing {whose} to {}; Ctrl-C ends it", path.display());
             copy(&mut stream, &mut file)
         }
     };

@@ -78,7 +78,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     })
 }
 
-/// Each packet in two or three lines; the same packet again and again, once.
+/// Each packet in two to four lines; the same packet again and again, once.
 pub fn text(report: &DropsReport) -> String {
     let mut out = String::new();
     let mut groups: Vec<(&DropReport, u64)> = Vec::new();
@@ -120,7 +120,10 @@ fn one(drop: &DropReport, times: u64) -> String {
         paint(style::BAD, &format!("✗ {reason}"))
     ));
     match (&drop.component, &drop.rule) {
-        (Some(component), Some(rule)) => out.push_str(&format!("  {component}: {rule}\n")),
+        (Some(component), Some(rule)) => {
+            let component = crate::trace::short(component);
+            out.push_str(&format!("  {component}\n      {rule}\n"));
+        }
         _ => out.push_str(&format!("  {}\n", drop.explanation)),
     }
     if let Some(fix) = &drop.fix {
@@ -157,7 +160,7 @@ mod tests {
             reason: "network_acl".to_owned(),
             code: Some("SUBNET_ACL_RESTRICTION".to_owned()),
             explanation: "The network ACL denies the packet.".to_owned(),
-            component: Some("network ACL acl-1 (database) (in)".to_owned()),
+            component: Some("network ACL acl-00c43407dc177b6f7 (database) (in)".to_owned()),
             rule: Some("entry *: deny".to_owned()),
             fix: Some("add an inbound rule".to_owned()),
             would_pass_now: false,
@@ -178,7 +181,7 @@ mod tests {
         assert_eq!(
             text,
             "17:00:01.500  web eth0  tcp 10.3.1.10:49152 > 10.3.21.10:5432  74 B  ×2\n    \
-             ✗ network_acl (SUBNET_ACL_RESTRICTION)  network ACL acl-1 (database) (in): \
+             ✗ network_acl (SUBNET_ACL_RESTRICTION)  network ACL database (in)\n      \
              entry *: deny\n    \
              to change that: add an inbound rule\n\
              00:00:00.000  app eth0  malformed IPv4  0 B\n    \

@@ -31,6 +31,7 @@ pub mod init;
 pub mod inspect;
 pub mod launch;
 pub mod logs;
+pub mod pid1;
 pub mod ps;
 pub mod replay;
 pub mod restart;
@@ -86,6 +87,8 @@ pub struct Globals {
 pub enum Command {
     /// Watch real TCP cross PrivateLink and a GWLB appliance, in this process, without root.
     Demo(demo::Args),
+    /// Write a topology file to begin with: one of the examples.
+    Init(init::Args),
     /// Start a lab from a topology file, as a background daemon.
     Up(up::Args),
     /// Stop a lab; nothing of it stays behind.
@@ -147,7 +150,7 @@ pub enum Command {
     Start(start::Args),
     /// PID 1 of a lab; started by the launcher.
     #[command(hide = true)]
-    Init(init::Args),
+    Pid1(pid1::Args),
 }
 
 /// Parses the arguments, runs the command, prints its error, and says how the
@@ -169,6 +172,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
     let globals = &cli.globals;
     match cli.command {
         Command::Demo(args) => demo::run(args, globals),
+        Command::Init(args) => init::run(args, globals),
         Command::Up(args) => up::run(args, globals),
         Command::Down(args) => down::run(args, globals),
         Command::Exec(args) => exec::run(args, globals),
@@ -196,7 +200,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Launch(args) => launch::run(args, globals),
         Command::DeleteTap(args) => delete_tap::run(args, globals),
         Command::Start(args) => start::run(args, globals),
-        Command::Init(args) => init::run(args, globals),
+        Command::Pid1(args) => pid1::run(args, globals),
     }
 }
 

@@ -11,7 +11,8 @@ use crate::trace::{self, TraceReport};
 /// Arguments of `vpclab trace`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exits 0 if the packet and its reply arrive, 1 if not; \
-                        then it names the AWS reachability code and what to change.\n\n\
+                        then it names the AWS reachability code and what to change. With -v it \
+                        says ids beside names.\n\n\
                         Example: vpclab trace client 203.0.113.80:443")]
 pub struct Args {
     /// Host or ENI that sends the packet.
@@ -52,7 +53,10 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
             serde_json::to_value(&report).map_err(|error| CliError::fault(error.to_string()))?;
         super::print_json(&value)?;
     } else {
-        super::print(&report.to_string())?;
+        super::print(&match globals.verbose {
+            0 => report.to_string(),
+            _ => format!("{report:#}"),
+        })?;
     }
     Ok(if report.reachable { Exit::Ok } else { Exit::No })
 }

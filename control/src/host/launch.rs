@@ -44,7 +44,7 @@ fn launch(lab: &RuntimeDir) -> Result<(), HostError> {
     enter_lab()?;
     std::env::set_current_dir("/").context("/")?;
     let mut init = Command::new("/proc/self/exe")
-        .args(["init", "--directory"])
+        .args(["pid1", "--directory"])
         .arg(lab.path())
         .stdin(Stdio::piped())
         .spawn()

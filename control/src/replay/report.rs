@@ -101,8 +101,9 @@ impl fmt::Display for ReplayReport {
         };
         writeln!(
             f,
-            "{} frames in at {}: {} forwarded, {} answered, {} dropped, {} taken",
+            "{} frame{} in at {}: {} forwarded, {} answered, {} dropped, {} taken",
             self.frames.len(),
+            if self.frames.len() == 1 { "" } else { "s" },
             self.at,
             count(Verdict::Forwarded),
             count(Verdict::Answered),

@@ -358,7 +358,7 @@ fn endpoint(model: &Model, names: &Names, endpoint: &VpcEndpoint) -> EndpointRep
 }
 
 fn load_balancer(model: &Model, names: &Names, balancer: &LoadBalancer) -> LoadBalancerReport {
-    let listeners = model.referrers::<Listener>(&balancer.id);
+    let listeners = listeners(model, balancer).into_iter();
     LoadBalancerReport {
         name: balancer.name.to_string(),
         arn: balancer.id.as_str().to_owned(),
@@ -374,6 +374,14 @@ pub(super) const fn balancer_kind(kind: LoadBalancerKind) -> &'static str {
         LoadBalancerKind::Network => "network",
         LoadBalancerKind::Gateway => "gateway",
     }
+}
+
+/// By port.
+pub(super) fn listeners<'a>(model: &'a Model, balancer: &LoadBalancer) -> Vec<&'a Listener> {
+    let found = model.referrers::<Listener>(&balancer.id);
+    let mut all: Vec<_> = found.map(|it| &**it).collect();
+    all.sort_by_key(|it| (it.port, it.protocol.to_string()));
+    all
 }
 
 /// `TCP:80 → group`; a gateway load balancer has no port.

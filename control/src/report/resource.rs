@@ -1,5 +1,7 @@
 //! One resource of the model, as a reader wants it: facts, and lists of its parts.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vpclab_dataplane::tables::PortMatch;
@@ -271,11 +273,10 @@ impl View<'_> {
             "health check",
             format!("every {every} s, {wait} s each; {up} passes to heal, {down} failures to fall"),
         );
+        // Each load balancer once, whatever the number of its listeners.
         let users = self.model.referrers::<Listener>(&group.id);
-        report.fact(
-            "used by",
-            joined(users.map(|it| self.short(&it.load_balancer))),
-        );
+        let users: BTreeSet<_> = users.map(|it| self.short(&it.load_balancer)).collect();
+        report.fact("used by", joined(users.into_iter()));
         let rows = group.targets.iter().map(|target| {
             let address = target.address(self.model);
             [
@@ -302,8 +303,8 @@ impl View<'_> {
             "groups",
             joined(balancer.groups.iter().map(|id| self.name(id))),
         );
-        let listeners = self.model.referrers::<Listener>(&balancer.id);
-        let rows = listeners.map(|it| {
+        let rows = super::ps::listeners(self.model, balancer);
+        let rows = rows.into_iter().map(|it| {
             let port = match it.port {
                 0 => it.protocol.to_string(),
                 port => format!("{}:{port}", it.protocol),

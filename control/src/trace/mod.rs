@@ -5,7 +5,7 @@ mod fix;
 mod resolve;
 mod words;
 
-pub(crate) use words::traffic;
+pub(crate) use words::{short, traffic};
 
 pub use resolve::{Ask, Misunderstood, names};
 
@@ -236,26 +236,30 @@ fn hops(tables: &Snapshot, leg: &Leg, names: Names<'_>) -> Vec<HopReport> {
 
 impl fmt::Display for TraceReport {
     /// One line a hop: a mark, the component, what decided; the packet's
-    /// addresses where they changed.
+    /// addresses where they changed. Names stand for the ids of what has one;
+    /// `{:#}` says both.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let full = f.alternate();
+        let say = |text: &str| match full {
+            true => text.to_owned(),
+            false => words::short(text),
+        };
         for (title, hops) in [("there", &self.forward), ("back", &self.reply)] {
             let Some(first) = hops.first() else { continue };
             writeln!(f, "{title}: {}", first.before)?;
-            let width = hops
-                .iter()
-                .map(|hop| hop.component.chars().count())
-                .max()
-                .unwrap_or(0);
-            for hop in hops {
+            let components: Vec<_> = hops.iter().map(|hop| say(&hop.component)).collect();
+            let widths = components.iter().map(|component| component.chars().count());
+            let width = widths.max().unwrap_or(0);
+            for (hop, component) in hops.iter().zip(&components) {
                 let mark = if hop.verdict == "pass" { ' ' } else { '✗' };
-                writeln!(f, "  {mark} {:width$}  {}", hop.component, hop.rule)?;
+                writeln!(f, "  {mark} {component:width$}  {}", say(&hop.rule))?;
                 if hop.before != hop.after {
                     writeln!(f, "    {:width$}  → {}", "", hop.after)?;
                 }
             }
         }
         if self.reachable {
-            return writeln!(f, "reachable: {}", self.explanation);
+            return writeln!(f, "reachable: {}", say(&self.explanation));
         }
         let code = self
             .code

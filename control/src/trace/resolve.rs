@@ -127,9 +127,18 @@ pub fn names(model: &Model) -> HashMap<String, String> {
         names.insert(group.id.as_str().to_owned(), group.group_name.to_string());
     }
     for interface in model.interfaces().iter() {
-        let name = match &interface.attachment {
-            Some(held) => held.host.to_string(),
-            None => interface
+        let name = match (&interface.attachment, &interface.kind) {
+            (Some(held), _) => held.host.to_string(),
+            (None, InterfaceKind::Endpoint(id) | InterfaceKind::GatewayEndpoint(id))
+                if names.contains_key(id.as_str()) =>
+            {
+                names.get(id.as_str()).cloned().unwrap_or_default()
+            }
+            (None, InterfaceKind::LoadBalancer(id)) => {
+                let balancer = model.load_balancers().get(id);
+                balancer.map_or_else(String::new, |balancer| balancer.name.to_string())
+            }
+            (None, _) => interface
                 .meta
                 .name
                 .as_deref()

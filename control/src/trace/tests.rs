@@ -69,8 +69,12 @@ fn a_blocked_path_names_the_code_the_rule_and_the_change() {
     assert!(fix.ends_with("(database): allow tcp 5432"), "{fix}");
     let text = report.to_string();
     assert!(
-        text.contains("  ✗ network ACL acl-") && text.contains("to change that: "),
+        text.contains("  ✗ network ACL database (in)") && text.contains("to change that: "),
         "{text}"
+    );
+    assert!(
+        format!("{report:#}").contains("  ✗ network ACL acl-"),
+        "{report:#}"
     );
 
     let report = trace_in("privatelink.yaml", "client", "service", 81).unwrap();

@@ -17,6 +17,37 @@ pub(super) fn named(label: &str, names: Names<'_>) -> String {
     }
 }
 
+/// `text` with `id (name)` as the name alone, where the id is AWS's.
+pub(crate) fn short(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(" (") {
+        let start = before.rfind(' ').map_or(0, |blank| blank + 1);
+        let (head, id) = before.split_at(start);
+        match after.split_once(')') {
+            // An ACL's direction stands in parentheses, too.
+            Some((name, after)) if is_id(id) && !matches!(name, "in" | "out") => {
+                out.push_str(head);
+                out.push_str(name);
+                rest = after;
+            }
+            _ => {
+                out.push_str(before);
+                out.push_str(" (");
+                rest = after;
+            }
+        }
+    }
+    out + rest
+}
+
+/// `eni-0756d0d13413cf687`: a kind, and hexadecimal digits.
+fn is_id(word: &str) -> bool {
+    word.rsplit_once('-').is_some_and(|(kind, digits)| {
+        !kind.is_empty() && digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+    })
+}
+
 fn label(found: Option<&std::sync::Arc<str>>) -> &str {
     found.map_or("(deleted)", |label| &**label)
 }
@@ -225,4 +256,36 @@ pub(super) fn protocol_name(number: u8) -> String {
 
 fn socket(address: IpAddr, port: u16) -> String {
     std::net::SocketAddr::new(address, port).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_for_ids_and_nothing_else_is_lost() {
+        for (long, wanted) in [
+            ("from eni-0756d0d13413cf687 (web)", "from web"),
+            (
+                "network ACL acl-0f6426d9896aaae66 (database) (in)",
+                "network ACL database (in)",
+            ),
+            (
+                "network ACL acl-0f6426d9896aaae66 (out)",
+                "network ACL acl-0f6426d9896aaae66 (out)",
+            ),
+            (
+                "sgr-0c48545d58d5fc698 of sg-0fcdc977c3c2e61fb (a): tcp 80 to sg-0bf4f21f55bc1a339 (b)",
+                "sgr-0c48545d58d5fc698 of a: tcp 80 to b",
+            ),
+            (
+                "endpoint vpce-0c1dbada17a920efa",
+                "endpoint vpce-0c1dbada17a920efa",
+            ),
+            ("not closed (", "not closed ("),
+            ("tg (not-anid) (x)", "tg (not-anid) (x)"),
+        ] {
+            assert_eq!(short(long), wanted);
+        }
+    }
 }
