@@ -251,6 +251,21 @@ row_ids! {
     TargetGroupId;
 }
 
+/// Whether an address can be that of somebody on the internet: not private (RFC
+/// 1918, RFC 6598), loopback, link-local or a group's; of IPv6 the global unicast
+/// addresses in use (2000::/3).
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(a) => {
+            let [first, second, ..] = a.octets();
+            let shared = first == 100 && (64..128).contains(&second);
+            let local = a.is_private() || a.is_loopback() || a.is_link_local();
+            !(local || shared || first >= 224 || first == 0)
+        }
+        IpAddr::V6(a) => a.segments()[0] & 0xe000 == 0x2000,
+    }
+}
+
 /// An availability zone, numbered by the control plane within one process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct AzId(pub u16);
@@ -282,6 +297,32 @@ mod tests {
             "x",
         ] {
             assert!(bad.parse::<Prefix>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn public_is_what_the_internet_routes() {
+        let public = |text: &str| is_public(text.parse().unwrap());
+        for yes in ["8.8.8.8", "100.128.0.1", "172.32.0.1", "2001:db8::1"] {
+            assert!(public(yes), "{yes}");
+        }
+        for no in [
+            "0.0.0.0",
+            "10.0.0.1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "192.168.1.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::ffff:127.0.0.1",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+        ] {
+            assert!(!public(no), "{no}");
         }
     }
 

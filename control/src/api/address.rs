@@ -206,19 +206,6 @@ pub(super) fn next_public(tx: &mut Transaction<'_>) -> Result<Ipv4Addr, ApiError
     Ok(free)
 }
 
-/// Whether an address can be a public one.
-pub(super) fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(a) => {
-            let [first, second, ..] = a.octets();
-            let shared = first == 100 && (64..128).contains(&second);
-            let local = a.is_private() || a.is_loopback() || a.is_link_local();
-            !(local || shared || first >= 224 || first == 0)
-        }
-        IpAddr::V6(a) => a.segments()[0] & 0xe000 == 0x2000,
-    }
-}
-
 pub(super) fn in_use(address: impl std::fmt::Display, owner: impl std::fmt::Display) -> ApiError {
     ApiError::new(
         "InvalidIPAddress.InUse",

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::address::{in_use, is_public, next_public};
+use vpclab_dataplane::addr::is_public;
+
+use super::address::{in_use, next_public};
 use super::interface::require_own;
 use super::{Action, ApiError, Transaction};
 use crate::model::*;

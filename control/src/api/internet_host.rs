@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use vpclab_dataplane::addr::{Prefix, is_public};
 use vpclab_dataplane::tables::TrackingTimeouts;
 
 use super::address::in_use;
@@ -19,11 +20,45 @@ pub struct CreateInternetHost {
     pub addresses: Vec<IpAddr>,
 }
 
+/// Puts the gateway to and from the real network of the machine on the internet.
+#[derive(Clone, Debug, Default)]
+pub struct CreateNetworkGateway {
+    /// Its own addresses, from which published ports are entered.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it has every public address that nobody in the lab has.
+    pub uplink: bool,
+}
+
+/// The gateway's name as a host. No host of a topology can have it.
+pub const NETWORK_GATEWAY: &str = "this.machine";
+
 /// Takes an internet host away.
 #[derive(Clone, Debug, Default)]
 pub struct DeleteInternetHost {
     /// Its interface.
     pub network_interface: NetworkInterfaceId,
+}
+
+impl Action for CreateNetworkGateway {
+    type Output = NetworkInterfaceId;
+
+    fn apply(self, tx: &mut Transaction<'_>) -> Result<NetworkInterfaceId, ApiError> {
+        let host = CreateInternetHost {
+            name: NETWORK_GATEWAY.to_owned(),
+            addresses: self.addresses,
+        };
+        let id = host.apply(tx)?;
+        tx.update(&id, |interface| {
+            interface.description = Arc::from("gateway to the real network");
+            if self.uplink {
+                interface.prefixes = vec![Prefix::ANY_V4, Prefix::ANY_V6];
+            }
+            if let Some(attachment) = &mut interface.attachment {
+                attachment.plug = Plug::Gateway;
+            }
+        });
+        Ok(id)
+    }
 }
 
 impl Action for CreateInternetHost {
@@ -96,7 +131,7 @@ impl Action for DeleteInternetHost {
 }
 
 fn check_address(tx: &Transaction<'_>, address: IpAddr) -> Result<(), ApiError> {
-    if !super::address::is_public(address) {
+    if !is_public(address) {
         return Err(ApiError::invalid_value(format!(
             "'{address}' cannot be on the internet; use a public address such as 203.0.113.80"
         )));
@@ -140,6 +175,46 @@ mod tests {
         let row = tables.enis.row(row).unwrap();
         assert_eq!((row.mtu, row.attached), (1500, true));
         assert!(tables.vpcs.row(row.vpc).unwrap().internet);
+        assert_consistent(&control);
+    }
+
+    #[test]
+    fn the_uplink_has_what_nobody_else_has() {
+        let mut control = ControlPlane::default();
+        let web = control.execute(host("203.0.113.80")).unwrap();
+        let owner = |control: &ControlPlane, address: &str| {
+            let tables = control.tables().snapshot();
+            tables.public_owner(address.parse().unwrap()).map(u32::from)
+        };
+        assert_eq!(owner(&control, "8.8.8.8"), None);
+        let gateway = CreateNetworkGateway {
+            addresses: vec!["192.0.2.1".parse().unwrap()],
+            uplink: true,
+        };
+        let gateway = control.execute(gateway).unwrap();
+        let row = control.model().row(&gateway);
+        assert_eq!(owner(&control, "8.8.8.8"), row);
+        assert_eq!(owner(&control, "2001:db8::9"), row);
+        assert_eq!(owner(&control, "203.0.113.80"), control.model().row(&web));
+        for local in ["169.254.169.254", "127.0.0.1", "::1", "fd00::1"] {
+            assert_eq!(owner(&control, local), None, "{local}");
+        }
+        assert_consistent(&control);
+        // What was decided from the uplink is decided again once somebody in
+        // the lab has an address of its own.
+        let generation = |control: &ControlPlane| {
+            let tables = control.tables().snapshot();
+            tables.enis.generation(row.unwrap())
+        };
+        let before = generation(&control);
+        control.execute(host("203.0.113.81")).unwrap();
+        assert!(generation(&control) > before);
+        assert_consistent(&control);
+        let delete = DeleteInternetHost {
+            network_interface: gateway,
+        };
+        control.execute(delete).unwrap();
+        assert_eq!(owner(&control, "8.8.8.8"), None);
         assert_consistent(&control);
     }
 

@@ -45,6 +45,7 @@ pub fn details(report: &InspectReport) -> String {
     let resources = report.resources.iter().map(resource);
     let blocks: Vec<_> = resources
         .chain(report.interfaces.iter().map(interface))
+        .chain(report.gateway.as_ref().map(super::ps::published))
         .collect();
     blocks.join("\n")
 }
@@ -83,7 +84,13 @@ pub fn overview(report: &InspectReport) -> String {
             None => counters.row([name.as_str().into(), number.into()]),
         }
     }
-    let tables = [interfaces.render(), counters.render(), drops.render()];
+    let gateway = report.gateway.as_ref().map(super::ps::published);
+    let tables = [
+        interfaces.render(),
+        gateway.unwrap_or_default(),
+        counters.render(),
+        drops.render(),
+    ];
     let tables: Vec<_> = tables.into_iter().filter(|it| !it.is_empty()).collect();
     tables.join("\n")
 }

@@ -8,6 +8,7 @@ use super::{CliError, Exit, Globals, human};
 use crate::faults::HostFault;
 use crate::host::protocol::Request;
 use crate::host::{client, runtime_dir};
+use crate::report::gateway::GatewayReport;
 use crate::report::ps::{HostReport, PortState, TargetReport};
 use crate::report::{AllReport, LabReport, PsReport};
 
@@ -75,6 +76,7 @@ pub fn text(report: &PsReport) -> String {
         endpoints(report),
         load_balancers(report),
         targets(report),
+        report.gateway.as_ref().map(published).unwrap_or_default(),
     ];
     let mut out = summary(report);
     for table in tables.iter().filter(|table| !table.is_empty()) {
@@ -259,6 +261,42 @@ fn targets(report: &PsReport) -> String {
     table.render()
 }
 
+/// Published ports, and the uplink.
+pub(super) fn published(gateway: &GatewayReport) -> String {
+    let mut table = Table::new(["PUBLISHED", "PROTOCOL", "LEADS TO", "PUBLIC ADDRESS"]);
+    for port in &gateway.published {
+        let address = port.target.map(|target| target.ip().to_string());
+        table.row([
+            port.listen.to_string().into(),
+            port.protocol.as_str().into(),
+            format!("{}:{}", port.host, port.port).into(),
+            match address {
+                Some(address) => address.into(),
+                None => Cell::state(Mood::Bad, "none"),
+            },
+        ]);
+    }
+    if gateway.uplink {
+        let uses = "the real network".into();
+        table.row(["uplink".into(), "tcp udp icmp".into(), uses, "".into()]);
+    }
+    let mut text = table.render();
+    text.push_str(&format!(
+        "{} tcp connections and {} other conversations with the real network",
+        gateway.tcp, gateway.datagrams
+    ));
+    for (count, what) in [
+        (gateway.no_room, "without room"),
+        (gateway.not_carried, "packets not let out"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text.push('\n');
+    text
+}
+
 fn health(target: &TargetReport) -> Cell {
     let mood = Mood::of(&target.health);
     match &target.description {
@@ -298,6 +336,7 @@ mod tests {
             faults: &BTreeMap::new(),
             programs: &BTreeMap::new(),
             ports: &BTreeMap::new(),
+            gateway: None,
         };
         let report = PsReport::new(control.model(), &inputs);
         let text = text(&report);

@@ -36,7 +36,7 @@ pub fn run(topology: &Topology) -> Result<ExpectReport, CliError> {
             ),
         );
     }
-    let (mut control, _) = topology.control_plane()?;
+    let (mut control, _) = topology.closed().control_plane()?;
     // Every host is simulated, also those that wait for `vpclab attach`.
     control
         .plug_all("the test")

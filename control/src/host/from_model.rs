@@ -26,7 +26,9 @@ pub fn waiting(model: &Model) -> Vec<HostPlan> {
 
 /// Every host that is not made by the lab, attached or not.
 pub fn foreign(model: &Model) -> Vec<HostPlan> {
-    hosts_that(model, |plug| *plug != Plug::Lab)
+    hosts_that(model, |plug| {
+        matches!(plug, Plug::Waiting | Plug::Foreign(_))
+    })
 }
 
 fn hosts_that(model: &Model, wanted: impl Fn(&Plug) -> bool) -> Vec<HostPlan> {

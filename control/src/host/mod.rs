@@ -23,6 +23,7 @@ pub mod doctor;
 pub mod error;
 pub mod exec;
 pub mod from_model;
+pub mod gateway;
 pub mod ids;
 pub mod init;
 pub mod init_client;

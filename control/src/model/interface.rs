@@ -47,6 +47,8 @@ pub enum Plug {
     Waiting,
     /// Something that was plugged in, in words.
     Foreign(Arc<str>),
+    /// The way to and from the real network of the machine.
+    Gateway,
 }
 
 /// An elastic network interface.
@@ -103,6 +105,12 @@ impl NetworkInterface {
     pub fn is_attached(&self) -> bool {
         let plugged = |at: &Attachment| at.plug != Plug::Waiting;
         self.kind != InterfaceKind::Host || self.attachment.as_ref().is_some_and(plugged)
+    }
+
+    /// Whether it is the way to and from the real network of the machine.
+    pub fn is_gateway(&self) -> bool {
+        let at = self.attachment.as_ref();
+        at.is_some_and(|at| at.plug == Plug::Gateway)
     }
 
     /// The primary IPv4 address.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::worker::WorkerCounters;
 
+use super::gateway::GatewayReport;
 use super::ps::{PortCountersReport, public_addresses};
 use super::{Names, ResourceReport, resource};
 use crate::model::{Model, NetworkInterface};
@@ -31,6 +32,9 @@ pub struct InspectReport {
     pub io: String,
     /// Frames that captures missed because their reader was slow.
     pub capture_lost: u64,
+    /// The way to and from this machine's real network, as far as it is about
+    /// what was asked for; `null` without one.
+    pub gateway: Option<GatewayReport>,
 }
 
 /// An interface.
@@ -104,7 +108,23 @@ impl InspectReport {
                 .collect(),
             io: counters.mover.to_string(),
             capture_lost: counters.capture_lost,
+            gateway: None,
         }
+    }
+
+    /// The same with the gateway; of its published ports only those of the hosts
+    /// in the report, if something was asked for.
+    #[must_use]
+    pub fn with_gateway(mut self, gateway: Option<GatewayReport>, asked: bool) -> Self {
+        let shown = |host: &str| {
+            let mut all = self.interfaces.iter();
+            !asked || all.any(|it| it.host.as_deref() == Some(host))
+        };
+        self.gateway = gateway.and_then(|mut gateway| {
+            gateway.published.retain(|port| shown(&port.host));
+            (!asked || !gateway.published.is_empty()).then_some(gateway)
+        });
+        self
     }
 }
 

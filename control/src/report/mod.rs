@@ -7,6 +7,7 @@ pub mod drops;
 pub mod faults;
 pub mod flows;
 pub mod follow;
+pub mod gateway;
 pub mod inspect;
 pub mod logs;
 pub mod names;

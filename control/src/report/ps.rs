@@ -11,6 +11,7 @@ use vpclab_dataplane::tables::{LoadBalancerKind, TargetHealth};
 use vpclab_dataplane::worker::PortCounters;
 
 use super::Names;
+use super::gateway::GatewayReport;
 use crate::faults::HostFault;
 use crate::host::init::ProgramStatus;
 use crate::host::plan::HostPlan;
@@ -38,6 +39,8 @@ pub struct PsReport {
     pub load_balancers: Vec<LoadBalancerReport>,
     /// Target groups with the health of their targets.
     pub target_groups: Vec<TargetGroupReport>,
+    /// The way to and from this machine's real network; `null` without one.
+    pub gateway: Option<GatewayReport>,
 }
 
 /// The answer of `vpclab ps --all`.
@@ -242,6 +245,8 @@ pub struct Inputs<'a> {
     pub programs: &'a BTreeMap<String, ProgramStatus>,
     /// Accounts of the ports.
     pub ports: &'a BTreeMap<EniId, PortCounters>,
+    /// The way to and from the machine's network.
+    pub gateway: Option<GatewayReport>,
 }
 
 impl PsReport {
@@ -273,6 +278,7 @@ impl PsReport {
                 .iter()
                 .map(|it| target_group(model, it))
                 .collect(),
+            gateway: inputs.gateway.clone(),
         }
     }
 }
@@ -296,7 +302,7 @@ fn host(model: &Model, names: &Names, plan: &HostPlan, inputs: &Inputs<'_>) -> H
         let (state, attached_to) = match interface.attachment.as_ref().map(|held| &held.plug) {
             Some(Plug::Waiting) => (PortState::Detached, None),
             Some(Plug::Foreign(to)) => (PortState::Attached, Some(to.to_string())),
-            Some(Plug::Lab) | None => (PortState::Up, None),
+            Some(Plug::Lab | Plug::Gateway) | None => (PortState::Up, None),
         };
         Some(PortReport {
             state,

@@ -25,6 +25,7 @@ fn report(second: u64) -> TopReport {
         hosts: &from_model::hosts(control.model()),
         programs: &BTreeMap::new(),
         ports: &BTreeMap::new(),
+        gateway: None,
     };
     let mut ps = PsReport::new(control.model(), &inputs);
     for (n, port) in (1..).zip(ps.hosts.iter_mut().flat_map(|host| &mut host.interfaces)) {

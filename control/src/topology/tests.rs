@@ -186,6 +186,14 @@ fn host_mistakes() {
                 "t.yaml:16:41: host h has `attach: true`, so it starts its programs itself; remove `run:`, or `attach:`",
             ),
             (
+                "hosts:\n  h: {subnet: b/app}\npublish: [\"8080:h:80\"]",
+                "t.yaml:17:11: host h has no public address, and a published port is entered from the internet; add `eip: true`",
+            ),
+            (
+                "hosts:\n  h: {subnet: b/app}\npublish: [\"8080:web:80\"]",
+                "t.yaml:17:11: no host is called 'web'; known: h",
+            ),
+            (
                 "hosts:\n  h: {subnet: a/ap}",
                 "t.yaml:16:15: no subnet of VPC a is called 'ap'; did you mean 'app'?",
             ),

@@ -335,6 +335,79 @@ impl Scalar for TargetText {
     }
 }
 
+/// A published port: `[ADDRESS:]PORT:HOST[/ethN]:PORT[/udp]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// Where this machine listens.
+    pub listen: std::net::SocketAddr,
+    /// Host that it leads to.
+    pub host: String,
+    /// Which of its ENIs, from 0.
+    pub device: u16,
+    /// Port of the host.
+    pub port: u16,
+    /// Whether it is UDP.
+    pub udp: bool,
+}
+
+impl Scalar for Publish {
+    fn parse(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("'{text}' is no published port; write 127.0.0.1:8080:web:80, or …/udp");
+        let (body, protocol) = match text.strip_suffix("/udp") {
+            Some(body) => (body, true),
+            None => (text.strip_suffix("/tcp").unwrap_or(text), false),
+        };
+        let (rest, port) = body.rsplit_once(':').ok_or_else(wrong)?;
+        let (listen, host) = rest.rsplit_once(':').ok_or_else(wrong)?;
+        let number = |text: &str| {
+            text.parse()
+                .ok()
+                .filter(|&port: &u16| port != 0)
+                .ok_or_else(wrong)
+        };
+        let listen = match listen.rsplit_once(':') {
+            None => std::net::SocketAddr::new([127, 0, 0, 1].into(), number(listen)?),
+            Some(_) => listen.parse().map_err(|_| wrong())?,
+        };
+        let (host, device) = match host.split_once("/eth") {
+            Some((host, device)) => (host, device.parse().map_err(|_| wrong())?),
+            None => (host, 0),
+        };
+        if host.is_empty() || listen.port() == 0 {
+            return Err(wrong());
+        }
+        Ok(Self {
+            listen,
+            host: host.to_owned(),
+            device,
+            port: number(port)?,
+            udp: protocol,
+        })
+    }
+}
+
+impl Publish {
+    /// Where this machine listens: `127.0.0.1:8080/tcp`.
+    pub fn place(&self) -> String {
+        format!("{}/{}", self.listen, if self.udp { "udp" } else { "tcp" })
+    }
+
+    /// Where it leads: `web:80`.
+    pub fn target(&self) -> String {
+        match self.device {
+            0 => format!("{}:{}", self.host, self.port),
+            device => format!("{}/eth{device}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl std::fmt::Display for Publish {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} to {}", self.place(), self.target())
+    }
+}
+
 /// Whether the provider accepts an endpoint at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accept(pub bool);
@@ -433,6 +506,7 @@ schemas! {
     Span: { "type": "string", "pattern": "^(0|[0-9.]+(ns|us|ms|s))$", "description": "A span of time: 20ms." };
     Rate: { "type": "string", "pattern": "^(0|[0-9.]+([kmgKMG])?[bB][iI][tT])$", "description": "Bits per second: 10mbit." };
     TimeScale: { "type": "integer", "minimum": 1, "maximum": 1000, "description": "How many times as fast as ours a clock runs." };
+    Publish: { "type": "string", "description": "[ADDRESS:]PORT:HOST[/ethN]:PORT, with /udp for UDP: 127.0.0.1:8080:web:80. Without an address: 127.0.0.1." };
     Accept: { "enum": ["auto", true, false], "description": "auto: the provider accepts the endpoint at once. false: it stays pendingAcceptance if the service requires acceptance." };
 }
 
@@ -481,6 +555,16 @@ mod tests {
             assert_eq!(message, expected);
         }
         error::<Cidr>("10.0.0.0/33");
+        for wrong in [
+            "8080",
+            "8080:web",
+            "0:web:80",
+            "localhost:80:web:80",
+            "8080::80",
+            "8080:web:0",
+        ] {
+            error::<Publish>(wrong);
+        }
         error::<Protocol>("tpc");
         error::<IcmpType>("256");
         error::<Zone>("A");
@@ -490,6 +574,15 @@ mod tests {
 
     #[test]
     fn scalars_parse() {
+        let publish = |text| Publish::parse(text).map(|publish| publish.to_string());
+        assert_eq!(
+            publish("8080:web:80"),
+            Ok("127.0.0.1:8080/tcp to web:80".to_owned())
+        );
+        assert_eq!(
+            publish("[::1]:53:dns/eth1:5353/udp"),
+            Ok("[::1]:53/udp to dns/eth1:5353".to_owned())
+        );
         assert_eq!(Ports::parse("443"), Ok(Ports { from: 443, to: 443 }));
         assert_eq!(
             Ports::parse("8000-8100"),

@@ -94,7 +94,10 @@ pub(super) fn fix(
             format!("associate {dst} with an interface of a VPC that has an internet gateway")
         }
         (DropReason::InternetUnreachable, _) => {
-            format!("add {dst} to the lab's internet hosts")
+            format!(
+                "add {dst} to the lab's internet hosts, or let it out to the real network: \
+                 `internet: {{uplink: true}}`"
+            )
         }
         (DropReason::PrivateLinkOneWay, _) => {
             "let the consumer start the connection: an endpoint is one-way".to_owned()

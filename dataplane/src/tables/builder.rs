@@ -191,6 +191,7 @@ impl Builder {
         if let Some(new) = &row {
             let in_internet = internet(&self.next, new);
             self.overrule_prefixes(new);
+            self.overrule_uplink(id, new, in_internet);
             self.index(id, new, in_internet);
         }
         let version = self.next.version;
@@ -210,13 +211,29 @@ impl Builder {
             .map(|&(_, owner)| owner)
             .collect();
         for owner in overruled {
-            let row = self.next.enis.row(owner).cloned();
-            let stamped = row.map(|row| Stamped {
-                generation: self.next.version,
-                row,
-            });
-            self.next.enis.set(owner, stamped);
+            self.stamp(owner);
         }
+    }
+
+    /// A public address that somebody gets is no longer the uplink's: the same.
+    fn overrule_uplink(&mut self, id: EniId, row: &EniRow, internet: bool) {
+        let Some(uplink) = self.next.uplink.filter(|&uplink| uplink != id) else {
+            return;
+        };
+        let is_new = |address| !self.next.public.contains_key(&address);
+        if public_addresses(row, internet).any(is_new) || public_prefixes(row).next().is_some() {
+            self.stamp(uplink);
+        }
+    }
+
+    /// What was decided from this interface's row must be decided again.
+    fn stamp(&mut self, id: EniId) {
+        let row = self.next.enis.row(id).cloned();
+        let stamped = row.map(|row| Stamped {
+            generation: self.next.version,
+            row,
+        });
+        self.next.enis.set(id, stamped);
     }
 
     fn index(&mut self, id: EniId, row: &EniRow, internet: bool) {
@@ -233,6 +250,9 @@ impl Builder {
         }
         for prefix in public_prefixes(row) {
             self.next.public_prefixes.insert(prefix, id);
+        }
+        if internet && is_uplink(row) {
+            self.next.uplink = Some(id);
         }
         for &group in &row.groups {
             let members = self.next.group_members.entry(group).or_default();
@@ -265,6 +285,9 @@ impl Builder {
             if self.next.public_prefixes.get(&prefix) == Some(&id) {
                 self.next.public_prefixes.remove(&prefix);
             }
+        }
+        if self.next.uplink == Some(id) {
+            self.next.uplink = None;
         }
         for &group in &row.groups {
             let members = self.next.group_members.entry(group).or_default();
@@ -302,13 +325,18 @@ fn is_global_v6(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if !v6.is_unique_local())
 }
 
+/// Whether an internet host has the whole internet behind it.
+fn is_uplink(row: &EniRow) -> bool {
+    row.prefixes.iter().any(|prefix| prefix.len() == 0)
+}
+
 /// The delegated prefixes by which the internet reaches this interface.
 fn public_prefixes(row: &EniRow) -> impl Iterator<Item = Prefix> {
     let reachable = !row.deny_all_igw_traffic && matches!(row.kind, EniKind::Host);
     row.prefixes
         .iter()
         .copied()
-        .filter(move |prefix| reachable && is_global_v6(prefix.address()))
+        .filter(move |prefix| reachable && prefix.len() > 0 && is_global_v6(prefix.address()))
 }
 
 /// Puts a row unless an equal one is there; says whether anything changed.

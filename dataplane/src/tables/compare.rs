@@ -37,6 +37,7 @@ impl Snapshot {
                     &sorted(&other.public),
                 )
             })
+            .or_else(|| differ("uplink", &self.uplink, &other.uplink))
             .or_else(|| {
                 let ours = sorted(&self.public_prefixes);
                 differ("public prefixes", &ours, &sorted(&other.public_prefixes))

@@ -28,7 +28,7 @@ use std::net::IpAddr;
 use imbl::GenericHashMap;
 use imbl::shared_ptr::DefaultSharedPtr;
 
-use crate::addr::{EniId, Mac, Prefix, SecurityGroupId, VpcId};
+use crate::addr::{EniId, Mac, Prefix, SecurityGroupId, VpcId, is_public};
 
 /// TTL that each kind of hop takes away (ASSUMPTION: AWS documents none;
 /// `aws-behaviour.md` §1.5).
@@ -141,6 +141,9 @@ pub struct Snapshot {
     pub(crate) shared_v6: shared::Shared<u128>,
     /// Derived: delegated IPv6 prefix → owner, as far as the internet reaches it.
     pub(crate) public_prefixes: HashMap<Prefix, EniId>,
+    /// Derived: the internet host that has every public address which nobody
+    /// else has, the way to the real network.
+    pub(crate) uplink: Option<EniId>,
 }
 
 impl Snapshot {
@@ -173,12 +176,14 @@ impl Snapshot {
     }
 
     /// The interface that the internet reaches by `address`: an Elastic IP's
-    /// interface, an internet host, or the owner of an IPv6 address.
+    /// interface, an internet host, or the owner of an IPv6 address; of public
+    /// addresses that nobody has, the uplink.
     pub fn public_owner(&self, address: IpAddr) -> Option<EniId> {
-        self.public.get(&address).copied().or_else(|| {
+        let owner = self.public.get(&address).copied().or_else(|| {
             let prefix = address.is_ipv6().then(|| delegated(address))??;
             self.public_prefixes.get(&prefix).copied()
-        })
+        });
+        owner.or_else(|| self.uplink.filter(|_| is_public(address)))
     }
 }
 

@@ -9,7 +9,7 @@ use vpclab_dataplane::addr::EniId;
 
 use super::load::{self, File};
 use super::model::with_commands;
-use super::{Lab, faults, fixed, wiring};
+use super::{Lab, faults, fixed, gateway, wiring};
 use crate::cli::CliError;
 use crate::host::init::DAEMON_KEY;
 use crate::host::init_client::InitClient;
@@ -47,6 +47,8 @@ pub(super) fn change(lab: &Lab, mut state: State, dry_run: bool) -> Result<Chang
     let mut control = lab.model.control();
     let now = lab.worker.clock().now();
     let difference = topology.difference(&control, &file.topology, &file.names, now)?;
+    let listeners = gateway::prepare(lab, &topology)?;
+    let published = gateway::changes(&file.topology, &topology);
     let next = File::new(topology, difference.names.clone(), &state, &lab.dir);
     let mut report = ChangeReport {
         changes: difference.changes.clone(),
@@ -76,6 +78,7 @@ pub(super) fn change(lab: &Lab, mut state: State, dry_run: bool) -> Result<Chang
         new: by_name(with_commands(from_model::hosts(model), &next.commands)),
     };
     report.changes.extend(program_changes(&hosts));
+    report.changes.extend(published);
     report.changes.sort();
     report.changes.sort_by_key(|change| change.verb);
     report.untouched = hosts.untouched(&report.changes);
@@ -84,11 +87,15 @@ pub(super) fn change(lab: &Lab, mut state: State, dry_run: bool) -> Result<Chang
     }
     let old_links = std::mem::replace(&mut *file, next).links;
     let links = file.links.clone();
+    let topology = file.topology.clone();
     drop(control);
     drop(file);
     state.kept = lab.model.kept();
     let saved = lab.dir.save(&state).map_err(CliError::from);
-    if let Err(error) = saved.and_then(|()| rewire(lab, &hosts)) {
+    let made = saved
+        .and_then(|()| gateway::apply(lab, &topology, listeners))
+        .and_then(|()| rewire(lab, &hosts));
+    if let Err(error) = made {
         // Half of it is done: the next daemon begins with what there is.
         lab.set_ready(Err(error.clone().into()));
         return Err(error);

@@ -60,6 +60,7 @@ fn sample(lab: &Lab) -> Result<Sample, CliError> {
         hosts: &lab.model.hosts(),
         programs: &BTreeMap::new(),
         ports: &ports,
+        gateway: None,
     };
     let report = PsReport::new(lab.model.control().model(), &inputs);
     let enis = report.hosts.iter().flat_map(|host| {

@@ -5,6 +5,7 @@ pub(crate) mod change;
 mod drops;
 mod faults;
 mod fixed;
+mod gateway;
 mod health;
 mod http;
 pub(crate) mod load;
@@ -44,6 +45,7 @@ pub(crate) struct Lab {
     pub(crate) worker: Handle,
     pub(crate) model: Model,
     attachments: attach::Attachments,
+    gateway: gateway::Slot,
     pub(crate) faults: faults::Faults,
     readiness: Mutex<Option<Result<(), Failure>>>,
     ready: Condvar,
@@ -136,6 +138,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         worker: handle,
         model,
         attachments: attach::Attachments::default(),
+        gateway: gateway::Slot::default(),
         faults: faults::Faults::default(),
         readiness: Mutex::default(),
         ready: Condvar::new(),
@@ -148,6 +151,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         if let Some(port) = port {
             let _ = lab.http.set(port);
         }
+        open_gateway(&lab)?;
         wire(&lab)
     });
     if let Err(error) = &wired {
@@ -185,6 +189,13 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// Published ports and the uplink.
+fn open_gateway(lab: &Lab) -> Result<(), CliError> {
+    let topology = lab.model.file().topology.clone();
+    let listeners = gateway::prepare(lab, &topology)?;
+    gateway::apply(lab, &topology, listeners)
 }
 
 /// Namespaces, interfaces, addresses and commands of every host.

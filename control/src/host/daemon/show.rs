@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use vpclab_dataplane::flow::Ingress;
 use vpclab_dataplane::time::Instant;
 
-use super::{Lab, drops};
+use super::{Lab, drops, gateway};
 use crate::cli::CliError;
 use crate::host::init_client::InitClient;
 use crate::host::protocol::FlowsRequest;
@@ -30,6 +30,7 @@ pub(super) fn ps(lab: &Lab) -> Result<PsReport, CliError> {
         hosts: &hosts,
         programs: &status.programs,
         ports: &ports,
+        gateway: gateway::report(lab),
     };
     Ok(PsReport::new(lab.model.control().model(), &inputs))
 }
@@ -44,9 +45,12 @@ pub(super) fn uptime_s(lab: &Lab) -> f64 {
 pub(super) fn inspect(lab: &Lab, id: Option<&str>) -> Result<InspectReport, CliError> {
     let counters = lab.worker.counters().context("counters")?;
     let ports = id.map(|id| lab.model.ports(id)).transpose();
+    let gateway = gateway::report(lab);
     let control = lab.model.control();
-    let report =
-        |wanted| InspectReport::new(control.model(), lab.dir.name(), id, wanted, &counters);
+    let report = |wanted| {
+        InspectReport::new(control.model(), lab.dir.name(), id, wanted, &counters)
+            .with_gateway(gateway, id.is_some())
+    };
     match ports {
         Ok(wanted) => Ok(report(wanted.as_deref())),
         // Not everything has interfaces.

@@ -6,7 +6,8 @@ use super::kept::eni_key;
 use super::{Applier, HostNames};
 use crate::api::{
     AllocateAddress, ApiError, AssociateAddress, AttachNetworkInterface, CreateInternetHost,
-    CreateNetworkInterface, ModifyNetworkInterfaceAttribute, PlugNetworkInterface,
+    CreateNetworkGateway, CreateNetworkInterface, ModifyNetworkInterfaceAttribute,
+    PlugNetworkInterface,
 };
 use crate::model::{AllocationId, NetworkInterfaceId, Plug};
 use crate::topology::located::Value;
@@ -42,6 +43,24 @@ impl Applier<'_, '_> {
         for (name, host) in topology.internet.hosts.iter() {
             self.internet_host(name, host)?;
         }
+        self.gateway()
+    }
+
+    /// The way to and from the real network, if there is one.
+    fn gateway(&mut self) -> Result<(), ApiError> {
+        let topology = self.topology;
+        if !topology.has_gateway() {
+            return Ok(());
+        }
+        let addresses = topology.internet.gateway.first().map(|address| address.at);
+        let published = topology.publish.first().map(|publish| publish.at);
+        let create = CreateNetworkGateway {
+            addresses: topology.gateway_addresses(),
+            uplink: topology.internet.uplink,
+        };
+        self.name(format_args!("gateway/{:?}", create.addresses));
+        let at = addresses.or(published).unwrap_or(topology.name.at);
+        self.run(at, create)?;
         Ok(())
     }
 

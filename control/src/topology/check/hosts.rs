@@ -51,6 +51,13 @@ pub(super) fn check(topology: &Topology, found: &mut Findings) {
             claim(&mut taken, "", address.0, address.at, found);
         }
     }
+    for address in topology.internet.gateway.iter() {
+        if let Some(why) = not_public(address.0) {
+            let message = format!("{} is {why}; the gateway has a public one", address.0);
+            found.add(Mistake::new(address.at, message));
+        }
+        claim(&mut taken, "", address.0, address.at, found);
+    }
     nodes(topology, &mut taken, found);
 }
 

@@ -8,6 +8,7 @@ mod cycles;
 mod expect;
 mod hosts;
 mod network;
+mod publish;
 mod services;
 
 use super::error::{Mistake, suggest};
@@ -25,6 +26,7 @@ pub(super) fn check(topology: &Topology) -> Result<(), Mistake> {
     hosts::check(topology, &mut found);
     services::check(topology, &mut found);
     cycles::check(topology, &mut found);
+    publish::check(topology, &mut found);
     expect::check(topology, &mut found);
     found.first()
 }

@@ -255,6 +255,14 @@ fn route_table(model: &Model, it: &crate::model::RouteTable) -> Option<Facts> {
 
 /// An interface of a host; others are told by what they belong to.
 fn interface(model: &Model, it: &crate::model::NetworkInterface) -> Option<Facts> {
+    if it.is_gateway() {
+        let facts = Facts::new("gateway", "to the real network");
+        let facts = facts.with("addresses", list(it.addresses()));
+        return Some(match it.prefixes.is_empty() {
+            true => facts,
+            false => facts.item("uplink"),
+        });
+    }
     let facts = host_facts(it)?
         .with("address", list(it.private_addresses.first()))
         .with(

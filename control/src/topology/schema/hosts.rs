@@ -105,9 +105,18 @@ pub struct Eni {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Internet {
-    /// Hosts on the internet by name; any other public address is unreachable.
+    /// Hosts on the internet by name; any other public address is unreachable,
+    /// unless there is an uplink.
     #[serde(default)]
     pub hosts: Named<InternetHost>,
+    /// Let TCP, UDP and pings to other public addresses out to this machine's
+    /// real network [default: false].
+    #[serde(default)]
+    pub uplink: bool,
+    /// Addresses from which published ports are entered [default: 192.0.2.1 and
+    /// 2001:db8::c0:2:1].
+    #[serde(default)]
+    pub gateway: Many<Address>,
 }
 
 /// A host on the internet: MTU 1500, no security group.

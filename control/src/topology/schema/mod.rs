@@ -5,6 +5,8 @@
 //! and ACLs belong to their VPC: elsewhere they are written `vpc/name`, or
 //! just `name` where only one VPC has it.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -30,7 +32,7 @@ pub use services::{
 pub use settings::{Settings, WORKERS_MAX, Waiting};
 
 use super::located::{Item, Many, Named, Value};
-use super::values::{CidrOrName, TimeScale};
+use super::values::{CidrOrName, Publish, TimeScale};
 
 /// A lab: networks, hosts and services that `vpclab up` builds.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -87,6 +89,11 @@ pub struct Topology {
     /// of AWS's, not links [default: 1].
     #[serde(default)]
     pub time_scale: Option<Value<TimeScale>>,
+    /// Ports of this machine that lead to hosts with a public address:
+    /// `127.0.0.1:8080:web:80`, `5353:dns:53/udp`. Entered as by a client on the
+    /// internet: ACLs and groups judge.
+    #[serde(default)]
+    pub publish: Many<Publish>,
     /// What `vpclab test` asserts.
     #[serde(default)]
     pub expect: Vec<Item<Expectation>>,
@@ -107,6 +114,35 @@ impl Topology {
     /// How fast the lab's clock runs, or its default.
     pub fn time_scale(&self) -> u32 {
         self.time_scale.as_ref().map_or(1, |scale| scale.value.0)
+    }
+
+    /// Whether the lab has a way to or from the machine's real network.
+    pub fn has_gateway(&self) -> bool {
+        self.internet.uplink || !self.publish.is_empty()
+    }
+
+    /// The same lab apart from the real network: where that is not, as in a
+    /// simulation, nothing leads to it.
+    #[must_use]
+    pub fn closed(&self) -> Self {
+        let mut closed = self.clone();
+        closed.internet.uplink = false;
+        closed.publish = Many::default();
+        closed
+    }
+
+    /// The gateway's addresses.
+    pub fn gateway_addresses(&self) -> Vec<IpAddr> {
+        if !self.internet.gateway.is_empty() {
+            return self
+                .internet
+                .gateway
+                .iter()
+                .map(|address| address.0)
+                .collect();
+        }
+        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0xc0, 2, 1);
+        vec![Ipv4Addr::new(192, 0, 2, 1).into(), v6.into()]
     }
 
     /// The seed, or its default.
