@@ -29,6 +29,31 @@ pub struct ControlPlane {
     quotas: Quotas,
 }
 
+/// What a control plane held when it was asked.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    model: Model,
+    quotas: Quotas,
+}
+
+impl Reader {
+    /// Runs actions and drops what they did: what they answered.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub fn rehearse<T>(
+        &self,
+        caller: &Caller,
+        run: impl FnOnce(&mut Transaction<'_>) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        run(&mut Transaction::new(
+            self.model.clone(),
+            caller,
+            &self.quotas,
+        ))
+    }
+}
+
 impl Default for ControlPlane {
     fn default() -> Self {
         Self::new(ControlPlaneOptions::default())
@@ -114,6 +139,32 @@ impl ControlPlane {
         self.model = next;
         self.publish(builder);
         Ok(output)
+    }
+
+    /// Runs actions and drops what they did: what they would have answered.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub fn rehearse<T>(
+        &self,
+        caller: &Caller,
+        run: impl FnOnce(&mut Transaction<'_>) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        self.reader().rehearse(caller, run)
+    }
+
+    /// What there is now, to be read without holding up anybody.
+    pub fn reader(&self) -> Reader {
+        Reader {
+            model: self.model.clone(),
+            quotas: self.quotas.clone(),
+        }
+    }
+
+    /// Takes every resource away. Ids go on: none is given twice.
+    pub fn clear(&mut self) {
+        let blank = self.blank();
+        self.become_as(&blank);
     }
 
     /// A control plane without resources that goes on where this one is, to make

@@ -354,6 +354,7 @@ impl Action for AttachNetworkInterface {
             None
         };
         let id = tx.mint_text("eni-attach-");
+        let now = tx.meta(None).created_s;
         tx.update(&interface.id, |interface| {
             interface.auto_public = auto_public;
             interface.attachment = Some(Attachment {
@@ -361,6 +362,8 @@ impl Action for AttachNetworkInterface {
                 host: Arc::from(self.host),
                 device_index,
                 plug: Plug::Lab,
+                delete_on_termination: false,
+                since_s: now,
             });
         });
         Ok(id)

@@ -102,6 +102,8 @@ impl Action for CreateInternetHost {
                 host: Arc::from(self.name),
                 device_index: 0,
                 plug: Plug::Lab,
+                delete_on_termination: false,
+                since_s: 0,
             }),
             requester_managed: false,
             deny_all_igw_traffic: false,

@@ -156,6 +156,7 @@ impl Permission {
             ports: self.ports,
             peer: self.peer,
             description: Arc::from(self.description),
+            tags: Tags::new(),
         }
     }
 }
@@ -187,14 +188,7 @@ impl Action for AuthorizeSecurityGroup {
             check_peer(tx, &group, &permission.peer)?;
             let rule = permission.into_rule(tx.mint_text("sgr-"), self.direction);
             if let Some(same) = changed.rules.iter().find(|held| held.is_same(&rule)) {
-                return Err(ApiError::new(
-                    "InvalidPermission.Duplicate",
-                    format!(
-                        "the specified rule \"{}\" already exists: {}",
-                        shown(&rule),
-                        same.id
-                    ),
-                ));
+                return Err(duplicate(&rule, same));
             }
             ids.push(rule.id.clone());
             changed.rules.push(rule);
@@ -244,19 +238,116 @@ impl Action for RevokeSecurityGroup {
             let before = changed.rules.len();
             changed.rules.retain(|rule| !rule.is_same(&wanted));
             if changed.rules.len() == before {
-                return Err(ApiError::new(
-                    "InvalidPermission.NotFound",
-                    format!(
-                        "The specified rule \"{}\" does not exist in {}",
-                        shown(&wanted),
-                        group.id
-                    ),
-                ));
+                return Err(no_such_rule(&wanted, &group));
             }
         }
         tx.put(changed);
         Ok(())
     }
+}
+
+/// `ModifySecurityGroupRules`: other content for rules that exist.
+#[derive(Clone, Debug, Default)]
+pub struct ModifySecurityGroupRules {
+    /// The group.
+    pub group: SecurityGroupId,
+    /// Rules by id, and what they allow from now on.
+    pub rules: Vec<(Arc<str>, Permission)>,
+}
+
+impl Action for ModifySecurityGroupRules {
+    type Output = ();
+
+    fn apply(self, tx: &mut Transaction<'_>) -> Result<(), ApiError> {
+        let group = tx.require(&self.group)?;
+        let mut changed = SecurityGroup::clone(&group);
+        for (id, permission) in self.rules {
+            check_ports(permission.protocol, permission.ports)?;
+            check_peer(tx, &group, &permission.peer)?;
+            let at = rule_position(&changed, &id)?;
+            let old = &changed.rules[at];
+            let mut rule = permission.into_rule(id, old.direction);
+            rule.tags = old.tags.clone();
+            let mut others = changed.rules.iter().filter(|held| held.id != rule.id);
+            if let Some(same) = others.find(|held| held.is_same(&rule)) {
+                return Err(duplicate(&rule, same));
+            }
+            changed.rules[at] = rule;
+        }
+        check_rule_quota(tx, &changed)?;
+        tx.put(changed);
+        Ok(())
+    }
+}
+
+/// `UpdateSecurityGroupRuleDescriptionsIngress` and `…Egress`
+#[derive(Clone, Debug, Default)]
+pub struct DescribeRules {
+    /// The group.
+    pub group: SecurityGroupId,
+    /// Which way.
+    pub direction: Direction,
+    /// Rules by content, with their new description.
+    pub permissions: Vec<Permission>,
+    /// Rules by id, with theirs.
+    pub by_id: Vec<(Arc<str>, String)>,
+}
+
+impl Action for DescribeRules {
+    type Output = ();
+
+    fn apply(self, tx: &mut Transaction<'_>) -> Result<(), ApiError> {
+        let group = tx.require(&self.group)?;
+        let mut changed = SecurityGroup::clone(&group);
+        for (id, description) in self.by_id {
+            let at = rule_position(&changed, &id)?;
+            changed.rules[at].description = Arc::from(description);
+        }
+        for permission in self.permissions {
+            let wanted = permission.into_rule(Arc::default(), self.direction);
+            let Some(held) = changed.rules.iter_mut().find(|rule| rule.is_same(&wanted)) else {
+                return Err(no_such_rule(&wanted, &group));
+            };
+            held.description = wanted.description;
+        }
+        tx.put(changed);
+        Ok(())
+    }
+}
+
+fn rule_position(group: &SecurityGroup, id: &str) -> Result<usize, ApiError> {
+    let found = group.rules.iter().position(|rule| *rule.id == *id);
+    found.ok_or_else(|| {
+        ApiError::new(
+            "InvalidSecurityGroupRuleId.NotFound",
+            format!(
+                "The security group rule ID '{id}' does not exist in {}",
+                group.id
+            ),
+        )
+    })
+}
+
+fn duplicate(rule: &SecurityGroupRule, same: &SecurityGroupRule) -> ApiError {
+    ApiError::new(
+        "InvalidPermission.Duplicate",
+        format!(
+            "the specified rule \"{}\" already exists: {}",
+            shown(rule),
+            same.id
+        ),
+    )
+}
+
+fn no_such_rule(wanted: &SecurityGroupRule, group: &SecurityGroup) -> ApiError {
+    ApiError::new(
+        "InvalidPermission.NotFound",
+        format!(
+            "The specified rule \"{}\" does not exist in {}",
+            shown(wanted),
+            group.id
+        ),
+    )
 }
 
 /// Whether the ports make sense for the protocol.

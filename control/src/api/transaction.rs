@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{ApiError, Caller};
-use crate::model::{Id, Meta, Model, Resource, ResourceId};
+use crate::model::{Id, Meta, Model, Resource, ResourceId, Tags};
 use crate::quotas::{Quota, Quotas};
 
 /// The state of one execution: a clone of the model and what was touched in it.
@@ -15,6 +15,7 @@ pub struct Transaction<'a> {
     touched: BTreeSet<ResourceId>,
     caller: &'a Caller,
     quotas: &'a Quotas,
+    now_s: u64,
 }
 
 impl<'a> Transaction<'a> {
@@ -24,7 +25,14 @@ impl<'a> Transaction<'a> {
             touched: BTreeSet::new(),
             caller,
             quotas,
+            now_s: 0,
         }
+    }
+
+    /// Says what time it is: seconds since 1970. What is made without is as old
+    /// as the lab.
+    pub(crate) fn set_now(&mut self, seconds: u64) {
+        self.now_s = seconds;
     }
 
     pub(super) fn finish(self) -> (Model, BTreeSet<ResourceId>) {
@@ -52,6 +60,8 @@ impl<'a> Transaction<'a> {
             owner: self.caller.account.clone(),
             region: self.caller.region.clone(),
             name: name.map(Arc::from),
+            tags: Tags::new(),
+            created_s: self.now_s,
         }
     }
 
@@ -163,6 +173,12 @@ impl<'a> Transaction<'a> {
         let mut new = I::Resource::clone(old);
         change(&mut new);
         self.put(new);
+    }
+
+    /// Replaces the tags of any resource.
+    pub(super) fn set_tags_of(&mut self, id: &ResourceId, tags: Tags) {
+        self.touched.insert(id.clone());
+        self.model.set_tags_of(id, tags);
     }
 
     /// Takes a resource away; nothing happens if it does not exist.

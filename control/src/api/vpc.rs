@@ -75,6 +75,7 @@ impl Action for CreateVpc {
             ipv6_cidrs: ipv6_cidrs.into_iter().collect(),
             dns_support: true,
             dns_hostnames: false,
+            usage_metrics: false,
             default_security_group: group.clone(),
             default_network_acl: acl.clone(),
             internet: false,
@@ -177,6 +178,8 @@ pub struct ModifyVpcAttribute {
     /// Whether hosts have DNS names; with `enable_dns_support` it makes private
     /// names of endpoints work.
     pub enable_dns_hostnames: Option<bool>,
+    /// Whether address usage is metered: kept, nothing else.
+    pub usage_metrics: Option<bool>,
 }
 
 impl Action for ModifyVpcAttribute {
@@ -186,6 +189,7 @@ impl Action for ModifyVpcAttribute {
         tx.require(&self.vpc)?;
         tx.update(&self.vpc, |vpc| {
             vpc.dns_support = self.enable_dns_support.unwrap_or(vpc.dns_support);
+            vpc.usage_metrics = self.usage_metrics.unwrap_or(vpc.usage_metrics);
             vpc.dns_hostnames = self.enable_dns_hostnames.unwrap_or(vpc.dns_hostnames);
         });
         Ok(())

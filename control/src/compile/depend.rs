@@ -49,7 +49,12 @@ pub(super) fn expand(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<Resour
                 referrers(model, &vpc, Kind::TargetGroup, dirty);
             }
         }
-        Kind::Scope | Kind::Vpc | Kind::SecurityGroup | Kind::NetworkAcl | Kind::RouteTable => {}
+        Kind::Scope
+        | Kind::Instance
+        | Kind::Vpc
+        | Kind::SecurityGroup
+        | Kind::NetworkAcl
+        | Kind::RouteTable => {}
     }
 }
 

@@ -95,7 +95,8 @@ fn set(model: &Model, id: &ResourceId, builder: &mut Builder) {
         | Kind::InternetGateway
         | Kind::ElasticIp
         | Kind::Listener
-        | Kind::EndpointService => {}
+        | Kind::EndpointService
+        | Kind::Instance => {}
     }
 }
 
@@ -118,6 +119,7 @@ fn clear(kind: Kind, row: u32, builder: &mut Builder) {
         | Kind::InternetGateway
         | Kind::ElasticIp
         | Kind::Listener
-        | Kind::EndpointService => {}
+        | Kind::EndpointService
+        | Kind::Instance => {}
     }
 }

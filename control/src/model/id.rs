@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Resource;
 
 /// An id that names one kind of resource.
@@ -69,9 +71,41 @@ macro_rules! ids {
             $($(#[$doc])* $kind,)*
         }
 
+        impl Kind {
+            /// AWS's error code for an id of this kind that names nothing.
+            pub const fn not_found(self) -> &'static str {
+                match self {
+                    Self::Scope => "InvalidID",
+                    $(Self::$kind => $not_found,)*
+                }
+            }
+        }
+
+        /// The kind of resource that an id or ARN names, by how it begins.
+        pub fn kind_of(text: &str) -> Option<Kind> {
+            if let Some(arn) = text.strip_prefix("arn:") {
+                let resource = arn.splitn(5, ':').nth(4)?;
+                return match resource.split('/').next()? {
+                    "targetgroup" => Some(Kind::TargetGroup),
+                    "loadbalancer" => Some(Kind::LoadBalancer),
+                    "listener" => Some(Kind::Listener),
+                    _ => None,
+                };
+            }
+            // `vpce-svc-` begins like `vpce-`.
+            [$((<$name as Id>::PREFIX, Kind::$kind),)*]
+                .into_iter()
+                .filter(|(prefix, _)| text.starts_with(prefix))
+                .max_by_key(|(prefix, _)| prefix.len())
+                .map(|(_, kind)| kind)
+        }
+
         $(
             $(#[$doc])*
-            #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+            #[derive(
+                Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+            )]
+            #[serde(transparent)]
             pub struct $name(Arc<str>);
 
             impl $name {
@@ -152,6 +186,8 @@ ids! {
     EndpointServiceId => EndpointService, "vpce-svc-", "InvalidVpcEndpointServiceId.NotFound", "InvalidVpcEndpointServiceId.Malformed";
     /// A VPC endpoint.
     VpcEndpointId => VpcEndpoint, "vpce-", "InvalidVpcEndpointId.NotFound", "InvalidVpcEndpointId.Malformed";
+    /// An instance.
+    InstanceId => Instance, "i-", "InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed";
 }
 
 /// Makes new ids from a seed and a counter, so that a lab built twice has the

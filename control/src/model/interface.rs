@@ -7,8 +7,8 @@ use vpclab_dataplane::addr::{Mac, Prefix};
 use vpclab_dataplane::tables::TrackingTimeouts;
 
 use super::{
-    AllocationId, Id, Indexes, LoadBalancerArn, Meta, NetworkInterfaceId, References, Resource,
-    SecurityGroupId, SubnetId, VpcEndpointId, VpcId, resource_fields,
+    AllocationId, Id, Indexes, InstanceId, LoadBalancerArn, Meta, NetworkInterfaceId, References,
+    Resource, SecurityGroupId, SubnetId, VpcEndpointId, VpcId, resource_fields,
 };
 
 /// What stands behind an interface.
@@ -35,6 +35,10 @@ pub struct Attachment {
     pub device_index: u16,
     /// Who puts the host there.
     pub plug: Plug,
+    /// Whether the interface ends with its instance.
+    pub delete_on_termination: bool,
+    /// Since when, in seconds since 1970; 0 if a file says so.
+    pub since_s: u64,
 }
 
 /// What is behind an attached interface.
@@ -126,6 +130,10 @@ impl Resource for NetworkInterface {
         to.add(&self.vpc);
         to.add(&self.subnet);
         to.extend(&self.groups);
+        let host = self.attachment.as_ref().map(|held| &held.host);
+        if let Some(instance) = host.filter(|host| host.starts_with(InstanceId::PREFIX)) {
+            to.add(&InstanceId::from_text(instance.clone()));
+        }
         match &self.kind {
             InterfaceKind::Host => {}
             InterfaceKind::Endpoint(id) | InterfaceKind::GatewayEndpoint(id) => to.add(id),

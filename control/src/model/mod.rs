@@ -10,6 +10,7 @@ mod endpoint_service;
 mod health_check;
 mod id;
 mod index;
+mod instance;
 mod interface;
 mod load_balancer;
 mod network_acl;
@@ -23,7 +24,7 @@ mod table;
 mod target_group;
 mod vpc;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ pub use endpoint_service::EndpointService;
 pub use health_check::{CheckPort, CheckProtocol, HealthCheck, Matcher, ProbeFailure};
 pub use id::*;
 pub use index::{Indexes, References};
+pub use instance::{Instance, InstanceState};
 pub(crate) use interface::device_alias;
 pub use interface::{
     Attachment, ElasticIp, ElasticIpAssociation, InterfaceKind, NetworkInterface, Plug,
@@ -65,12 +67,33 @@ pub struct Meta {
     pub region: Arc<str>,
     /// The `Name` tag.
     pub name: Option<Arc<str>>,
+    /// The other tags.
+    pub tags: Tags,
+    /// When it was made, in seconds since 1970; 0 if a file says that it is.
+    pub created_s: u64,
 }
+
+/// Tags by key.
+pub type Tags = BTreeMap<Arc<str>, Arc<str>>;
 
 impl Meta {
     /// The account's part of the region, which "per region" quotas count in.
     pub fn scope(&self) -> ResourceId {
         scope(&self.owner, &self.region)
+    }
+
+    /// All tags, `Name` too, by key.
+    pub fn all_tags(&self) -> Tags {
+        let mut all = self.tags.clone();
+        let name = self.name.clone();
+        all.extend(name.map(|name| (Arc::from("Name"), name)));
+        all
+    }
+
+    /// Makes these all the tags, `Name` too.
+    pub fn set_tags(&mut self, mut tags: Tags) {
+        self.name = tags.remove("Name");
+        self.tags = tags;
     }
 }
 
@@ -164,15 +187,34 @@ macro_rules! tables {
                 }
             }
 
-            /// The `Name` tag of any resource.
-            pub fn name_of(&self, id: &ResourceId) -> Option<Arc<str>> {
+            /// Owner, region and tags of any resource.
+            pub fn meta_of(&self, id: &ResourceId) -> Option<&Meta> {
                 match id.kind {
                     Kind::Scope => None,
                     $(Kind::$kind => {
                         let found = self.$field.get(&Id::from_text(id.text.clone()));
-                        found.and_then(|resource| resource.meta.name.clone())
+                        found.map(|resource| &resource.meta)
                     })*
                 }
+            }
+
+            /// Replaces the tags of any resource.
+            pub(crate) fn set_tags_of(&mut self, id: &ResourceId, tags: Tags) {
+                match id.kind {
+                    Kind::Scope => {}
+                    $(Kind::$kind => {
+                        let found = self.$field.get(&Id::from_text(id.text.clone()));
+                        if let Some(mut resource) = found.map(|found| $kind::clone(found)) {
+                            resource.meta.set_tags(tags);
+                            self.put(resource);
+                        }
+                    })*
+                }
+            }
+
+            /// The `Name` tag of any resource.
+            pub fn name_of(&self, id: &ResourceId) -> Option<Arc<str>> {
+                self.meta_of(id)?.name.clone()
             }
 
             /// The ids of all resources, in the order in which rows are compiled.
@@ -234,6 +276,7 @@ tables! {
     listeners: Listener, "listeners";
     endpoint_services: EndpointService, "endpoint services";
     vpc_endpoints: VpcEndpoint, "VPC endpoints";
+    instances: Instance, "instances";
 }
 
 impl Model {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use vpclab_dataplane::addr::Prefix;
 use vpclab_dataplane::tables::PortMatch;
 
-use super::{Meta, PrefixListId, References, Resource, SecurityGroupId, VpcId, resource_fields};
+use super::{
+    Meta, PrefixListId, References, Resource, SecurityGroupId, Tags, VpcId, resource_fields,
+};
 
 /// The way of the traffic that a rule judges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -43,6 +45,8 @@ pub struct SecurityGroupRule {
     pub peer: RulePeer,
     /// Free text.
     pub description: Arc<str>,
+    /// Its tags, `Name` too.
+    pub tags: Tags,
 }
 
 impl SecurityGroupRule {
@@ -104,6 +108,7 @@ impl SecurityGroupRule {
             ports: PortMatch::Any,
             peer,
             description: Arc::default(),
+            tags: Tags::new(),
         }
     }
 }

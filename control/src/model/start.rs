@@ -24,6 +24,8 @@ impl Model {
             owner: Arc::from("internet"),
             region: Arc::from("internet"),
             name: None,
+            tags: Tags::new(),
+            created_s: 0,
         };
         model.put(Vpc {
             id: INTERNET_VPC.into(),
@@ -32,6 +34,7 @@ impl Model {
             ipv6_cidrs: vec![association("vpc-cidr-assoc-internet6", Prefix::ANY_V6)],
             dns_support: false,
             dns_hostnames: false,
+            usage_metrics: false,
             default_security_group: "sg-internet".into(),
             default_network_acl: INTERNET_ACL.into(),
             internet: true,

@@ -33,6 +33,8 @@ pub struct Vpc {
     pub dns_support: bool,
     /// `enableDnsHostnames`
     pub dns_hostnames: bool,
+    /// `enableNetworkAddressUsageMetrics`: kept, nothing else.
+    pub usage_metrics: bool,
     /// The group of interfaces that name none.
     pub default_security_group: SecurityGroupId,
     /// The ACL of subnets that name none.

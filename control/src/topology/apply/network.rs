@@ -373,6 +373,7 @@ impl Applier<'_, '_> {
                 vpc: names.id.clone(),
                 enable_dns_support: vpc.enable_dns_support,
                 enable_dns_hostnames: vpc.enable_dns_hostnames,
+                usage_metrics: None,
             };
             self.run(name.at, modify)?;
         }

@@ -60,7 +60,8 @@ fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
     let text = id.text.clone();
     match id.kind {
-        Kind::Scope => None,
+        // Instances are made by the API only.
+        Kind::Scope | Kind::Instance => None,
         Kind::Vpc => vpc(model, model.get(&crate::model::VpcId::from_text(text))?),
         Kind::PrefixList => {
             let it = model.get(&crate::model::PrefixListId::from_text(text))?;
