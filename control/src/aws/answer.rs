@@ -1,0 +1,257 @@
+//! One HTTP request, from its bytes to its answer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant as Clock, SystemTime};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+
+use super::call::{At, CallError, Effect, Entry};
+use super::form::Node;
+use super::identity::Identity;
+use super::known::{self, Known};
+use super::protocol::Protocol;
+use super::tokens::Tokens;
+use super::{Backend, ec2, elbv2, sts};
+use crate::api::{ApiError, Caller};
+
+/// Bytes of a request, at most.
+const BODY_MAX: usize = 1 << 20;
+
+/// The API of one control plane.
+pub struct Api {
+    backend: Arc<dyn Backend>,
+    tokens: Mutex<Tokens>,
+    /// One change of hosts at a time: the namespaces follow in the same order.
+    hosts: Mutex<()>,
+    requests: std::sync::atomic::AtomicU64,
+}
+
+/// A service: how it speaks, what AWS knows of it, and what is implemented.
+struct Service {
+    protocol: Protocol,
+    known: &'static Known,
+    families: &'static [&'static [Entry]],
+}
+
+impl Service {
+    /// The service that a credential scope and an API version mean.
+    fn of(scope: &str, version: Option<&str>) -> Result<Self, ApiError> {
+        match (scope, version) {
+            ("elasticloadbalancing", Some("2012-06-01")) => Err(ApiError::new(
+                "UnsupportedOperation",
+                "Classic load balancers (API version 2012-06-01) are not emulated; use elbv2",
+            )),
+            ("elasticloadbalancing", _) | (_, Some("2015-12-01")) => Ok(Self {
+                protocol: Protocol::Query(
+                    "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
+                ),
+                known: &known::ELBV2,
+                families: elbv2::FAMILIES,
+            }),
+            ("sts", _) | (_, Some("2011-06-15")) => Ok(Self {
+                protocol: Protocol::Query("https://sts.amazonaws.com/doc/2011-06-15/"),
+                known: &known::STS,
+                families: &[sts::CALLS],
+            }),
+            ("ec2", _) => Ok(Self {
+                protocol: Protocol::Ec2,
+                known: &known::EC2,
+                families: ec2::FAMILIES,
+            }),
+            (other, _) => Err(ApiError::new(
+                "UnsupportedOperation",
+                format!(
+                    "vpclab has no service '{other}'; it has ec2, elasticloadbalancing and sts"
+                ),
+            )),
+        }
+    }
+
+    fn entry(&self, action: &str) -> Result<Entry, ApiError> {
+        let mut all = self.families.iter().copied().flatten();
+        if let Some(entry) = all.find(|entry| entry.name == action) {
+            return Ok(*entry);
+        }
+        if self.known.has_action(action) {
+            return Err(ApiError::new(
+                "UnsupportedOperation",
+                format!("vpclab does not implement {action}"),
+            ));
+        }
+        Err(ApiError::new(
+            "InvalidAction",
+            format!("The action {action} is not valid for this web service"),
+        ))
+    }
+}
+
+/// The routes of the API, to be merged with a lab's others.
+pub fn router(backend: Arc<dyn Backend>) -> Router {
+    let api = Arc::new(Api::new(backend));
+    Router::new()
+        .route("/", post(serve))
+        .route(
+            "/_vpclab/health",
+            get(|| async { axum::Json(json!({"status": "ok"})) }),
+        )
+        .route("/_vpclab/reset", post(reset))
+        // Existing test suites call this one.
+        .route("/moto-api/reset", post(reset))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(api)
+}
+
+async fn serve(State(api): State<Arc<Api>>, headers: HeaderMap, body: Bytes) -> Response {
+    let answer = tokio::task::spawn_blocking(move || api.answer(&headers, &body)).await;
+    answer.unwrap_or_else(|_| {
+        let error = ApiError::new("InternalError", "vpclab failed to answer; see its log");
+        Protocol::Ec2.error(&error, "0")
+    })
+}
+
+async fn reset(State(api): State<Arc<Api>>) -> Response {
+    let done = tokio::task::spawn_blocking(move || api.reset()).await;
+    match done {
+        Ok(Ok(())) => axum::Json(json!({"status": "ok"})).into_response(),
+        Ok(Err(why)) => {
+            (StatusCode::FORBIDDEN, axum::Json(json!({"message": why}))).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+impl Api {
+    /// The API of what is behind `backend`.
+    pub fn new(backend: Arc<dyn Backend>) -> Self {
+        Self {
+            backend,
+            tokens: Mutex::default(),
+            hosts: Mutex::default(),
+            requests: std::sync::atomic::AtomicU64::new(0),
+        }
+    }
+
+    /// Answers one request.
+    pub fn answer(&self, headers: &HeaderMap, body: &[u8]) -> Response {
+        let start = Clock::now();
+        let count = self
+            .requests
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let request_id = format!("{:08x}-7670-4c61-8000-{count:012x}", std::process::id());
+        let identity = Identity::of(headers);
+        let mut protocol = Protocol::Ec2;
+        let mut action = String::new();
+        let result = Node::parse(body).and_then(|mut request| {
+            let version = request.take("Version");
+            let service = Service::of(&identity.service, version.as_deref())?;
+            protocol = service.protocol;
+            action = request.take("Action").ok_or_else(|| {
+                ApiError::new("MissingAction", "The request has no parameter Action")
+            })?;
+            self.call(&service, &action, request, &identity.caller)
+        });
+        let code = result.as_ref().err().map_or("ok", |error| &*error.code);
+        let ms = start.elapsed().as_secs_f64() * 1e3;
+        let caller = &identity.caller;
+        tracing::info!(
+            action,
+            code,
+            ms,
+            account = &*caller.account,
+            region = &*caller.region,
+            "request"
+        );
+        match result {
+            Ok(fields) => protocol.answer(&action, &fields, &request_id),
+            Err(error) => protocol.error(&error, &request_id),
+        }
+    }
+
+    fn call(
+        &self,
+        service: &Service,
+        action: &str,
+        mut request: Node,
+        caller: &Caller,
+    ) -> Result<Value, ApiError> {
+        let entry = service.entry(action)?;
+        let mut common = |name: &str| {
+            let known = service.known.has_parameter(action, name);
+            known.then(|| request.take(name)).flatten()
+        };
+        let dry_run = common("DryRun").is_some_and(|yes| yes.eq_ignore_ascii_case("true"));
+        let token = common("ClientToken").filter(|token| !token.is_empty());
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now_s = since_1970.map_or(0, |since| since.as_secs());
+        let run = |tx: &mut crate::api::Transaction<'_>| {
+            tx.set_now(now_s);
+            let mut at = At {
+                tx,
+                backend: &*self.backend,
+            };
+            (entry.run)(&request, &mut at).map_err(|error| match error {
+                CallError::Api(error) => error,
+                CallError::Form(error) => service.protocol.unreadable(action, service.known, error),
+            })
+        };
+        if dry_run {
+            self.backend.control().rehearse(caller, run)?;
+            return Err(ApiError::new(
+                "DryRunOperation",
+                "Request would have succeeded, but DryRun flag is set",
+            ));
+        }
+        if entry.effect == Effect::Read {
+            // On a copy: a long answer keeps nobody waiting.
+            let reader = self.backend.control().reader();
+            return reader.rehearse(caller, run);
+        }
+        let turn = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = (entry.effect == Effect::Hosts).then_some(turn);
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = &token
+            && let Some(before) = tokens.find(caller, entry.name, token, &request)?
+        {
+            return Ok(before.clone());
+        }
+        let mut control = self.backend.control();
+        let before = control.model().clone();
+        let answer = control.transact(caller, run)?;
+        let after = control.model().clone();
+        drop(control);
+        if let Some(token) = token {
+            tokens.put(caller, entry.name, token, &request, answer.clone());
+        }
+        drop(tokens);
+        if entry.effect == Effect::Hosts {
+            self.backend
+                .rewire(&before, &after)
+                .map_err(|why| ApiError::new("InternalError", why))?;
+        }
+        Ok(answer)
+    }
+
+    fn reset(&self) -> Result<(), String> {
+        if !self.backend.allows_reset() {
+            return Err("start vpclab with --allow-reset to allow this".to_owned());
+        }
+        let _turn = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, after) = {
+            let mut control = self.backend.control();
+            let before = control.model().clone();
+            control.clear();
+            (before, control.model().clone())
+        };
+        self.tokens
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        self.backend.rewire(&before, &after)
+    }
+}

@@ -1,0 +1,42 @@
+//! EC2's actions, a file for each family of resources.
+
+pub mod address;
+pub mod instance;
+pub mod interface;
+pub mod interface_address;
+pub mod internet_gateway;
+pub mod network_acl;
+mod permission;
+pub mod prefix_list;
+pub mod region;
+pub mod route;
+pub mod route_table;
+pub mod security_group;
+pub mod security_group_rule;
+pub mod shape;
+pub mod subnet;
+pub mod tag;
+pub mod vpc;
+pub mod vpc_cidr;
+
+use super::call::Entry;
+
+/// All of EC2 that there is.
+pub const FAMILIES: &[&[Entry]] = &[
+    address::CALLS,
+    instance::CALLS,
+    interface::CALLS,
+    interface_address::CALLS,
+    internet_gateway::CALLS,
+    network_acl::CALLS,
+    prefix_list::CALLS,
+    region::CALLS,
+    route::CALLS,
+    route_table::CALLS,
+    security_group::CALLS,
+    security_group_rule::CALLS,
+    subnet::CALLS,
+    tag::CALLS,
+    vpc::CALLS,
+    vpc_cidr::CALLS,
+];

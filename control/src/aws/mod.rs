@@ -1,0 +1,61 @@
+//! The AWS API: EC2, ELBv2 and STS over HTTP, so that the tools people have
+//! drive vpclab unchanged (`AWS_ENDPOINT_URL=http://127.0.0.1:4566`).
+//!
+//! `POST /` → service by credential scope → action → typed request → transaction →
+//! answer. An action is a type: its fields are the parameters, its
+//! [`call::Call::Answer`] the response; one line in its family's `calls!` list
+//! makes it known.
+
+mod answer;
+pub mod call;
+pub mod ec2;
+pub mod elbv2;
+pub mod form;
+mod identity;
+pub mod known;
+mod protocol;
+pub mod select;
+pub mod sts;
+mod tags;
+mod tokens;
+pub mod xml;
+
+use std::sync::MutexGuard;
+
+use vpclab_dataplane::time::Instant;
+
+pub use answer::{Api, router};
+
+use crate::api::ControlPlane;
+use crate::model::{Model, Plug};
+
+/// What is around the control plane: a running lab, or nothing.
+pub trait Backend: Send + Sync + 'static {
+    /// The control plane, for one call.
+    fn control(&self) -> MutexGuard<'_, ControlPlane>;
+
+    /// The lab's time.
+    fn now(&self) -> Instant;
+
+    /// What is behind the interfaces of a new instance: a namespace that the lab
+    /// makes, or nothing until somebody attaches.
+    fn plug(&self) -> Plug;
+
+    /// Makes and ends hosts, now that the model is `after`.
+    ///
+    /// # Errors
+    /// What of it could not be done, in words.
+    fn rewire(&self, before: &Model, after: &Model) -> Result<(), String>;
+
+    /// The seed that chooses targets, which traces must know.
+    ///
+    /// # Errors
+    /// The data plane does not answer.
+    fn flow_seed(&self) -> Result<u64, String>;
+
+    /// Whether `reset` may empty the control plane.
+    fn allows_reset(&self) -> bool;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! How the Query protocols write answers and errors.
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+use super::form::FormError;
+use super::known::Known;
+use super::xml::{self, ListStyle};
+use crate::api::ApiError;
+
+/// A dialect of the Query protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// EC2's.
+    Ec2,
+    /// Everybody else's, with the service's XML name space.
+    Query(&'static str),
+}
+
+const EC2_NAME_SPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
+
+impl Protocol {
+    /// The answer of an action that went well.
+    pub(super) fn answer(self, action: &str, fields: &Value, request_id: &str) -> Response {
+        let body = match self {
+            Self::Ec2 => xml::fields(fields, ListStyle::Item).map(|fields| {
+                format!(
+                    "<{action}Response xmlns=\"{EC2_NAME_SPACE}\"><requestId>{request_id}\
+                     </requestId>{fields}</{action}Response>"
+                )
+            }),
+            Self::Query(name_space) => xml::fields(fields, ListStyle::Member).map(|fields| {
+                format!(
+                    "<{action}Response xmlns=\"{name_space}\"><{action}Result>{fields}</{action}Result>\
+                     <ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>\
+                     </{action}Response>"
+                )
+            }),
+        };
+        match body {
+            Ok(body) => document(StatusCode::OK, &body, request_id),
+            Err(error) => self.error(&error, request_id),
+        }
+    }
+
+    /// The answer of an action that was refused.
+    pub(super) fn error(self, error: &ApiError, request_id: &str) -> Response {
+        let shown = |text: &str| {
+            xml::fields(&Value::String(text.to_owned()), ListStyle::Item).unwrap_or_default()
+        };
+        let (code, message) = (shown(&error.code), shown(&error.message));
+        let status = status(&error.code);
+        let body = match self {
+            Self::Ec2 => format!(
+                "<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error>\
+                 </Errors><RequestID>{request_id}</RequestID></Response>"
+            ),
+            Self::Query(name_space) => {
+                let fault = if status.is_server_error() {
+                    "Receiver"
+                } else {
+                    "Sender"
+                };
+                format!(
+                    "<ErrorResponse xmlns=\"{name_space}\"><Error><Type>{fault}</Type><Code>{code}\
+                     </Code><Message>{message}</Message></Error><RequestId>{request_id}</RequestId>\
+                     </ErrorResponse>"
+                )
+            }
+        };
+        document(status, &body, request_id)
+    }
+
+    /// The refusal of a request that cannot be read.
+    pub(super) fn unreadable(self, action: &str, known: &Known, error: FormError) -> ApiError {
+        match error {
+            FormError::Unknown(path) if known.has_parameter(action, &path) => ApiError::new(
+                "UnsupportedOperation",
+                format!("vpclab does not implement the parameter {path} of {action}"),
+            ),
+            FormError::Unknown(path) => match self {
+                Self::Ec2 => ApiError::new(
+                    "UnknownParameter",
+                    format!("The parameter {path} is not recognized"),
+                ),
+                Self::Query(_) => ApiError::new(
+                    "ValidationError",
+                    format!("The parameter {path} is not recognized"),
+                ),
+            },
+            FormError::Missing(path) => match self {
+                Self::Ec2 => ApiError::missing(&path),
+                Self::Query(_) => ApiError::new("ValidationError", format!("{path} is missing")),
+            },
+            FormError::Invalid { at, why } => match self {
+                Self::Ec2 => {
+                    ApiError::invalid_value(format!("Value for parameter {at} is invalid: {why}"))
+                }
+                Self::Query(_) => {
+                    ApiError::new("ValidationError", format!("{at} is invalid: {why}"))
+                }
+            },
+        }
+    }
+}
+
+fn status(code: &str) -> StatusCode {
+    match code {
+        "DryRunOperation" => StatusCode::PRECONDITION_FAILED,
+        "UnauthorizedOperation"
+        | "AuthFailure"
+        | "SignatureDoesNotMatch"
+        | "InvalidClientTokenId" => StatusCode::FORBIDDEN,
+        "InternalError" => StatusCode::INTERNAL_SERVER_ERROR,
+        "ServiceUnavailable" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+fn document(status: StatusCode, body: &str, request_id: &str) -> Response {
+    let text = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}\n");
+    let headers = [
+        (header::CONTENT_TYPE, "text/xml;charset=UTF-8".to_owned()),
+        (
+            header::HeaderName::from_static("x-amzn-requestid"),
+            request_id.to_owned(),
+        ),
+    ];
+    (status, headers, text).into_response()
+}

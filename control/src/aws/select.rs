@@ -1,0 +1,339 @@
+//! Describe calls: ids, filters, pages.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::call::At;
+use crate::api::ApiError;
+use crate::model::{Id, Model, Resource};
+
+/// Values of all filters together, at most (E:Using_Filtering).
+const FILTER_VALUES_MAX: usize = 200;
+/// Elements of a page, unless the request says otherwise, and at most.
+const PAGE: usize = 1000;
+
+/// A filter of a request: any of its values must match.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Filter {
+    /// Name.
+    pub name: String,
+    /// Values, with the wildcards `*` and `?`.
+    pub value: Vec<String>,
+}
+
+/// A filter that a describe call knows: its name, and a resource's values for it.
+pub type Known<R> = (&'static str, fn(&R, &Model) -> Vec<String>);
+
+/// What a describe call was asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted<I> {
+    /// These ids; all of them if empty.
+    pub ids: Vec<I>,
+    /// All of these filters.
+    pub filters: Vec<Filter>,
+    /// Elements of a page.
+    pub max_results: Option<u32>,
+    /// Where the page begins.
+    pub next_token: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// The elements.
+    pub items: Vec<T>,
+    /// Where the next page begins, if there is one.
+    pub next_token: Option<String>,
+}
+
+impl<I: Id> Wanted<I> {
+    /// The caller's resources that are wanted, in the order of their ids.
+    ///
+    /// # Errors
+    /// An id that names nothing, a filter that is not known, a bad page.
+    pub fn select(
+        self,
+        at: &At<'_, '_>,
+        known: &[Known<I::Resource>],
+    ) -> Result<Page<Arc<I::Resource>>, ApiError> {
+        let filters = self.filters;
+        check(&filters, known.iter().map(|(name, _)| *name))?;
+        let mut given = Vec::new();
+        for id in &self.ids {
+            given.push(at.tx.require(id)?);
+        }
+        let caller = at.caller();
+        let model = at.model();
+        let all: Box<dyn Iterator<Item = &Arc<I::Resource>>> = if self.ids.is_empty() {
+            Box::new(<I::Resource as crate::model::Stored>::table(model).iter())
+        } else {
+            given.sort_by(|a, b| a.id().cmp(b.id()));
+            given.dedup_by(|a, b| a.id() == b.id());
+            Box::new(given.iter())
+        };
+        let fits = |resource: &&Arc<I::Resource>| {
+            let meta = resource.meta();
+            meta.owner == caller.account
+                && meta.region == caller.region
+                && filters
+                    .iter()
+                    .all(|filter| fits(filter, known, &***resource, model))
+        };
+        let found = all.filter(fits).cloned();
+        page(
+            found,
+            |resource| resource.id().to_string(),
+            self.max_results,
+            self.next_token,
+        )
+    }
+}
+
+fn fits<R: Resource>(filter: &Filter, known: &[Known<R>], resource: &R, model: &Model) -> bool {
+    let matches = |value: &str| filter.value.iter().any(|pattern| is_like(value, pattern));
+    let meta = resource.meta();
+    let name = filter.name.as_str();
+    if let Some(key) = name.strip_prefix("tag:") {
+        return match key {
+            "Name" => meta.name.as_deref().is_some_and(matches),
+            key => meta.tags.get(key).is_some_and(|value| matches(value)),
+        };
+    }
+    if matches!(name, "tag-key" | "tag-value") {
+        let tags = meta.all_tags();
+        return tags
+            .iter()
+            .any(|(key, value)| matches(if name == "tag-key" { key } else { value }));
+    }
+    let values = known.iter().find(|(known, _)| *known == name);
+    values.is_some_and(|(_, values)| values(resource, model).iter().any(|v| matches(v)))
+}
+
+/// Refuses filters that a call does not know.
+///
+/// # Errors
+/// `InvalidParameterValue`, naming the filter and those that there are;
+/// `FilterLimitExceeded`.
+pub fn check<'a>(
+    filters: &[Filter],
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Result<(), ApiError> {
+    let values: usize = filters.iter().map(|filter| filter.value.len()).sum();
+    if values > FILTER_VALUES_MAX || filters.len() > FILTER_VALUES_MAX {
+        return Err(ApiError::new(
+            "FilterLimitExceeded",
+            format!("The request has {values} filter values; {FILTER_VALUES_MAX} are the most"),
+        ));
+    }
+    for filter in filters {
+        let name = filter.name.as_str();
+        let tag = name.starts_with("tag:") || matches!(name, "tag-key" | "tag-value");
+        if !tag && !known.clone().any(|known| known == name) {
+            let known: Vec<&str> = known.collect();
+            return Err(ApiError::invalid_value(format!(
+                "The filter '{name}' is invalid; there are {}, tag:KEY, tag-key",
+                known.join(", ")
+            )));
+        }
+        if filter.value.is_empty() {
+            return Err(ApiError::invalid_value(format!(
+                "The filter '{name}' has no value"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether all filters match something that has one value for each name.
+pub fn all_match(filters: &[Filter], value: impl Fn(&str) -> Option<String>) -> bool {
+    filters.iter().all(|filter| {
+        let held = value(&filter.name);
+        held.is_some_and(|held| filter.value.iter().any(|pattern| is_like(&held, pattern)))
+    })
+}
+
+/// The page of `all` that begins after `next_token`; `all` is in the order of `key`.
+///
+/// # Errors
+/// A size that is not 1 to 1000, or a token that no page gave.
+pub fn page<T>(
+    all: impl Iterator<Item = T>,
+    key: impl Fn(&T) -> String,
+    max_results: Option<u32>,
+    next_token: Option<String>,
+) -> Result<Page<T>, ApiError> {
+    let size = match max_results {
+        None => PAGE,
+        // AWS's least is 5 for most calls; a smaller page harms nobody.
+        Some(size @ 1..=1000) => size as usize,
+        Some(other) => {
+            return Err(ApiError::invalid_value(format!(
+                "Value ({other}) for parameter MaxResults is invalid: 1 to {PAGE}"
+            )));
+        }
+    };
+    let after = next_token.map(|token| {
+        decode(&token).ok_or_else(|| {
+            ApiError::new(
+                "InvalidNextToken",
+                format!("The token '{token}' is invalid"),
+            )
+        })
+    });
+    let after = after.transpose()?;
+    let mut rest = all.filter(|item| after.as_ref().is_none_or(|after| key(item) > *after));
+    let items: Vec<T> = rest.by_ref().take(size).collect();
+    let more = rest.next().is_some();
+    let next_token = items.last().filter(|_| more).map(|last| encode(&key(last)));
+    Ok(Page { items, next_token })
+}
+
+fn encode(key: &str) -> String {
+    key.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn decode(token: &str) -> Option<String> {
+    if token.is_empty() || !token.is_ascii() || !token.len().is_multiple_of(2) {
+        return None;
+    }
+    let byte = |at: usize| u8::from_str_radix(token.get(at..at + 2)?, 16).ok();
+    let bytes = (0..token.len())
+        .step_by(2)
+        .map(byte)
+        .collect::<Option<_>>()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// Whether `value` fits `pattern`, where `*` is any text, `?` any character, and a
+/// backslash takes the next one as it is.
+fn is_like(value: &str, pattern: &str) -> bool {
+    #[derive(Clone, Copy)]
+    enum Part {
+        Any,
+        One,
+        This(char),
+    }
+    let mut parts = Vec::new();
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        parts.push(match c {
+            '*' => Part::Any,
+            '?' => Part::One,
+            '\\' => Part::This(chars.next().unwrap_or('\\')),
+            c => Part::This(c),
+        });
+    }
+    let value: Vec<char> = value.chars().collect();
+    let (mut at, mut part) = (0, 0);
+    // Where to go on if what follows the last `*` does not fit.
+    let mut back = None;
+    while at < value.len() {
+        match parts.get(part) {
+            Some(Part::Any) => {
+                back = Some((at, part));
+                part += 1;
+                continue;
+            }
+            Some(Part::One) => {}
+            Some(Part::This(c)) if *c == value[at] => {}
+            _ => match back {
+                Some((from, star)) => {
+                    back = Some((from + 1, star));
+                    (at, part) = (from + 1, star + 1);
+                    continue;
+                }
+                None => return false,
+            },
+        }
+        (at, part) = (at + 1, part + 1);
+    }
+    parts[part..].iter().all(|part| matches!(part, Part::Any))
+}
+
+/// One value of a filter.
+pub fn one(value: impl ToString) -> Vec<String> {
+    vec![value.to_string()]
+}
+
+/// Several values of a filter.
+pub fn each<T: ToString>(values: impl IntoIterator<Item = T>) -> Vec<String> {
+    values.into_iter().map(|value| value.to_string()).collect()
+}
+
+/// A describe call's request: ids, `Filter.N`, `MaxResults`, `NextToken`.
+macro_rules! describe {
+    ($(#[$doc:meta])* $name:ident { $ids:ident: $id:ty }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, serde::Deserialize)]
+        #[serde(rename_all = "PascalCase", default)]
+        pub struct $name {
+            $ids: Vec<$id>,
+            filter: Vec<$crate::aws::select::Filter>,
+            max_results: Option<u32>,
+            next_token: Option<String>,
+        }
+
+        impl $name {
+            fn wanted(self) -> $crate::aws::select::Wanted<$id> {
+                $crate::aws::select::Wanted {
+                    ids: self.$ids,
+                    filters: self.filter,
+                    max_results: self.max_results,
+                    next_token: self.next_token,
+                }
+            }
+        }
+    };
+}
+pub(super) use describe;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards() {
+        for (value, pattern, fits) in [
+            ("abc", "abc", true),
+            ("abc", "a*", true),
+            ("abc", "*c", true),
+            ("abc", "a?c", true),
+            ("abc", "a?", false),
+            ("abcabd", "*ab?", true),
+            ("", "*", true),
+            ("", "?", false),
+            ("a*c", "a\\*c", true),
+            ("abc", "a\\*c", false),
+            ("abc", "*b", false),
+        ] {
+            assert_eq!(is_like(value, pattern), fits, "{value} {pattern}");
+        }
+        // No exponential search.
+        assert!(!is_like(&"a".repeat(5000), &("*a".repeat(50) + "b")));
+    }
+
+    #[test]
+    fn pages_follow_each_other_and_end() {
+        let all = || (0..25).map(|n| format!("{n:02}"));
+        let mut token = None;
+        let mut seen = Vec::new();
+        loop {
+            let page = page(all(), String::clone, Some(10), token).unwrap();
+            seen.extend(page.items);
+            token = page.next_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, all().collect::<Vec<_>>());
+        for (size, token) in [
+            (Some(0), None),
+            (Some(1001), None),
+            (None, Some("x".into())),
+        ] {
+            assert!(page(all(), String::clone, size, token).is_err());
+        }
+    }
+}
