@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod appliance;
+pub mod aws;
 pub mod bench;
 pub mod cli;
 pub mod compile;

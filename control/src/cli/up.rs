@@ -41,13 +41,20 @@ pub struct Args {
     /// topology's `settings`, else 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(WORKERS_MAX)))]
     pub workers: Option<u16>,
-    /// Serve metrics at this port of 127.0.0.1; 0 is any [default: the topology's,
+    /// Serve metrics and the AWS API at this port of 127.0.0.1; 0 is any [default: the topology's,
     /// else 4566 or the next that is free].
     #[arg(long, value_name = "PORT", conflicts_with = "no_http")]
     pub http: Option<u16>,
-    /// Serve no metrics.
+    /// Serve neither metrics nor the AWS API.
     #[arg(long)]
     pub no_http: bool,
+    /// Let `POST /_vpclab/reset` of the AWS API take away all resources.
+    #[arg(long)]
+    pub allow_reset: bool,
+    /// Run the user data of instances that the AWS API starts, as a script inside
+    /// them. Any local process can reach the API.
+    #[arg(long)]
+    pub run_user_data: bool,
     /// Stay in the foreground: the lab ends with Ctrl-C.
     #[arg(long)]
     pub foreground: bool,
@@ -80,6 +87,8 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
             Some(port) => HttpChoice::Port(port),
             None => HttpChoice::Default,
         },
+        allow_reset: args.allow_reset,
+        run_user_data: args.run_user_data,
     };
     if args.dry_run {
         return dry_run(&state, globals);

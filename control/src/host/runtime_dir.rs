@@ -49,6 +49,12 @@ pub struct State {
     /// Where it serves HTTP, if `up` was told.
     #[serde(default)]
     pub http: HttpChoice,
+    /// Whether the API may empty it.
+    #[serde(default)]
+    pub allow_reset: bool,
+    /// Whether instances run their user data.
+    #[serde(default)]
+    pub run_user_data: bool,
 }
 
 /// The directory that holds this user's labs.

@@ -1,4 +1,4 @@
-//! The lab's HTTP port: metrics and health now, the AWS API later.
+//! The lab's HTTP port: metrics and health here, the AWS API merged in.
 //!
 //! The daemon lives in its user's network namespace, so what it binds is the
 //! user's own 127.0.0.1, without root too.
@@ -31,7 +31,7 @@ pub trait Source: Send + Sync + 'static {
     fn health(&self) -> Result<String, String>;
 }
 
-/// The lab's routes. The AWS API will answer `POST /`.
+/// The lab's own routes. The AWS API answers `POST /`.
 pub fn router(source: Arc<dyn Source>) -> Router {
     Router::new()
         .route("/", get(index))
@@ -72,7 +72,7 @@ pub fn url(port: u16) -> String {
 }
 
 async fn index() -> &'static str {
-    "vpclab\n/metrics  counters for Prometheus (OpenMetrics)\n/health   200 while the lab runs\n"
+    "vpclab\nPOST /    the AWS API: AWS_ENDPOINT_URL=http://127.0.0.1:PORT\n/metrics  counters for Prometheus (OpenMetrics)\n/health   200 while the lab runs\n"
 }
 
 async fn serve_metrics(State(source): State<Arc<dyn Source>>) -> Response {
@@ -98,7 +98,10 @@ async fn serve_health(State(source): State<Arc<dyn Source>>) -> Response {
 }
 
 async fn nothing() -> (StatusCode, &'static str) {
-    (StatusCode::NOT_FOUND, "there is /metrics and /health\n")
+    (
+        StatusCode::NOT_FOUND,
+        "there is /metrics, /health, and the AWS API at /\n",
+    )
 }
 
 /// The packet worker is asked by a channel: not on the thread that serves.

@@ -31,9 +31,9 @@ pub struct ChangeReport {
 }
 
 /// Hosts before and after.
-struct Hosts {
-    old: BTreeMap<String, HostPlan>,
-    new: BTreeMap<String, HostPlan>,
+pub(super) struct Hosts {
+    pub(super) old: BTreeMap<String, HostPlan>,
+    pub(super) new: BTreeMap<String, HostPlan>,
 }
 
 /// Makes the lab what `state` says, or only says what would change.
@@ -196,7 +196,7 @@ fn refuse_taken(lab: &Lab, old: &[HostPlan], coming: &[HostPlan]) -> Result<(), 
 }
 
 /// Takes down and sets up what differs of hosts on Linux.
-fn rewire(lab: &Lab, hosts: &Hosts) -> Result<(), CliError> {
+pub(super) fn rewire(lab: &Lab, hosts: &Hosts) -> Result<(), CliError> {
     let mut init = InitClient::connect_as_child(&lab.dir)?;
     for (name, old) in &hosts.old {
         let new = hosts.new.get(name);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Lab, load, show};
+use crate::aws;
 use crate::cli::CliError;
 use crate::host::runtime_dir::State;
 use crate::http::metrics::{EniSample, Sample, TargetSample};
@@ -21,7 +22,8 @@ pub(super) fn start(lab: &Arc<Lab>, state: &State) -> Result<Option<u16>, CliErr
         return Ok(None);
     };
     let source = Arc::clone(lab) as Arc<dyn Source>;
-    let address = http::serve(listener, http::router(source))?;
+    let api = aws::router(Arc::clone(lab) as Arc<dyn aws::Backend>);
+    let address = http::serve(listener, http::router(source).merge(api))?;
     lab.dir.save_http_port(address.port())?;
     Ok(Some(address.port()))
 }

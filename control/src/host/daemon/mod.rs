@@ -1,6 +1,7 @@
 //! The daemon of a lab: control plane, packet worker, hosts, control socket.
 
 mod attach;
+mod aws;
 pub(crate) mod change;
 mod drops;
 mod faults;
@@ -50,6 +51,7 @@ pub(crate) struct Lab {
     readiness: Mutex<Option<Result<(), Failure>>>,
     ready: Condvar,
     http: OnceLock<u16>,
+    allowed: aws::Allowed,
 }
 
 impl Lab {
@@ -143,6 +145,10 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         readiness: Mutex::default(),
         ready: Condvar::new(),
         http: OnceLock::new(),
+        allowed: aws::Allowed {
+            reset: state.allow_reset,
+            user_data: state.run_user_data,
+        },
     });
     server::start(Arc::clone(&lab), listener)?;
     health::start(Arc::clone(&lab), seed, local)?;

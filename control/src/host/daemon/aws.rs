@@ -1,0 +1,125 @@
+//! What the AWS API finds in a running lab: its control plane, its clock, and
+//! namespaces for instances.
+
+use std::collections::BTreeMap;
+use std::sync::MutexGuard;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use vpclab_dataplane::time::Instant;
+
+use super::{Lab, change, load};
+use crate::api::ControlPlane;
+use crate::aws::Backend;
+use crate::host::from_model;
+use crate::host::plan::{CommandPlan, HostPlan, RestartPolicy};
+use crate::model::{InstanceState, Model, Plug};
+
+/// What the user allowed the API to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Allowed {
+    pub(super) reset: bool,
+    pub(super) user_data: bool,
+}
+
+impl Backend for Lab {
+    fn control(&self) -> MutexGuard<'_, ControlPlane> {
+        self.model.control()
+    }
+
+    fn now(&self) -> Instant {
+        self.worker.clock().now()
+    }
+
+    fn plug(&self) -> Plug {
+        Plug::Lab
+    }
+
+    fn rewire(&self, before: &Model, after: &Model) -> Result<(), String> {
+        let hosts = change::Hosts {
+            old: self.hosts_of(before),
+            new: self.hosts_of(after),
+        };
+        change::rewire(self, &hosts).map_err(|error| error.to_string())
+    }
+
+    fn flow_seed(&self) -> Result<u64, String> {
+        self.worker
+            .visit(|pipeline, _, _| pipeline.connections().seed.0)
+            .map_err(|gone| gone.to_string())
+    }
+
+    fn allows_reset(&self) -> bool {
+        self.allowed.reset
+    }
+}
+
+impl Lab {
+    /// The hosts of a model and what runs in them, by name.
+    fn hosts_of(&self, model: &Model) -> BTreeMap<String, HostPlan> {
+        let commands = self.commands(model);
+        let hosts = super::model::with_commands(from_model::hosts(model), &commands);
+        hosts
+            .into_iter()
+            .map(|host| (host.name.clone(), host))
+            .collect()
+    }
+
+    /// What runs in the hosts: the file's commands, and instances' user data.
+    pub(super) fn commands(&self, model: &Model) -> load::Commands {
+        let mut commands = self.model.file().commands.clone();
+        if !self.allowed.user_data {
+            return commands;
+        }
+        for instance in model.instances().iter() {
+            let running = instance.state == InstanceState::Running;
+            let script = instance
+                .user_data
+                .as_deref()
+                .filter(|_| running)
+                .and_then(script);
+            if let Some(script) = script {
+                let key = format!("{}-user-data", instance.id);
+                commands
+                    .entry(instance.id.to_string())
+                    .or_default()
+                    .push(CommandPlan {
+                        log: self.dir.command_log(&key),
+                        key,
+                        argv: script,
+                        env: BTreeMap::new(),
+                        directory: "/".into(),
+                        restart: RestartPolicy::No,
+                    });
+            }
+        }
+        commands
+    }
+}
+
+/// How to run user data: base64 of a script, whose first line may say by what.
+fn script(user_data: &str) -> Option<Vec<String>> {
+    let bytes = STANDARD.decode(user_data.trim()).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let first = text.lines().next()?;
+    let shell = first.strip_prefix("#!").map_or("/bin/sh", str::trim);
+    let mut argv: Vec<String> = shell.split_whitespace().map(str::to_owned).collect();
+    argv.extend(["-c".to_owned(), text]);
+    Some(argv)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_data_runs_by_its_first_line() {
+        let argv = |text: &str| script(&STANDARD.encode(text)).unwrap();
+        assert_eq!(
+            argv("#!/bin/bash -e\necho"),
+            ["/bin/bash", "-e", "-c", "#!/bin/bash -e\necho"]
+        );
+        assert_eq!(argv("echo")[..2], ["/bin/sh", "-c"]);
+        assert_eq!(script("*"), None);
+    }
+}
