@@ -1,7 +1,6 @@
 //! One HTTP request, from its bytes to its answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant as Clock, SystemTime};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -139,7 +138,8 @@ impl Api {
 
     /// Answers one request.
     pub fn answer(&self, headers: &HeaderMap, body: &[u8]) -> Response {
-        let start = Clock::now();
+        let clock = self.backend.clock();
+        let start = clock.now();
         let count = self
             .requests
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -157,7 +157,8 @@ impl Api {
             self.call(&service, &action, request, &identity.caller)
         });
         let code = result.as_ref().err().map_or("ok", |error| &*error.code);
-        let ms = start.elapsed().as_secs_f64() * 1e3;
+        let took = clock.real(clock.now().since(start));
+        let ms = took.as_nanos() as f64 / 1e6;
         let caller = &identity.caller;
         tracing::info!(
             action,
@@ -187,8 +188,7 @@ impl Api {
         };
         let dry_run = common("DryRun").is_some_and(|yes| yes.eq_ignore_ascii_case("true"));
         let token = common("ClientToken").filter(|token| !token.is_empty());
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now_s = since_1970.map_or(0, |since| since.as_secs());
+        let now_s = self.backend.since_1970_s();
         let run = |tx: &mut crate::api::Transaction<'_>| {
             tx.set_now(now_s);
             let mut at = At {

@@ -40,7 +40,7 @@ impl At<'_, '_> {
 
     /// The lab's time.
     pub fn now(&self) -> Instant {
-        self.backend.now()
+        self.backend.clock().now()
     }
 }
 

@@ -22,7 +22,7 @@ pub mod xml;
 
 use std::sync::MutexGuard;
 
-use vpclab_dataplane::time::Instant;
+use vpclab_dataplane::worker::Clock;
 
 pub use answer::{Api, router};
 
@@ -34,8 +34,11 @@ pub trait Backend: Send + Sync + 'static {
     /// The control plane, for one call.
     fn control(&self) -> MutexGuard<'_, ControlPlane>;
 
-    /// The lab's time.
-    fn now(&self) -> Instant;
+    /// The lab's clock.
+    fn clock(&self) -> Clock;
+
+    /// Ours: seconds since 1970, for what AWS dates.
+    fn since_1970_s(&self) -> u64;
 
     /// What is behind the interfaces of a new instance: a namespace that the lab
     /// makes, or nothing until somebody attaches.

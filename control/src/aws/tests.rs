@@ -1,1 +1,238 @@
+//! Requests as clients send them, answered without HTTP.
 
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::body::to_bytes;
+use axum::http::{HeaderMap, header};
+use vpclab_dataplane::worker::Clock;
+
+use super::*;
+
+/// A control plane with nothing around it.
+pub(crate) struct Alone {
+    control: Mutex<ControlPlane>,
+    rewired: Mutex<u32>,
+}
+
+impl Backend for Alone {
+    fn control(&self) -> MutexGuard<'_, ControlPlane> {
+        self.control.lock().unwrap()
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::start()
+    }
+
+    fn since_1970_s(&self) -> u64 {
+        1_700_000_000
+    }
+
+    fn plug(&self) -> Plug {
+        Plug::Lab
+    }
+
+    fn rewire(&self, _before: &Model, _after: &Model) -> Result<(), String> {
+        *self.rewired.lock().unwrap() += 1;
+        Ok(())
+    }
+
+    fn flow_seed(&self) -> Result<u64, String> {
+        Ok(7)
+    }
+
+    fn allows_reset(&self) -> bool {
+        false
+    }
+}
+
+/// An API and what is behind it.
+pub(crate) struct Client {
+    api: Api,
+    backend: Arc<Alone>,
+}
+
+impl Client {
+    pub(crate) fn new() -> Self {
+        let backend = Arc::new(Alone {
+            control: Mutex::default(),
+            rewired: Mutex::default(),
+        });
+        Self {
+            api: Api::new(Arc::clone(&backend) as Arc<dyn Backend>),
+            backend,
+        }
+    }
+
+    /// Sends a form to a service; status and body.
+    pub(crate) fn send(&self, service: &str, form: &str) -> (u16, String) {
+        let mut headers = HeaderMap::new();
+        let scope = format!(
+            "AWS4-HMAC-SHA256 Credential=AKIA/20261125/us-east-1/{service}/aws4_request, Signature=0"
+        );
+        headers.insert(header::AUTHORIZATION, scope.parse().unwrap());
+        let response = self.api.answer(&headers, form.as_bytes());
+        let status = response.status().as_u16();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let body = runtime
+            .block_on(to_bytes(response.into_body(), 1 << 24))
+            .unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// The answer of an EC2 action that goes well.
+    #[track_caller]
+    pub(crate) fn ec2(&self, form: &str) -> String {
+        let (status, body) = self.send("ec2", &format!("Version=2016-11-15&{form}"));
+        assert_eq!(status, 200, "{form}: {body}");
+        body
+    }
+
+    /// The error code of one that is refused.
+    #[track_caller]
+    pub(crate) fn refused(&self, form: &str) -> String {
+        let (status, body) = self.send("ec2", &format!("Version=2016-11-15&{form}"));
+        assert!((400..500).contains(&status), "{form}: {status} {body}");
+        text(&body, "Code")
+    }
+}
+
+/// The text of the first element with this name.
+#[track_caller]
+pub(crate) fn text(body: &str, element: &str) -> String {
+    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+    let start = body
+        .find(&open)
+        .unwrap_or_else(|| panic!("no {element} in {body}"))
+        + open.len();
+    let end = body[start..].find(&close).unwrap();
+    body[start..start + end].to_owned()
+}
+
+#[test]
+fn a_vpc_is_made_described_and_deleted() {
+    let client = Client::new();
+    let made = client.ec2(
+        "Action=CreateVpc&CidrBlock=10.0.0.0/16&TagSpecification.1.ResourceType=vpc\
+         &TagSpecification.1.Tag.1.Key=Name&TagSpecification.1.Tag.1.Value=a%26b",
+    );
+    assert!(
+        made.contains("<CreateVpcResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">")
+    );
+    assert!(
+        made.contains("<key>Name</key><value>a&amp;b</value>"),
+        "{made}"
+    );
+    let id = text(&made, "vpcId");
+    let found = client.ec2("Action=DescribeVpcs&Filter.1.Name=tag:Name&Filter.1.Value.1=a*");
+    assert_eq!(text(&found, "vpcId"), id);
+    let none = client.ec2("Action=DescribeVpcs&Filter.1.Name=tag:Name&Filter.1.Value.1=b*");
+    assert!(none.contains("<vpcSet></vpcSet>"), "{none}");
+    client.ec2(&format!("Action=DeleteVpc&VpcId={id}"));
+    assert_eq!(
+        client.refused(&format!("Action=DescribeVpcs&VpcId.1={id}")),
+        "InvalidVpcID.NotFound"
+    );
+}
+
+#[test]
+fn what_cannot_be_answered_is_refused_with_awss_codes() {
+    let client = Client::new();
+    for (form, code) in [
+        ("Action=CreateVcp", "InvalidAction"),
+        (
+            "Action=CreateNatGateway&SubnetId=subnet-1",
+            "UnsupportedOperation",
+        ),
+        (
+            "Action=CreateVpc&CidrBlock=10.0.0.0/16&Ipv4IpamPoolId=x",
+            "UnsupportedOperation",
+        ),
+        ("Action=CreateVpc&CidrBlok=10.0.0.0/16", "UnknownParameter"),
+        (
+            "Action=CreateVpc&CidrBlock=10.0.0.0",
+            "InvalidParameterValue",
+        ),
+        ("Action=CreateVpc", "MissingParameter"),
+        ("Action=DeleteVpc", "MissingParameter"),
+        ("Action=DeleteVpc&VpcId=vpc-nope", "InvalidVpcID.Malformed"),
+        (
+            "Action=DescribeVpcs&Filter.1.Name=nope&Filter.1.Value.1=x",
+            "InvalidParameterValue",
+        ),
+        (
+            "Action=CreateVpc&CidrBlock=10.0.0.0/16&DryRun=true",
+            "DryRunOperation",
+        ),
+        ("", "MissingAction"),
+    ] {
+        assert_eq!(client.refused(form), code, "{form}");
+    }
+    let (status, body) = client.send("s3", "Action=ListBuckets");
+    assert_eq!(
+        (status, text(&body, "Code")),
+        (400, "UnsupportedOperation".into())
+    );
+    assert!(
+        !client.ec2("Action=DescribeVpcs").contains("<item>"),
+        "a dry run makes nothing"
+    );
+}
+
+#[test]
+fn a_client_token_makes_nothing_twice() {
+    let client = Client::new();
+    let vpc = text(
+        &client.ec2("Action=CreateVpc&CidrBlock=10.0.0.0/16"),
+        "vpcId",
+    );
+    let subnet = client.ec2(&format!(
+        "Action=CreateSubnet&VpcId={vpc}&CidrBlock=10.0.0.0/24"
+    ));
+    let subnet = text(&subnet, "subnetId");
+    let run = format!("Action=RunInstances&ImageId=ami-1&MinCount=1&MaxCount=1&SubnetId={subnet}");
+    let first = client.ec2(&format!("{run}&ClientToken=t"));
+    let again = client.ec2(&format!("{run}&ClientToken=t"));
+    assert_eq!(text(&first, "instanceId"), text(&again, "instanceId"));
+    assert_ne!(
+        text(&client.ec2(&run), "instanceId"),
+        text(&first, "instanceId")
+    );
+    let other = client.refused(&format!("{run}&InstanceType=t3.nano&ClientToken=t"));
+    assert_eq!(other, "IdempotentParameterMismatch");
+    // A call that was answered from memory changes no host.
+    assert_eq!(*client.backend.rewired.lock().unwrap(), 2);
+}
+
+#[test]
+fn sts_answers_in_its_own_dialect() {
+    let client = Client::new();
+    let (status, body) = client.send("sts", "Action=GetCallerIdentity&Version=2011-06-15");
+    assert_eq!(status, 200);
+    assert_eq!(text(&body, "Account"), "123456789012");
+    assert!(body.contains("<GetCallerIdentityResult>"), "{body}");
+    let (status, body) = client.send("sts", "Action=AssumeRole&Version=2011-06-15");
+    assert_eq!(status, 400);
+    assert!(
+        body.contains("<ErrorResponse") && body.contains("<Type>Sender</Type>"),
+        "{body}"
+    );
+}
+
+#[test]
+fn another_region_is_another_world() {
+    let client = Client::new();
+    client.ec2("Action=CreateVpc&CidrBlock=10.0.0.0/16");
+    let mut headers = HeaderMap::new();
+    let scope = "AWS4-HMAC-SHA256 Credential=AKIA/20261125/eu-west-1/ec2/aws4_request, Signature=0";
+    headers.insert(header::AUTHORIZATION, scope.parse().unwrap());
+    let response = client.api.answer(&headers, b"Action=DescribeVpcs");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let body = runtime
+        .block_on(to_bytes(response.into_body(), 1 << 20))
+        .unwrap();
+    assert!(!String::from_utf8_lossy(&body).contains("vpc-"));
+}

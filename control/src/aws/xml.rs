@@ -16,7 +16,7 @@ pub enum ListStyle {
 }
 
 /// Writes the fields of `shape` (a structure), one element each, without an
-/// element around them. What is `None` is left out.
+/// element around them. What is `None` is left out; the order is that of the names.
 ///
 /// # Errors
 /// A shape that has no form in XML: a fault of vpclab's own.
@@ -101,8 +101,8 @@ mod tests {
             tag_set: vec![Tag { key: "k" }],
             empty: Vec::new(),
         };
-        let expected = "<vpcId>a&lt;&amp;\u{fffd}</vpcId><isDefault>true</isDefault>\
-                        <tagSet><item><key>k</key></item></tagSet><empty></empty>";
+        let expected = "<empty></empty><isDefault>true</isDefault><tagSet><item><key>k</key>\
+                        </item></tagSet><vpcId>a&lt;&amp;\u{fffd}</vpcId>";
         assert_eq!(fields(&shape, ListStyle::Item).unwrap(), expected);
         let members = fields(&shape, ListStyle::Member).unwrap();
         assert!(

@@ -115,7 +115,6 @@ impl Pipeline {
     }
 
     /// The packet's session, found and touched; or the ends of one to be created.
-    #[expect(clippy::type_complexity, reason = "read by one caller, at once")]
     fn session(
         &mut self,
         ingress: Ingress,

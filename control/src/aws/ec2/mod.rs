@@ -11,6 +11,7 @@ pub mod prefix_list;
 pub mod region;
 pub mod route;
 pub mod route_table;
+pub mod run_instances;
 pub mod security_group;
 pub mod security_group_rule;
 pub mod shape;
@@ -33,6 +34,7 @@ pub const FAMILIES: &[&[Entry]] = &[
     region::CALLS,
     route::CALLS,
     route_table::CALLS,
+    run_instances::CALLS,
     security_group::CALLS,
     security_group_rule::CALLS,
     subnet::CALLS,

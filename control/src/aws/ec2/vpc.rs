@@ -222,12 +222,14 @@ pub struct DescribeVpcAttribute {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
 enum VpcAttribute {
     #[default]
-    EnableDnsSupport,
-    EnableDnsHostnames,
-    EnableNetworkAddressUsageMetrics,
+    #[serde(rename = "enableDnsSupport")]
+    DnsSupport,
+    #[serde(rename = "enableDnsHostnames")]
+    DnsHostnames,
+    #[serde(rename = "enableNetworkAddressUsageMetrics")]
+    UsageMetrics,
 }
 
 /// The attribute that was asked for.
@@ -250,11 +252,9 @@ impl Call for DescribeVpcAttribute {
             ..VpcAttributes::default()
         };
         let (value, place) = match self.attribute {
-            VpcAttribute::EnableDnsSupport => (vpc.dns_support, &mut answer.enable_dns_support),
-            VpcAttribute::EnableDnsHostnames => {
-                (vpc.dns_hostnames, &mut answer.enable_dns_hostnames)
-            }
-            VpcAttribute::EnableNetworkAddressUsageMetrics => (
+            VpcAttribute::DnsSupport => (vpc.dns_support, &mut answer.enable_dns_support),
+            VpcAttribute::DnsHostnames => (vpc.dns_hostnames, &mut answer.enable_dns_hostnames),
+            VpcAttribute::UsageMetrics => (
                 vpc.usage_metrics,
                 &mut answer.enable_network_address_usage_metrics,
             ),

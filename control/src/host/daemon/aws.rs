@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use vpclab_dataplane::time::Instant;
+use vpclab_dataplane::worker::Clock;
 
 use super::{Lab, change, load};
 use crate::api::ControlPlane;
@@ -27,8 +28,14 @@ impl Backend for Lab {
         self.model.control()
     }
 
-    fn now(&self) -> Instant {
-        self.worker.clock().now()
+    fn clock(&self) -> Clock {
+        self.worker.clock()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "AWS dates what it makes")]
+    fn since_1970_s(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
     }
 
     fn plug(&self) -> Plug {
