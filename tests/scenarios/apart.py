@@ -12,7 +12,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 # What the scenarios read.
-PARTS = ["examples", "docs", "tests/scenarios", "benches"]
+PARTS = ["examples", "docs", "packaging", "tests/scenarios", "benches"]
 APART = "VPCLAB_SCENARIOS_APART"
 USER = "VPCLAB_SCENARIOS_USER"
 # Some ids of other users for ours, beyond those that the machine gives out.

@@ -24,14 +24,16 @@ fn script(shell: Shell) -> String {
     let full = Cli::command();
     let mut visible = Command::new("vpclab")
         .args(full.get_arguments().cloned())
-        .subcommands(
-            full.get_subcommands()
-                .filter(|command| !command.is_hide_set())
-                .cloned(),
-        );
+        .subcommands(visible(&full).cloned());
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut visible, "vpclab", &mut script);
     String::from_utf8_lossy(&script).into_owned()
+}
+
+/// The commands that users type.
+pub(super) fn visible(full: &Command) -> impl Iterator<Item = &Command> {
+    let all = full.get_subcommands();
+    all.filter(|command| !command.is_hide_set())
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub mod init;
 pub mod inspect;
 pub mod launch;
 pub mod logs;
+pub mod man;
 pub mod pid1;
 pub mod ps;
 pub mod replay;
@@ -133,6 +134,9 @@ pub enum Command {
     Doctor(doctor::Args),
     /// Print a shell completion script.
     Completions(completions::Args),
+    /// Write the man pages into a directory; for packages.
+    #[command(hide = true)]
+    Man(man::Args),
     /// Print the JSON schema of the topology file.
     #[command(hide = true)]
     Schema(schema::Args),
@@ -195,6 +199,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Appliance(args) => appliance::run(args, globals),
         Command::Doctor(args) => doctor::run(args, globals),
         Command::Completions(args) => completions::run(args, globals),
+        Command::Man(args) => man::run(args, globals),
         Command::Schema(args) => schema::run(args, globals),
         Command::Daemon(args) => daemon::run(args, globals),
         Command::Launch(args) => launch::run(args, globals),

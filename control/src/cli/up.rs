@@ -1,5 +1,7 @@
 //! `vpclab up`: starts a lab from a topology file.
 
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -8,6 +10,7 @@ use nix::sys::signal::Signal;
 use super::{CliError, Exit, Globals};
 use crate::host::client;
 use crate::host::daemon::change::ChangeReport;
+use crate::host::notify;
 use crate::host::protocol::Request;
 use crate::host::runtime_dir::{RuntimeDir, State};
 use crate::host::signals::Signals;
@@ -55,7 +58,7 @@ pub struct Args {
     /// them. Any local process can reach the API.
     #[arg(long)]
     pub run_user_data: bool,
-    /// Stay in the foreground: the lab ends with Ctrl-C.
+    /// Stay in the foreground: the lab ends with Ctrl-C. Tells systemd when the lab is ready.
     #[arg(long)]
     pub foreground: bool,
 }
@@ -119,13 +122,38 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         }
     }
     if args.foreground {
-        let mut descriptors = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        while signals.take().is_none() {
-            let _ = poll(&mut descriptors, PollTimeout::NONE);
-        }
-        up::down(&RuntimeDir::new(&state.lab)?)?;
+        return foreground(&state.lab, &signals);
     }
     Ok(Exit::Ok)
+}
+
+/// Stays until a signal or the lab's end.
+fn foreground(lab: &str, signals: &Signals) -> Result<Exit, CliError> {
+    let dir = RuntimeDir::new(lab)?;
+    // Never asked anything: closed when the daemon ends.
+    let daemon = UnixStream::connect(dir.control_socket())?;
+    notify::ready();
+    let mut descriptors = [
+        PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        PollFd::new(daemon.as_fd(), PollFlags::POLLIN),
+    ];
+    loop {
+        if signals.take().is_some() {
+            up::down(&dir)?;
+            return Ok(Exit::Ok);
+        }
+        if descriptors[1].any() == Some(true) {
+            // `vpclab down` elsewhere is a good end.
+            return match up::is_left(&dir)? {
+                false => Ok(Exit::Ok),
+                true => Err(CliError::fault(format!(
+                    "the daemon of lab `{lab}` has ended; its hosts are still there"
+                ))
+                .fix("vpclab up FILE takes them over; vpclab down ends them")),
+            };
+        }
+        let _ = poll(&mut descriptors, PollTimeout::NONE);
+    }
 }
 
 /// How waiting for targets ended.

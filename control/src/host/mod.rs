@@ -34,6 +34,7 @@ pub mod line;
 pub mod log_file;
 pub mod namespace;
 pub mod netlink;
+pub mod notify;
 pub mod plan;
 pub mod protocol;
 pub mod runtime_dir;

@@ -15,6 +15,7 @@ use super::client::{self, LOOK_INTERVAL};
 use super::daemon::change::ChangeReport;
 use super::init::DAEMON_KEY;
 use super::init_client::InitClient;
+use super::notify;
 use super::protocol::{Failure, Request};
 use super::runtime_dir::{LabLock, RuntimeDir, State};
 use super::signals::Signals;
@@ -69,6 +70,15 @@ pub fn down(dir: &RuntimeDir) -> Result<bool, CliError> {
     end(dir)?;
     drop(lock);
     Ok(was_there)
+}
+
+/// Whether something of a lab whose daemon has ended is there, once no `down`
+/// is at work.
+pub fn is_left(dir: &RuntimeDir) -> Result<bool, CliError> {
+    let lock = lock(dir, None)?;
+    let left = dir.path().exists();
+    drop(lock);
+    Ok(left)
 }
 
 /// Waits until no other `up` or `down` of this lab is at work.
@@ -219,6 +229,8 @@ fn launch(dir: &RuntimeDir) -> Result<Child, CliError> {
     let launcher = Command::new("/proc/self/exe")
         .args(["launch", "--directory"])
         .arg(dir.path())
+        // For this process alone, not for hosts' programs.
+        .env_remove(notify::SOCKET)
         .stdin(Stdio::null())
         .stdout(copy)
         .stderr(log)
