@@ -24,10 +24,12 @@ pub struct Counters {
     pub queued: u64,
     /// Flow-cache hits.
     pub flow_hits: u64,
-    /// Packets that took the walk.
+    /// Packets that took the walk, or opened a connection by plan.
     pub flow_misses: u64,
     /// Connections created.
     pub flows_created: u64,
+    /// Of these, by the plan of another of their class, without a walk.
+    pub flows_planned: u64,
     /// Connections that ended or timed out.
     pub flows_ended: u64,
     /// Half-open connections evicted to make room.
@@ -51,6 +53,7 @@ impl Default for Counters {
             flow_hits: 0,
             flow_misses: 0,
             flows_created: 0,
+            flows_planned: 0,
             flows_ended: 0,
             flows_evicted: 0,
             gwlb_flows_created: 0,
@@ -96,6 +99,7 @@ impl Counters {
             ("flow.hits", self.flow_hits),
             ("flow.misses", self.flow_misses),
             ("flow.created", self.flows_created),
+            ("flow.planned", self.flows_planned),
             ("flow.ended", self.flows_ended),
             ("flow.evicted", self.flows_evicted),
             ("gwlb.flow_created", self.gwlb_flows_created),
@@ -136,6 +140,7 @@ impl Counters {
         self.flow_hits += other.flow_hits;
         self.flow_misses += other.flow_misses;
         self.flows_created += other.flows_created;
+        self.flows_planned += other.flows_planned;
         self.flows_ended += other.flows_ended;
         self.flows_evicted += other.flows_evicted;
         self.gwlb_flows_created += other.gwlb_flows_created;

@@ -253,12 +253,14 @@ metrics! {
 
     Counter "vpclab_flow_cache_hits" "Packets forwarded by a cached decision."
         |it, to| to.one(it.counters.pipeline.flow_hits);
-    Counter "vpclab_flow_cache_misses" "Packets that took the walk."
+    Counter "vpclab_flow_cache_misses" "Packets without a cached way: walked, or sent by the plan of their class."
         |it, to| to.one(it.counters.pipeline.flow_misses);
     Gauge "vpclab_flows" "Live flows."
         |it, to| to.one(it.flows);
     Counter "vpclab_flows_created" "Flows that began."
         |it, to| to.one(it.counters.pipeline.flows_created);
+    Counter "vpclab_flows_planned" "Of these, by the plan of another of their class, without a walk."
+        |it, to| to.one(it.counters.pipeline.flows_planned);
     Counter "vpclab_flows_ended" "Flows that ended or timed out."
         |it, to| to.one(it.counters.pipeline.flows_ended);
     Counter "vpclab_flows_evicted" "Half-open flows evicted to make room."

@@ -8,6 +8,7 @@
 //! tables of their own first packet.
 
 mod action;
+mod common;
 mod deps;
 mod entry;
 mod fragments;
@@ -24,6 +25,7 @@ mod table;
 mod tracking;
 
 pub(crate) use action::Hot;
+pub(crate) use common::{Begin, Common};
 pub use deps::{DepSets, DepsId, Generations, Object, Reads};
 pub(crate) use entry::line_flag;
 pub use fragments::{First, FragmentKey, Fragments};

@@ -35,7 +35,7 @@ const CAPACITY_MAX: usize = 1 << 28;
 
 /// What the load balancer flows of many sessions share.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct SharedLb {
+pub(super) struct SharedLb {
     endpoint: Option<EndpointId>,
     front_eni: EniId,
     load_balancer: LoadBalancerId,
@@ -51,13 +51,13 @@ pub struct Table {
     pub(super) v6: Store<u128>,
     pub(super) index: Index,
     capacity: usize,
-    len: usize,
-    actions: Interned<Action>,
+    pub(super) len: usize,
+    pub(super) actions: Interned<Action>,
     /// By action.
     pub(super) hot: Vec<Hot>,
     /// Shortest and longest timeouts of the interfaces that track a session.
-    timeouts: Interned<(TrackingTimeouts, TrackingTimeouts)>,
-    lbs: Interned<SharedLb>,
+    pub(super) timeouts: Interned<(TrackingTimeouts, TrackingTimeouts)>,
+    pub(super) lbs: Interned<SharedLb>,
     /// Client's and target's tuple where they are not those of the ends.
     odd_lbs: HashMap<u32, (FiveTuple, FiveTuple), Seeded>,
     /// No session that was seen so short a time ago has timed out anywhere.
@@ -501,7 +501,7 @@ impl Table {
         })
     }
 
-    fn key_hash(&self, key: &Key) -> u64 {
+    pub(super) fn key_hash(&self, key: &Key) -> u64 {
         let (ingress, kind) = match key.ingress {
             Ingress::Eni(eni) => (eni.0, 0),
             Ingress::Gwlb(serial) => (serial, 1),
@@ -612,7 +612,7 @@ impl Table {
         self.floor = self.floor.min(least);
     }
 
-    fn list(&mut self, slot: u32) {
+    pub(super) fn list(&mut self, slot: u32) {
         let last = self.half_open_last;
         if let Some(state) = self.state_mut(slot) {
             state.flags |= state_flag::LISTED;

@@ -51,6 +51,7 @@ impl Pipeline {
         if view.error.is_some() || view.is_stateless() {
             return Ok(rewrite);
         }
+        let mut is_new = false;
         let (id, direction) = match self.session(ingress, arrival, view, path, &rewrite, now)? {
             Ok((id, direction)) => {
                 for &eni in &path.tracks {
@@ -64,6 +65,7 @@ impl Pipeline {
                 (id, direction)
             }
             Err(keys) => {
+                is_new = true;
                 let id = self.open_session(tables, keys, view, path, now)?;
                 (id, Direction::Forward)
             }
@@ -87,6 +89,9 @@ impl Pipeline {
             };
             self.connections
                 .set_pass(id, direction, &pass, tables.version);
+            if is_new {
+                self.keep_plan(tables, arrival, path, &rewrite, id);
+            }
         }
         Ok(rewrite)
     }

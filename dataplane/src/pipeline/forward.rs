@@ -24,6 +24,15 @@ pub(super) struct Arrival {
     pub entry: Entry,
 }
 
+/// Why no compiled pass is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Miss {
+    /// The packet's end knows no session for it.
+    NoSession,
+    /// There is one, but no pass that may be used as it is.
+    NotAsIs,
+}
+
 impl Arrival {
     /// Destination MAC address, where the frame had one that mattered.
     pub(super) fn dst_mac(&self) -> Mac {
@@ -62,8 +71,8 @@ impl Pipeline {
             _ => None,
         };
         let (tables, now) = (context.tables, context.now);
-        let hit = match (entry, returning) {
-            (Entry::Node(_), _) => None,
+        let found = match (entry, returning) {
+            (Entry::Node(_), _) => Err(Miss::NotAsIs),
             (_, Some((slot, inner))) => {
                 let ingress = Ingress::Gwlb(self.connections.gwlb.serial(slot));
                 self.lookup(tables, now, &arrival, ingress, &inner, Some(slot))
@@ -71,12 +80,18 @@ impl Pipeline {
             // Hosts may use the tunnel's port among themselves.
             (_, None) => self.lookup(tables, now, &arrival, port, &outer, None),
         };
-        match hit {
-            Some((id, direction, pass)) => {
+        match found {
+            Ok((id, direction, pass)) => {
                 let from_flow = returning.map(|(slot, _)| slot);
                 self.hit(context, arrival, (id, direction), from_flow, &pass);
             }
-            None => self.miss(context, arrival),
+            Err(Miss::NoSession)
+                if let Some((rewrite, fit)) = self.open_by_plan(tables, now, &arrival) =>
+            {
+                let view = arrival.packet.outer;
+                self.send_on(context, arrival, &view, &rewrite, fit);
+            }
+            Err(_) => self.miss(context, arrival),
         }
     }
 
@@ -196,24 +211,28 @@ impl Pipeline {
         ingress: Ingress,
         view: &View,
         from_flow: Option<u32>,
-    ) -> Option<(SessionId, Direction, Pass)> {
+    ) -> Result<(SessionId, Direction, Pass), Miss> {
         let headers = &view.headers;
         if view.is_stateless() {
-            return None;
+            return Err(Miss::NotAsIs);
         }
         let key = Key {
             ingress,
             tuple: headers.tuple,
         };
-        let (session, direction) = self.connections.sessions.find_held(&key)?;
+        let (session, direction) = self
+            .connections
+            .sessions
+            .find_held(&key)
+            .ok_or(Miss::NoSession)?;
         let id = session.id();
         let ended = session.tracking().is_closed() && headers.is_tcp_open();
         if ended || session.dies_at() < now {
             self.end_session(id);
-            return None;
+            return Err(Miss::NoSession);
         }
         let is_fresh = session.is_fresh(now);
-        let pass = self.connections.pass(id, direction)?;
+        let pass = self.connections.pass(id, direction).ok_or(Miss::NotAsIs)?;
         let reopens = headers.is_tcp_open() && direction == Direction::Reply;
         let plain = view.error.is_none() && headers.fragment == Fragment::Whole && !reopens;
         let usable = plain
@@ -224,12 +243,12 @@ impl Pipeline {
             && self.tunnel_alive(&pass, from_flow, now)
             && self.connections.is_current(&pass, tables);
         if !usable {
-            return None;
+            return Err(Miss::NotAsIs);
         }
         self.connections
             .sessions
             .confirm(id, direction, tables.version);
-        Some((id, direction, pass))
+        Ok((id, direction, pass))
     }
 
     /// Whether the session that lets the packet in where it leaves still does.

@@ -3,6 +3,7 @@
 //! - `ingress`: Ethernet, ARP and neighbour discovery; what a packet is
 //! - `short`, `tunnels`: plain packets whose way is known, a batch at a time
 //! - `forward`: the flow cache, and the walk when it misses
+//! - `plans`: connections that differ in the client's port only
 //! - `commit`: what a walk leaves behind: sessions, flows, compiled passes
 //! - `explain`: the walk of a frame that was dropped, once more
 //! - `rewrite`: a compiled pass applied to a frame
@@ -12,6 +13,7 @@ mod commit;
 mod explain;
 mod forward;
 mod ingress;
+mod plans;
 mod replies;
 mod rewrite;
 mod short;
@@ -25,6 +27,7 @@ use crate::packet::{Frame, FramePool};
 use crate::tables::Snapshot;
 use crate::time::{Duration, Instant};
 use crate::walk::{Connections, Entry, Path};
+use plans::Plans;
 use short::{LANES, Lane};
 
 /// Capacities and the seed of one pipeline.
@@ -92,6 +95,8 @@ pub struct Pipeline {
     connections: Connections,
     /// The walk's result, kept for its memory.
     path: Path,
+    /// How connections of a class are opened.
+    plans: Plans,
     /// What is known of the packets ahead, kept for its memory.
     lanes: Vec<Lane>,
     next_sweep: Option<Instant>,
@@ -113,6 +118,7 @@ impl Pipeline {
             pool: FramePool::new(1024),
             connections,
             path: Path::quiet(),
+            plans: Plans::new(config.connections, Seed(config.seed)),
             lanes: vec![Lane::default(); LANES],
             next_sweep: None,
         }

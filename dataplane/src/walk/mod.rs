@@ -21,6 +21,7 @@ mod gwlb;
 mod igw;
 mod network_acl;
 mod path;
+mod pick;
 mod privatelink;
 mod route;
 mod security_group;
@@ -28,6 +29,7 @@ mod source_check;
 
 pub use connections::{Connections, Known};
 pub use path::{Component, Hop, Path, Rule, Verdict};
+pub use pick::Pick;
 pub(crate) use source_check::mac_of_link_local;
 
 use std::net::IpAddr;

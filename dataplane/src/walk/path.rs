@@ -10,6 +10,7 @@ use crate::drop::DropReason;
 use crate::flow::{Direction, LbFlow, Reads, Rewrite, SessionId};
 use crate::gwlb::NewFlow;
 use crate::packet::FiveTuple;
+use crate::walk::Pick;
 
 /// A place that a packet visits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -145,6 +146,10 @@ pub struct Path {
     pub from_flow: Option<u32>,
     /// Tuple of the packet as it enters the tunnel that it leaves by.
     pub tunnelled: Option<FiveTuple>,
+    /// How a load balancer chose, and which target of the group.
+    pub pick: Option<(Pick, u32)>,
+    /// How many load balancers chose.
+    pub picks: u8,
     /// The session that the packet belongs to, found where it entered by a port
     /// or left a tunnel.
     pub own: Option<(SessionId, Direction)>,
@@ -166,6 +171,8 @@ impl Path {
             retargets: None,
             from_flow: None,
             tunnelled: None,
+            pick: None,
+            picks: 0,
             own: None,
             link: None,
         }
@@ -189,6 +196,8 @@ impl Path {
         self.retargets = None;
         self.from_flow = None;
         self.tunnelled = None;
+        self.pick = None;
+        self.picks = 0;
         self.own = None;
         self.link = None;
     }

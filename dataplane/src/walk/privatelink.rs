@@ -12,7 +12,7 @@
 
 use std::net::IpAddr;
 
-use super::{Component, Rule, Step, Stop, Walk};
+use super::{Component, Pick, Rule, Step, Stop, Walk};
 use crate::addr::{EndpointId, EniId, LoadBalancerId};
 use crate::drop::DropReason;
 use crate::flow::{Direction, Ingress, LbFlow, Object, Outcome, SizeLimit};
@@ -227,31 +227,27 @@ impl Walk<'_> {
         };
         self.depend(Object::TargetGroup, group);
         let group_component = Component::TargetGroup(group);
-        let Some(targets) = self.tables.target_groups.row(group) else {
+        if self.tables.target_groups.row(group).is_none() {
             return Err(self.end(
                 group_component,
                 Rule::None,
                 DropReason::ListenerNoTargetGroup,
             ));
+        }
+        let own = row.nodes.iter().find(|n| n.eni == node);
+        let pick = Pick {
+            group,
+            az: own.map(|n| n.az).unwrap_or_default(),
+            cross_zone: row.cross_zone,
         };
         let seed = self.connections.seed;
-        let sequence = if self.is_tcp() { headers.tcp_seq } else { 0 };
-        let hash = seed.words(&[seed.tuple(&self.tuple), u64::from(sequence)]);
-        let az = row
-            .nodes
-            .iter()
-            .find(|n| n.eni == node)
-            .map(|n| n.az)
-            .unwrap_or_default();
-        let chosen = crate::gwlb::choose(&targets.targets, az, row.cross_zone, seed, hash);
-        // Translation keeps the family (ASSUMPTION: no NAT64 in a load balancer):
-        // a target of the other cannot be reached.
-        let chosen = chosen
-            .and_then(|index| targets.targets.get(index))
-            .filter(|target| target.address.is_ipv4() == self.tuple.src.is_ipv4());
-        let Some(target) = chosen else {
+        let hash = Pick::hash(seed, &self.tuple, headers.tcp_seq);
+        let chosen = pick.target(self.tables, seed, hash, self.tuple.src.is_ipv4());
+        let Some((index, target)) = chosen else {
             return Err(self.end(group_component, Rule::None, DropReason::NoTarget));
         };
+        self.path.pick = Some((pick, index));
+        self.path.picks = self.path.picks.saturating_add(1);
         self.hop(group_component, Rule::Target(target.address, target.port));
         let node_row = self.eni(node)?;
         let same_family = |a: &&IpAddr| a.is_ipv4() == target.address.is_ipv4();

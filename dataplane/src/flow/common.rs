@@ -1,0 +1,125 @@
+//! What the sessions of one plan have in common, kept by number.
+
+use super::action::Action;
+use super::entry::{Entry, TRACKED_MAX, line_flag, ports, state_flag};
+use super::table::Table;
+use super::{DepsId, Direction, Key, SessionId, Tracking};
+use crate::packet::FiveTuple;
+use crate::time::Instant;
+
+/// The shared parts of a session in its first direction. Holds a use of each,
+/// to be given back by [`Table::drop_common`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Common {
+    action: u32,
+    timeouts: u32,
+    lb: u32,
+    tracked: [u32; TRACKED_MAX],
+    /// What the direction was decided from; the action has a use of it.
+    pub(crate) deps: DepsId,
+}
+
+/// What is new in a session made from a plan.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begin {
+    /// What its first packet's end sends, and its other end; no session answers
+    /// for either.
+    pub(crate) ends: [Key; 2],
+    /// What becomes of the packet's tuple.
+    pub(crate) rewritten: FiveTuple,
+    pub(crate) tracking: Tracking,
+    /// Length of the packet.
+    pub(crate) bytes: u32,
+    pub(crate) now: Instant,
+    /// Version of the tables on which the plan was found to stand.
+    pub(crate) version: u64,
+}
+
+impl Table {
+    /// What a session that was just made shares with others like it; `None`
+    /// where something is its own.
+    pub(crate) fn common(&mut self, id: SessionId) -> Option<Common> {
+        let state = self.alive(id)?;
+        let (timeouts, lb, tracked) = (state.timeouts, state.lb, state.tracked);
+        let line = self.v4.line(id.slot, Direction::Forward)?;
+        let own = line_flag::LINKED | line_flag::TUNNEL | line_flag::GWLB;
+        let shared = id.slot & 1 == 0
+            && !state.has(state_flag::ODD_LB)
+            && line.flags & (own | line_flag::COMPILED) == line_flag::COMPILED;
+        if !shared {
+            return None;
+        }
+        let action = line.action;
+        let deps = self
+            .actions
+            .get(action)
+            .map(|action: &Action| action.deps)?;
+        self.actions.again(action);
+        self.timeouts.again(timeouts);
+        self.lbs.again(lb);
+        Some(Common {
+            action,
+            timeouts,
+            lb,
+            tracked,
+            deps,
+        })
+    }
+
+    /// Gives back what [`Self::common`] holds; dependencies that nobody uses now.
+    pub(crate) fn drop_common(&mut self, common: &Common) -> Option<DepsId> {
+        self.timeouts.release(common.timeouts);
+        self.lbs.release(common.lb);
+        Some(self.actions.release(common.action)?.deps)
+    }
+
+    /// Adds an IPv4 session made from a plan. `None` when the table is full.
+    pub(crate) fn begin(&mut self, common: &Common, begin: &Begin) -> Option<SessionId> {
+        if self.is_full() {
+            return None;
+        }
+        let [near, far] = &begin.ends;
+        let slot = self.v4.put([near, far], 0)?;
+        self.len += 1;
+        for (direction, key) in begin.ends.iter().enumerate() {
+            self.index
+                .insert(self.key_hash(key), slot << 2 | direction as u32);
+        }
+        self.timeouts.again(common.timeouts);
+        self.lbs.again(common.lb);
+        self.actions.again(common.action);
+        if let Some(hot) = self.hot.get_mut(common.action as usize) {
+            hot.version = begin.version;
+        }
+        let Entry { state, lines } = self.v4.entry_mut(slot)?;
+        for line in lines.iter_mut() {
+            line.flags |= line_flag::INDEXED;
+        }
+        let [line, _] = lines;
+        line.leave_as(&begin.rewritten, common.action);
+        line.packets = 1;
+        line.bytes = u64::from(begin.bytes);
+        state.tracking = begin.tracking;
+        state.created = begin.now;
+        state.tracked = common.tracked;
+        state.timeouts = common.timeouts;
+        state.lb = common.lb;
+        let id = state.id(slot);
+        if begin.tracking.is_half_open() {
+            self.list(slot);
+        }
+        Some(id)
+    }
+}
+
+impl super::entry::Line<u32> {
+    fn leave_as(&mut self, tuple: &FiveTuple, action: u32) {
+        use super::entry::Address;
+        if let (Some(src), Some(dst)) = (u32::of(tuple.src), u32::of(tuple.dst)) {
+            (self.new_src, self.new_dst) = (src, dst);
+            self.new_ports = ports(tuple);
+            self.action = action;
+            self.flags |= line_flag::COMPILED;
+        }
+    }
+}

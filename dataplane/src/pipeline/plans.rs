@@ -1,0 +1,268 @@
+//! Plans: the first packets of connections that differ in their client's port only.
+//!
+//! Everything that a walk reads of a plain packet that opens a connection is in
+//! its *class* (port of entry, addresses, protocol, destination port, the
+//! frame's MAC address), but for the source port and TCP's sequence number.
+//! These two reach three places only: the load balancer's choice of a target,
+//! its choice of a source port, and the search for sessions of either end. (No
+//! rule of a group, ACL or route table reads a source port.) So two packets of a
+//! class for which the same target is chosen, and at whose ends no session
+//! stands, are walked alike. The first is walked; what came of it is kept, with
+//! the dependencies of the walk, as a plan. For the others the three are done by
+//! the code that the walk does them with, the plan's dependencies are asked
+//! whether they hold (one comparison while the tables stay), and the rest is as
+//! the walk found it.
+//!
+//! A plan holds exactly as long as a cached pass with its dependencies. A pick
+//! is younger than all plans of its class: each walk of the class writes it, and
+//! plans of before a change that moved it do not hold.
+//!
+//! Not planned: tunnels, what another session tracks, IPv6, fragments, ICMP.
+
+use super::Pipeline;
+use super::forward::Arrival;
+use super::rewrite::{Fit, fit};
+use crate::addr::EniId;
+use crate::flow::{Begin, Common, Ingress, Key, Rewrite, Seed, SessionId, Tracking};
+use crate::packet::{FiveTuple, Fragment, GENEVE_PORT, protocol};
+use crate::tables::{Sabotage, Snapshot};
+use crate::time::Instant;
+use crate::walk::{Connections, Entry, Path, Pick, View};
+
+/// Plans and picks kept, at most.
+const PLANS_MAX: usize = 1 << 13;
+/// Places in which one may be.
+const WAYS: usize = 4;
+
+/// What the walk reads of a packet, and the target chosen for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Class([u64; 4]);
+
+/// In place of a target: the class as such.
+const ANY: u64 = u32::MAX as u64;
+
+impl Class {
+    /// `None` for packets that are not planned.
+    #[inline]
+    fn of(arrival: &Arrival) -> Option<Self> {
+        let (Entry::Port(port, mac), None) = (arrival.entry, arrival.packet.geneve) else {
+            return None;
+        };
+        let View { headers, error, .. } = &arrival.packet.outer;
+        let FiveTuple {
+            src: std::net::IpAddr::V4(src),
+            dst: std::net::IpAddr::V4(dst),
+            protocol,
+            dport,
+            ..
+        } = headers.tuple
+        else {
+            return None;
+        };
+        let opens = headers.is_tcp_open() || (protocol == protocol::UDP && dport != GENEVE_PORT);
+        if !opens || headers.fragment != Fragment::Whole || error.is_some() {
+            return None;
+        }
+        let [m0, m1, m2, m3, m4, m5] = mac.0;
+        Some(Self([
+            u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits()),
+            u64::from(port.0) << 32 | u64::from(protocol) << 16 | u64::from(dport),
+            u64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]),
+            ANY,
+        ]))
+    }
+
+    const fn with(mut self, target: u32) -> Self {
+        self.0[3] = target as u64;
+        self
+    }
+}
+
+/// What is known of a class.
+#[derive(Clone, Copy, Debug)]
+enum Known {
+    /// A load balancer chooses.
+    Pick(Pick),
+    /// All of them go this way.
+    Plan(Plan),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// Source port aside.
+    rewrite: Rewrite,
+    /// The load balancer's node and what leaves it, source port aside.
+    nat: Option<(EniId, FiveTuple)>,
+    common: Common,
+}
+
+/// All plans of a pipeline.
+#[derive(Debug)]
+pub(super) struct Plans {
+    seed: Seed,
+    /// Empty until the first plan comes.
+    places: Vec<Option<(Class, Known)>>,
+    size: usize,
+    next: usize,
+}
+
+impl Plans {
+    pub(super) fn new(connections: usize, seed: Seed) -> Self {
+        Self {
+            seed,
+            places: Vec::new(),
+            size: connections.clamp(WAYS, PLANS_MAX).next_power_of_two(),
+            next: 0,
+        }
+    }
+
+    /// The places of a class.
+    #[inline]
+    fn home(&self, class: &Class) -> usize {
+        self.seed.words(&class.0) as usize & (self.size - 1) & !(WAYS - 1)
+    }
+
+    #[inline]
+    fn find(&self, class: &Class) -> Option<&Known> {
+        let home = self.home(class);
+        let places = self.places.get(home..home + WAYS)?;
+        let mut held = places.iter().flatten();
+        held.find(|(of, _)| of == class).map(|(_, known)| known)
+    }
+
+    /// Keeps what is known of a class; returns what had to go for it.
+    fn put(&mut self, class: Class, known: Known) -> Option<Known> {
+        if self.places.is_empty() {
+            self.places.resize(self.size, None);
+        }
+        let home = self.home(&class);
+        let places = self.places.get_mut(home..home + WAYS)?;
+        let same = |place: &Option<(Class, Known)>| place.is_some_and(|(of, _)| of == class);
+        let way = places
+            .iter()
+            .position(same)
+            .or_else(|| places.iter().position(Option::is_none))
+            .unwrap_or(self.next % WAYS);
+        self.next = self.next.wrapping_add(1);
+        let old = places.get_mut(way)?.replace((class, known));
+        old.map(|(_, known)| known)
+    }
+}
+
+impl Pipeline {
+    /// Opens a connection as others of its class were; `None`, and nothing is
+    /// done, if it must be walked. At its near end no session may stand.
+    #[inline]
+    pub(super) fn open_by_plan(
+        &mut self,
+        tables: &Snapshot,
+        now: Instant,
+        arrival: &Arrival,
+    ) -> Option<(Rewrite, Fit)> {
+        let class = Class::of(arrival)?;
+        let view = &arrival.packet.outer;
+        let headers = &view.headers;
+        let seed = self.connections.seed;
+        let mut hash = 0;
+        let plan = match self.plans.find(&class)? {
+            Known::Plan(plan) => plan,
+            Known::Pick(pick) => {
+                hash = Pick::hash(seed, &headers.tuple, headers.tcp_seq);
+                let (target, _) = pick.target(tables, seed, hash, true)?;
+                match self.plans.find(&class.with(target))? {
+                    Known::Plan(plan) => plan,
+                    Known::Pick(_) => return None,
+                }
+            }
+        };
+        if !self.connections.deps.hold(plan.common.deps, tables) {
+            return None;
+        }
+        let mut rewrite = plan.rewrite;
+        rewrite.tuple.sport = headers.tuple.sport;
+        if let Some((node, translated)) = &plan.nat {
+            let Connections { ports, shard, .. } = &self.connections;
+            rewrite.tuple.sport = ports.free_port(*node, translated, hash, shard)?;
+        }
+        let ends = [
+            Key {
+                ingress: Ingress::Eni(arrival.frame.port),
+                tuple: headers.tuple,
+            },
+            Key {
+                ingress: Ingress::Eni(rewrite.out),
+                tuple: rewrite.tuple.reversed(),
+            },
+        ];
+        let fit = fit(view, &rewrite);
+        let [near, far] = &ends;
+        if fit == Fit::Not || near == far || self.connections.sessions.find(far).is_some() {
+            return None;
+        }
+        let begin = Begin {
+            ends,
+            rewritten: rewrite.tuple,
+            tracking: Tracking::open(headers, now),
+            bytes: headers.ip_len,
+            now,
+            version: tables.version,
+        };
+        self.connections.sessions.begin(&plan.common, &begin)?;
+        if let Some((node, translated)) = plan.nat {
+            let sport = rewrite.tuple.sport;
+            let translated = FiveTuple {
+                sport,
+                ..translated
+            };
+            self.connections.ports.take(node, &translated);
+        }
+        self.counters.flow_misses += 1;
+        self.counters.flows_created += 1;
+        self.counters.flows_planned += 1;
+        Some((rewrite, fit))
+    }
+
+    /// Keeps what a walk found for the next connections of the packet's class.
+    pub(super) fn keep_plan(
+        &mut self,
+        tables: &Snapshot,
+        arrival: &Arrival,
+        path: &Path,
+        rewrite: &Rewrite,
+        id: SessionId,
+    ) {
+        let plain = !rewrite.local
+            && !rewrite.decapsulate
+            && rewrite.tunnel.is_none()
+            && path.from_flow.is_none()
+            && path.link.is_none()
+            && path.picks <= 1
+            && path.pick.is_some() == path.opens_lb.is_some()
+            && tables.settings.sabotage == Sabotage::default();
+        let Some(class) = Class::of(arrival).filter(|_| plain) else {
+            return;
+        };
+        let Some(common) = self.connections.sessions.common(id) else {
+            return;
+        };
+        let plan = Known::Plan(Plan {
+            rewrite: *rewrite,
+            nat: path.opens_lb.map(|flow| (flow.node, flow.translated)),
+            common,
+        });
+        let gone = match path.pick {
+            None => [self.plans.put(class, plan), None],
+            Some((pick, target)) => [
+                self.plans.put(class, Known::Pick(pick)),
+                self.plans.put(class.with(target), plan),
+            ],
+        };
+        for known in gone.into_iter().flatten() {
+            if let Known::Plan(plan) = known
+                && let Some(deps) = self.connections.sessions.drop_common(&plan.common)
+            {
+                self.connections.deps.release(deps);
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Connections that a plan opens go the way that a walk of their own gives them,
+//! on random worlds, whatever changes between them.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where its data is bad")]
+
+mod common;
+
+use common::journey::*;
+use common::random::Topology;
+use common::tape::Tape;
+use common::worlds::privatelink;
+use common::*;
+use vpclab_dataplane::addr::*;
+use vpclab_dataplane::packet::{FiveTuple, protocol, tcp_flag};
+use vpclab_dataplane::pipeline::{Config, Pipeline};
+use vpclab_dataplane::tables::{EniKind, TargetHealth};
+
+/// An endless stream of numbers that look random.
+fn numbers(stream: &mut u64, count: usize) -> Vec<u16> {
+    let mut next = || {
+        *stream = stream
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (*stream >> 40) as u16
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// A few clients open connection after connection, each from another port;
+/// servers answer and open themselves; tables change, time passes. `travel`
+/// compares every crossing with a fresh walk. How many were opened by plan.
+fn life(world: &[u16], steps: &[u16]) -> u64 {
+    let mut t = Topology::new(&mut Tape::new(world));
+    t.world.pipeline = Pipeline::new(Config {
+        connections: 64,
+        gwlb_flows: 64,
+        fragments: 4,
+        seed: 7,
+        ..Config::default()
+    });
+    let mut tape = Tape::new(steps);
+    let mut clients: Vec<(u32, FiveTuple)> = (0..6).map(|_| probe(&t, &mut tape)).collect();
+    for _ in 0..80 {
+        let (from, mut tuple) = tape.of(&clients);
+        match tape.below(16) {
+            0 => drop(t.change(&mut tape)),
+            1 => t.world.wait(tape.of(&[1, 11, 31, 121, 351])),
+            2 => {
+                let at = tape.below(clients.len());
+                clients[at] = probe(&t, &mut tape);
+            }
+            what if t.world.tables.enis.row(EniId(from)).is_some() => {
+                if matches!(tuple.protocol, protocol::TCP | protocol::UDP) {
+                    tuple.sport = 1000 + tape.below(40) as u16;
+                }
+                let frame = packet(&t.world, from, &tuple, tcp_flag::SYN);
+                let end = travel(&mut t, frame);
+                if what < 8
+                    && let Ended::Delivered(at, tuple, _) = end
+                {
+                    let flags = tcp_flag::ACK | if what < 6 { tcp_flag::SYN } else { 0 };
+                    let answer = packet(&t.world, at.0, &tuple.reversed(), flags);
+                    drop(travel(&mut t, answer));
+                }
+            }
+            _ => {}
+        }
+    }
+    t.world.pipeline.counters().flows_planned
+}
+
+#[test]
+fn connections_opened_by_plan_go_the_way_of_a_walk() {
+    let mut stream = 5;
+    let mut planned = 0;
+    for _ in 0..600 {
+        planned += life(&numbers(&mut stream, 700), &numbers(&mut stream, 900));
+    }
+    println!("{planned} by plan");
+    assert!(planned > 2_000, "{planned}");
+}
+
+/// Only the first of many connections to an endpoint is walked; each has a port
+/// of its own, and every target its share.
+#[test]
+fn connections_of_a_class_share_a_plan_and_nothing_else() {
+    let mut w = privatelink();
+    for n in 0..4 {
+        let address = format!("10.0.2.{}", 100 + n);
+        w.eni(100 + n, 21, &[&address], &[1], EniKind::Host);
+    }
+    w.edit(|b| {
+        let targets = (0..4).map(|n| {
+            let address = format!("10.0.2.{}", 100 + n);
+            worlds::target(&address, 8443, TargetHealth::Healthy)
+        });
+        let group = worlds::target_group(2, targets.collect());
+        b.set_target_group(TargetGroupId(0), Some(group));
+    });
+    let mut seen = std::collections::HashMap::new();
+    for n in 0..200u16 {
+        let client = format!("10.0.1.10:{}", 2000 + n);
+        let out = w.tcp(1, &client, "10.0.2.20:443", tcp_flag::SYN).out;
+        let (at, frame) = &out[0];
+        let tuple = read(frame).tuple;
+        assert!(
+            seen.insert((tuple.dst, tuple.sport), at.0).is_none(),
+            "a port of its own"
+        );
+        // The answer comes back to its client.
+        let (back, flags) = (tuple.reversed(), tcp_flag::SYN | tcp_flag::ACK);
+        let answer = w.frame(at.0, &back, flags, b"");
+        let out = w.send(at.0, answer).out;
+        assert_eq!(out[0].0, EniId(1));
+        assert_eq!(
+            read(&out[0].1).tuple,
+            tcp(&client, "10.0.2.20:443").reversed()
+        );
+    }
+    let counters = w.pipeline.counters();
+    assert_eq!(counters.flows_created, 200);
+    assert_eq!(counters.flows_planned, 200 - 4, "one walk a target");
+    for n in 100..104 {
+        assert!(seen.values().filter(|&&at| at == n).count() > 20);
+    }
+    // A rule goes: the plans hold no more, and nobody comes through.
+    w.group(1, vec![], vec![]);
+    let seen = w.tcp(1, "10.0.1.10:999", "10.0.2.20:443", tcp_flag::SYN);
+    assert!(seen.out.is_empty());
+    assert_eq!(w.pipeline.counters().flows_planned, 200 - 4);
+}
+
+/// Whose end another session answers for is walked: it is linked to that one.
+#[test]
+fn an_end_that_is_taken_is_not_planned_for() {
+    let mut w = worlds::east_west();
+    w.eni(9, 1, &["10.0.1.99"], &[1], EniKind::Host);
+    w.eni_edit(9, |eni| eni.source_dest_check = false);
+    let syn = |w: &mut World, from: u32, port: u16| {
+        let out = w
+            .tcp(
+                from,
+                &format!("10.0.1.10:{port}"),
+                "10.0.2.10:80",
+                tcp_flag::SYN,
+            )
+            .out;
+        assert_eq!(out[0].0, EniId(2));
+        w.pipeline.counters().flows_planned
+    };
+    // ENI 9 sends what ENI 1 would: first a walk, then a plan.
+    assert_eq!((syn(&mut w, 9, 1), syn(&mut w, 9, 2)), (0, 1));
+    assert_eq!((syn(&mut w, 1, 3), syn(&mut w, 1, 4)), (1, 2));
+    assert_eq!(syn(&mut w, 9, 4), 2, "the server's end is ENI 1's already");
+    assert_eq!(syn(&mut w, 9, 5), 3);
+}
