@@ -30,6 +30,8 @@ pub struct Counters {
     pub flows_created: u64,
     /// Of these, by the plan of another of their class, without a walk.
     pub flows_planned: u64,
+    /// First answers sent by the plan of another of their class.
+    pub answers_planned: u64,
     /// Connections that ended or timed out.
     pub flows_ended: u64,
     /// Half-open connections evicted to make room.
@@ -54,6 +56,7 @@ impl Default for Counters {
             flow_misses: 0,
             flows_created: 0,
             flows_planned: 0,
+            answers_planned: 0,
             flows_ended: 0,
             flows_evicted: 0,
             gwlb_flows_created: 0,
@@ -100,6 +103,7 @@ impl Counters {
             ("flow.misses", self.flow_misses),
             ("flow.created", self.flows_created),
             ("flow.planned", self.flows_planned),
+            ("flow.answers_planned", self.answers_planned),
             ("flow.ended", self.flows_ended),
             ("flow.evicted", self.flows_evicted),
             ("gwlb.flow_created", self.gwlb_flows_created),
@@ -141,6 +145,7 @@ impl Counters {
         self.flow_misses += other.flow_misses;
         self.flows_created += other.flows_created;
         self.flows_planned += other.flows_planned;
+        self.answers_planned += other.answers_planned;
         self.flows_ended += other.flows_ended;
         self.flows_evicted += other.flows_evicted;
         self.gwlb_flows_created += other.gwlb_flows_created;

@@ -13,7 +13,7 @@ use common::*;
 use vpclab_dataplane::addr::*;
 use vpclab_dataplane::packet::{FiveTuple, protocol, tcp_flag};
 use vpclab_dataplane::pipeline::{Config, Pipeline};
-use vpclab_dataplane::tables::{EniKind, TargetHealth};
+use vpclab_dataplane::tables::{EniKind, PortMatch, TargetHealth};
 
 /// An endless stream of numbers that look random.
 fn numbers(stream: &mut u64, count: usize) -> Vec<u16> {
@@ -28,8 +28,9 @@ fn numbers(stream: &mut u64, count: usize) -> Vec<u16> {
 
 /// A few clients open connection after connection, each from another port;
 /// servers answer and open themselves; tables change, time passes. `travel`
-/// compares every crossing with a fresh walk. How many were opened by plan.
-fn life(world: &[u16], steps: &[u16]) -> u64 {
+/// compares every crossing with a fresh walk. How many were opened by plan, and
+/// how many answers sent by one.
+fn life(world: &[u16], steps: &[u16]) -> (u64, u64) {
     let mut t = Topology::new(&mut Tape::new(world));
     t.world.pipeline = Pipeline::new(Config {
         connections: 64,
@@ -66,18 +67,21 @@ fn life(world: &[u16], steps: &[u16]) -> u64 {
             _ => {}
         }
     }
-    t.world.pipeline.counters().flows_planned
+    let counters = t.world.pipeline.counters();
+    (counters.flows_planned, counters.answers_planned)
 }
 
 #[test]
 fn connections_opened_by_plan_go_the_way_of_a_walk() {
     let mut stream = 5;
-    let mut planned = 0;
+    let (mut planned, mut answered) = (0, 0);
     for _ in 0..600 {
-        planned += life(&numbers(&mut stream, 700), &numbers(&mut stream, 900));
+        let (opened, sent) = life(&numbers(&mut stream, 700), &numbers(&mut stream, 900));
+        planned += opened;
+        answered += sent;
     }
-    println!("{planned} by plan");
-    assert!(planned > 2_000, "{planned}");
+    println!("{planned} opened by plan, {answered} answered");
+    assert!(planned > 2_000 && answered > 500, "{planned}, {answered}");
 }
 
 /// Only the first of many connections to an endpoint is walked; each has a port
@@ -120,6 +124,7 @@ fn connections_of_a_class_share_a_plan_and_nothing_else() {
     let counters = w.pipeline.counters();
     assert_eq!(counters.flows_created, 200);
     assert_eq!(counters.flows_planned, 200 - 4, "one walk a target");
+    assert_eq!(counters.answers_planned, 200 - 4, "the same back");
     for n in 100..104 {
         assert!(seen.values().filter(|&&at| at == n).count() > 20);
     }
@@ -153,4 +158,34 @@ fn an_end_that_is_taken_is_not_planned_for() {
     assert_eq!((syn(&mut w, 1, 3), syn(&mut w, 1, 4)), (1, 2));
     assert_eq!(syn(&mut w, 9, 4), 2, "the server's end is ENI 1's already");
     assert_eq!(syn(&mut w, 9, 5), 3);
+}
+
+/// The answers' plan is for the ports that the ACLs' ranges do not tell apart.
+#[test]
+fn answers_are_planned_for_within_the_ranges_of_the_acls() {
+    let mut w = privatelink();
+    let mut acl = allow_all();
+    acl.ingress[0].protocol = Some(protocol::TCP);
+    acl.ingress[0].ports = PortMatch::Range(2000, 2099);
+    w.edit(|b| b.set_network_acl(NetworkAclId(77), Some(acl)));
+    let mut row = w.tables.subnets.row(SubnetId(10)).unwrap().clone();
+    row.network_acl = NetworkAclId(77);
+    w.edit(|b| b.set_subnet(SubnetId(10), Some(row)));
+    let mut answered = 0;
+    for port in [2000, 2001, 2150, 2050, 1999, 2099, 2100, 2002] {
+        let client = format!("10.0.1.10:{port}");
+        let out = w.tcp(1, &client, "10.0.2.20:443", tcp_flag::SYN).out;
+        let back = read(&out[0].1).tuple.reversed();
+        let answer = w.frame(4, &back, tcp_flag::SYN | tcp_flag::ACK, b"");
+        let seen = w.send(4, answer);
+        let passes = (2000..=2099).contains(&port);
+        assert_eq!(
+            seen.out.len(),
+            usize::from(passes),
+            "port {port}: {:?}",
+            seen.drops
+        );
+        answered += u64::from(passes);
+    }
+    assert_eq!(w.pipeline.counters().answers_planned, answered - 1);
 }

@@ -261,6 +261,8 @@ metrics! {
         |it, to| to.one(it.counters.pipeline.flows_created);
     Counter "vpclab_flows_planned" "Of these, by the plan of another of their class, without a walk."
         |it, to| to.one(it.counters.pipeline.flows_planned);
+    Counter "vpclab_flow_answers_planned" "First answers sent by the plan of another of their class."
+        |it, to| to.one(it.counters.pipeline.answers_planned);
     Counter "vpclab_flows_ended" "Flows that ended or timed out."
         |it, to| to.one(it.counters.pipeline.flows_ended);
     Counter "vpclab_flows_evicted" "Half-open flows evicted to make room."

@@ -2,6 +2,7 @@
 
 use super::action::Action;
 use super::entry::{Entry, TRACKED_MAX, line_flag, ports, state_flag};
+use super::held::Held;
 use super::table::Table;
 use super::{DepsId, Direction, Key, SessionId, Tracking};
 use crate::packet::FiveTuple;
@@ -109,6 +110,83 @@ impl Table {
             self.list(slot);
         }
         Some(id)
+    }
+}
+
+impl Table {
+    /// The action of a compiled direction of a plain IPv4 session, in use once
+    /// more, and what it was decided from.
+    pub(crate) fn use_action(
+        &mut self,
+        id: SessionId,
+        direction: Direction,
+    ) -> Option<(u32, DepsId)> {
+        let line = self
+            .v4
+            .line(id.slot, direction)
+            .filter(|_| id.slot & 1 == 0)?;
+        let own = line_flag::LINKED | line_flag::TUNNEL | line_flag::GWLB;
+        if line.flags & (own | line_flag::COMPILED) != line_flag::COMPILED {
+            return None;
+        }
+        let number = line.action;
+        let deps = self
+            .actions
+            .get(number)
+            .map(|action: &Action| action.deps)?;
+        self.actions.again(number);
+        Some((number, deps))
+    }
+
+    /// Gives up one use of an action; dependencies that nobody uses now.
+    pub(crate) fn drop_action(&mut self, number: u32) -> Option<DepsId> {
+        Some(self.actions.release(number)?.deps)
+    }
+
+    /// Compiles the reply of an IPv4 session: by this action, which stands on
+    /// tables of this version, to leave with this tuple. `None` if it is compiled.
+    pub(crate) fn go_as(
+        &mut self,
+        id: SessionId,
+        action: u32,
+        tuple: &FiveTuple,
+        version: u64,
+    ) -> Option<()> {
+        self.alive(id).filter(|_| id.slot & 1 == 0)?;
+        let line = self.v4.line_mut(id.slot, Direction::Reply)?;
+        if line.flags & line_flag::COMPILED != 0 {
+            return None;
+        }
+        line.leave_as(tuple, action);
+        self.actions.again(action);
+        if let Some(hot) = self.hot.get_mut(action as usize) {
+            hot.version = version;
+        }
+        Some(())
+    }
+}
+
+impl Held<'_> {
+    /// Of a plain IPv4 session what the walk of an answer reads, in words, and the
+    /// near end. The source port is no part of the words.
+    pub(crate) fn shared(&self) -> Option<([u64; 5], Key)> {
+        let (state, slot) = self.place();
+        if slot & 1 != 0 || state.has(state_flag::ODD_LB) {
+            return None;
+        }
+        let [near, far] = &self.table().v4.entry(slot)?.lines;
+        if (near.flags | far.flags) & line_flag::GWLB != 0 {
+            return None;
+        }
+        let [a, b, c, d] = state.tracked.map(u64::from);
+        let words = [
+            u64::from(near.src) << 32 | u64::from(near.dst),
+            u64::from(near.ingress) << 32 | u64::from(near.ports & 0xffff),
+            u64::from(near.flags & line_flag::INDEXED) << 32 | u64::from(state.lb),
+            a << 32 | b,
+            c << 32 | d,
+        ];
+        Some((words, near.key()))
     }
 }
 

@@ -41,7 +41,15 @@ impl Table {
     }
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
+    pub(super) fn table(&self) -> &'a Table {
+        self.table
+    }
+
+    pub(super) fn place(&self) -> (&'a State, u32) {
+        (self.state, self.slot)
+    }
+
     /// Its name.
     pub fn id(&self) -> SessionId {
         self.state.id(self.slot)

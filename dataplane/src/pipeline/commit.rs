@@ -91,6 +91,8 @@ impl Pipeline {
                 .set_pass(id, direction, &pass, tables.version);
             if is_new {
                 self.keep_plan(tables, arrival, path, &rewrite, id);
+            } else if direction == Direction::Reply {
+                self.keep_answer(tables, arrival, path, &rewrite, id);
             }
         }
         Ok(rewrite)

@@ -29,6 +29,8 @@ pub(super) struct Arrival {
 enum Miss {
     /// The packet's end knows no session for it.
     NoSession,
+    /// There is one, which has no pass yet for answers.
+    Unanswered(SessionId),
     /// There is one, but no pass that may be used as it is.
     NotAsIs,
 }
@@ -87,6 +89,12 @@ impl Pipeline {
             }
             Err(Miss::NoSession)
                 if let Some((rewrite, fit)) = self.open_by_plan(tables, now, &arrival) =>
+            {
+                let view = arrival.packet.outer;
+                self.send_on(context, arrival, &view, &rewrite, fit);
+            }
+            Err(Miss::Unanswered(id))
+                if let Some((rewrite, fit)) = self.answer_by_plan(tables, now, &arrival, id) =>
             {
                 let view = arrival.packet.outer;
                 self.send_on(context, arrival, &view, &rewrite, fit);
@@ -232,7 +240,12 @@ impl Pipeline {
             return Err(Miss::NoSession);
         }
         let is_fresh = session.is_fresh(now);
-        let pass = self.connections.pass(id, direction).ok_or(Miss::NotAsIs)?;
+        let Some(pass) = self.connections.pass(id, direction) else {
+            return Err(match direction {
+                Direction::Forward => Miss::NotAsIs,
+                Direction::Reply => Miss::Unanswered(id),
+            });
+        };
         let reopens = headers.is_tcp_open() && direction == Direction::Reply;
         let plain = view.error.is_none() && headers.fragment == Fragment::Whole && !reopens;
         let usable = plain

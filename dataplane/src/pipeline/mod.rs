@@ -3,12 +3,13 @@
 //! - `ingress`: Ethernet, ARP and neighbour discovery; what a packet is
 //! - `short`, `tunnels`: plain packets whose way is known, a batch at a time
 //! - `forward`: the flow cache, and the walk when it misses
-//! - `plans`: connections that differ in the client's port only
+//! - `plans`, `answers`: connections that differ in the client's port only
 //! - `commit`: what a walk leaves behind: sessions, flows, compiled passes
 //! - `explain`: the walk of a frame that was dropped, once more
 //! - `rewrite`: a compiled pass applied to a frame
 //! - `replies`: what the data plane says itself: ICMP errors, resets, echoes
 
+mod answers;
 mod commit;
 mod explain;
 mod forward;

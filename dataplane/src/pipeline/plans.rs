@@ -20,6 +20,7 @@
 //! Not planned: tunnels, what another session tracks, IPv6, fragments, ICMP.
 
 use super::Pipeline;
+use super::answers::Answer;
 use super::forward::Arrival;
 use super::rewrite::{Fit, fit};
 use crate::addr::EniId;
@@ -36,7 +37,7 @@ const WAYS: usize = 4;
 
 /// What the walk reads of a packet, and the target chosen for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Class([u64; 4]);
+struct Class([u64; 4]);
 
 /// In place of a target: the class as such.
 const ANY: u64 = u32::MAX as u64;
@@ -79,6 +80,10 @@ impl Class {
 }
 
 /// What is known of a class.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are plans, and a box would be an allocation"
+)]
 #[derive(Clone, Copy, Debug)]
 enum Known {
     /// A load balancer chooses.
@@ -99,15 +104,31 @@ struct Plan {
 /// All plans of a pipeline.
 #[derive(Debug)]
 pub(super) struct Plans {
-    seed: Seed,
-    /// Empty until the first plan comes.
-    places: Vec<Option<(Class, Known)>>,
-    size: usize,
-    next: usize,
+    opening: Places<4, Known>,
+    pub(super) answers: Places<8, Answer>,
 }
 
 impl Plans {
     pub(super) fn new(connections: usize, seed: Seed) -> Self {
+        Self {
+            opening: Places::new(connections, seed),
+            answers: Places::new(connections, seed),
+        }
+    }
+}
+
+/// A fixed number of values by key; one that comes may drive another out.
+#[derive(Debug)]
+pub(super) struct Places<const N: usize, T> {
+    seed: Seed,
+    /// Empty until the first value comes.
+    places: Vec<Option<([u64; N], T)>>,
+    size: usize,
+    next: usize,
+}
+
+impl<const N: usize, T: Copy> Places<N, T> {
+    fn new(connections: usize, seed: Seed) -> Self {
         Self {
             seed,
             places: Vec::new(),
@@ -116,36 +137,36 @@ impl Plans {
         }
     }
 
-    /// The places of a class.
+    /// The places of a key.
     #[inline]
-    fn home(&self, class: &Class) -> usize {
-        self.seed.words(&class.0) as usize & (self.size - 1) & !(WAYS - 1)
+    fn home(&self, key: &[u64; N]) -> usize {
+        self.seed.words(key) as usize & (self.size - 1) & !(WAYS - 1)
     }
 
     #[inline]
-    fn find(&self, class: &Class) -> Option<&Known> {
-        let home = self.home(class);
+    pub(super) fn find(&self, key: &[u64; N]) -> Option<&T> {
+        let home = self.home(key);
         let places = self.places.get(home..home + WAYS)?;
         let mut held = places.iter().flatten();
-        held.find(|(of, _)| of == class).map(|(_, known)| known)
+        held.find(|(of, _)| of == key).map(|(_, value)| value)
     }
 
-    /// Keeps what is known of a class; returns what had to go for it.
-    fn put(&mut self, class: Class, known: Known) -> Option<Known> {
+    /// Keeps a value; returns what had to go for it.
+    pub(super) fn put(&mut self, key: [u64; N], value: T) -> Option<T> {
         if self.places.is_empty() {
             self.places.resize(self.size, None);
         }
-        let home = self.home(&class);
+        let home = self.home(&key);
         let places = self.places.get_mut(home..home + WAYS)?;
-        let same = |place: &Option<(Class, Known)>| place.is_some_and(|(of, _)| of == class);
+        let same = |place: &Option<([u64; N], T)>| place.is_some_and(|(of, _)| of == key);
         let way = places
             .iter()
             .position(same)
             .or_else(|| places.iter().position(Option::is_none))
             .unwrap_or(self.next % WAYS);
         self.next = self.next.wrapping_add(1);
-        let old = places.get_mut(way)?.replace((class, known));
-        old.map(|(_, known)| known)
+        let old = places.get_mut(way)?.replace((key, value));
+        old.map(|(_, value)| value)
     }
 }
 
@@ -164,12 +185,12 @@ impl Pipeline {
         let headers = &view.headers;
         let seed = self.connections.seed;
         let mut hash = 0;
-        let plan = match self.plans.find(&class)? {
+        let plan = match self.plans.opening.find(&class.0)? {
             Known::Plan(plan) => plan,
             Known::Pick(pick) => {
                 hash = Pick::hash(seed, &headers.tuple, headers.tcp_seq);
                 let (target, _) = pick.target(tables, seed, hash, true)?;
-                match self.plans.find(&class.with(target))? {
+                match self.plans.opening.find(&class.with(target).0)? {
                     Known::Plan(plan) => plan,
                     Known::Pick(_) => return None,
                 }
@@ -251,10 +272,10 @@ impl Pipeline {
             common,
         });
         let gone = match path.pick {
-            None => [self.plans.put(class, plan), None],
+            None => [self.plans.opening.put(class.0, plan), None],
             Some((pick, target)) => [
-                self.plans.put(class, Known::Pick(pick)),
-                self.plans.put(class.with(target), plan),
+                self.plans.opening.put(class.0, Known::Pick(pick)),
+                self.plans.opening.put(class.with(target).0, plan),
             ],
         };
         for known in gone.into_iter().flatten() {

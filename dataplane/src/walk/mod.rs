@@ -32,6 +32,7 @@ pub use path::{Component, Hop, Path, Rule, Verdict};
 pub use pick::Pick;
 pub(crate) use source_check::mac_of_link_local;
 
+use std::cell::Cell;
 use std::net::IpAddr;
 
 use crate::addr::{EndpointId, EniId, Mac, SubnetId};
@@ -165,6 +166,7 @@ pub fn walk(
         own: None,
         sender: None,
         sender_mac: None,
+        ports: Cell::new((0, u16::MAX)),
         lookups: 0,
         ttl_set: None,
         ttl_less: 0,
@@ -221,6 +223,8 @@ struct Walk<'a> {
     sender: Option<EniId>,
     /// MAC address of a sender in the same subnet that framed the receiver's.
     sender_mac: Option<Mac>,
+    /// The port range of the present tuple: [`Path::ports`].
+    ports: Cell<(u16, u16)>,
     lookups: u8,
     ttl_set: Option<u8>,
     ttl_less: u8,
@@ -239,6 +243,8 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn finish(&mut self, verdict: Step) {
+        let [before, behind] = &mut self.path.ports;
+        *(if self.path.answered { behind } else { before }) = self.ports.get();
         self.path.verdict = match verdict {
             Ok(rewrite) => Verdict::Forward(rewrite),
             Err(Stop::Drop(reason)) => Verdict::Drop(reason),

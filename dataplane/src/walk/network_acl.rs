@@ -6,7 +6,6 @@
 //!         match decides, no match denies. Traffic inside one subnet skips
 //!         this stage.
 
-use super::security_group::ports_match;
 use super::{Component, Rule, Stop, Walk};
 use crate::addr::SubnetId;
 use crate::drop::DropReason;
@@ -51,13 +50,7 @@ impl Walk<'_> {
             self.tuple.src
         };
         rule.protocol.is_none_or(|protocol| protocol == ip_protocol)
-            && ports_match(
-                rule.ports,
-                ip_protocol,
-                self.tuple.dport,
-                (kind, code),
-                self.packet.portless,
-            )
+            && self.ports_match(rule.ports, ip_protocol, (kind, code))
             && rule.cidr.contains(remote)
     }
 }

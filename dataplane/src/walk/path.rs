@@ -150,6 +150,15 @@ pub struct Path {
     pub pick: Option<(Pick, u32)>,
     /// How many load balancers chose.
     pub picks: u8,
+    /// Whether the rules of a group judged the packet, or a session other than
+    /// its own was looked for.
+    pub judged: bool,
+    /// First and last destination port for which every rule that was asked, by
+    /// groups and ACLs, says the same: before a load balancer's reply is
+    /// translated back, and behind that.
+    pub ports: [(u16, u16); 2],
+    /// Whether a load balancer translated it back.
+    pub answered: bool,
     /// The session that the packet belongs to, found where it entered by a port
     /// or left a tunnel.
     pub own: Option<(SessionId, Direction)>,
@@ -173,6 +182,9 @@ impl Path {
             tunnelled: None,
             pick: None,
             picks: 0,
+            judged: false,
+            ports: [(0, u16::MAX); 2],
+            answered: false,
             own: None,
             link: None,
         }
@@ -198,6 +210,9 @@ impl Path {
         self.tunnelled = None;
         self.pick = None;
         self.picks = 0;
+        self.judged = false;
+        self.ports = [(0, u16::MAX); 2];
+        self.answered = false;
         self.own = None;
         self.link = None;
     }

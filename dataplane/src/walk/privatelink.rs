@@ -309,6 +309,10 @@ impl Walk<'_> {
         self.passes_balancer(Component::LoadBalancer(id, node))?;
         let before = self.tuple;
         self.front = Some(before.dst);
+        self.path.ports[0] = self.ports.replace((0, u16::MAX));
+        // A second time is not for the plans.
+        self.path.judged |= self.path.answered;
+        self.path.answered = true;
         self.tuple = flow.client.reversed();
         self.hop_from(Component::LoadBalancer(id, node), Rule::KnownFlow, before);
         self.ttl_set = Some(self.tables.settings.ttl_load_balancer);

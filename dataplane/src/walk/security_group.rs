@@ -87,6 +87,7 @@ impl Walk<'_> {
         {
             return true;
         }
+        self.path.judged = true;
         if eni.kind != EniKind::Host || self.packet.is_stateless() {
             return false;
         }
@@ -122,15 +123,27 @@ impl Walk<'_> {
     fn rule_matches(&self, rule: &SecurityGroupRule, remote: IpAddr, egress: bool) -> bool {
         let (ip_protocol, kind, code) = self.packet.judged_as(self.tuple.protocol);
         rule.protocol.is_none_or(|protocol| protocol == ip_protocol)
-            && ports_match(
-                rule.ports,
-                ip_protocol,
-                self.tuple.dport,
-                (kind, code),
-                self.packet.portless,
-            )
+            && self.ports_match(rule.ports, ip_protocol, (kind, code))
             && peer_matches(self.tables, rule.peer, remote)
             && (egress || self.is_from(rule.peer, remote))
+    }
+
+    /// Whether a rule's ports cover the packet; and for which other destination
+    /// ports the answer is the same.
+    pub(super) fn ports_match(&self, ports: PortMatch, ip_protocol: u8, icmp: (u8, u8)) -> bool {
+        let dport = self.tuple.dport;
+        if let PortMatch::Range(from, to) = ports {
+            let (mut first, mut last) = self.ports.get();
+            if dport < from {
+                last = last.min(from - 1);
+            } else if dport > to {
+                first = first.max(to.saturating_add(1));
+            } else {
+                (first, last) = (first.max(from), last.min(to));
+            }
+            self.ports.set((first, last));
+        }
+        ports_match(ports, ip_protocol, dport, icmp, self.packet.portless)
     }
 
     /// Whether a member of the group sent the packet itself. A reference does
@@ -196,7 +209,7 @@ impl Walk<'_> {
 }
 
 /// Whether a rule's ports (or ICMP types) cover a packet.
-pub(super) fn ports_match(
+fn ports_match(
     ports: PortMatch,
     ip_protocol: u8,
     dport: u16,

@@ -1,0 +1,155 @@
+//! Plans for the first answers of connections: as `plans`, for the other direction.
+//!
+//! Whoever answers is let through by connection tracking, so the walk of an
+//! answer reads of its packet the addresses, protocol and source port, and of its
+//! session who tracks it, the near end and what load balancer flows share; all of
+//! that is in the class. Destination ports (the client's, before and after the
+//! translation) are compared with ranges by ACLs: the walk notes the range of
+//! ports for which every comparison comes out as it did, and the plan is for
+//! these. Times: a session seen within the table's `floor` has timed out nowhere.
+//!
+//! Not planned: an answer that a group's rules judged, or another session than
+//! its own let in; and what `plans` does not plan.
+
+use super::Pipeline;
+use super::forward::Arrival;
+use super::rewrite::{Fit, fit};
+use crate::flow::{DepsId, Direction, Rewrite, SessionId};
+use crate::packet::{FiveTuple, Fragment, GENEVE_PORT, protocol};
+use crate::tables::{Sabotage, Snapshot};
+use crate::time::Instant;
+use crate::walk::{Entry, Path};
+
+/// How the answers of a class go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    /// Destination port aside.
+    rewrite: Rewrite,
+    /// Number of the shared action, of which this holds a use.
+    action: u32,
+    deps: DepsId,
+    /// First and last destination port for which it holds, as the packet comes
+    /// and as it leaves.
+    ports: [(u16, u16); 2],
+}
+
+/// What the walk reads of an answer and its session.
+#[inline]
+fn class(arrival: &Arrival, session: &[u64; 5]) -> Option<[u64; 8]> {
+    let (Entry::Port(port, mac), None) = (arrival.entry, arrival.packet.geneve) else {
+        return None;
+    };
+    let view = &arrival.packet.outer;
+    let FiveTuple {
+        src: std::net::IpAddr::V4(src),
+        dst: std::net::IpAddr::V4(dst),
+        protocol,
+        sport,
+        dport,
+    } = view.headers.tuple
+    else {
+        return None;
+    };
+    let plain = match protocol {
+        protocol::TCP => !view.headers.is_tcp_open(),
+        protocol::UDP => dport != GENEVE_PORT,
+        _ => false,
+    };
+    if !plain || view.headers.fragment != Fragment::Whole || view.error.is_some() {
+        return None;
+    }
+    let [m0, m1, m2, m3, m4, m5] = mac.0;
+    let [near, ends, lb, first, second] = *session;
+    Some([
+        u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits()),
+        u64::from(port.0) << 32 | u64::from(protocol) << 16 | u64::from(sport),
+        u64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]),
+        near,
+        ends,
+        lb,
+        first,
+        second,
+    ])
+}
+
+impl Pipeline {
+    /// Compiles the way of a session's first answer as it was for others of its
+    /// class, and takes the packet into account; `None`, and nothing is done, if
+    /// it must be walked.
+    #[inline]
+    pub(super) fn answer_by_plan(
+        &mut self,
+        tables: &Snapshot,
+        now: Instant,
+        arrival: &Arrival,
+        id: SessionId,
+    ) -> Option<(Rewrite, Fit)> {
+        let view = &arrival.packet.outer;
+        let sessions = &self.connections.sessions;
+        let session = sessions.held(id)?;
+        let (words, near) = session.shared()?;
+        let answer = self.plans.answers.find(&class(arrival, &words)?)?;
+        let young = now.since(session.tracking().last_seen()) <= sessions.floor();
+        let ports = [view.headers.tuple.dport, near.tuple.sport];
+        let mut ranges = ports.iter().zip(&answer.ports);
+        let inside = ranges.all(|(port, (first, last))| (first..=last).contains(&port));
+        if !young || !inside || !self.connections.deps.hold(answer.deps, tables) {
+            return None;
+        }
+        let mut rewrite = answer.rewrite;
+        rewrite.tuple.dport = near.tuple.sport;
+        let fit = fit(view, &rewrite);
+        if fit == Fit::Not {
+            return None;
+        }
+        let sessions = &mut self.connections.sessions;
+        sessions.go_as(id, answer.action, &rewrite.tuple, tables.version)?;
+        self.touch(id, Direction::Reply, &arrival.packet.outer, now);
+        self.counters.flow_misses += 1;
+        self.counters.answers_planned += 1;
+        Some((rewrite, fit))
+    }
+
+    /// Keeps what a walk found for the next answers of the packet's class.
+    pub(super) fn keep_answer(
+        &mut self,
+        tables: &Snapshot,
+        arrival: &Arrival,
+        path: &Path,
+        rewrite: &Rewrite,
+        id: SessionId,
+    ) {
+        let sessions = &mut self.connections.sessions;
+        let Some((words, near)) = sessions.held(id).and_then(|session| session.shared()) else {
+            return;
+        };
+        let plain = !rewrite.local
+            && !rewrite.decapsulate
+            && rewrite.tunnel.is_none()
+            && path.from_flow.is_none()
+            && path.link.is_none()
+            && path.picks == 0
+            && path.tracks.is_empty()
+            && !path.judged
+            && tables.settings.sabotage == Sabotage::default()
+            && rewrite.tuple.dport == near.tuple.sport;
+        let Some(class) = class(arrival, &words).filter(|_| plain) else {
+            return;
+        };
+        let Some((action, deps)) = sessions.use_action(id, Direction::Reply) else {
+            return;
+        };
+        let answer = Answer {
+            rewrite: *rewrite,
+            action,
+            deps,
+            ports: path.ports,
+        };
+        let gone = self.plans.answers.put(class, answer);
+        if let Some(gone) = gone
+            && let Some(deps) = self.connections.sessions.drop_action(gone.action)
+        {
+            self.connections.deps.release(deps);
+        }
+    }
+}
