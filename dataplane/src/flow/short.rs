@@ -61,6 +61,15 @@ impl Table {
         reference
     }
 
+    /// Fetches the lines that the session after the next `ahead` will have.
+    #[inline]
+    pub(crate) fn prefetch_next(&self, ahead: usize) {
+        let at = self.v4.next(ahead);
+        for line in 0..3 {
+            memory::prefetch_line(&self.v4.entries, at, line);
+        }
+    }
+
     /// The slot and direction that answer for a key; `guess` is where they were
     /// when the batch was looked at.
     #[inline(always)]

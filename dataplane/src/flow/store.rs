@@ -45,6 +45,13 @@ impl<A: Address> Store<A> {
         Some(at << 1 | family)
     }
 
+    /// The place that will be taken after the next `ahead`.
+    pub(super) fn next(&self, ahead: usize) -> usize {
+        let at = self.free.len().checked_sub(ahead + 1);
+        let free = at.and_then(|at| self.free.get(at));
+        free.map_or(self.entries.len(), |&at| at as usize)
+    }
+
     pub(super) fn take_away(&mut self, slot: u32) {
         if let Some(entry) = self.entry_mut(slot) {
             entry.state.flags = 0;

@@ -52,6 +52,9 @@ pub(super) enum Way {
     /// The long way.
     #[default]
     Long,
+    /// The long way too, but its session's memory is fetched: it opens a
+    /// connection, or answers.
+    Opens,
     /// Plain: the key is that of the packet.
     Plain,
     /// In a tunnel, to be opened.
@@ -66,10 +69,15 @@ impl Pipeline {
     pub(super) fn look_ahead(&self, frames: &[Frame], lanes: &mut [Lane]) {
         let sessions = &self.connections.sessions;
         let mut tunnels = false;
+        let mut opening = 0;
         for (frame, lane) in frames.iter().zip(&mut *lanes) {
             lane.way = plain(frame, 0, lane);
             match lane.way {
-                Way::Plain => {
+                Way::Plain | Way::Opens => {
+                    if lane.way == Way::Opens {
+                        sessions.prefetch_next(opening);
+                        opening += 1;
+                    }
                     lane.key.ingress = frame.port.0;
                     lane.hash = sessions.hash4(&lane.key);
                     sessions.prefetch(lane.hash);
@@ -96,7 +104,7 @@ impl Pipeline {
         mut frame: Frame,
         lane: &Lane,
     ) -> Option<Frame> {
-        if lane.way == Way::Long {
+        if matches!(lane.way, Way::Long | Way::Opens) {
             return Some(frame);
         }
         let Some(way) = self.find_way(context.tables, context.now, &frame, lane) else {
@@ -311,8 +319,11 @@ pub(super) fn plain(frame: &Frame, skip: usize, lane: &mut Lane) -> Way {
         let header_len = usize::from(tcp[L4 + 12] >> 4) * 4;
         lane.tcp_flags = tcp[L4 + 13];
         let sane = header_len >= 20 && header_len <= payload_len;
-        if !sane || lane.tcp_flags & tcp_flag::SYN != 0 {
+        if !sane {
             return Way::Long;
+        }
+        if lane.tcp_flags & tcp_flag::SYN != 0 {
+            return Way::Opens;
         }
         (Way::Plain, 16)
     } else if protocol == protocol::UDP {
