@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 
@@ -23,13 +24,15 @@ LAB = f"""name: real
 vpcs:
   main:
     cidr: 10.6.0.0/16
+    ipv6: true
     igw: true
     subnets:
-      public: {{cidr: 10.6.1.0/24, az: a, route_table: public}}
+      public: {{cidr: 10.6.1.0/24, az: a, route_table: public, ipv6: true}}
     route_tables:
       public:
         routes:
           - {{to: 0.0.0.0/0, via: igw}}
+          - {{to: "::/0", via: igw}}
     security_groups:
       web:
         ingress:
@@ -38,6 +41,7 @@ vpcs:
           - {{proto: udp, ports: 5353, from: 192.0.2.1/32}}
         egress:
           - {{proto: tcp, ports: 80-90, to: 0.0.0.0/0}}
+          - {{proto: tcp, ports: 80-90, to: "::/0"}}
           - {{proto: udp, to: 0.0.0.0/0}}
           - {{proto: icmp, to: 0.0.0.0/0}}
 hosts:
@@ -58,7 +62,8 @@ hosts:
 internet: {{uplink: true}}
 publish: ["127.0.0.1:18080:web:80", "127.0.0.1:18081:web:81", "18082:web:82", "15353:web:5353/udp"]
 """
-MACHINE, WORLD, NOBODY = "203.0.113.1", "203.0.113.99", "203.0.113.98"
+MACHINE, WORLD = "203.0.113.1", "203.0.113.99"
+MACHINE_V6, WORLD_V6 = "2001:db8:99::1", "2001:db8:99::99"
 ECHO = ("import socket\n"
         "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
         f"s.bind(('{WORLD}', 7))\n"
@@ -86,16 +91,21 @@ def world():
         sh("ip", "link", "add", "wan0", "type", "veth", "peer", "name", "wan1", "netns",
            str(it.pid))
         sh("ip", "addr", "add", f"{MACHINE}/24", "dev", "wan0")
+        sh("ip", "addr", "add", f"{MACHINE_V6}/64", "dev", "wan0", "nodad")
         sh("ip", "link", "set", "wan0", "up")
         for argv in (["addr", "add", f"{WORLD}/24", "dev", "wan1"],
+                     ["addr", "add", f"{WORLD_V6}/64", "dev", "wan1", "nodad"],
                      ["link", "set", "wan1", "up"], ["link", "set", "lo", "up"]):
             done = it.run("ip", *argv)
             check(done.returncode == 0, done.stderr)
         log = directory / "log"
         with log.open("w") as file:
+            server = ["python3", "-m", "http.server", "80", "--bind"]
             children = [
-                subprocess.Popen(it.argv("python3", "-m", "http.server", "80", "--bind", WORLD),
-                                 cwd=directory, stdout=subprocess.DEVNULL, stderr=file),
+                subprocess.Popen(it.argv(*server, WORLD), cwd=directory,
+                                 stdout=subprocess.DEVNULL, stderr=file),
+                subprocess.Popen(it.argv(*server, WORLD_V6), cwd=directory,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL),
                 subprocess.Popen(it.argv("python3", "-c", ECHO), cwd="/")]
         it.clients = lambda: {line.split()[0] for line in log.read_text().splitlines()}
         try:
@@ -152,6 +162,11 @@ def reaches_the_world(report, it, outside):
     with report.part("uplink: TCP, from this machine's address"):
         it.reaches("web", f"http://{WORLD}/")
         check(outside.clients() == {MACHINE}, f"clients: {outside.clients()}")
+    with report.part("uplink: IPv6"):
+        wait("the world answers", lambda: it.curl(
+            "web", f"http://[{WORLD_V6}]/", seconds=2).returncode == 0)
+        done = it.curl("web", f"http://[{MACHINE_V6}]/")
+        check(done.returncode == REFUSED, f"to the machine itself: curl exit {done.returncode}")
     with report.part("uplink: much data arrives whole"):
         done = it.exec("web", "sh", "-c",
                        f"curl -sS -m 30 http://{WORLD}/large | sha256sum", timeout=60)
@@ -239,13 +254,22 @@ def changes(report, it, file, outside):
             done = vpclab("up", file, "--lab", it.name, *options)
             check(done.returncode == 2 and "127.0.0.1:18084/tcp" in done.stderr, done.stderr)
         check(gateway(it)["published"] == before, "it changed something")
+    with report.part("publish: a daemon that comes after a killed one listens again"):
+        file.write_text(LAB)
+        it.up()
+        os.kill(it.daemon(), signal.SIGKILL)
+        it.up()
+        check(here(18080).returncode == 0, "nobody listens")
     with report.part("uplink: an ACL acts on the next packet"):
-        denied = ("      public: {cidr: 10.6.1.0/24, az: a, route_table: public}",
-                  "      public: {cidr: 10.6.1.0/24, az: a, route_table: public, network_acl: shut}\n"
+        denied = ("route_table: public, ipv6: true}\n",
+                  "route_table: public, ipv6: true, network_acl: shut}\n"
                   "    network_acls:\n"
                   "      shut:\n"
-                  "        egress: [{rule: 90, action: deny, proto: udp, cidr: 0.0.0.0/0}, {rule: 100, action: allow, proto: all, cidr: 0.0.0.0/0}]\n"
-                  "        ingress: [{rule: 100, action: allow, proto: all, cidr: 0.0.0.0/0}]")
+                  "        egress:\n"
+                  "          - {rule: 90, action: deny, proto: udp, cidr: 0.0.0.0/0}\n"
+                  "          - {rule: 100, action: allow, proto: all, cidr: 0.0.0.0/0}\n"
+                  "        ingress:\n"
+                  "          - {rule: 100, action: allow, proto: all, cidr: 0.0.0.0/0}\n")
         file.write_text(replaced(LAB, denied))
         it.up()
         with it.drops("network_acl.egress", "network_acl"):
@@ -288,7 +312,8 @@ def publish_errors(report):
             done = vpclab("up", file, "--lab", harness.PREFIX + "taken")
             check(done.returncode == 2, f"exit {done.returncode}: {done.stderr}")
             check("127.0.0.1:18080/tcp" in done.stderr and "\n  fix: " in done.stderr, done.stderr)
-    private = replaced(LAB, ("    eip: 198.51.100.60\n", ""))
+    # An IPv6 address would be a public one.
+    private = replaced(LAB, ("    eip: 198.51.100.60\n", ""), (", ipv6: true}", "}"))
     with topology(private) as file, report.part("publish: a host without a public address"):
         done = vpclab("up", file, "--lab", harness.PREFIX + "private")
         check(done.returncode == 2 and "add `eip: true`" in done.stderr, done.stderr)

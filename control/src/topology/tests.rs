@@ -186,6 +186,18 @@ fn host_mistakes() {
                 "t.yaml:16:41: host h has `attach: true`, so it starts its programs itself; remove `run:`, or `attach:`",
             ),
             (
+                "hosts:\n  h: {subnet: a/app, eip: true}\npublish: [\"8080:h:80\", \"0.0.0.0:8080:h:81\"]",
+                "t.yaml:17:24: 127.0.0.1:8080/tcp is published at line 17 already; choose another port",
+            ),
+            (
+                "internet: {uplink: true, hosts: {s: {addresses: 192.0.2.1}}}",
+                "t.yaml:15:49: 192.0.2.1 is that of the gateway to the real network; choose another, or give the gateway one: `internet: {gateway: ADDRESS}`",
+            ),
+            (
+                "internet: {uplink: true, gateway: [192.0.2.1, 192.0.2.2]}",
+                "t.yaml:15:47: the gateway has one address of each family; remove this one",
+            ),
+            (
                 "hosts:\n  h: {subnet: b/app}\npublish: [\"8080:h:80\"]",
                 "t.yaml:17:11: host h has no public address, and a published port is entered from the internet; add `eip: true`",
             ),

@@ -9,7 +9,7 @@ use crate::topology::error::Mistake;
 use crate::topology::located::{At, Value};
 use crate::topology::resolve::{Interface, SubnetRef};
 use crate::topology::schema::{Host, Topology};
-use crate::topology::values::{ElasticIp, Gateway, Ipv6Block};
+use crate::topology::values::{Address, ElasticIp, Gateway, Ipv6Block};
 
 /// Where an address is in use already: in a VPC, or on the internet ("").
 type Taken<'a> = BTreeMap<(&'a str, IpAddr), At>;
@@ -51,14 +51,37 @@ pub(super) fn check(topology: &Topology, found: &mut Findings) {
             claim(&mut taken, "", address.0, address.at, found);
         }
     }
-    for address in topology.internet.gateway.iter() {
+    gateway(topology, &mut taken, found);
+    nodes(topology, &mut taken, found);
+}
+
+/// The addresses of the gateway to the real network.
+fn gateway(topology: &Topology, taken: &mut Taken<'_>, found: &mut Findings) {
+    let named = &topology.internet.gateway;
+    for (n, address) in named.iter().enumerate() {
         if let Some(why) = not_public(address.0) {
             let message = format!("{} is {why}; the gateway has a public one", address.0);
             found.add(Mistake::new(address.at, message));
         }
-        claim(&mut taken, "", address.0, address.at, found);
+        let family = |other: &Value<Address>| other.0.is_ipv4() == address.0.is_ipv4();
+        if named.iter().take(n).any(family) {
+            let message = "the gateway has one address of each family; remove this one";
+            found.add(Mistake::new(address.at, message));
+        }
+        claim(taken, "", address.0, address.at, found);
     }
-    nodes(topology, &mut taken, found);
+    if !topology.has_gateway() || !named.is_empty() {
+        return;
+    }
+    for address in topology.gateway_addresses() {
+        if let Some(&at) = taken.get(&("", address)) {
+            let message = format!(
+                "{address} is that of the gateway to the real network; choose another, or give \
+                 the gateway one: `internet: {{gateway: ADDRESS}}`"
+            );
+            found.add(Mistake::new(at, message));
+        }
+    }
 }
 
 /// The addresses chosen for load-balancer nodes and endpoints.

@@ -1,6 +1,6 @@
-//! Published ports, and the addresses from which they are entered.
+//! Published ports.
 
-use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::Findings;
 use crate::topology::error::{Mistake, suggest};
@@ -9,16 +9,31 @@ use crate::topology::schema::Topology;
 use crate::topology::values::{ElasticIp, Publish};
 
 pub(super) fn check(topology: &Topology, found: &mut Findings) {
-    let mut taken = BTreeMap::new();
-    for publish in topology.publish.iter() {
+    for (n, publish) in topology.publish.iter().enumerate() {
         if let Err(mistake) = one(topology, publish) {
             found.add(mistake);
         }
-        if let Some(line) = taken.insert((publish.listen, publish.udp), publish.at.line) {
-            let message = format!("{} is published at line {line} already", publish.listen);
+        let mut before = topology.publish.iter().take(n);
+        if let Some(other) = before.find(|other| same_place(&other.value, &publish.value)) {
+            let message = format!(
+                "{} is published at line {} already; choose another port",
+                other.place(),
+                other.at.line
+            );
             found.add(Mistake::new(publish.at, message));
         }
     }
+}
+
+/// Whether one socket of the two is in the other's place.
+fn same_place(one: &Publish, other: &Publish) -> bool {
+    let (a, b) = (one.listen.ip(), other.listen.ip());
+    // All addresses of IPv6 are those of IPv4 too.
+    let all = |all: IpAddr, one: IpAddr| {
+        all.is_unspecified() && (all.is_ipv6() || all.is_ipv4() == one.is_ipv4())
+    };
+    let port = (one.udp, one.listen.port()) == (other.udp, other.listen.port());
+    port && (a == b || all(a, b) || all(b, a))
 }
 
 /// The host is there, and the internet reaches it.

@@ -113,8 +113,8 @@ pub struct Internet {
     /// real network [default: false].
     #[serde(default)]
     pub uplink: bool,
-    /// Addresses from which published ports are entered [default: 192.0.2.1 and
-    /// 2001:db8::c0:2:1].
+    /// Addresses from which published ports are entered, one of each family
+    /// [default: 192.0.2.1 and 3fff::1].
     #[serde(default)]
     pub gateway: Many<Address>,
 }

@@ -34,6 +34,13 @@ pub use settings::{Settings, WORKERS_MAX, Waiting};
 use super::located::{Item, Many, Named, Value};
 use super::values::{CidrOrName, Publish, TimeScale};
 
+/// The gateway's addresses where the file names none: for documentation (RFC 5737,
+/// RFC 9637), so that no other of the lab is likely to be the same.
+const GATEWAY: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 1)),
+];
+
 /// A lab: networks, hosts and services that `vpclab up` builds.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -141,8 +148,7 @@ impl Topology {
                 .map(|address| address.0)
                 .collect();
         }
-        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0xc0, 2, 1);
-        vec![Ipv4Addr::new(192, 0, 2, 1).into(), v6.into()]
+        GATEWAY.to_vec()
     }
 
     /// The seed, or its default.
