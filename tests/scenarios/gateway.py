@@ -154,6 +154,8 @@ def publishes(report, it):
         own = it.json("inspect", "web")["gateway"]["published"]
         check(len(own) == 4, own)
         check(it.json("inspect", "inner")["gateway"] is None, "inner publishes nothing")
+        metrics = sh("curl", "-sS", it.json("ps")["http"] + "/metrics").stdout
+        check('vpclab_gateway_conversations{protocol="tcp"}' in metrics, metrics[-500:])
         listens = sh("ss", "-lntu").stdout
         check("127.0.0.1:18082" in listens and "0.0.0.0:18082" not in listens, listens)
 

@@ -274,6 +274,9 @@ impl View<'_> {
         let v4 = interface.private_addresses.iter().map(ToString::to_string);
         let v6 = interface.ipv6_addresses.iter().map(ToString::to_string);
         let mut detail = v4.chain(v6).next().unwrap_or_default();
+        if interface.is_gateway() && !interface.prefixes.is_empty() {
+            detail = format!("{detail} · real network");
+        }
         let public = public_addresses(self.model, interface);
         if !public.is_empty() {
             detail = format!("{detail} · {}", joined(public.iter()));

@@ -12,6 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use vpclab_dataplane::drop::DropReason;
 use vpclab_dataplane::worker::WorkerCounters;
 
+use crate::report::gateway::GatewayReport;
 use crate::report::ps::PortCountersReport;
 
 /// What `/metrics` is.
@@ -34,6 +35,8 @@ pub struct Sample {
     pub targets: Vec<TargetSample>,
     /// Endpoints: name (or id), service, whether it is available.
     pub endpoints: Vec<(String, String, bool)>,
+    /// The way to and from the real network, if there is one.
+    pub gateway: Option<GatewayReport>,
     /// Memory of the daemon in bytes.
     pub resident_bytes: u64,
 }
@@ -292,6 +295,20 @@ metrics! {
     Gauge "vpclab_endpoint_available" {"endpoint", "service"} "1 if the endpoint is available, else 0."
         |it, to| for (endpoint, service, available) in &it.endpoints {
             to.with([endpoint, service], *available);
+        };
+
+    Gauge "vpclab_gateway_conversations" {"protocol"} "Connections (tcp) and other conversations (udp, with echo) with the real network."
+        |it, to| if let Some(gateway) = &it.gateway {
+            to.with(["tcp"], gateway.tcp);
+            to.with(["udp"], gateway.datagrams);
+        };
+    Counter "vpclab_gateway_no_room" "Conversations with the real network that were refused or forgotten because of too many."
+        |it, to| if let Some(gateway) = &it.gateway {
+            to.one(gateway.no_room);
+        };
+    Counter "vpclab_gateway_not_carried_packets" "Packets that were not let out: to this machine itself, or of a kind that is not carried."
+        |it, to| if let Some(gateway) = &it.gateway {
+            to.one(gateway.not_carried);
         };
 
     Counter "vpclab_capture_lost_packets" "Packets that captures missed because their reader was slow."

@@ -8,6 +8,7 @@ use vpclab_dataplane::drop::DropReason;
 
 use super::metrics::{EniSample, METRICS, Sample, TargetSample, documentation, text};
 use super::*;
+use crate::report::gateway::GatewayReport;
 use crate::report::ps::PortCountersReport;
 
 /// A lab that is well, or says what is wrong.
@@ -43,6 +44,7 @@ fn sample() -> Sample {
             health: "unhealthy".to_owned(),
         }],
         endpoints: vec![("service".to_owned(), "web".to_owned(), true)],
+        gateway: Some(GatewayReport::default()),
         ..Sample::default()
     };
     sample.counters.pipeline.received = 7;

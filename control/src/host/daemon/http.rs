@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Lab, load, show};
+use super::{Lab, gateway, load, show};
 use crate::aws;
 use crate::cli::CliError;
 use crate::host::runtime_dir::State;
@@ -91,6 +91,7 @@ fn sample(lab: &Lab) -> Result<Sample, CliError> {
         enis: enis.collect(),
         targets: targets.collect(),
         endpoints: endpoints.collect(),
+        gateway: gateway::report(lab),
         resident_bytes: resident_bytes(),
         lab: report.lab,
         counters,
