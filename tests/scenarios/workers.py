@@ -1,8 +1,10 @@
 """The ways in which packets are moved: several workers, io_uring or not."""
 
 import os
+import re
 import signal
 
+import attach
 from harness import EXAMPLES, check, lab, own_processes, topology, vpclab, wait
 
 PRIVATELINK = EXAMPLES / "privatelink.yaml"
@@ -36,6 +38,72 @@ def several_workers(report):
         with report.part("workers show all connections together"):
             flows = it.json("flows")["flows"]
             check(len(flows) >= REQUESTS, f"{len(flows)} of {REQUESTS} connections")
+
+
+def datagrams(box, address, ports):
+    """One to each port: as many flows, and so something for each worker."""
+    code = (f"import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
+            f"[s.sendto(b'x', ('{address}', port)) for port in range({ports.start}, {ports.stop})]")
+    done = box.run("/usr/bin/python3", "-c", code)
+    check(done.returncode == 0, done.stderr)
+
+
+def features_of_two(report):
+    """What is seen of a lab, and done to it, is of all its workers together."""
+    with topology(attach.LAB) as file, lab("two", file, "--workers", 2) as it, \
+            attach.container() as box:
+        it.eventually_reaches("web", attach.ANSWERS)
+        with report.part("features_of_two an ENI is attached, and both workers serve it"):
+            done = vpclab("attach", "box", "--pid", box.pid, "--lab", it.name)
+            check(done.returncode == 0, done.stderr)
+            wait("the container reaches the web", lambda: box.reaches(attach.ANSWERS))
+        with report.part("features_of_two a capture has every frame once"):
+            with it.capture("box") as packets:
+                for _ in range(REQUESTS):
+                    check(box.reaches(attach.ANSWERS), "the container reaches nobody")
+                opened = lambda: packets.read("tcp.flags.syn == 1", "tcp.srcport", "tcp.dstport")
+                wait("all connections", lambda: len(opened()) >= 2 * REQUESTS)
+                ways = [tuple(way) for way in opened()]
+            check(len(set(ways)) == len(ways) == 2 * REQUESTS, f"{len(set(ways))} of {len(ways)}")
+            check(all(len(set(way)) == 2 for way in ways), ways)
+        with report.part("features_of_two flows are those of both"):
+            flows = it.json("flows", "box", "--port", "80")["flows"]
+            check(len(flows) > REQUESTS, f"{len(flows)} of {REQUESTS} connections")
+            workers = it.json("inspect")["workers"]
+            check(all(counters["flow.created"] > 0 for counters in workers), workers)
+        with report.part("features_of_two drops are those of both, in their order"):
+            datagrams(box, "10.5.9.9", range(7000, 7016))
+            drops = wait("the drops", lambda: [
+                drop for drop in it.json("drops", "box")["drops"] if "10.5.9.9:" in drop["packet"]])
+            check(len({drop["packet"] for drop in drops}) == 16, f"{len(drops)} drops: {drops}")
+            times = [drop["time"] for drop in drops]
+            check(times == sorted(times), times)
+        with report.part("features_of_two faults act on what either worker moves"):
+            done = vpclab("fault", "link", "box", "--loss", "20%", "--lab", it.name)
+            check(done.returncode == 0, done.stderr)
+            done = box.run("ping", "-q", "-c", 200, "-i", 0.005, "-W", 1, attach.WEB)
+            lost = 200 - int(re.search(r"(\d+) received", done.stdout)[1])
+            datagrams(box, attach.WEB, range(8000, 8040))
+            link = it.json("fault", "list")["links"][0]
+            counted = sum(link[way]["counters"]["lost"] for way in ("up", "down"))
+            # 72 of 200 round trips, standard deviation 7.
+            check(40 <= lost <= 105 and counted >= lost, f"{lost} lost, {counted} counted: {link}")
+            check(it.counters()["drop.fault.loss"] == counted, f"{link}")
+            vpclab("fault", "link", "box", "--loss", "0", "--down", "--lab", it.name)
+            check(not box.reaches(attach.ANSWERS), "it reaches the web by a link that is down")
+            done = vpclab("fault", "host", "box", "--kill", "--lab", it.name)
+            check(done.returncode == 2 and "fault link box --down" in done.stderr, done.stderr)
+            vpclab("fault", "clear", "--lab", it.name)
+            check(box.reaches(attach.ANSWERS), "the fault is over")
+        with report.part("features_of_two an ENI is detached from both"):
+            done = vpclab("detach", "box", "--lab", it.name)
+            check(done.returncode == 0, done.stderr)
+            wait("eth0 is gone", lambda: "eth0" not in box.links())
+            with it.drops("port.detached"):
+                it.exec("web", "ping", "-c", 1, "-W", 1, attach.BOX)
+            for counters in it.json("inspect")["workers"]:
+                into, out = balance(counters)
+                check(into == out, f"{into} frames in, {out} out: {counters}")
 
 
 def fixed(report):
@@ -96,4 +164,4 @@ def without_io_uring(report):
             check(moved == "read and write (as configured)", moved)
 
 
-SCENARIOS = [several_workers, fixed, without_io_uring]
+SCENARIOS = [several_workers, features_of_two, fixed, without_io_uring]

@@ -11,7 +11,7 @@ use super::Lab;
 use crate::api::SetZoneState;
 use crate::cli::CliError;
 use crate::faults::{FaultRequest, HostFault, LinkDirection, LinkFaults};
-use crate::host::Context;
+use crate::host::{Context, from_model};
 use crate::host::init_client::InitClient;
 use crate::report::{FaultsReport, LinkReport, WayReport};
 
@@ -134,9 +134,14 @@ pub(super) fn apply(lab: &Lab) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Every link of every host.
+/// Every link of every host, those that are to be attached too.
 fn links(lab: &Lab) -> Vec<Link> {
-    let hosts = lab.model.hosts();
+    let hosts = {
+        let control = lab.model.control();
+        let mut hosts = from_model::hosts(control.model());
+        hosts.extend(from_model::foreign(control.model()));
+        hosts
+    };
     let of = |host: crate::host::plan::HostPlan| {
         let name = host.name;
         host.interfaces.into_iter().map(move |interface| Link {
@@ -197,6 +202,12 @@ fn set_host(lab: &Lab, host: &str, fault: Option<HostFault>) -> Result<(), CliEr
     if !links(lab).iter().any(|link| link.place.0 == host) {
         named(lab, host)?;
         return Err(CliError::usage(format!("`{host}` is no host")).fix("name the whole host"));
+    }
+    if !lab.model.hosts().iter().any(|known| known.name == host) {
+        return Err(CliError::usage(format!(
+            "`{host}` is not the lab's own: its programs are somebody else's"
+        ))
+        .fix(format!("cut its link: vpclab fault link {host} --down")));
     }
     if (lab.faults.of_host(host), fault) == (Some(HostFault::Killed), Some(HostFault::Paused)) {
         return Err(CliError::usage(format!("`{host}` is killed")).fix(format!(
