@@ -15,6 +15,8 @@ ROOT = HERE.parent.parent
 PARTS = ["examples", "docs", "packaging", "tests/scenarios", "benches"]
 APART = "VPCLAB_SCENARIOS_APART"
 USER = "VPCLAB_SCENARIOS_USER"
+# The machine that `tests/scenarios/guest` makes.
+GUEST = "VPCLAB_GUEST"
 # Some ids of other users for ours, beyond those that the machine gives out.
 SUBIDS = (4_000_000_000, 65_536)
 # A device that everybody may open, as on most machines; here only.
@@ -29,7 +31,7 @@ def is_apart():
 def run(rootless, arguments):
     """Runs the scenarios again in namespaces of their own. Exit code."""
     # Our number on the machine: inside, many would have the same.
-    mark = {APART: str(os.getpid())}
+    mark = {APART: str(os.getpid()), GUEST: str(ROOT / "target/guest")}
     if not rootless:
         return enter(HERE / "run", arguments, os.environ | mark, "")
     program = os.environ.get("VPCLAB", str(ROOT / "target/debug/vpclab"))
