@@ -11,8 +11,8 @@ use super::Lab;
 use crate::api::SetZoneState;
 use crate::cli::CliError;
 use crate::faults::{FaultRequest, HostFault, LinkDirection, LinkFaults};
-use crate::host::{Context, from_model};
 use crate::host::init_client::InitClient;
+use crate::host::{Context, from_model};
 use crate::report::{FaultsReport, LinkReport, WayReport};
 
 /// A link's name: host and device.
