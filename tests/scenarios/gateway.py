@@ -199,6 +199,13 @@ def keeps_away(report, it):
         done = it.curl("web", f"http://{MACHINE}/")
         check(done.returncode == REFUSED, f"curl exit {done.returncode}: {done.stderr}")
         check(gateway(it)["not_carried"] > before, "not counted")
+        # Assigned to nobody, but routed to this machine.
+        routed = "203.0.113.200"
+        sh("ip", "route", "add", "local", routed, "dev", "lo")
+        check(sh("curl", "-sS", "-m", 1, f"http://{routed}/").returncode == TIMEOUT, "no trap")
+        done = it.curl("web", f"http://{routed}/")
+        sh("ip", "route", "del", "local", routed, "dev", "lo")
+        check(done.returncode == REFUSED, f"curl exit {done.returncode}: {done.stderr}")
     with report.part("uplink: not to loopback, link-local or private addresses"):
         done = it.curl("web", "http://127.0.0.1:18080/")
         check(done.returncode == REFUSED, "a host's loopback is its own")

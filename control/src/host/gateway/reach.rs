@@ -1,8 +1,9 @@
 //! Which addresses of the real network the lab may reach.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
-use nix::ifaddrs::getifaddrs;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
 use vpclab_dataplane::addr::is_public;
 
 /// Where on the real network an address is reached; `None` where it may not be.
@@ -16,15 +17,28 @@ pub(super) fn others(address: IpAddr) -> Option<IpAddr> {
 
 /// Whether packets to the address would come back to this machine.
 fn is_ours(address: IpAddr) -> bool {
-    let assigned = getifaddrs().is_ok_and(|all| {
-        let all = all.filter_map(|interface| interface.address);
-        let mut all = all.filter_map(|own| {
-            let v4 = own.as_sockaddr_in().map(|own| IpAddr::V4(own.ip()));
-            v4.or_else(|| own.as_sockaddr_in6().map(|own| IpAddr::V6(own.ip())))
-        });
-        all.any(|own| own == address)
-    });
+    let assigned = getifaddrs().is_ok_and(|mut all| all.any(|own| has(&own, address)));
     assigned || is_routed_here(address)
+}
+
+/// Whether an address of an interface is this one. Of a loopback interface the
+/// whole IPv4 block is the machine's.
+fn has(own: &InterfaceAddress, address: IpAddr) -> bool {
+    let Some(assigned) = &own.address else {
+        return false;
+    };
+    if let Some(v6) = assigned.as_sockaddr_in6() {
+        return IpAddr::V6(v6.ip()) == address;
+    }
+    let (Some(v4), IpAddr::V4(address)) = (assigned.as_sockaddr_in(), address) else {
+        return false;
+    };
+    let block = own.netmask.as_ref().and_then(|mask| mask.as_sockaddr_in());
+    let mask = match block {
+        Some(mask) if own.flags.contains(InterfaceFlags::IFF_LOOPBACK) => mask.ip(),
+        _ => Ipv4Addr::BROADCAST,
+    };
+    v4.ip() & mask == address & mask
 }
 
 /// Whether a route makes it an address of this machine, assigned or not: then it
@@ -50,8 +64,11 @@ mod tests {
     fn what_is_this_machine_is_known() {
         let ours = |text: &str| is_ours(text.parse().unwrap());
         assert!(ours("127.0.0.1"));
-        // By a route alone: 127.0.0.0/8 is local, 127.3.2.1 assigned to nobody.
-        assert_eq!(others("127.3.2.1".parse().unwrap()), None);
-        assert!(!ours("192.0.2.77"));
+        // Assigned to nobody, but of the loopback interface's block.
+        assert!(ours("127.3.2.1"));
+        assert!(!ours("192.0.2.77") && !ours("3fff::77"));
+        let others = |text: &str| others(text.parse().unwrap());
+        assert_eq!(others("169.254.169.254"), None);
+        assert_eq!(others("192.0.2.77"), Some("192.0.2.77".parse().unwrap()));
     }
 }
