@@ -216,6 +216,7 @@ fn b082_without_cross_zone_a_node_uses_targets_of_its_zone() {
     w.apply(ModifyLoadBalancerAttributes {
         load_balancer_arn,
         cross_zone: Some(true),
+        ..Default::default()
     });
     w.send("client", &Packet::syn("10.0.1.10:1001", "10.0.11.100:80"));
     let answer = w.take("client");

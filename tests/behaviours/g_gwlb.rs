@@ -387,6 +387,7 @@ fn b099_without_cross_zone_a_zone_without_targets_drops() {
     w.apply(vpclab::api::ModifyLoadBalancerAttributes {
         load_balancer_arn,
         cross_zone: Some(true),
+        ..Default::default()
     });
     w.healthy();
     w.send("app", &packet);

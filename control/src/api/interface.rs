@@ -250,10 +250,16 @@ impl Action for DeleteNetworkInterface {
     }
 }
 
-/// Takes an interface away, and frees its Elastic IPs.
+/// Takes an interface away, frees its Elastic IPs, and deregisters it.
 pub(super) fn delete_interface(tx: &mut Transaction<'_>, id: &NetworkInterfaceId) {
     for address in tx.referrers::<ElasticIp>(id) {
         tx.update(&address.id, |address| address.association = None);
+    }
+    let itself = TargetId::Interface(id.clone());
+    for group in tx.referrers::<TargetGroup>(id) {
+        tx.update(&group.id, |group| {
+            group.targets.retain(|it| it.id != itself)
+        });
     }
     tx.remove(id);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use vpclab_dataplane::tables::LoadBalancerKind;
 
+use super::address::Claims;
 use super::{Action, ApiError, RequesterManagedInterface, Transaction};
 use crate::model::*;
 use crate::quotas::Quota;
@@ -103,6 +104,8 @@ impl Action for CreateLoadBalancer {
             dualstack: self.dualstack,
             cross_zone: false,
             enforce_privatelink_groups: true,
+            deletion_protected: false,
+            kept: Tags::new(),
         };
         for (subnet, mapping) in subnets.iter().zip(&self.subnets) {
             let node = create_node(tx, &balancer, subnet, mapping)?;
@@ -179,6 +182,38 @@ impl Action for SetSubnets {
     }
 }
 
+/// `SetIpAddressType`
+#[derive(Clone, Debug, Default)]
+pub struct SetIpAddressType {
+    /// A network or gateway load balancer.
+    pub load_balancer_arn: LoadBalancerArn,
+    /// Nodes get an IPv6 address, or lose theirs.
+    pub dualstack: bool,
+}
+
+impl Action for SetIpAddressType {
+    type Output = ();
+
+    fn apply(self, tx: &mut Transaction<'_>) -> Result<(), ApiError> {
+        let balancer = tx.require(&self.load_balancer_arn)?;
+        for node in &balancer.nodes {
+            let held = tx.model().get(&node.interface);
+            let has = held.is_some_and(|eni| !eni.ipv6_addresses.is_empty());
+            let mut addresses = Vec::new();
+            if self.dualstack && has {
+                continue;
+            }
+            if self.dualstack {
+                let subnet = tx.require(&node.subnet)?;
+                addresses.push(Claims::new(&subnet).next_ipv6(tx)?);
+            }
+            tx.update(&node.interface, |eni| eni.ipv6_addresses = addresses);
+        }
+        tx.update(&balancer.id, |balancer| balancer.dualstack = self.dualstack);
+        Ok(())
+    }
+}
+
 /// `SetSecurityGroups`
 #[derive(Clone, Debug, Default)]
 pub struct SetSecurityGroups {
@@ -228,6 +263,10 @@ pub struct ModifyLoadBalancerAttributes {
     pub load_balancer_arn: LoadBalancerArn,
     /// `load_balancing.cross_zone.enabled`
     pub cross_zone: Option<bool>,
+    /// `deletion_protection.enabled`
+    pub deletion_protected: Option<bool>,
+    /// Attributes that change no packet.
+    pub kept: Tags,
 }
 
 impl Action for ModifyLoadBalancerAttributes {
@@ -237,6 +276,9 @@ impl Action for ModifyLoadBalancerAttributes {
         let balancer = tx.require(&self.load_balancer_arn)?;
         tx.update(&balancer.id, |balancer| {
             balancer.cross_zone = self.cross_zone.unwrap_or(balancer.cross_zone);
+            let protected = self.deletion_protected;
+            balancer.deletion_protected = protected.unwrap_or(balancer.deletion_protected);
+            balancer.kept.extend(self.kept);
         });
         Ok(())
     }
@@ -259,6 +301,15 @@ impl Action for DeleteLoadBalancer {
             Err(error) if error.code == LoadBalancerArn::NOT_FOUND => return Ok(()),
             Err(error) => return Err(error),
         };
+        if balancer.deletion_protected {
+            return Err(ApiError::new(
+                "OperationNotPermitted",
+                format!(
+                    "Load balancer '{}' cannot be deleted because deletion protection is enabled",
+                    balancer.id
+                ),
+            ));
+        }
         if let Some(service) = tx.model().referrers::<EndpointService>(&balancer.id).next() {
             return Err(ApiError::new(
                 "ResourceInUse",
@@ -306,6 +357,7 @@ fn create_node(
     Ok(Node {
         subnet: subnet.id.clone(),
         interface: interface.apply(tx)?,
+        designated: mapping.private_ipv4.is_some(),
     })
 }
 

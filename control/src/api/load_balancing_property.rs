@@ -130,6 +130,7 @@ fn run(control: &mut ControlPlane, Step { what, pick }: Step) -> bool {
             .execute(ModifyLoadBalancerAttributes {
                 load_balancer_arn: balancer,
                 cross_zone: Some(d % 2 == 0),
+                ..Default::default()
             })
             .is_ok(),
         3 => control

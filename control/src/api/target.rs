@@ -199,11 +199,28 @@ fn resolve(
                 group.vpc
             ))
         })?;
+        let instance = tx.model().get(&InstanceId::from(&**id));
+        if instance.is_some_and(|instance| instance.state != InstanceState::Running) {
+            return Err(invalid_target(format!(
+                "The following targets are not in a running state and cannot be registered: '{id}'"
+            )));
+        }
         return Ok(TargetId::Interface(interface));
     }
     let address: IpAddr = id
         .parse()
         .map_err(|_| invalid_target(format!("The IP address '{id}' is not a valid IP address")))?;
+    let family = match address {
+        IpAddr::V4(_) => AddressFamily::Ipv4,
+        IpAddr::V6(_) => AddressFamily::Ipv6,
+    };
+    if let Some(only) = group.family.filter(|only| *only != family) {
+        return Err(invalid_target(format!(
+            "The IP address '{id}' is not a valid {} address, which '{}' takes",
+            only.name(),
+            group.name
+        )));
+    }
     let vpc = tx.model().get(&group.vpc);
     let inside = vpc.is_some_and(|vpc| vpc.blocks().any(|block| block.contains(address)));
     if inside && description.all_zones {

@@ -26,6 +26,8 @@ pub struct CreateTargetGroup {
     pub vpc: VpcId,
     /// Addresses or hosts.
     pub target_type: TargetType,
+    /// The only family of its addresses; both unless given.
+    pub family: Option<AddressFamily>,
     /// What differs from AWS's default health check.
     pub health_check: HealthCheckSettings,
 }
@@ -39,6 +41,7 @@ impl CreateTargetGroup {
             port,
             vpc,
             target_type: TargetType::Ip,
+            family: None,
             health_check: HealthCheckSettings::default(),
         }
     }
@@ -80,9 +83,11 @@ impl Action for CreateTargetGroup {
             port: self.port,
             vpc: vpc.id.clone(),
             target_type: self.target_type,
+            family: self.family,
             health_check,
             targets: Vec::new(),
             attributes: TargetGroupAttributes::defaults(self.protocol),
+            kept: Tags::new(),
         });
         Ok(id)
     }
@@ -99,7 +104,7 @@ impl CreateTargetGroup {
         let known = tx.require(known)?;
         let same = (known.protocol, known.port, &known.vpc, known.target_type)
             == (self.protocol, self.port, &self.vpc, self.target_type);
-        if same && known.health_check == *health_check {
+        if same && known.family == self.family && known.health_check == *health_check {
             return Ok(known.id.clone());
         }
         Err(ApiError::new(
@@ -147,6 +152,8 @@ pub struct ModifyTargetGroupAttributes {
     pub reset_on_unhealthy: Option<bool>,
     /// `send_tcp_reset.on_idle_timeout.enabled` (GENEVE)
     pub reset_on_idle: Option<bool>,
+    /// Attributes that change no packet.
+    pub kept: Tags,
 }
 
 impl Action for ModifyTargetGroupAttributes {
@@ -204,7 +211,10 @@ impl Action for ModifyTargetGroupAttributes {
                     .to_owned(),
             ));
         }
-        tx.update(&group.id, |group| group.attributes = new);
+        tx.update(&group.id, |group| {
+            group.attributes = new;
+            group.kept.extend(self.kept);
+        });
         Ok(())
     }
 }

@@ -61,4 +61,4 @@ pub trait Backend: Send + Sync + 'static {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

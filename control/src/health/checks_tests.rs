@@ -126,6 +126,7 @@ fn each_node_probes_the_targets_that_it_would_use() {
     let cross_zone = ModifyLoadBalancerAttributes {
         load_balancer_arn: f.balancer.clone(),
         cross_zone: Some(true),
+        ..Default::default()
     };
     f.control.execute(cross_zone).unwrap();
     f.sync(Instant::from_millis(1));

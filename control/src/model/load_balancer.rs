@@ -6,7 +6,7 @@ use vpclab_dataplane::tables::LoadBalancerKind;
 
 use super::{
     ListenerArn, LoadBalancerArn, Meta, NetworkInterfaceId, References, Resource, SecurityGroupId,
-    SubnetId, TargetGroupArn, VpcId, resource_fields,
+    SubnetId, Tags, TargetGroupArn, VpcId, resource_fields,
 };
 
 /// A load balancer's presence in a subnet.
@@ -16,6 +16,8 @@ pub struct Node {
     pub subnet: SubnetId,
     /// The requester-managed interface there.
     pub interface: NetworkInterfaceId,
+    /// Its address was asked for, not chosen.
+    pub designated: bool,
 }
 
 /// A network or gateway load balancer.
@@ -42,6 +44,10 @@ pub struct LoadBalancer {
     pub cross_zone: bool,
     /// `enforce-security-group-inbound-rules-on-private-link-traffic`
     pub enforce_privatelink_groups: bool,
+    /// `deletion_protection.enabled`
+    pub deletion_protected: bool,
+    /// Attributes that change no packet, as they were set.
+    pub kept: Tags,
 }
 
 impl Resource for LoadBalancer {

@@ -17,6 +17,16 @@ pub enum AddressFamily {
     Ipv6,
 }
 
+impl AddressFamily {
+    /// AWS's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        }
+    }
+}
+
 /// A managed prefix list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrefixList {

@@ -8,8 +8,8 @@ use vpclab_dataplane::tables::{Failover, Stickiness, TargetHealth};
 use vpclab_dataplane::time::Instant;
 
 use super::{
-    HealthCheck, LbProtocol, Meta, Model, NetworkInterfaceId, ProbeFailure, References, Resource,
-    Subnet, TargetGroupArn, VpcId, resource_fields,
+    AddressFamily, HealthCheck, LbProtocol, Meta, Model, NetworkInterfaceId, ProbeFailure,
+    References, Resource, Subnet, Tags, TargetGroupArn, VpcId, resource_fields,
 };
 
 /// What names a target.
@@ -96,12 +96,16 @@ pub struct TargetGroup {
     pub vpc: VpcId,
     /// What kind of targets it takes.
     pub target_type: TargetType,
+    /// `IpAddressType`: a group that an API client made takes one family only.
+    pub family: Option<AddressFamily>,
     /// How health is checked.
     pub health_check: HealthCheck,
     /// Registered targets, in the order of registration.
     pub targets: Vec<Target>,
     /// Behaviour switches.
     pub attributes: TargetGroupAttributes,
+    /// Attributes that change no packet, as they were set.
+    pub kept: Tags,
 }
 
 /// Behaviour switches of a target group.

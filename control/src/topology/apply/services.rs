@@ -51,6 +51,7 @@ impl Applier<'_, '_> {
                 port,
                 vpc: self.vpc(vpc)?.id.clone(),
                 target_type: TargetType::Ip,
+                family: None,
                 health_check: health(&group.health_check),
             },
         )?;
@@ -68,6 +69,7 @@ impl Applier<'_, '_> {
             deregistration_delay_s: group.deregistration_delay.as_ref().map(|delay| delay.value),
             reset_on_unhealthy: group.reset_on_unhealthy,
             reset_on_idle: group.reset_on_idle,
+            ..Default::default()
         };
         self.run(name.at, attributes)?;
         self.names.target_groups.insert(name.value.clone(), arn);
@@ -120,6 +122,7 @@ impl Applier<'_, '_> {
                 ModifyLoadBalancerAttributes {
                     load_balancer_arn,
                     cross_zone,
+                    ..Default::default()
                 },
             )?;
         }
