@@ -3,7 +3,7 @@
 
 use super::action::Hot;
 use super::entry::{Entry, Line, State, line_flag, state_flag};
-use super::table::{REPLY, Table, split};
+use super::table::{REPLY, SessionId, Table, split};
 use super::{Direction, memory};
 use crate::time::Duration;
 
@@ -59,6 +59,15 @@ impl Table {
         memory::prefetch(&self.v4.entries, at);
         memory::prefetch_line(&self.v4.entries, at, 1 + (reference & 1) as usize);
         reference
+    }
+
+    /// Fetches the buckets that an IPv4 session's ends are in.
+    pub(crate) fn prefetch_ends(&self, id: SessionId) {
+        if let Some(entry) = self.v4.entry(id.slot).filter(|_| id.slot & 1 == 0) {
+            for line in &entry.lines {
+                self.index.prefetch(self.key_hash(&line.key()));
+            }
+        }
     }
 
     /// Fetches the lines that the session after the next `ahead` will have.

@@ -82,6 +82,8 @@ pub trait Sink {
 
 /// Slots of the session table looked at in one go for dead sessions.
 const SWEEP_SLOTS: usize = 4096;
+/// Dead sessions removed together.
+const SWEEP_TOGETHER: usize = 16;
 /// At most so long between two looks.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// A table of any size is gone round in about this time: memory of dead
@@ -195,8 +197,21 @@ impl Pipeline {
             }
         }
         let mut steps = SWEEP_SLOTS.min(self.connections.sessions.slots_used());
-        while let Some(id) = self.connections.sessions.sweep(now, &mut steps) {
-            self.end_session(id);
+        let mut dead = [None; SWEEP_TOGETHER];
+        loop {
+            // A few at a time, so that the fetches of their memory overlap.
+            for place in &mut dead {
+                *place = self.connections.sessions.sweep(now, &mut steps);
+                if let Some(id) = *place {
+                    self.connections.sessions.prefetch_ends(id);
+                }
+            }
+            for id in dead.into_iter().flatten() {
+                self.end_session(id);
+            }
+            if dead.contains(&None) {
+                break;
+            }
         }
         self.connections.gwlb.sweep(now, SWEEP_SLOTS);
     }
