@@ -1,5 +1,6 @@
-//! First packets: every packet is a connection's first, is walked through all
-//! hops and leaves a session behind. And whole connections: open, six packets, close.
+//! First packets: every packet is a connection's first, is found nowhere and
+//! leaves a session behind. The first of a class is walked through all hops, the
+//! others go by its plan. And whole connections: open, six packets, close.
 
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::packet::{Frame, tcp_flag};
@@ -26,7 +27,7 @@ impl Suite for FirstPacket {
     }
 
     fn about(&self) -> &'static str {
-        "the first packet of a connection, every one walked, and whole connections: open, 6 packets, close"
+        "the first packet of a connection, none cached (the first of a class is walked, the others go by its plan), and whole connections: open, 6 packets, close"
     }
 
     fn cases(&self, options: &Options) -> Vec<Case> {
