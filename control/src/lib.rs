@@ -19,6 +19,7 @@ pub mod model;
 pub mod quotas;
 pub mod replay;
 pub mod report;
+pub mod store;
 pub mod top;
 pub mod topology;
 pub mod trace;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use vpclab_dataplane::tables::{Builder, Settings, Tables};
 
-use super::{Action, ApiError, Caller, Transaction};
+use super::{Action, ApiError, Caller, Transaction, keep};
 use crate::compile;
 use crate::model::{Model, ResourceId};
 use crate::quotas::Quotas;
+use crate::store::{Store, StoreError};
 
 /// How a control plane starts.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,10 @@ pub struct ControlPlane {
     model: Model,
     tables: Arc<Tables>,
     quotas: Quotas,
+    /// Where changes are kept, if they are.
+    store: Option<Box<dyn Store>>,
+    /// The topology that the store was last in step with.
+    file_text: Option<String>,
 }
 
 /// What a control plane held when it was asked.
@@ -69,7 +74,67 @@ impl ControlPlane {
             model,
             tables: Arc::new(Tables::new(snapshot)),
             quotas: options.quotas,
+            store: None,
+            file_text: None,
         }
+    }
+
+    /// A control plane that goes on with what `store` keeps; the store again if it
+    /// is empty.
+    ///
+    /// # Errors
+    /// The store cannot be read or understood.
+    pub fn restore(
+        options: ControlPlaneOptions,
+        mut store: Box<dyn Store>,
+    ) -> Result<Result<Self, Box<dyn Store>>, StoreError> {
+        let Some((model, file_text)) = keep::restore(&mut *store)? else {
+            return Ok(Err(store));
+        };
+        let snapshot = compile::full(&model, options.settings);
+        Ok(Ok(Self {
+            model,
+            tables: Arc::new(Tables::new(snapshot)),
+            quotas: options.quotas,
+            store: Some(store),
+            file_text,
+        }))
+    }
+
+    /// Keeps everything in `store` from now on, which is empty; `text` is the
+    /// topology that it was made from.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep_in(&mut self, mut store: Box<dyn Store>, text: &str) -> Result<(), ApiError> {
+        keep::commit_all(&mut *store, &self.model, text)?;
+        self.store = Some(store);
+        self.file_text = Some(text.to_owned());
+        Ok(())
+    }
+
+    /// The topology that the store was last in step with, if there is a store.
+    pub fn file_text(&self) -> Option<&String> {
+        self.file_text.as_ref()
+    }
+
+    /// Notes that this topology's changes have been made.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn set_file_text(&mut self, text: &str) -> Result<(), ApiError> {
+        if let Some(store) = &mut self.store {
+            keep::commit_text(&mut **store, text)?;
+            self.file_text = Some(text.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Where the published tables are not what a full compile of the model gives.
+    pub fn inconsistency(&self) -> Option<String> {
+        let published = self.tables.snapshot();
+        let full = compile::full(&self.model, published.settings);
+        published.row_difference(&full)
     }
 
     /// Everything there is, to read.
@@ -134,8 +199,10 @@ impl ControlPlane {
         let (next, touched) = tx.finish();
         let mut builder = Builder::from(&self.tables.load());
         compile::incremental(&self.model, &next, &touched, &mut builder);
-        // A durable store commits `touched` of `next` here: after everything that
-        // can be refused, before anyone can see the change.
+        // After everything that can be refused, before anyone can see the change.
+        if let Some(store) = &mut self.store {
+            keep::commit(&mut **store, &self.model, &next, &touched)?;
+        }
         self.model = next;
         self.publish(builder);
         Ok(output)
@@ -162,9 +229,12 @@ impl ControlPlane {
     }
 
     /// Takes every resource away. Ids go on: none is given twice.
-    pub fn clear(&mut self) {
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn clear(&mut self) -> Result<(), ApiError> {
         let blank = self.blank();
-        self.become_as(&blank);
+        self.become_as(&blank).map(drop)
     }
 
     /// A control plane without resources that goes on where this one is, to make
@@ -176,6 +246,8 @@ impl ControlPlane {
             model,
             tables: Arc::new(Tables::new(snapshot)),
             quotas: self.quotas.clone(),
+            store: None,
+            file_text: None,
         }
     }
 
@@ -187,19 +259,20 @@ impl ControlPlane {
     /// Becomes `other`, which was made by actions on [`Self::blank`]: one change,
     /// in which what is the same in both stays as it is, rows included. Says
     /// what is not.
-    pub(crate) fn become_as(&mut self, other: &Self) -> BTreeSet<ResourceId> {
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub(crate) fn become_as(&mut self, other: &Self) -> Result<BTreeSet<ResourceId>, ApiError> {
         let differences = self.model.differences(&other.model);
-        let changed: Result<_, ApiError> = self.transact(&Caller::default(), |tx| {
+        self.transact(&Caller::default(), |tx| {
             for id in &differences {
                 tx.adopt(&other.model, id);
             }
             tx.adopt_indexes(&other.model);
             Ok(())
-        });
-        // Nothing in there is refused.
-        let _ = changed;
+        })?;
         self.quotas = other.quotas.clone();
-        differences
+        Ok(differences)
     }
 
     fn publish(&self, builder: Builder) {

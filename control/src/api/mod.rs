@@ -8,6 +8,7 @@ mod address;
 mod caller;
 mod control;
 mod error;
+mod keep;
 mod transaction;
 
 pub mod elastic_ip;

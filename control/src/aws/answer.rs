@@ -99,6 +99,7 @@ pub fn router(backend: Arc<dyn Backend>) -> Router {
             "/_vpclab/health",
             get(|| async { axum::Json(json!({"status": "ok"})) }),
         )
+        .route("/_vpclab/consistency", get(consistency))
         .route("/_vpclab/reset", post(reset))
         // Existing test suites call this one.
         .route("/moto-api/reset", post(reset))
@@ -112,6 +113,19 @@ async fn serve(State(api): State<Arc<Api>>, headers: HeaderMap, body: Bytes) -> 
         let error = ApiError::new("InternalError", "vpclab failed to answer; see its log");
         Protocol::Ec2.error(&error, "0")
     })
+}
+
+/// Whether the packet tables are what the resources say: for tests.
+async fn consistency(State(api): State<Arc<Api>>) -> Response {
+    let looked = move || api.backend.control().inconsistency();
+    match tokio::task::spawn_blocking(looked).await {
+        Ok(None) => axum::Json(json!({"consistent": true})).into_response(),
+        Ok(Some(difference)) => {
+            let body = json!({"consistent": false, "difference": difference});
+            (StatusCode::INTERNAL_SERVER_ERROR, axum::Json(body)).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 async fn reset(State(api): State<Arc<Api>>) -> Response {
@@ -245,7 +259,7 @@ impl Api {
         let (before, after) = {
             let mut control = self.backend.control();
             let before = control.model().clone();
-            control.clear();
+            control.clear().map_err(|error| error.message)?;
             (before, control.model().clone())
         };
         self.tokens

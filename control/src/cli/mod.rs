@@ -37,6 +37,7 @@ pub mod ps;
 pub mod replay;
 pub mod restart;
 pub mod schema;
+pub mod serve;
 pub mod start;
 pub mod style;
 pub mod table;
@@ -92,6 +93,8 @@ pub enum Command {
     Init(init::Args),
     /// Start a lab from a topology file, as a background daemon.
     Up(up::Args),
+    /// Serve the AWS API, without a topology: VPCs are what is asked for.
+    Serve(serve::Args),
     /// Stop a lab; nothing of it stays behind.
     Down(down::Args),
     /// Run a program inside a host, like `docker exec`.
@@ -178,6 +181,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Demo(args) => demo::run(args, globals),
         Command::Init(args) => init::run(args, globals),
         Command::Up(args) => up::run(args, globals),
+        Command::Serve(args) => serve::run(args, globals),
         Command::Down(args) => down::run(args, globals),
         Command::Exec(args) => exec::run(args, globals),
         Command::Attach(args) => attach::run(args, globals),

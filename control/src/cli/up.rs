@@ -48,6 +48,10 @@ pub struct Args {
     /// else 4566 or the next that is free].
     #[arg(long, value_name = "PORT", conflicts_with = "no_http")]
     pub http: Option<u16>,
+    /// Keep all resources in this file: a lab that starts with it goes on where it
+    /// was. `down` leaves it.
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
     /// Serve neither metrics nor the AWS API.
     #[arg(long)]
     pub no_http: bool,
@@ -90,6 +94,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
             Some(port) => HttpChoice::Port(port),
             None => HttpChoice::Default,
         },
+        state_file: args.state.map(std::path::absolute).transpose()?,
         allow_reset: args.allow_reset,
         run_user_data: args.run_user_data,
     };

@@ -49,6 +49,9 @@ pub struct State {
     /// Where it serves HTTP, if `up` was told.
     #[serde(default)]
     pub http: HttpChoice,
+    /// File that keeps its resources.
+    #[serde(default)]
+    pub state_file: Option<PathBuf>,
     /// Whether the API may empty it.
     #[serde(default)]
     pub allow_reset: bool,

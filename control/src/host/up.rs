@@ -168,6 +168,9 @@ fn adopt(
             kept: kept(&old)?,
             time_scale: state.time_scale.or(old.time_scale),
             workers: state.workers.or(old.workers),
+            state_file: state.state_file.clone().or(old.state_file.clone()),
+            allow_reset: state.allow_reset || old.allow_reset,
+            run_user_data: state.run_user_data || old.run_user_data,
             http: match state.http {
                 HttpChoice::Default => old.http,
                 asked => asked,
@@ -186,6 +189,9 @@ fn asks_the_same(old: &State, state: &State) -> bool {
             .time_scale
             .is_none_or(|_| state.time_scale == old.time_scale)
         && (state.http == HttpChoice::Default || state.http == old.http)
+        && (state.state_file.is_none() || state.state_file == old.state_file)
+        && (!state.allow_reset || old.allow_reset)
+        && (!state.run_user_data || old.run_user_data)
 }
 
 /// What was chosen for a lab whose daemon cannot say it.

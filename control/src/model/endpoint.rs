@@ -1,5 +1,6 @@
 //! VPC endpoints: a consumer's way to an endpoint service.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::{
@@ -8,7 +9,7 @@ use super::{
 };
 
 /// What an endpoint is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VpcEndpointType {
     /// PrivateLink.
     Interface,
@@ -27,7 +28,7 @@ impl VpcEndpointType {
 }
 
 /// Where an endpoint stands with its service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VpcEndpointState {
     /// Waits for the provider.
     PendingAcceptance,
@@ -52,7 +53,7 @@ impl VpcEndpointState {
 }
 
 /// An endpoint's presence in a subnet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointInterface {
     /// The subnet; no other interface of the endpoint is in its zone.
     pub subnet: SubnetId,
@@ -61,7 +62,7 @@ pub struct EndpointInterface {
 }
 
 /// A VPC endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VpcEndpoint {
     /// Id.
     pub id: VpcEndpointId,

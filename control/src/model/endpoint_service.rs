@@ -1,5 +1,6 @@
 //! Endpoint services: what a provider offers by PrivateLink.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use vpclab_dataplane::tables::LoadBalancerKind;
 use super::{EndpointServiceId, LoadBalancerArn, Meta, References, Resource, resource_fields};
 
 /// An endpoint service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointService {
     /// Id.
     pub id: EndpointServiceId,

@@ -1,11 +1,12 @@
 //! How a target group's targets are checked: settings, and what a probe found.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use vpclab_dataplane::time::Duration;
 
 /// What a probe speaks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CheckProtocol {
     /// A TCP connection that opens is a pass.
     Tcp,
@@ -19,7 +20,7 @@ pub enum CheckProtocol {
 }
 
 /// Where a probe connects to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CheckPort {
     /// The port at which the target is registered (`traffic-port`).
     Traffic,
@@ -28,7 +29,7 @@ pub enum CheckPort {
 }
 
 /// Status codes that pass, as ELB writes them: `200-399`, `200,202`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Matcher(Vec<(u16, u16)>);
 
 impl Matcher {
@@ -77,7 +78,7 @@ fn range(text: &str) -> Option<(u16, u16)> {
 }
 
 /// Health-check settings of a target group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
     /// What a probe speaks.
     pub protocol: CheckProtocol,
@@ -114,7 +115,7 @@ impl HealthCheck {
 }
 
 /// Why a probe failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProbeFailure {
     /// No connection, or no answer, within the timeout.
     Timeout,

@@ -72,6 +72,19 @@ macro_rules! ids {
         }
 
         impl Kind {
+            /// Its name in keys of the store.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    Self::Scope => "Scope",
+                    $(Self::$kind => stringify!($kind),)*
+                }
+            }
+
+            /// The kind with this name.
+            pub fn by_name(name: &str) -> Option<Self> {
+                [$(Self::$kind,)*].into_iter().find(|kind| kind.name() == name)
+            }
+
             /// AWS's error code for an id of this kind that names nothing.
             pub const fn not_found(self) -> &'static str {
                 match self {
@@ -218,6 +231,19 @@ impl Minter {
             count: 0,
             scopes: None,
         }
+    }
+
+    /// Goes on where another was.
+    pub(super) fn at(seed: u64, count: u64) -> Self {
+        Self {
+            count,
+            ..Self::new(seed)
+        }
+    }
+
+    /// Where it is: seed and count.
+    pub(super) fn position(&self) -> (u64, u64) {
+        (self.seed, self.count)
     }
 
     /// From now on numbers belong to this name: the first one for it is always

@@ -1,11 +1,12 @@
 //! Instances: hosts that the API makes.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::{InstanceId, Meta, References, Resource, SubnetId, VpcId, resource_fields};
 
 /// What an instance is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InstanceState {
     /// Its host runs, or waits to be attached.
     Running,
@@ -27,7 +28,7 @@ impl InstanceState {
 }
 
 /// An instance. Its interfaces say that they are attached to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// Id, which is the name of its host, too.
     pub id: InstanceId,

@@ -1,5 +1,6 @@
 //! Network interfaces and Elastic IP addresses.
 
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::{
 };
 
 /// What stands behind an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InterfaceKind {
     /// A host, or nothing yet.
     Host,
@@ -25,7 +26,7 @@ pub enum InterfaceKind {
 }
 
 /// A host on an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     /// `eni-attach-…`
     pub id: Arc<str>,
@@ -42,7 +43,7 @@ pub struct Attachment {
 }
 
 /// What is behind an attached interface.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Plug {
     /// A host that the lab makes.
     #[default]
@@ -56,7 +57,7 @@ pub enum Plug {
 }
 
 /// An elastic network interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkInterface {
     /// Id.
     pub id: NetworkInterfaceId,
@@ -195,7 +196,7 @@ pub(crate) fn device_alias(meta: &Meta, host: &str, device_index: u16) -> Arc<st
 }
 
 /// An Elastic IP address on an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ElasticIpAssociation {
     /// `eipassoc-…`
     pub id: Arc<str>,
@@ -206,7 +207,7 @@ pub struct ElasticIpAssociation {
 }
 
 /// An Elastic IP address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ElasticIp {
     /// Allocation id.
     pub id: AllocationId,

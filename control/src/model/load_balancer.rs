@@ -1,5 +1,6 @@
 //! Network and gateway load balancers and their listeners.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use vpclab_dataplane::tables::LoadBalancerKind;
@@ -10,7 +11,7 @@ use super::{
 };
 
 /// A load balancer's presence in a subnet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// The subnet; no other node is in its zone.
     pub subnet: SubnetId,
@@ -21,7 +22,7 @@ pub struct Node {
 }
 
 /// A network or gateway load balancer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadBalancer {
     /// ARN.
     pub id: LoadBalancerArn,
@@ -73,7 +74,7 @@ pub(crate) fn load_balancer_alias(meta: &Meta, name: &str) -> Arc<str> {
 }
 
 /// What a listener or target group speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LbProtocol {
     /// TCP
     Tcp,
@@ -121,7 +122,7 @@ impl std::fmt::Display for LbProtocol {
 }
 
 /// A listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     /// ARN.
     pub id: ListenerArn,

@@ -24,6 +24,7 @@ mod table;
 mod target_group;
 mod vpc;
 
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ pub use target_group::{Target, TargetGroup, TargetGroupAttributes, TargetId, Tar
 pub use vpc::{CidrAssociation, InternetGateway, Vpc};
 
 /// What every resource carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     /// The account it belongs to.
     pub owner: Arc<str>,
@@ -196,6 +197,37 @@ macro_rules! tables {
                         found.map(|resource| &resource.meta)
                     })*
                 }
+            }
+
+            /// What a resource names.
+            pub(crate) fn references_of(&self, id: &ResourceId) -> BTreeSet<ResourceId> {
+                match id.kind {
+                    Kind::Scope => BTreeSet::new(),
+                    $(Kind::$kind => {
+                        names(self.$field.get(&Id::from_text(id.text.clone())).map(|held| &**held)).0
+                    })*
+                }
+            }
+
+            /// A resource as the store keeps it, in JSON.
+            pub(crate) fn stored(&self, id: &ResourceId) -> Option<String> {
+                match id.kind {
+                    Kind::Scope => None,
+                    $(Kind::$kind => {
+                        let found = self.$field.get(&Id::from_text(id.text.clone()))?;
+                        // Plain data: there is nothing that JSON cannot say.
+                        serde_json::to_string(&**found).ok()
+                    })*
+                }
+            }
+
+            /// Puts a resource as the store kept it.
+            pub(crate) fn put_stored(&mut self, kind: Kind, json: &str) -> serde_json::Result<()> {
+                match kind {
+                    Kind::Scope => {}
+                    $(Kind::$kind => self.put::<$kind>(serde_json::from_str(json)?),)*
+                }
+                Ok(())
             }
 
             /// Replaces the tags of any resource.
@@ -353,6 +385,23 @@ impl Model {
             true => self.zones_down.insert(name.clone()),
             false => self.zones_down.remove(name),
         };
+    }
+
+    /// The zones by number.
+    pub(crate) fn zones(&self) -> Vec<Arc<str>> {
+        let mut all: Vec<_> = self.zones.iter().collect();
+        all.sort_by_key(|(_, number)| **number);
+        all.into_iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// How ids go on, as the store keeps it.
+    pub(crate) fn minted(&self) -> (u64, u64) {
+        self.minter.position()
+    }
+
+    /// Ids go on from here.
+    pub(crate) fn mint_from(&mut self, (seed, count): (u64, u64)) {
+        self.minter = Minter::at(seed, count);
     }
 
     pub(crate) fn minter(&mut self) -> &mut Minter {

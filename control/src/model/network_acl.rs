@@ -1,5 +1,6 @@
 //! Network ACLs and which subnets they guard.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use vpclab_dataplane::addr::Prefix;
@@ -11,7 +12,7 @@ use super::{
 };
 
 /// An entry; its rule number is its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkAclEntry {
     /// Allow or deny.
     pub allow: bool,
@@ -24,7 +25,7 @@ pub struct NetworkAclEntry {
 }
 
 /// A network ACL.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkAcl {
     /// Id.
     pub id: NetworkAclId,
@@ -49,7 +50,7 @@ impl Resource for NetworkAcl {
 }
 
 /// A subnet's ACL. Every subnet has exactly one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkAclAssociation {
     /// Id.
     pub id: NetworkAclAssociationId,

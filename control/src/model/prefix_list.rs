@@ -1,5 +1,6 @@
 //! Managed prefix lists.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use vpclab_dataplane::addr::Prefix;
 use super::{Meta, PrefixListId, References, Resource, resource_fields};
 
 /// The family of a prefix list's entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum AddressFamily {
     /// IPv4
     #[default]
@@ -28,7 +29,7 @@ impl AddressFamily {
 }
 
 /// A managed prefix list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefixList {
     /// Id.
     pub id: PrefixListId,

@@ -1,5 +1,6 @@
 //! Route tables, their routes and what uses them.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use vpclab_dataplane::addr::Prefix;
@@ -10,7 +11,7 @@ use super::{
 };
 
 /// What a route covers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Destination {
     /// A block.
     Cidr(Prefix),
@@ -28,7 +29,7 @@ impl std::fmt::Display for Destination {
 }
 
 /// Where a route leads.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RouteTargetSpec {
     /// Inside the VPC.
     Local,
@@ -54,7 +55,7 @@ impl RouteTargetSpec {
 }
 
 /// How a route came into its table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RouteOrigin {
     /// `CreateRouteTable`: the route of a VPC CIDR, perhaps re-targeted.
     CreateRouteTable,
@@ -65,7 +66,7 @@ pub enum RouteOrigin {
 }
 
 /// A route; its destination is its key in the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// Where it leads.
     pub target: RouteTargetSpec,
@@ -74,7 +75,7 @@ pub struct Route {
 }
 
 /// A route table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteTable {
     /// Id.
     pub id: RouteTableId,
@@ -96,7 +97,7 @@ impl Resource for RouteTable {
 }
 
 /// What a route table is used by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RouteTableUse {
     /// All subnets of the VPC that have no association of their own.
     Main(VpcId),
@@ -107,7 +108,7 @@ pub enum RouteTableUse {
 }
 
 /// The use of a route table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteTableAssociation {
     /// Id.
     pub id: RouteTableAssociationId,

@@ -4,11 +4,13 @@
 use std::ops::Deref;
 
 use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
 
 use super::{Destination, Id, PrefixListId, ResourceId, Route, RouteOrigin, RouteTargetSpec};
 
 /// Routes by destination. Cloning is cheap and shares structure.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<(Destination, Route)>", into = "Vec<(Destination, Route)>")]
 pub struct Routes {
     by_destination: OrdMap<Destination, Route>,
     /// How many routes name a resource, as target or as destination.
@@ -92,6 +94,18 @@ impl Deref for Routes {
 
     fn deref(&self) -> &Self::Target {
         &self.by_destination
+    }
+}
+
+impl From<Vec<(Destination, Route)>> for Routes {
+    fn from(all: Vec<(Destination, Route)>) -> Self {
+        all.into_iter().collect()
+    }
+}
+
+impl From<Routes> for Vec<(Destination, Route)> {
+    fn from(routes: Routes) -> Self {
+        routes.by_destination.into_iter().collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Security groups.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use vpclab_dataplane::addr::Prefix;
@@ -10,7 +11,9 @@ use super::{
 };
 
 /// The way of the traffic that a rule judges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub enum Direction {
     /// Inbound.
     #[default]
@@ -20,7 +23,7 @@ pub enum Direction {
 }
 
 /// The other side of a rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RulePeer {
     /// A block.
     Cidr(Prefix),
@@ -31,7 +34,7 @@ pub enum RulePeer {
 }
 
 /// A rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroupRule {
     /// `sgr-…`
     pub id: Arc<str>,
@@ -60,7 +63,7 @@ impl SecurityGroupRule {
 }
 
 /// A security group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroup {
     /// Id.
     pub id: SecurityGroupId,

@@ -1,5 +1,6 @@
 //! Subnets.
 
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use vpclab_dataplane::addr::{AzId, Prefix};
 use super::{Meta, References, Resource, SubnetId, VpcId, resource_fields};
 
 /// A subnet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {
     /// Id.
     pub id: SubnetId,

@@ -1,5 +1,6 @@
 //! Target groups and their targets.
 
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::{
 };
 
 /// What names a target.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TargetId {
     /// A private address.
     Address(IpAddr),
@@ -31,7 +32,7 @@ impl std::fmt::Display for TargetId {
 }
 
 /// What kind of targets a group takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TargetType {
     /// Addresses.
     Ip,
@@ -40,7 +41,7 @@ pub enum TargetType {
 }
 
 /// A registered target.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// What names it.
     pub id: TargetId,
@@ -49,11 +50,19 @@ pub struct Target {
     /// Registered for all zones (addresses outside the VPC only).
     pub all_zones: bool,
     /// Health.
+    #[serde(skip, default = "unknown")]
     pub health: TargetHealth,
     /// Why it is unhealthy.
+    #[serde(skip)]
     pub failure: Option<ProbeFailure>,
     /// While draining: when it is gone.
+    #[serde(skip)]
     pub draining_until: Option<Instant>,
+}
+
+/// Nobody has looked yet.
+const fn unknown() -> TargetHealth {
+    TargetHealth::Initial
 }
 
 impl Target {
@@ -80,7 +89,7 @@ impl Target {
 }
 
 /// A target group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetGroup {
     /// ARN.
     pub id: TargetGroupArn,
@@ -109,7 +118,7 @@ pub struct TargetGroup {
 }
 
 /// Behaviour switches of a target group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetGroupAttributes {
     /// `stickiness.enabled` and `stickiness.type` of a GENEVE group.
     pub stickiness: Stickiness,

@@ -1,5 +1,6 @@
 //! VPCs and their internet gateways.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use vpclab_dataplane::addr::Prefix;
@@ -10,7 +11,7 @@ use super::{
 };
 
 /// A CIDR block of a VPC.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CidrAssociation {
     /// `vpc-cidr-assoc-…`
     pub id: Arc<str>,
@@ -19,7 +20,7 @@ pub struct CidrAssociation {
 }
 
 /// A VPC.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vpc {
     /// Id.
     pub id: VpcId,
@@ -74,7 +75,7 @@ impl Resource for Vpc {
 }
 
 /// An internet gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InternetGateway {
     /// Id.
     pub id: InternetGatewayId,

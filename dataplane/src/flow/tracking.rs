@@ -18,6 +18,7 @@ const OTHER: Duration = Duration::from_secs(600);
 
 /// Connection-tracking timeouts of an interface (AWS: EC2 "connection tracking").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TrackingTimeouts {
     /// Established TCP.
     pub tcp_established: Duration,

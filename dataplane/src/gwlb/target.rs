@@ -6,6 +6,7 @@ use crate::addr::AzId;
 
 /// Health of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum TargetHealth {
     /// First checks are under way.
     Initial,
@@ -34,6 +35,7 @@ pub struct Target {
 
 /// How flows stick to a gateway load balancer's targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Stickiness {
     /// Addresses, protocol and ports.
     #[default]

@@ -168,6 +168,7 @@ pub struct RouteTableRow {
 
 /// Which ports, or which ICMP types, a rule covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum PortMatch {
     /// All of them.
     Any,
@@ -284,6 +285,7 @@ pub struct EndpointRow {
 
 /// Which kind of load balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum LoadBalancerKind {
     /// Network load balancer.
     Network,
@@ -334,6 +336,7 @@ pub struct LoadBalancerRow {
 
 /// What happens to the flows of a failed target (gateway load balancers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Failover {
     /// They stay on it.
     #[default]

@@ -63,7 +63,7 @@ impl Backend for Lab {
 
 impl Lab {
     /// The hosts of a model and what runs in them, by name.
-    fn hosts_of(&self, model: &Model) -> BTreeMap<String, HostPlan> {
+    pub(super) fn hosts_of(&self, model: &Model) -> BTreeMap<String, HostPlan> {
         let commands = self.commands(model);
         let hosts = super::model::with_commands(from_model::hosts(model), &commands);
         hosts

@@ -65,7 +65,10 @@ pub(super) fn change(lab: &Lab, mut state: State, dry_run: bool) -> Result<Chang
     limits::check_open_files(&coming, lab.worker.workers())?;
     refuse_taken(lab, &old_hosts, &coming)?;
     if !dry_run {
-        difference.commit(&mut control);
+        let commit = difference.commit(&mut control);
+        commit
+            .and_then(|()| control.set_file_text(&state.text))
+            .map_err(|error| CliError::fault(error.message))?;
     }
     // Rows of newcomers are known once they are there.
     let model = if dry_run {

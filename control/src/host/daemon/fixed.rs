@@ -13,6 +13,27 @@ pub(super) fn keep(lab: &Lab, before: &State, state: &mut State) -> Result<(), C
     if state.http == HttpChoice::Default {
         state.http = before.http;
     }
+    state.state_file = state.state_file.take().or(before.state_file.clone());
+    if state.state_file != before.state_file {
+        let now = before.state_file.as_ref().map_or_else(
+            || "in memory".to_owned(),
+            |file| format!("in {}", file.display()),
+        );
+        return Err(refuse(format!(
+            "the lab keeps its resources {now} and cannot change that"
+        )));
+    }
+    for (wanted, has, option) in [
+        (state.allow_reset, before.allow_reset, "--allow-reset"),
+        (state.run_user_data, before.run_user_data, "--run-user-data"),
+    ] {
+        if wanted && !has {
+            return Err(refuse(format!(
+                "the lab runs without {option} and cannot change that"
+            )));
+        }
+    }
+    (state.allow_reset, state.run_user_data) = (before.allow_reset, before.run_user_data);
     let (workers, options) = load::settings(state)?;
     let running = lab.worker.workers();
     if usize::from(workers) != running {

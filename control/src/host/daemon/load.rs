@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use vpclab_dataplane::time::Instant;
 use vpclab_dataplane::worker::{Options, Waiting};
 
-use crate::api::ControlPlane;
+use crate::api::{ApiError, ControlPlane, ControlPlaneOptions};
 use crate::cli::CliError;
 use crate::faults::LinkFaults;
 use crate::host::plan::CommandPlan;
 use crate::host::runtime_dir::{RuntimeDir, State};
 use crate::http::HttpChoice;
+use crate::store::SqliteStore;
 use crate::topology::{Names, Topology, schema};
 
 /// Commands by host.
@@ -51,11 +53,49 @@ pub(super) fn load(state: &State, dir: &RuntimeDir) -> Result<Loaded, CliError> 
     let (control, names) = topology
         .control_plane_keeping(&state.kept)
         .map_err(|error| CliError::usage(error.to_string()))?;
+    let (control, names) = match &state.state_file {
+        Some(file) => kept_in(file, state, &topology, control, names)?,
+        None => (control, names),
+    };
     Ok(Loaded {
         control,
         time_scale: state.time_scale.unwrap_or(topology.time_scale()),
         file: File::new(topology, names, state, dir),
     })
+}
+
+/// Goes on with what the state file keeps; begins it with what the topology `made`
+/// if it is empty.
+fn kept_in(
+    file: &Path,
+    state: &State,
+    topology: &Topology,
+    mut made: ControlPlane,
+    names: Names,
+) -> Result<(ControlPlane, Names), CliError> {
+    let store = SqliteStore::open(file).map_err(|error| CliError::usage(error.to_string()))?;
+    let options = ControlPlaneOptions {
+        quotas: made.quotas().clone(),
+        settings: made.tables().load().settings,
+        ..ControlPlaneOptions::default()
+    };
+    let restored = ControlPlane::restore(options, Box::new(store))
+        .map_err(|error| CliError::usage(format!("{}: {error}", file.display())))?;
+    let refused = |error: ApiError| CliError::usage(error.message);
+    match restored {
+        Err(empty) => {
+            made.keep_in(empty, &state.text).map_err(refused)?;
+            Ok((made, names))
+        }
+        Ok(control) if control.file_text() == Some(&state.text) => Ok((control, names)),
+        // The topology has changed since: what is not of the API's becomes so.
+        Ok(mut control) => {
+            let difference = topology.difference(&control, topology, &names, Instant::ZERO)?;
+            difference.commit(&mut control).map_err(refused)?;
+            control.set_file_text(&state.text).map_err(refused)?;
+            Ok((control, difference.names))
+        }
+    }
 }
 
 pub(super) fn parse(state: &State) -> Result<Topology, CliError> {

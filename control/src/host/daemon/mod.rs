@@ -207,15 +207,17 @@ fn open_gateway(lab: &Lab) -> Result<(), CliError> {
 /// Namespaces, interfaces, addresses and commands of every host.
 fn wire(lab: &Lab) -> Result<(), CliError> {
     let mut init = InitClient::connect_as_child(&lab.dir)?;
-    change::end_strangers(&mut init, &lab.model.hosts())?;
-    for host in lab.model.hosts() {
-        wiring::wire_host(&mut init, &lab.worker, &host)?;
+    let model = lab.model.control().model().clone();
+    let hosts: Vec<_> = lab.hosts_of(&model).into_values().collect();
+    change::end_strangers(&mut init, &hosts)?;
+    for host in &hosts {
+        wiring::wire_host(&mut init, &lab.worker, host)?;
         tracing::info!(host = host.name, "host is up");
     }
     attach::adopt(lab, &mut init)?;
     let links = lab.model.file().links.clone();
     faults::start(lab, &links)?;
-    for host in lab.model.hosts() {
+    for host in &hosts {
         for command in &host.commands {
             init.run(&host.name, command.clone())?;
         }

@@ -19,8 +19,10 @@ use vpclab_dataplane::time::{Duration, Instant};
 use super::error::Mistake;
 use super::located::At;
 use super::{Kept, Names, Topology, TopologyError};
-use crate::api::{ControlPlane, SetZoneState};
-use crate::model::{Model, NetworkInterface, NetworkInterfaceId, Plug, Target, TargetGroup};
+use crate::api::{ApiError, ControlPlane, SetZoneState};
+use crate::model::{
+    Kind, Model, NetworkInterface, NetworkInterfaceId, Plug, ResourceId, Target, TargetGroup,
+};
 
 /// What becomes of a thing.
 #[derive(
@@ -82,8 +84,11 @@ impl Difference {
     }
 
     /// Makes it so, in one change.
-    pub fn commit(&self, control: &mut ControlPlane) {
-        control.become_as(&self.made);
+    ///
+    /// # Errors
+    /// The state file cannot be written; then nothing has changed.
+    pub fn commit(&self, control: &mut ControlPlane) -> Result<(), ApiError> {
+        control.become_as(&self.made).map(drop)
     }
 }
 
@@ -103,6 +108,7 @@ impl Topology {
             .map_err(|mistake| mistake.in_file(&self.file))?;
         let live = control.model();
         let mut made = control.blank();
+        made.edit(|next| carry_own(live, next));
         let names = self.apply_keeping(&mut made, &Kept::of(live, names))?;
         self.keep_zones_down(live, old, &mut made);
         made.edit(|tx| {
@@ -110,6 +116,13 @@ impl Topology {
             carry_public(live, tx);
             carry_plugs(live, tx);
         });
+        if let Some((user, gone)) = dangling(made.model()) {
+            let message = format!(
+                "{gone} cannot go: {user}, which the AWS API made, needs it; delete that first, or \
+                 keep {gone} in the file"
+            );
+            return Err(Mistake::new(At::default(), message).in_file(&self.file));
+        }
         let changes = changes(live, made.model());
         Ok(Difference {
             made,
@@ -171,6 +184,26 @@ impl Topology {
             });
         }
     }
+}
+
+/// What the AWS API made stays, whatever the file says. It is there first, so that
+/// nothing of the file's takes its addresses or names.
+fn carry_own(live: &Model, next: &mut Model) {
+    for id in live.ids() {
+        if live.meta_of(&id).is_some_and(|meta| meta.created_s > 0) {
+            next.adopt(live, &id);
+        }
+    }
+}
+
+/// Something that the API made and what it names, but is not there.
+fn dangling(model: &Model) -> Option<(ResourceId, ResourceId)> {
+    let own = |id: &ResourceId| model.meta_of(id).is_some_and(|meta| meta.created_s > 0);
+    model.ids().into_iter().filter(own).find_map(|id| {
+        let mut named = model.references_of(&id).into_iter();
+        let gone = named.find(|to| to.kind != Kind::Scope && model.meta_of(to).is_none());
+        gone.map(|gone| (id, gone))
+    })
 }
 
 /// Targets that stay keep their health; those that go drain first.

@@ -53,7 +53,7 @@ fn changed(from: &str, to: &str) -> (ControlPlane, Names, Vec<String>) {
     let difference = parse(to)
         .difference(&control, &old, &names, Instant::ZERO)
         .unwrap();
-    difference.commit(&mut control);
+    difference.commit(&mut control).unwrap();
     let said = difference.changes.iter().map(ToString::to_string).collect();
     (control, difference.names, said)
 }
@@ -259,7 +259,7 @@ fn targets_that_stay_keep_their_health_and_those_that_go_drain() {
     let difference = parse(&text)
         .difference(&control, &old, &names, now)
         .unwrap();
-    difference.commit(&mut control);
+    difference.commit(&mut control).unwrap();
     let group = control.model().target_groups().iter().next().unwrap();
     let seen: Vec<_> = group
         .targets
@@ -273,5 +273,57 @@ fn targets_that_stay_keep_their_health_and_those_that_go_drain() {
             ("10.0.2.4".to_owned(), TargetHealth::Initial),
             ("10.0.1.4".to_owned(), TargetHealth::Draining)
         ]
+    );
+}
+
+/// Makes an interface as the AWS API does: with a date.
+fn by_api(control: &mut ControlPlane, subnet: &crate::model::SubnetId) -> NetworkInterfaceId {
+    let create = crate::api::CreateNetworkInterface {
+        subnet: subnet.clone(),
+        ..Default::default()
+    };
+    let made = control.transact(&crate::api::Caller::default(), |tx| {
+        tx.set_now(1_700_000_000);
+        crate::api::Action::apply(create, tx)
+    });
+    made.unwrap()
+}
+
+#[test]
+fn what_the_api_made_stays_and_keeps_its_address() {
+    let old = parse(BASE);
+    let (mut control, names) = old.control_plane().unwrap();
+    let eni = by_api(&mut control, &names.vpcs["v"].subnets["a"]);
+    let before = control.model().get(&eni).unwrap().clone();
+    let text = edited(&[(
+        "  one: {subnet: a, groups: web}",
+        "  one: {subnet: a, groups: web}\n  new: {subnet: a}",
+    )]);
+    let difference = parse(&text)
+        .difference(&control, &old, &names, Instant::ZERO)
+        .unwrap();
+    let said: Vec<_> = difference.changes.iter().map(ToString::to_string).collect();
+    difference.commit(&mut control).unwrap();
+    assert_eq!(control.model().get(&eni), Some(&before));
+    assert!(said.iter().all(|line| line.starts_with('+')), "{said:?}");
+    let new = &difference.names.hosts["new"].enis[0];
+    let address = control.model().get(new).unwrap().primary();
+    assert_ne!(address, before.primary());
+    assert_eq!(control.inconsistency(), None);
+}
+
+#[test]
+fn a_file_cannot_take_away_what_the_apis_resources_need() {
+    let old = parse(BASE);
+    let (mut control, names) = old.control_plane().unwrap();
+    let eni = by_api(&mut control, &names.vpcs["v"].subnets["b"]);
+    let text = "name: lab\nvpcs: {v: {cidr: 10.0.0.0/16}}\n";
+    let error = parse(text)
+        .difference(&control, &old, &names, Instant::ZERO)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains(eni.as_str()) && error.contains("delete that first"),
+        "{error}"
     );
 }

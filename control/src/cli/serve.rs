@@ -1,0 +1,97 @@
+//! `vpclab serve`: the AWS API of a lab that begins empty, until Ctrl-C.
+
+use std::path::PathBuf;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::{CliError, Exit, Globals};
+use crate::host::client;
+use crate::host::protocol::Request;
+use crate::host::runtime_dir::{RuntimeDir, State};
+use crate::host::signals::Signals;
+use crate::host::up::{self, Started};
+use crate::http::HttpChoice;
+use crate::topology::Kept;
+
+/// Name of the lab, unless `--lab` gives another.
+const LAB: &str = "aws";
+/// How often it looks whether somebody else has ended the lab.
+const WATCH_MS: u16 = 500;
+
+/// Arguments of `vpclab serve`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Serve at this port of 127.0.0.1; 0 is any [default: 4566 or the next that is free].
+    #[arg(long, value_name = "PORT")]
+    pub http: Option<u16>,
+    /// Keep all resources in this file, and go on with what it has.
+    #[arg(long, value_name = "FILE", conflicts_with = "ephemeral")]
+    pub state: Option<PathBuf>,
+    /// Keep them in memory only: the default, said aloud.
+    #[arg(long)]
+    pub ephemeral: bool,
+    /// Let `POST /_vpclab/reset` take away all resources.
+    #[arg(long)]
+    pub allow_reset: bool,
+    /// Run the user data of instances, as a script inside them. Any local process
+    /// can reach the API.
+    #[arg(long)]
+    pub run_user_data: bool,
+    /// Packet workers.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(crate::topology::WORKERS_MAX)))]
+    pub workers: u16,
+}
+
+/// Serves until it is told to end.
+pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
+    let signals = Signals::collect(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
+    let lab = globals.lab.clone().unwrap_or_else(|| LAB.to_owned());
+    let state = State {
+        text: format!("name: {lab}\n"),
+        topology: std::path::absolute("serve")?,
+        time_scale: None,
+        kept: Kept::default(),
+        workers: Some(args.workers),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        http: args.http.map_or(HttpChoice::Default, HttpChoice::Port),
+        state_file: args.state.map(std::path::absolute).transpose()?,
+        allow_reset: args.allow_reset,
+        run_user_data: args.run_user_data,
+        lab,
+    };
+    let started = up::up(&state, &signals)?;
+    let dir = RuntimeDir::new(&state.lab)?;
+    if matches!(started, Started::AlreadyRunning | Started::Changed(_)) {
+        let message = format!("lab `{}` is up already", state.lab);
+        return Err(
+            CliError::usage(message).fix("serve another: --lab NAME; or end it: vpclab down")
+        );
+    }
+    let ready = client::ask(&dir, &Request::Ready)?;
+    let url = ready
+        .get("http")
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default();
+    if globals.json {
+        super::print_json(&json!({"lab": state.lab, "http": url}))?;
+    } else {
+        let kept = match &state.state_file {
+            Some(file) => format!("in {}", file.display()),
+            None => "in memory; --state FILE keeps them".to_owned(),
+        };
+        super::print(&format!(
+            "export AWS_ENDPOINT_URL={url} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \
+             AWS_DEFAULT_REGION=us-east-1\n\
+             lab `{}`: resources are {kept}. Ctrl-C ends it.\n",
+            state.lab
+        ))?;
+    }
+    while signals.take().is_none() && dir.is_alive() {
+        let mut descriptors = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut descriptors, PollTimeout::from(WATCH_MS));
+    }
+    up::down(&dir)?;
+    Ok(Exit::Ok)
+}
