@@ -75,7 +75,8 @@ impl<I: Id> Wanted<I> {
         };
         let fits = |resource: &&Arc<I::Resource>| {
             let meta = resource.meta();
-            meta.owner == caller.account
+            !resource.is_hidden()
+                && meta.owner == caller.account
                 && meta.region == caller.region
                 && filters
                     .iter()

@@ -44,6 +44,24 @@ pub struct Args {
     pub workers: u16,
 }
 
+/// The absolute path of a state file, in a directory that exists.
+///
+/// # Errors
+/// It does not.
+pub(super) fn state_file(file: Option<PathBuf>) -> Result<Option<PathBuf>, CliError> {
+    let Some(file) = file.map(std::path::absolute).transpose()? else {
+        return Ok(None);
+    };
+    if !file.parent().is_some_and(std::path::Path::is_dir) {
+        let message = format!(
+            "state file {}: its directory does not exist",
+            file.display()
+        );
+        return Err(CliError::usage(message).fix("make the directory, or give another file"));
+    }
+    Ok(Some(file))
+}
+
 /// Serves until it is told to end.
 pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     let signals = Signals::collect(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
@@ -56,7 +74,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         workers: Some(args.workers),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         http: args.http.map_or(HttpChoice::Default, HttpChoice::Port),
-        state_file: args.state.map(std::path::absolute).transpose()?,
+        state_file: state_file(args.state)?,
         allow_reset: args.allow_reset,
         run_user_data: args.run_user_data,
         lab,

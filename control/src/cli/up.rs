@@ -94,7 +94,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
             Some(port) => HttpChoice::Port(port),
             None => HttpChoice::Default,
         },
-        state_file: args.state.map(std::path::absolute).transpose()?,
+        state_file: super::serve::state_file(args.state)?,
         allow_reset: args.allow_reset,
         run_user_data: args.run_user_data,
     };

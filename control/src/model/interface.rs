@@ -142,6 +142,10 @@ impl Resource for NetworkInterface {
         }
     }
 
+    fn is_hidden(&self) -> bool {
+        self.internet
+    }
+
     fn aliases(&self, to: &mut Vec<Arc<str>>) {
         if let Some(at) = &self.attachment {
             to.push(at.id.clone());

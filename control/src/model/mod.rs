@@ -127,6 +127,11 @@ pub trait Resource: Stored + Clone + Debug + 'static {
     /// Ids of its parts, and names that must lead to it.
     fn aliases(&self, _to: &mut Vec<Arc<str>>) {}
 
+    /// Whether it is the lab's own, and no account sees it.
+    fn is_hidden(&self) -> bool {
+        false
+    }
+
     /// Keeps further indexes; called with what was and what will be.
     fn reindex(_old: Option<&Self>, _new: Option<&Self>, _indexes: &mut Indexes) {}
 }
