@@ -1,9 +1,10 @@
 //! The platform layer: the only unsafe code of the ports.
 #![expect(
     unsafe_code,
-    reason = "ioctl, ppoll and io_uring have no safe form in std"
+    reason = "ioctl, ppoll, epoll and io_uring have no safe form in std"
 )]
 
+mod poller;
 mod uring;
 
 pub(super) mod attach;
@@ -13,10 +14,10 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
+pub use poller::Poller;
 pub use uring::{Ring, Transfer, Way};
 
 use super::vnet::VNET_HEADER_LEN;
-use crate::time::Duration;
 
 /// Offloads the data plane takes: CSUM, TSO4, TSO6, USO4, USO6.
 const OFFLOADS: libc::c_ulong = 0x01 | 0x02 | 0x04 | 0x20 | 0x40;
@@ -99,73 +100,6 @@ fn interface_request(name: &str) -> io::Result<libc::ifreq> {
         *to = libc::c_char::from_ne_bytes([from]);
     }
     Ok(request)
-}
-
-/// Waits for several descriptors at once. Keeps its list between waits, so
-/// that waiting allocates nothing.
-#[derive(Default)]
-pub struct Poller {
-    entries: Vec<libc::pollfd>,
-}
-
-impl Poller {
-    /// Forgets all descriptors.
-    pub fn clear(&mut self) {
-        self.entries.clear();
-    }
-
-    /// Adds a descriptor to wait for and returns its place in the list. One
-    /// that is closed later counts as ready, so that its reader finds out.
-    pub fn add(&mut self, fd: BorrowedFd<'_>) -> usize {
-        self.entries.push(libc::pollfd {
-            fd: fd.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        });
-        self.entries.len() - 1
-    }
-
-    /// Waits until a descriptor is readable or in error, at most `timeout`
-    /// (`None`: forever). A signal ends the wait with none ready.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let span = timeout.map(|span| libc::timespec {
-            tv_sec: libc::time_t::try_from(span.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: (span.as_nanos() % 1_000_000_000) as _,
-        });
-        let span_pointer = span.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        let count = self.entries.len() as libc::nfds_t;
-        // JUSTIFICATION: std cannot wait for one of several descriptors.
-        // SAFETY: `entries` holds `count` entries, `span` outlives the call, and a
-        // null signal mask is allowed. A closed descriptor is reported, not used.
-        let result = unsafe {
-            libc::ppoll(
-                self.entries.as_mut_ptr(),
-                count,
-                span_pointer,
-                std::ptr::null(),
-            )
-        };
-        match check(result) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                self.entries.iter_mut().for_each(|entry| entry.revents = 0);
-                Ok(())
-            }
-            other => other.map(|_| ()),
-        }
-    }
-
-    /// Whether the descriptor at `place` was ready at the last wait.
-    pub fn is_ready(&self, place: usize) -> bool {
-        self.entries
-            .get(place)
-            .is_some_and(|entry| entry.revents != 0)
-    }
-}
-
-impl std::fmt::Debug for Poller {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Poller({} descriptors)", self.entries.len())
-    }
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
