@@ -1,11 +1,13 @@
 //! Keys in an SQLite file (WAL, synchronous=FULL: a commit is on disk before it is
 //! acknowledged).
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, params};
 
 use super::{Change, Entry, Event, Revision, Store, StoreError};
 
@@ -17,49 +19,80 @@ const MIGRATIONS: &[&str] = &[
      INSERT INTO head VALUES (0);",
 ];
 
+const READ_ONLY: &str = "it is read-only; allow writing, and start again";
+
 /// A store in one file, for one process at a time.
 #[derive(Debug)]
 pub struct SqliteStore {
     file: PathBuf,
     connection: Connection,
+    /// The connection is to a copy, which nobody will find again.
+    read_only: bool,
     watchers: Vec<Sender<Event>>,
 }
 
 impl SqliteStore {
     /// Opens a file, makes it if it does not exist, and brings it to this
-    /// version's schema. A file that cannot be written can still be read.
+    /// version's schema. One that cannot be written can still be read.
     ///
     /// # Errors
     /// It is no such file, a newer vpclab made it, or another process has it.
     pub fn open(file: &Path) -> Result<Self, StoreError> {
-        let explain = |error: &rusqlite::Error| explain(file, error);
-        let connection = Connection::open(file).or_else(|error| match error.sqlite_error_code() {
-            // Its directory may be read-only, too.
-            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
-                if file.exists() =>
-            {
-                Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        let connection = match Connection::open(file) {
+            Ok(connection) if is_readonly(&connection) => return Self::open_copy(file),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
+                return match file.exists() {
+                    true => Self::open_copy(file),
+                    false => Err(explain(file, &error)),
+                };
             }
-            _ => Err(error),
+            other => other.map_err(|error| explain(file, &error))?,
+        };
+        Self::with(file, connection, false)
+    }
+
+    /// Opens a copy of a file that cannot be written: even reading it may need to
+    /// write first, after a crash.
+    fn open_copy(file: &Path) -> Result<Self, StoreError> {
+        let failed = |error: std::io::Error| StoreError {
+            file: file.display().to_string(),
+            why: format!("it is read-only, and cannot be copied: {error}"),
+        };
+        let directory = std::env::temp_dir().join(format!("vpclab-state-{}", std::process::id()));
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&directory)
+            .map_err(failed)?;
+        let copy = directory.join("state.db");
+        let opened = std::fs::copy(file, &copy).map_err(failed).and_then(|_| {
+            let mut wal = file.as_os_str().to_owned();
+            wal.push("-wal");
+            if Path::new(&wal).exists() {
+                std::fs::copy(&wal, directory.join("state.db-wal")).map_err(failed)?;
+            }
+            let connection = Connection::open(&copy).map_err(|error| explain(file, &error))?;
+            Self::with(file, connection, true)
         });
-        let mut connection = connection.map_err(|error| explain(&error))?;
+        // What is open stays readable without its name.
+        let _ = std::fs::remove_dir_all(&directory);
+        opened
+    }
+
+    fn with(file: &Path, mut connection: Connection, read_only: bool) -> Result<Self, StoreError> {
         // One process: no shared memory beside the file, and a clear refusal of
         // a second one.
         let prepare = |connection: &Connection| {
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
-            let mode: rusqlite::Result<String> =
-                connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
-            match mode {
-                Err(error) if !is_readonly(connection) => Err(error),
-                _ => Ok(()),
-            }
+            let mode = "journal_mode";
+            connection.pragma_update_and_check(None, mode, "WAL", |row| row.get::<_, String>(0))
         };
-        prepare(&connection).map_err(|error| explain(&error))?;
+        prepare(&connection).map_err(|error| explain(file, &error))?;
         migrate(file, &mut connection)?;
         Ok(Self {
             file: file.to_owned(),
             connection,
+            read_only,
             watchers: Vec::new(),
         })
     }
@@ -113,6 +146,12 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<Revision, StoreError> {
+        if self.read_only {
+            return Err(StoreError {
+                file: self.file.display().to_string(),
+                why: READ_ONLY.to_owned(),
+            });
+        }
         let mut write = || {
             let tx = self.connection.transaction()?;
             let revision: Revision = tx
@@ -154,9 +193,7 @@ impl Store for SqliteStore {
 fn explain(file: &Path, error: &rusqlite::Error) -> StoreError {
     let why = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "the disk is full; free space and try again".to_owned(),
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-            "it is read-only; allow writing and start again".to_owned()
-        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => READ_ONLY.to_owned(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "another vpclab has it open; end that one, or give another file".to_owned()
         }
