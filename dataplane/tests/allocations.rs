@@ -221,3 +221,59 @@ fn walks_that_drop_allocate_nothing() {
     assert_eq!(out.drops, 80);
     assert_eq!(counted, 0);
 }
+
+/// Connections that come, are answered and time out, walked or by plan: from the
+/// third generation on nothing is allocated.
+#[test]
+fn connections_that_come_and_go_allocate_nothing() {
+    let worlds: [(World, &str, u32, bool); 2] = [
+        (privatelink(), "10.0.2.20:443", 4, true),
+        (east_west(), "10.0.2.10:80", 2, false),
+    ];
+    for (mut w, server, to, planned) in worlds {
+        let syns: Vec<Frame> = (0..64)
+            .map(|n| {
+                let there = tcp(&format!("10.0.1.10:{}", 2000 + n), server);
+                w.frame(1, &there, tcp_flag::SYN, b"")
+            })
+            .collect();
+        let mut out = Out {
+            frames: Vec::with_capacity(64),
+            drops: 0,
+            other: 0,
+        };
+        let mut batch = Vec::with_capacity(64);
+        for round in 0..6 {
+            let mut counted = 0;
+            let mut process = |w: &mut World, batch: &mut Vec<Frame>, out: &mut Out| {
+                let before = COUNT.get();
+                w.pipeline.process(w.now, &w.tables, batch, out);
+                counted += COUNT.get() - before;
+            };
+            for syn in &syns {
+                let mut copy = syn.clone();
+                copy.port = EniId(1);
+                batch.push(copy);
+            }
+            process(&mut w, &mut batch, &mut out);
+            assert_eq!(out.frames.len(), 64);
+            for syn in out.frames.drain(..) {
+                let back = read(&syn).tuple.reversed();
+                batch.push(at_port(w.frame(to, &back, SYN_ACK, b""), to));
+            }
+            process(&mut w, &mut batch, &mut out);
+            assert_eq!(out.frames.len(), 64);
+            out.frames.clear();
+            w.wait(400_000);
+            while !w.pipeline.connections().sessions.is_empty() {
+                w.wait(2);
+                process(&mut w, &mut batch, &mut out);
+            }
+            assert!(round < 2 || counted == 0, "round {round}: {counted}");
+        }
+        let counters = w.pipeline.counters();
+        assert_eq!(counters.flows_created, 6 * 64);
+        assert!(counters.flows_planned >= 5 * 64);
+        assert!(!planned || counters.answers_planned >= 5 * 64);
+    }
+}

@@ -121,8 +121,8 @@ impl Reads {
     }
 
     /// Everything read, once each, as it is now.
-    fn deps(&self, tables: &impl Generations) -> Box<[Dep]> {
-        let mut deps = Vec::new();
+    fn deps(&self, tables: &impl Generations, deps: &mut Vec<Dep>) {
+        deps.clear();
         let mut words = self.words.iter().copied();
         while let Some(word) = words.next() {
             let id = word as u32;
@@ -147,7 +147,6 @@ impl Reads {
                 deps.push(dep);
             }
         }
-        deps.into()
     }
 }
 
@@ -195,11 +194,11 @@ pub trait Generations {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct DepsId(u32);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct DepSet {
     reads: Reads,
     hash: u64,
-    deps: Box<[Dep]>,
+    deps: Vec<Dep>,
     users: u32,
     /// The table version for which `valid` was found.
     checked: u64,
@@ -254,23 +253,18 @@ impl DepSets {
             set.users += 1;
             return DepsId(index);
         }
-        let set = DepSet {
-            reads: reads.clone(),
-            hash,
-            deps: reads.deps(tables),
-            users: 1,
-            checked: tables.version(),
-            valid: true,
-        };
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => self.sets.len() as u32,
-        };
-        self.by_hash.insert(hash, index);
-        match self.sets.get_mut(index as usize) {
-            Some(place) => *place = set,
-            None => self.sets.push(set),
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.sets.push(DepSet::default());
+            self.sets.len() as u32 - 1
+        });
+        // In the memory of the set that was here before.
+        if let Some(set) = self.sets.get_mut(index as usize) {
+            set.reads.words.clone_from(&reads.words);
+            set.hash = hash;
+            reads.deps(tables, &mut set.deps);
+            (set.users, set.checked, set.valid) = (1, tables.version(), true);
         }
+        self.by_hash.insert(hash, index);
         DepsId(index)
     }
 

@@ -53,7 +53,8 @@ impl Pipeline {
             frame.pull_front(usize::from(lane.inner_at) - ETHERNET_LEN);
             // Whatever the outer checksum's state was, it is gone with the header.
             frame.offload = Offload::default();
-            frame.resize(ETHERNET_LEN + lane.ip_len as usize);
+            // Never more than there is: `plain` has looked.
+            frame.set_len(ETHERNET_LEN + lane.ip_len as usize);
         }
         let partial = partial && lane.way != Way::Opened;
         way.step.write(frame.bytes_mut(), lane, partial);
@@ -167,7 +168,7 @@ fn encapsulate(frame: &mut Frame, ip_len: u32, tunnel: &Tunnel, macs: &[u8; 12])
         ttl: tunnel.ttl,
     };
     // Ethernet padding is no part of the packet.
-    frame.resize(ETHERNET_LEN + ip_len as usize);
+    frame.set_len(ETHERNET_LEN + ip_len as usize);
     frame.offload = Offload::default();
     let bytes = frame.push_front(GENEVE_OUTER_LEN);
     if let Some((ethernet, rest)) = bytes.split_first_chunk_mut::<ETHERNET_LEN>()
