@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -90,6 +91,20 @@ impl Service {
     }
 }
 
+/// Every action that there is, after its service.
+pub fn actions() -> Vec<(&'static str, &'static str)> {
+    let of = |service, families: &[&[Entry]]| {
+        let entries = families.iter().copied().flatten();
+        entries
+            .map(|entry| (service, entry.name))
+            .collect::<Vec<_>>()
+    };
+    let mut all = of("ec2", ec2::FAMILIES);
+    all.extend(of("elbv2", elbv2::FAMILIES));
+    all.extend(of("sts", &[sts::CALLS]));
+    all
+}
+
 /// The routes of the API, to be merged with a lab's others.
 pub fn router(backend: Arc<dyn Backend>) -> Router {
     let api = Arc::new(Api::new(backend));
@@ -107,7 +122,15 @@ pub fn router(backend: Arc<dyn Backend>) -> Router {
         .with_state(api)
 }
 
-async fn serve(State(api): State<Arc<Api>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn serve(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(why) => return api.unread(&headers, why.status()),
+    };
     let answer = tokio::task::spawn_blocking(move || api.answer(&headers, &body)).await;
     answer.unwrap_or_else(|_| {
         let error = ApiError::new("InternalError", "vpclab failed to answer; see its log");
@@ -150,14 +173,32 @@ impl Api {
         }
     }
 
+    /// Answers a request whose body did not come whole.
+    fn unread(&self, headers: &HeaderMap, status: StatusCode) -> Response {
+        let error = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
+                "RequestEntityTooLarge",
+                format!("The request has more than {BODY_MAX} bytes"),
+            ),
+            _ => ApiError::new("IncompleteBody", "The request's body did not come whole"),
+        };
+        let service = Service::of(&Identity::of(headers).service, None);
+        let protocol = service.map_or(Protocol::Ec2, |service| service.protocol);
+        protocol.error(&error, &self.request_id())
+    }
+
+    fn request_id(&self) -> String {
+        let count = self
+            .requests
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        format!("{:08x}-7670-4c61-8000-{count:012x}", std::process::id())
+    }
+
     /// Answers one request.
     pub fn answer(&self, headers: &HeaderMap, body: &[u8]) -> Response {
         let clock = self.backend.clock();
         let start = clock.now();
-        let count = self
-            .requests
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let request_id = format!("{:08x}-7670-4c61-8000-{count:012x}", std::process::id());
+        let request_id = self.request_id();
         let identity = Identity::of(headers);
         let mut protocol = Protocol::Ec2;
         let mut action = String::new();

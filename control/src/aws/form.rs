@@ -59,6 +59,11 @@ impl Node {
                     "The request has more than {PARAMETERS_MAX} parameters"
                 )));
             }
+            if name.split('.').any(str::is_empty) {
+                return Err(malformed(format!(
+                    "The parameter '{name}' has a part without a name"
+                )));
+            }
             if name.split('.').count() > DEPTH_MAX {
                 return Err(malformed(format!(
                     "The parameter {name} is nested too deep"
@@ -413,7 +418,13 @@ mod tests {
     fn what_is_too_much_is_refused() {
         let many: Vec<String> = (0..=PARAMETERS_MAX).map(|n| format!("A.{n}=1")).collect();
         let deep = "A.".repeat(DEPTH_MAX) + "A=1";
-        for body in [many.join("&"), deep, "A=1&A=2".into()] {
+        for body in [
+            many.join("&"),
+            deep,
+            "A=1&A=2".into(),
+            "=1".into(),
+            "A..B=1".into(),
+        ] {
             let error = Node::parse(body.as_bytes()).unwrap_err();
             assert_eq!(error.code, "MalformedQueryString");
         }

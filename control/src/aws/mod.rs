@@ -24,7 +24,7 @@ use std::sync::MutexGuard;
 
 use vpclab_dataplane::worker::Clock;
 
-pub use answer::{Api, router};
+pub use answer::{Api, actions, router};
 
 use crate::api::ControlPlane;
 use crate::model::{Model, Plug};

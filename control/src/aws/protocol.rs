@@ -112,6 +112,7 @@ fn status(code: &str) -> StatusCode {
         | "AuthFailure"
         | "SignatureDoesNotMatch"
         | "InvalidClientTokenId" => StatusCode::FORBIDDEN,
+        "RequestEntityTooLarge" => StatusCode::PAYLOAD_TOO_LARGE,
         "InternalError" => StatusCode::INTERNAL_SERVER_ERROR,
         "ServiceUnavailable" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,

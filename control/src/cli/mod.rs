@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 pub mod appliance;
 pub mod attach;
+pub mod aws_actions;
 pub mod bench;
 pub mod capture;
 mod capture_text;
@@ -143,6 +144,9 @@ pub enum Command {
     /// Print the JSON schema of the topology file.
     #[command(hide = true)]
     Schema(schema::Args),
+    /// List the actions of the AWS API that there are.
+    #[command(hide = true)]
+    AwsActions(aws_actions::Args),
     /// The background process of one lab; started by `up`.
     #[command(hide = true)]
     Daemon(daemon::Args),
@@ -205,6 +209,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Completions(args) => completions::run(args, globals),
         Command::Man(args) => man::run(args, globals),
         Command::Schema(args) => schema::run(args, globals),
+        Command::AwsActions(args) => aws_actions::run(args, globals),
         Command::Daemon(args) => daemon::run(args, globals),
         Command::Launch(args) => launch::run(args, globals),
         Command::DeleteTap(args) => delete_tap::run(args, globals),
