@@ -23,6 +23,13 @@ pub struct Filter {
     pub value: Vec<String>,
 }
 
+impl Filter {
+    /// Whether any of its values matches.
+    pub fn fits(&self, value: &str) -> bool {
+        self.value.iter().any(|it| Pattern::new(it).fits(value))
+    }
+}
+
 /// A filter that a describe call knows: its name, and a resource's values for it.
 pub type Known<R> = (&'static str, fn(&R, &Model) -> Vec<String>);
 
@@ -73,14 +80,13 @@ impl<I: Id> Wanted<I> {
             given.dedup_by(|a, b| a.id() == b.id());
             Box::new(given.iter())
         };
+        let tests: Vec<_> = filters.iter().map(|it| Test::new(it, known)).collect();
         let fits = |resource: &&Arc<I::Resource>| {
             let meta = resource.meta();
             !resource.is_hidden()
                 && meta.owner == caller.account
                 && meta.region == caller.region
-                && filters
-                    .iter()
-                    .all(|filter| fits(filter, known, &***resource, model))
+                && tests.iter().all(|test| test.fits(&***resource, model))
         };
         let found = all.filter(fits).cloned();
         page(
@@ -92,24 +98,52 @@ impl<I: Id> Wanted<I> {
     }
 }
 
-fn fits<R: Resource>(filter: &Filter, known: &[Known<R>], resource: &R, model: &Model) -> bool {
-    let matches = |value: &str| filter.value.iter().any(|pattern| is_like(value, pattern));
-    let meta = resource.meta();
-    let name = filter.name.as_str();
-    if let Some(key) = name.strip_prefix("tag:") {
-        return match key {
-            "Name" => meta.name.as_deref().is_some_and(matches),
-            key => meta.tags.get(key).is_some_and(|value| matches(value)),
+/// A filter, made ready to be asked about thousands of resources.
+struct Test<'a, R> {
+    patterns: Vec<Pattern>,
+    of: Of<'a, R>,
+}
+
+/// Which of a resource's values a filter is about.
+enum Of<'a, R> {
+    Tag(&'a str),
+    TagKeys,
+    TagValues,
+    Values(fn(&R, &Model) -> Vec<String>),
+    Nothing,
+}
+
+impl<'a, R: Resource> Test<'a, R> {
+    fn new(filter: &'a Filter, known: &[Known<R>]) -> Self {
+        let of = match filter.name.as_str() {
+            "tag-key" => Of::TagKeys,
+            "tag-value" => Of::TagValues,
+            name => match name.strip_prefix("tag:") {
+                Some(key) => Of::Tag(key),
+                None => {
+                    let found = known.iter().find(|(known, _)| *known == name);
+                    found.map_or(Of::Nothing, |(_, values)| Of::Values(*values))
+                }
+            },
         };
+        Self {
+            patterns: filter.value.iter().map(|it| Pattern::new(it)).collect(),
+            of,
+        }
     }
-    if matches!(name, "tag-key" | "tag-value") {
-        let tags = meta.all_tags();
-        return tags
-            .iter()
-            .any(|(key, value)| matches(if name == "tag-key" { key } else { value }));
+
+    fn fits(&self, resource: &R, model: &Model) -> bool {
+        let matches = |value: &str| self.patterns.iter().any(|pattern| pattern.fits(value));
+        let meta = resource.meta();
+        match self.of {
+            Of::Tag("Name") => meta.name.as_deref().is_some_and(matches),
+            Of::Tag(key) => meta.tags.get(key).is_some_and(|value| matches(value)),
+            Of::TagKeys => meta.all_tags().keys().any(|key| matches(key)),
+            Of::TagValues => meta.all_tags().values().any(|value| matches(value)),
+            Of::Values(values) => values(resource, model).iter().any(|value| matches(value)),
+            Of::Nothing => false,
+        }
     }
-    let values = known.iter().find(|(known, _)| *known == name);
-    values.is_some_and(|(_, values)| values(resource, model).iter().any(|v| matches(v)))
 }
 
 /// Refuses filters that a call does not know.
@@ -149,10 +183,8 @@ pub fn check<'a>(
 
 /// Whether all filters match something that has one value for each name.
 pub fn all_match(filters: &[Filter], value: impl Fn(&str) -> Option<String>) -> bool {
-    filters.iter().all(|filter| {
-        let held = value(&filter.name);
-        held.is_some_and(|held| filter.value.iter().any(|pattern| is_like(&held, pattern)))
-    })
+    let fits = |filter: &Filter| value(&filter.name).is_some_and(|held| filter.fits(&held));
+    filters.iter().all(fits)
 }
 
 /// The page of `all` that begins after `next_token`; `all` is in the order of `key`.
@@ -207,25 +239,47 @@ fn decode(token: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Whether `value` fits `pattern`, where `*` is any text, `?` any character, and a
+/// What a filter's value asks for: `*` is any text, `?` any character, and a
 /// backslash takes the next one as it is.
-fn is_like(value: &str, pattern: &str) -> bool {
-    #[derive(Clone, Copy)]
-    enum Part {
-        Any,
-        One,
-        This(char),
+enum Pattern {
+    This(String),
+    Like(Vec<Part>),
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    Any,
+    One,
+    This(char),
+}
+
+impl Pattern {
+    fn new(text: &str) -> Self {
+        if !text.contains(['*', '?', '\\']) {
+            return Self::This(text.to_owned());
+        }
+        let mut parts = Vec::new();
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            parts.push(match c {
+                '*' => Part::Any,
+                '?' => Part::One,
+                '\\' => Part::This(chars.next().unwrap_or('\\')),
+                c => Part::This(c),
+            });
+        }
+        Self::Like(parts)
     }
-    let mut parts = Vec::new();
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        parts.push(match c {
-            '*' => Part::Any,
-            '?' => Part::One,
-            '\\' => Part::This(chars.next().unwrap_or('\\')),
-            c => Part::This(c),
-        });
+
+    fn fits(&self, value: &str) -> bool {
+        match self {
+            Self::This(text) => text == value,
+            Self::Like(parts) => is_like(value, parts),
+        }
     }
+}
+
+fn is_like(value: &str, parts: &[Part]) -> bool {
     let value: Vec<char> = value.chars().collect();
     let (mut at, mut part) = (0, 0);
     // Where to go on if what follows the last `*` does not fit.
@@ -309,10 +363,10 @@ mod tests {
             ("abc", "a\\*c", false),
             ("abc", "*b", false),
         ] {
-            assert_eq!(is_like(value, pattern), fits, "{value} {pattern}");
+            assert_eq!(Pattern::new(pattern).fits(value), fits, "{value} {pattern}");
         }
         // No exponential search.
-        assert!(!is_like(&"a".repeat(5000), &("*a".repeat(50) + "b")));
+        assert!(!Pattern::new(&("*a".repeat(50) + "b")).fits(&"a".repeat(5000)));
     }
 
     #[test]

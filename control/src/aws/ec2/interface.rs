@@ -421,6 +421,12 @@ fn of_attachment<T: ToString>(
     each(interface.attachment.as_ref().map(value))
 }
 
+/// The public addresses of an interface.
+fn public(it: &NetworkInterface, model: &Model) -> Vec<String> {
+    let public = |ip: &Ipv4Addr| Some(Association::of(it, *ip, model)?.public_ip);
+    each(it.private_addresses.iter().filter_map(public))
+}
+
 const FILTERS: &[Known<NetworkInterface>] = &[
     ("network-interface-id", |it, _| one(&it.id)),
     ("vpc-id", |it, _| one(&it.vpc)),
@@ -469,12 +475,11 @@ const FILTERS: &[Known<NetworkInterface>] = &[
     ("attachment.instance-owner-id", |it, _| {
         of_attachment(it, |_| it.meta.owner.clone())
     }),
-    ("association.public-ip", |it, model| {
-        each(
-            it.private_addresses
-                .iter()
-                .filter_map(|ip| Some(Association::of(it, *ip, model)?.public_ip)),
-        )
+    ("association.public-ip", public),
+    ("addresses.association.public-ip", public),
+    ("association.association-id", |it, model| {
+        let elastic = model.referrers::<ElasticIp>(&it.id);
+        each(elastic.filter_map(|elastic| Some(elastic.association.as_ref()?.id.clone())))
     }),
     ("association.allocation-id", |it, model| {
         each(

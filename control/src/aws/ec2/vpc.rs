@@ -110,11 +110,17 @@ impl Call for DescribeVpcs {
     }
 }
 
+/// The block that a VPC was made with.
+fn primary(vpc: &Vpc) -> Vec<String> {
+    each(vpc.cidrs.first().map(|held| held.block))
+}
+
 const FILTERS: &[Known<Vpc>] = &[
     ("vpc-id", |vpc, _| one(&vpc.id)),
-    ("cidr", |vpc, _| {
-        each(vpc.cidrs.first().map(|held| held.block))
-    }),
+    ("cidr", |vpc, _| primary(vpc)),
+    // Older names, which clients still use.
+    ("cidr-block", |vpc, _| primary(vpc)),
+    ("cidrBlock", |vpc, _| primary(vpc)),
     ("cidr-block-association.cidr-block", |vpc, _| {
         each(vpc.cidrs.iter().map(|held| held.block))
     }),
