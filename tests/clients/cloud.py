@@ -101,6 +101,9 @@ class Cloud:
 
     def __init__(self, lab, url):
         self.lab, self.url = lab, url
+        listed = harness.vpclab("aws-actions")
+        check(listed.returncode == 0, listed.stderr)
+        self.actions = listed.stdout.splitlines()
         self.hosts = {}
         self.calls = {}  # "ec2 CreateVpc": {"ok" or the error's code}
         self.requests = []  # bodies, for the hostile
@@ -212,6 +215,19 @@ class Cloud:
         for host in self.hosts.values():
             host.stop()
         self.hosts = {}
+        ours = [self.clients[key] for key in self.clients if key[0] == "ec2"]
+        if "ec2 CreateVpcEndpoint" not in self.actions:
+            ours = []
+        # Consumers of a service before those who offer it.
+        for ec2 in ours:
+            found = ec2.describe_vpc_endpoints()["VpcEndpoints"]
+            if found:
+                ec2.delete_vpc_endpoints(VpcEndpointIds=[it["VpcEndpointId"] for it in found])
+        for ec2 in ours:
+            found = ec2.describe_vpc_endpoint_service_configurations()["ServiceConfigurations"]
+            if found:
+                ec2.delete_vpc_endpoint_service_configurations(
+                    ServiceIds=[it["ServiceId"] for it in found])
         for service, account, region in sorted(self.clients, reverse=True):
             if service == "elbv2":
                 wipe_balancers(self.client("elbv2", account, region))
