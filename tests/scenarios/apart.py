@@ -42,7 +42,8 @@ def run(rootless, arguments):
         # The working directory need not be open to other users.
         place = pathlib.Path(directory)
         for part in PARTS:
-            shutil.copytree(ROOT / part, place / part, dirs_exist_ok=True)
+            shutil.copytree(ROOT / part, place / part, dirs_exist_ok=True,
+                            ignore=shutil.ignore_patterns("made", "__pycache__"))
         shutil.copy(program, place / "vpclab")
         subprocess.run(["chmod", "-R", "a+rX", place], check=True)
         subprocess.run(["useradd", "--system", "--no-create-home", "--home-dir", place,

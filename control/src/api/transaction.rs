@@ -224,7 +224,7 @@ impl<'a> Transaction<'a> {
             code,
             format!(
                 "The quota '{name}' is {limit}, {have} are in use and {more} more were asked \
-                 for; raise it with --quota '{name}'=N or 'quotas:' in the topology",
+                 for; raise it with 'quotas:' in the topology: '{name}': N",
                 name = quota.name()
             ),
         ))

@@ -52,9 +52,35 @@ fn scale(value: f64) -> (String, &'static str) {
     }
 }
 
+/// `text` in at most `letters`: names differ at their ends, so the middle goes.
+pub fn middle(text: &str, letters: usize) -> String {
+    let len = text.chars().count();
+    if len <= letters {
+        return text.to_owned();
+    }
+    let tail = letters.saturating_sub(1).div_ceil(2);
+    let head = letters.saturating_sub(1) - tail;
+    let start: String = text.chars().take(head).collect();
+    let end: String = text.chars().skip(len - tail).collect();
+    format!("{start}…{end}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_ends_of_a_name_are_left() {
+        for (letters, wanted) in [
+            (12, "web-server-1"),
+            (11, "web-s…ver-1"),
+            (6, "we…r-1"),
+            (2, "…1"),
+            (1, "…"),
+        ] {
+            assert_eq!(middle("web-server-1", letters), wanted);
+        }
+    }
 
     #[test]
     fn three_digits_are_enough() {

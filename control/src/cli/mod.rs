@@ -168,6 +168,7 @@ pub enum Command {
 /// process ends. (Wrong arguments exit 2 from within the parser.)
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    table::fit_terminal();
     let exit = match run(cli) {
         Ok(exit) => exit,
         Err(error) => {

@@ -169,7 +169,9 @@ fn host_state(host: &HostReport) -> Cell {
 }
 
 fn hosts(report: &PsReport) -> String {
-    let titles = ["HOST", "ENI", "ADDRESS", "SUBNET", ">SENT", ">GOT", "STATE"];
+    let titles = [
+        "~HOST", "?ENI", "ADDRESS", "~SUBNET", ">SENT", ">GOT", "STATE",
+    ];
     let mut table = Table::new(titles);
     for host in &report.hosts {
         let mut first = true;
@@ -198,7 +200,7 @@ fn hosts(report: &PsReport) -> String {
 }
 
 fn endpoints(report: &PsReport) -> String {
-    let mut table = Table::new(["ENDPOINT", "TYPE", "ADDRESS", "SERVICE", "STATE"]);
+    let mut table = Table::new(["~ENDPOINT", "?TYPE", "ADDRESS", "~SERVICE", "STATE"]);
     for endpoint in &report.endpoints {
         table.row([
             endpoint
@@ -226,7 +228,7 @@ fn endpoint_type(kind: &str) -> &str {
 }
 
 fn load_balancers(report: &PsReport) -> String {
-    let mut table = Table::new(["LOAD BALANCER", "TYPE", "ADDRESS", "LISTENERS", "STATE"]);
+    let mut table = Table::new(["~LOAD BALANCER", "?TYPE", "ADDRESS", "~LISTENERS", "STATE"]);
     for balancer in &report.load_balancers {
         table.row([
             balancer.name.as_str().into(),
@@ -240,7 +242,7 @@ fn load_balancers(report: &PsReport) -> String {
 }
 
 fn targets(report: &PsReport) -> String {
-    let mut table = Table::new(["TARGET GROUP", "TARGET", "HOST", "ZONE", "HEALTH"]);
+    let mut table = Table::new(["~TARGET GROUP", "TARGET", "~HOST", "?ZONE", "HEALTH"]);
     for group in &report.target_groups {
         let mut name = group.name.as_str();
         if group.targets.is_empty() {

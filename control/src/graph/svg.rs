@@ -3,6 +3,7 @@
 use super::layout::{Layout, Rect, TITLE_LETTERS, fitting, tooltip};
 use super::scene::{EdgeKind, Node, NodeKind, Scene, SubnetBox};
 use super::wires::Wire;
+use crate::cli::human::middle;
 
 /// Letters that fit a node: its name, and the line below.
 const NAME_LETTERS: usize = 22;
@@ -126,7 +127,7 @@ impl Writer {
                 "title",
                 rect.x + 16,
                 rect.y + 24,
-                &fitting(&vpc.name, TITLE_LETTERS),
+                &middle(&vpc.name, TITLE_LETTERS),
             );
             self.text(
                 "small",
@@ -156,7 +157,7 @@ impl Writer {
             "name",
             rect.x + 12,
             rect.y + 20,
-            &fitting(&subnet.name, letters),
+            &middle(&subnet.name, letters),
         );
         let detail = format!("{} · routes: {}", subnet.blocks, subnet.table);
         let letters = usize::try_from((rect.w - 24) / 6).unwrap_or(0);
@@ -191,15 +192,10 @@ impl Writer {
                 "name",
                 left,
                 rect.y + rect.h / 2 + 4,
-                &fitting(&node.name, NAME_LETTERS),
+                &middle(&node.name, NAME_LETTERS),
             );
         } else {
-            self.text(
-                "name",
-                left,
-                rect.y + 17,
-                &fitting(&node.name, NAME_LETTERS),
-            );
+            self.text("name", left, rect.y + 17, &middle(&node.name, NAME_LETTERS));
             let detail = match (word, node.detail.as_str()) {
                 ("", detail) => detail.to_owned(),
                 (word, "") => word.to_owned(),

@@ -68,7 +68,10 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, state: &State) {
     let targets = &state.rates.targets;
     let healthy = targets.iter().filter(|it| it.health == "healthy").count();
     let mut first = vec![
-        Span::styled(report.ps.lab.clone(), BOLD),
+        Span::styled(
+            human::middle(&report.ps.lab, usize::from(area.width / 4).max(12)),
+            BOLD,
+        ),
         Span::raw(format!("  up {}", human::seconds(report.ps.uptime_s))),
         Span::raw(format!("   hosts {}", report.ps.hosts.len())),
         Span::raw(format!("   flows {}", human::count(report.flow_count))),
@@ -163,9 +166,9 @@ fn draw_pane(frame: &mut Frame<'_>, area: Rect, state: &State, pane: Pane) {
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let (titles, widths, rows) = match pane {
-        Pane::Enis => enis(state),
+        Pane::Enis => enis(state, inner.width),
         Pane::Drops => drops(state),
-        Pane::Targets => targets(state),
+        Pane::Targets => targets(state, inner.width),
         Pane::Flows => flows(state, inner.width),
     };
     if rows.is_empty() {
@@ -186,13 +189,31 @@ fn draw_pane(frame: &mut Frame<'_>, area: Rect, state: &State, pane: Pane) {
         .min(rows.len().saturating_sub(room));
     let head = Row::new(titles.into_iter().map(|title| cell(title, BOLD)));
     let rows = rows.into_iter().skip(scroll);
-    let table = Table::new(rows, widths).header(head).column_spacing(2);
+    let table = Table::new(rows, widths).header(head).column_spacing(GAP);
     frame.render_widget(table, inner);
 }
 
 type Parts = (Vec<String>, Vec<Constraint>, Vec<Row<'static>>);
 
-fn enis(state: &State) -> Parts {
+/// Blanks between two columns.
+const GAP: u16 = 2;
+
+/// Letters of the longest text, as a column's width.
+fn longest<'a>(texts: impl Iterator<Item = &'a str>) -> u16 {
+    let most = texts.map(|text| text.chars().count()).max().unwrap_or(0);
+    u16::try_from(most).unwrap_or(u16::MAX)
+}
+
+/// Addresses are left out where names would be too short to tell apart.
+fn enis(state: &State, width: u16) -> Parts {
+    const NUMBERS: [u16; 5] = [7, 11, 7, 11, 5];
+    const NAME_LEAST: u16 = 14;
+    let numbers: u16 = NUMBERS.iter().map(|number| number + GAP).sum();
+    let all = &state.rates.enis;
+    let address = longest(all.iter().map(|row| &*row.address)).max(7);
+    let rest = width.saturating_sub(numbers);
+    let shown = rest >= NAME_LEAST + GAP + address;
+    let name = rest.saturating_sub(if shown { GAP + address } else { 0 });
     let titles = [
         "ENI",
         "ADDRESS",
@@ -202,32 +223,34 @@ fn enis(state: &State) -> Parts {
         ">IN bit/s",
         ">LOST",
     ];
+    let kept = |at: usize| shown || at != 1;
+    // One interface each: its name says nothing.
+    let single = all.iter().all(|row| row.name.ends_with(" eth0"));
+    let short = |name: &str| match single {
+        true => name.trim_end_matches(" eth0").to_owned(),
+        false => name.to_owned(),
+    };
     let rows = state.rates.enis.iter().map(|row| {
         let lost = if row.lost > 0 {
             Style::new().fg(Color::Red)
         } else {
             FAINT
         };
-        Row::new([
-            cell(row.name.clone(), Style::new()),
+        let cells = [
+            cell(human::middle(&short(&row.name), name.into()), Style::new()),
             cell(row.address.clone(), FAINT),
             right(number(row.out_pps), busy(row.out_pps)),
             right(human::bit_rate(row.out_bps), busy(row.out_bps)),
             right(number(row.in_pps), busy(row.in_pps)),
             right(human::bit_rate(row.in_bps), busy(row.in_bps)),
             right(human::count(row.lost), lost),
-        ])
+        ];
+        Row::new(only(cells, kept))
     });
-    let widths = [
-        Constraint::Fill(2),
-        Constraint::Fill(2),
-        Constraint::Length(7),
-        Constraint::Length(11),
-        Constraint::Length(7),
-        Constraint::Length(11),
-        Constraint::Length(5),
-    ];
-    (titled(&titles), widths.to_vec(), rows.collect())
+    let widths = [name, address].into_iter().chain(NUMBERS);
+    let widths = widths.map(Constraint::Length);
+    let titles = only(titled(&titles), kept);
+    (titles, only(widths, kept), rows.collect())
 }
 
 fn drops(state: &State) -> Parts {
@@ -245,7 +268,7 @@ fn drops(state: &State) -> Parts {
         ])
     });
     let widths = [
-        Constraint::Length(22),
+        Constraint::Length(24),
         Constraint::Length(7),
         Constraint::Length(7),
         Constraint::Fill(1),
@@ -254,7 +277,13 @@ fn drops(state: &State) -> Parts {
     (titles, widths.to_vec(), rows.collect())
 }
 
-fn targets(state: &State) -> Parts {
+fn targets(state: &State, width: u16) -> Parts {
+    let all = &state.rates.targets;
+    let target = longest(all.iter().map(|row| &*row.target)).max(6);
+    let rest = width.saturating_sub(target + 3 * GAP);
+    // Names as far as two sevenths go; the health has what is left.
+    let group = longest(all.iter().map(|row| &*row.group)).clamp(5, (rest * 2 / 7).max(5));
+    let host = longest(all.iter().map(|row| &*row.host)).clamp(4, (rest * 2 / 7).max(4));
     let rows = state.rates.targets.iter().map(|row| {
         let mood = Mood::of(&row.health);
         let health = if row.why.is_empty() {
@@ -263,17 +292,17 @@ fn targets(state: &State) -> Parts {
             format!("{} {}: {}", mood.mark(), row.health, row.why)
         };
         Row::new([
-            cell(row.group.clone(), Style::new()),
+            cell(human::middle(&row.group, group.into()), Style::new()),
             cell(row.target.clone(), Style::new()),
-            cell(row.host.clone(), FAINT),
+            cell(human::middle(&row.host, host.into()), FAINT),
             cell(health, colour(mood)),
         ])
     });
     let widths = [
-        Constraint::Fill(2),
-        Constraint::Fill(2),
+        Constraint::Length(group),
+        Constraint::Length(target),
+        Constraint::Length(host),
         Constraint::Fill(1),
-        Constraint::Fill(3),
     ];
     let titles = titled(&["GROUP", "TARGET", "HOST", "HEALTH"]);
     (titles, widths.to_vec(), rows.collect())
@@ -282,6 +311,16 @@ fn targets(state: &State) -> Parts {
 /// With more room, what the other end sees as well.
 fn flows(state: &State, width: u16) -> Parts {
     let wide = width >= 120;
+    // Without room for both, packets say more than bits.
+    let bits = width >= 72;
+    let kept = |at: usize| bits || at != 3;
+    let numbers = if bits {
+        5 + 11 + 1 + 4 * GAP
+    } else {
+        5 + 1 + 3 * GAP
+    };
+    let ends = width.saturating_sub(numbers) * 2 / 7;
+    let name = usize::from(ends.saturating_sub(3) / 2);
     let rows = state.rates.flows.iter().map(|row| {
         let mood = Mood::of(&row.state);
         let mut what = row.what.clone();
@@ -289,23 +328,37 @@ fn flows(state: &State, width: u16) -> Parts {
             let seen = seen.split_once(' ').map_or(seen.as_str(), |(_, rest)| rest);
             what = format!("{what} ⇒ {seen}");
         }
-        Row::new([
-            cell(format!("{} → {}", row.from, row.to), Style::new()),
+        let cells = [
+            cell(between(&row.from, &row.to, name), Style::new()),
             cell(what, FAINT),
             right(number(row.pps), busy(row.pps)),
             right(human::bit_rate(row.bps), busy(row.bps)),
             cell(mood.mark().to_string(), colour(mood)),
-        ])
+        ];
+        Row::new(only(cells, kept))
     });
     let widths = [
-        Constraint::Fill(2),
-        Constraint::Fill(5),
+        Constraint::Length(ends),
+        Constraint::Fill(1),
         Constraint::Length(5),
         Constraint::Length(11),
         Constraint::Length(1),
     ];
     let titles = titled(&["FROM → TO", "FLOW", ">pps", ">bit/s", ""]);
-    (titles, widths.to_vec(), rows.collect())
+    (only(titles, kept), only(widths, kept), rows.collect())
+}
+
+/// The columns that there is room for.
+fn only<T>(all: impl IntoIterator<Item = T>, kept: impl Fn(usize) -> bool) -> Vec<T> {
+    let all = all.into_iter().enumerate();
+    all.filter(|(at, _)| kept(*at)).map(|(_, it)| it).collect()
+}
+
+/// Both ends of a flow; a short name leaves its room to the other.
+fn between(from: &str, to: &str, letters: usize) -> String {
+    let spare = |text: &str| letters.saturating_sub(text.chars().count());
+    let from_cut = human::middle(from, letters + spare(to));
+    format!("{from_cut} → {}", human::middle(to, letters + spare(from)))
 }
 
 fn titled(titles: &[&str]) -> Vec<String> {
