@@ -123,6 +123,7 @@ impl Action for CreateVpcEndpoint {
             } else {
                 VpcEndpointState::Available
             },
+            policy: None,
         };
         // ASSUMPTION: the interfaces exist, silent, while acceptance is pending.
         for place in &self.subnets {

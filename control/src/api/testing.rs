@@ -132,6 +132,7 @@ pub(crate) fn gateway_endpoint(control: &mut ControlPlane, vpc: &VpcId) -> VpcEn
                 groups: Vec::new(),
                 dualstack: false,
                 state: VpcEndpointState::Available,
+                policy: None,
             });
             Ok(id)
         })

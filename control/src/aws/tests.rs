@@ -65,9 +65,14 @@ impl Client {
 
     /// Sends a form to a service; status and body.
     pub(crate) fn send(&self, service: &str, form: &str) -> (u16, String) {
+        self.send_as("AKIA", service, form)
+    }
+
+    /// The same, with an access key.
+    pub(crate) fn send_as(&self, key: &str, service: &str, form: &str) -> (u16, String) {
         let mut headers = HeaderMap::new();
         let scope = format!(
-            "AWS4-HMAC-SHA256 Credential=AKIA/20261125/us-east-1/{service}/aws4_request, Signature=0"
+            "AWS4-HMAC-SHA256 Credential={key}/20261125/us-east-1/{service}/aws4_request, Signature=0"
         );
         headers.insert(header::AUTHORIZATION, scope.parse().unwrap());
         let response = self.api.answer(&headers, form.as_bytes());

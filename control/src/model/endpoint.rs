@@ -84,6 +84,8 @@ pub struct VpcEndpoint {
     pub dualstack: bool,
     /// Where it stands.
     pub state: VpcEndpointState,
+    /// Its policy, if it was given one; it lets everything through.
+    pub policy: Option<Arc<str>>,
 }
 
 impl VpcEndpoint {

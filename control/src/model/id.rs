@@ -317,7 +317,7 @@ impl Minter {
 }
 
 /// FNV-1a, from an outer hash.
-fn hash(outer: u64, text: &str) -> u64 {
+pub(crate) fn hash(outer: u64, text: &str) -> u64 {
     text.bytes()
         .fold(0xcbf2_9ce4_8422_2325 ^ outer, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -554,6 +554,11 @@ pub struct GroupItem {
 
 impl GroupItem {
     pub(super) fn all(interface: &NetworkInterface, model: &Model) -> Vec<Self> {
+        Self::of(&interface.groups, model)
+    }
+
+    /// Groups by their ids.
+    pub(super) fn of(groups: &[SecurityGroupId], model: &Model) -> Vec<Self> {
         let item = |id: &SecurityGroupId| Self {
             group_id: id.clone(),
             group_name: model
@@ -561,7 +566,7 @@ impl GroupItem {
                 .map(|group| group.group_name.clone())
                 .unwrap_or_default(),
         };
-        interface.groups.iter().map(item).collect()
+        groups.iter().map(item).collect()
     }
 }
 

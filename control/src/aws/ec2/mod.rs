@@ -1,6 +1,9 @@
 //! EC2's actions, a file for each family of resources.
 
 pub mod address;
+pub mod endpoint_connection;
+mod endpoint_policy;
+pub mod endpoint_service;
 pub mod instance;
 pub mod interface;
 pub mod interface_address;
@@ -19,12 +22,15 @@ pub mod subnet;
 pub mod tag;
 pub mod vpc;
 pub mod vpc_cidr;
+pub mod vpc_endpoint;
 
 use super::call::Entry;
 
 /// All of EC2 that there is.
 pub const FAMILIES: &[&[Entry]] = &[
     address::CALLS,
+    endpoint_connection::CALLS,
+    endpoint_service::CALLS,
     instance::CALLS,
     interface::CALLS,
     interface_address::CALLS,
@@ -41,4 +47,8 @@ pub const FAMILIES: &[&[Entry]] = &[
     tag::CALLS,
     vpc::CALLS,
     vpc_cidr::CALLS,
+    vpc_endpoint::CALLS,
 ];
+
+#[cfg(test)]
+mod endpoint_tests;

@@ -6,6 +6,8 @@ use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 use vpclab_dataplane::addr::Prefix;
 
+use crate::api::Unsuccessful;
+
 /// `<return>true</return>`
 #[derive(Debug, Serialize)]
 pub struct Done {
@@ -58,6 +60,41 @@ impl<'de> Deserialize<'de> for Cidr {
         Prefix::from_str(&text)
             .map(Self)
             .map_err(|_| de::Error::custom(format!("'{text}' is not a valid CIDR block")))
+    }
+}
+
+/// Items of a bulk request that were refused.
+#[derive(Debug, Serialize)]
+pub struct Refused {
+    unsuccessful: Vec<RefusedItem>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RefusedItem {
+    resource_id: String,
+    error: RefusedWhy,
+}
+
+#[derive(Debug, Serialize)]
+struct RefusedWhy {
+    code: std::borrow::Cow<'static, str>,
+    message: String,
+}
+
+impl Refused {
+    /// The answer of a bulk request.
+    pub fn new(all: Vec<Unsuccessful>) -> Self {
+        let item = |refused: Unsuccessful| RefusedItem {
+            resource_id: refused.resource_id,
+            error: RefusedWhy {
+                code: refused.error.code,
+                message: refused.error.message,
+            },
+        };
+        Self {
+            unsuccessful: all.into_iter().map(item).collect(),
+        }
     }
 }
 
