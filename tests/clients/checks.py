@@ -21,9 +21,12 @@ import refusals
 import routes
 import state
 import terraform
+import walk_gwlb
+import walk_privatelink
 
 MODULES = [quirks, groups, acls, routes, interfaces, addresses, instances, balancers,
-           endpoints, cli, playbook, terraform, refusals, state, hostile]
+           endpoints, walk_privatelink, walk_gwlb, cli, playbook, terraform, refusals, state,
+           hostile]
 
 
 def main(words):
