@@ -19,7 +19,7 @@ mod wiring;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -48,6 +48,8 @@ pub(crate) struct Lab {
     attachments: attach::Attachments,
     gateway: gateway::Slot,
     pub(crate) faults: faults::Faults,
+    /// Held by a change until all of it is done.
+    changing: Mutex<()>,
     readiness: Mutex<Option<Result<(), Failure>>>,
     ready: Condvar,
     http: OnceLock<u16>,
@@ -66,6 +68,11 @@ impl Lab {
             .wait_while(guard, |readiness| readiness.is_none())
             .unwrap_or_else(PoisonError::into_inner);
         guard.clone().unwrap_or(Ok(()))
+    }
+
+    /// Waits for a change that is under way: whoever asked for it may be gone.
+    fn lock_changes(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many times as fast as ours the lab's clock runs.
@@ -142,6 +149,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         attachments: attach::Attachments::default(),
         gateway: gateway::Slot::default(),
         faults: faults::Faults::default(),
+        changing: Mutex::default(),
         readiness: Mutex::default(),
         ready: Condvar::new(),
         http: OnceLock::new(),

@@ -72,6 +72,7 @@ fn answer(lab: &Lab, request: Request) -> Result<Value, CliError> {
     match request {
         Request::Ready => {
             lab.wait_ready().map_err(CliError::from)?;
+            drop(lab.lock_changes());
             let http = lab.http_port().map(crate::http::url);
             Ok(json!({"lab": lab.dir.name(), "http": http}))
         }
@@ -87,6 +88,7 @@ fn answer(lab: &Lab, request: Request) -> Result<Value, CliError> {
         Request::Trace(request) => trace(lab, &request),
         Request::Change { state, dry_run } => {
             lab.wait_ready().map_err(CliError::from)?;
+            let _alone = lab.lock_changes();
             let report = change::change(lab, *state, dry_run)?;
             serde_json::to_value(report).map_err(|error| CliError::fault(error.to_string()))
         }
