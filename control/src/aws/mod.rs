@@ -11,6 +11,7 @@ pub mod call;
 pub mod ec2;
 pub mod elbv2;
 pub mod form;
+pub mod fuzzing;
 mod identity;
 pub mod known;
 mod protocol;
