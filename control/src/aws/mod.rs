@@ -21,8 +21,9 @@ mod tags;
 mod tokens;
 pub mod xml;
 
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 
+use vpclab_dataplane::tables::Tables;
 use vpclab_dataplane::worker::Clock;
 
 pub use answer::{Api, actions, router};
@@ -34,6 +35,9 @@ use crate::model::{Model, Plug};
 pub trait Backend: Send + Sync + 'static {
     /// The control plane, for one call.
     fn control(&self) -> MutexGuard<'_, ControlPlane>;
+
+    /// The tables that packets go by.
+    fn tables(&self) -> Arc<Tables>;
 
     /// The lab's clock.
     fn clock(&self) -> Clock;

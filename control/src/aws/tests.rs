@@ -11,12 +11,17 @@ use super::*;
 /// A control plane with nothing around it.
 pub(crate) struct Alone {
     control: Mutex<ControlPlane>,
+    tables: Arc<Tables>,
     rewired: Mutex<u32>,
 }
 
 impl Backend for Alone {
     fn control(&self) -> MutexGuard<'_, ControlPlane> {
         self.control.lock().unwrap()
+    }
+
+    fn tables(&self) -> Arc<Tables> {
+        Arc::clone(&self.tables)
     }
 
     fn clock(&self) -> Clock {
@@ -53,8 +58,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new() -> Self {
+        let control = ControlPlane::default();
         let backend = Arc::new(Alone {
-            control: Mutex::default(),
+            tables: Arc::clone(control.tables()),
+            control: Mutex::new(control),
             rewired: Mutex::default(),
         });
         Self {

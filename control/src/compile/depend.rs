@@ -51,6 +51,8 @@ pub(super) fn expand(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<Resour
         }
         Kind::Scope
         | Kind::Instance
+        | Kind::NetworkInsightsPath
+        | Kind::NetworkInsightsAnalysis
         | Kind::Vpc
         | Kind::SecurityGroup
         | Kind::NetworkAcl

@@ -96,7 +96,9 @@ fn set(model: &Model, id: &ResourceId, builder: &mut Builder) {
         | Kind::ElasticIp
         | Kind::Listener
         | Kind::EndpointService
-        | Kind::Instance => {}
+        | Kind::Instance
+        | Kind::NetworkInsightsPath
+        | Kind::NetworkInsightsAnalysis => {}
     }
 }
 
@@ -120,6 +122,8 @@ fn clear(kind: Kind, row: u32, builder: &mut Builder) {
         | Kind::ElasticIp
         | Kind::Listener
         | Kind::EndpointService
-        | Kind::Instance => {}
+        | Kind::Instance
+        | Kind::NetworkInsightsPath
+        | Kind::NetworkInsightsAnalysis => {}
     }
 }

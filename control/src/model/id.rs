@@ -201,6 +201,10 @@ ids! {
     VpcEndpointId => VpcEndpoint, "vpce-", "InvalidVpcEndpointId.NotFound", "InvalidVpcEndpointId.Malformed";
     /// An instance.
     InstanceId => Instance, "i-", "InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed";
+    /// A path to analyse.
+    NetworkInsightsPathId => NetworkInsightsPath, "nip-", "InvalidNetworkInsightsPathId.NotFound", "InvalidNetworkInsightsPathId.Malformed";
+    /// An analysis of a path.
+    NetworkInsightsAnalysisId => NetworkInsightsAnalysis, "nia-", "InvalidNetworkInsightsAnalysisId.NotFound", "InvalidNetworkInsightsAnalysisId.Malformed";
 }
 
 /// Makes new ids from a seed and a counter, so that a lab built twice has the

@@ -10,6 +10,7 @@ mod endpoint_service;
 mod health_check;
 mod id;
 mod index;
+mod insights;
 mod instance;
 mod interface;
 mod load_balancer;
@@ -37,6 +38,7 @@ pub use endpoint_service::EndpointService;
 pub use health_check::{CheckPort, CheckProtocol, HealthCheck, Matcher, ProbeFailure};
 pub use id::*;
 pub use index::{Indexes, References};
+pub use insights::{Explanation, NetworkInsightsAnalysis, NetworkInsightsPath, PathComponent};
 pub use instance::{Instance, InstanceState};
 pub(crate) use interface::device_alias;
 pub use interface::{
@@ -314,6 +316,8 @@ tables! {
     endpoint_services: EndpointService, "endpoint services";
     vpc_endpoints: VpcEndpoint, "VPC endpoints";
     instances: Instance, "instances";
+    insights_paths: NetworkInsightsPath, "paths to analyse";
+    insights_analyses: NetworkInsightsAnalysis, "analyses of paths";
 }
 
 impl Model {

@@ -2,11 +2,13 @@
 //! with names, reasons and what to change.
 
 mod fix;
+mod insights;
 mod resolve;
 mod words;
 
 pub(crate) use words::{short, traffic};
 
+pub use insights::Found;
 pub use resolve::{Ask, Misunderstood, names};
 
 use std::fmt;
@@ -131,6 +133,23 @@ pub fn report(
     seed: u64,
     names: Names<'_>,
 ) -> Result<TraceReport, TraceError> {
+    Ok(describe(tables, &walk(tables, query, seed)?, names))
+}
+
+/// The same, as Reachability Analyzer tells it.
+///
+/// # Errors
+/// As [`report`].
+pub fn found(
+    tables: &Snapshot,
+    query: &Query,
+    seed: u64,
+    names: Names<'_>,
+) -> Result<Found, TraceError> {
+    Ok(Found::new(tables, &walk(tables, query, seed)?, names))
+}
+
+fn walk(tables: &Snapshot, query: &Query, seed: u64) -> Result<Trace, TraceError> {
     let eni = tables
         .enis
         .row(query.from)
@@ -155,8 +174,7 @@ pub fn report(
         from: query.from,
         tuple,
     };
-    let trace = trace(tables, &probe, seed, Instant::ZERO);
-    Ok(describe(tables, &trace, names))
+    Ok(trace(tables, &probe, seed, Instant::ZERO))
 }
 
 /// Why a packet ended at a hop.

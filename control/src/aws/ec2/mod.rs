@@ -4,6 +4,7 @@ pub mod address;
 pub mod endpoint_connection;
 mod endpoint_policy;
 pub mod endpoint_service;
+pub mod insights;
 pub mod instance;
 pub mod interface;
 pub mod interface_address;
@@ -31,6 +32,7 @@ pub const FAMILIES: &[&[Entry]] = &[
     address::CALLS,
     endpoint_connection::CALLS,
     endpoint_service::CALLS,
+    insights::CALLS,
     instance::CALLS,
     interface::CALLS,
     interface_address::CALLS,

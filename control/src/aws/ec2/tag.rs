@@ -164,6 +164,8 @@ fn resource_type(kind: Kind) -> Option<&'static str> {
         Kind::EndpointService => "vpc-endpoint-service",
         Kind::VpcEndpoint => "vpc-endpoint",
         Kind::Instance => "instance",
+        Kind::NetworkInsightsPath => "network-insights-path",
+        Kind::NetworkInsightsAnalysis => "network-insights-analysis",
         Kind::Scope
         | Kind::NetworkAclAssociation
         | Kind::RouteTableAssociation

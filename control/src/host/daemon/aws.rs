@@ -2,11 +2,12 @@
 //! namespaces for instances.
 
 use std::collections::BTreeMap;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use vpclab_dataplane::tables::Tables;
 use vpclab_dataplane::worker::Clock;
 
 use super::{Lab, change, load};
@@ -26,6 +27,10 @@ pub(super) struct Allowed {
 impl Backend for Lab {
     fn control(&self) -> MutexGuard<'_, ControlPlane> {
         self.model.control()
+    }
+
+    fn tables(&self) -> Arc<Tables> {
+        self.model.tables()
     }
 
     fn clock(&self) -> Clock {

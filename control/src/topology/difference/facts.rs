@@ -60,8 +60,11 @@ fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
     let text = id.text.clone();
     match id.kind {
-        // Instances are made by the API only.
-        Kind::Scope | Kind::Instance => None,
+        // The last ones are made by the API only.
+        Kind::Scope
+        | Kind::Instance
+        | Kind::NetworkInsightsPath
+        | Kind::NetworkInsightsAnalysis => None,
         Kind::Vpc => vpc(model, model.get(&crate::model::VpcId::from_text(text))?),
         Kind::PrefixList => {
             let it = model.get(&crate::model::PrefixListId::from_text(text))?;
