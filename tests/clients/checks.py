@@ -13,6 +13,7 @@ import endpoints
 import groups
 import harness
 import hostile
+import insights
 import instances
 import interfaces
 import playbook
@@ -25,8 +26,8 @@ import walk_gwlb
 import walk_privatelink
 
 MODULES = [quirks, groups, acls, routes, interfaces, addresses, instances, balancers,
-           endpoints, walk_privatelink, walk_gwlb, cli, playbook, terraform, refusals, state,
-           hostile]
+           endpoints, walk_privatelink, walk_gwlb, cli, insights, playbook, terraform,
+           refusals, state, hostile]
 
 
 def main(words):

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::to_bytes;
 use axum::http::{HeaderMap, StatusCode};
+use vpclab_dataplane::tables::Tables;
 use vpclab_dataplane::worker::Clock;
 
 use super::form::{FormError, Node};
@@ -18,11 +19,15 @@ use crate::model::{Model, Plug};
 const REQUESTS_MAX: usize = 64;
 
 /// A control plane with nothing around it.
-struct Memory(Mutex<ControlPlane>);
+struct Memory(Mutex<ControlPlane>, Arc<Tables>);
 
 impl Backend for Memory {
     fn control(&self) -> MutexGuard<'_, ControlPlane> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tables(&self) -> Arc<Tables> {
+        Arc::clone(&self.1)
     }
 
     fn clock(&self) -> Clock {
@@ -83,7 +88,9 @@ fn shape<T: serde::de::DeserializeOwned>(node: &Node) {
 /// Requests, a line each, to one control plane; how each was answered. `{vpcId}`
 /// stands for what the latest answer with such an element has there.
 pub fn requests(data: &[u8]) -> Vec<StatusCode> {
-    let api = Api::new(Arc::new(Memory(Mutex::default())));
+    let control = ControlPlane::default();
+    let tables = Arc::clone(control.tables());
+    let api = Api::new(Arc::new(Memory(Mutex::new(control), tables)));
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else {
         return Vec::new();
     };
