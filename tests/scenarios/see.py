@@ -111,6 +111,8 @@ def see(report):
             done = vpclab("top", "--lab", it.name)
             check(done.returncode == 2 and "needs a terminal" in done.stderr, done.stderr)
             check(it.json("top")["flow_count"] >= 0, "no look at the lab")
+        with report.part("see top ends with its terminal"):
+            top(it, b"2")
         ports(report, it)
 
 
@@ -142,7 +144,8 @@ def ports(report, first):
 
 
 def top(it, keys):
-    """What `top` writes to a terminal of 100 × 30 while `keys` are pressed."""
+    """What `top` writes to a terminal of 100 × 30 while `keys` are pressed, and
+    until that is closed."""
     ours, its = pty.openpty()
     subprocess.run(["stty", "-F", os.ttyname(its), "cols", "100", "rows", "30"], check=True)
     os.fchmod(its, 0o666)
@@ -163,6 +166,8 @@ def top(it, keys):
         elif keys and b"ENIs" in screen:
             # The screen is at rest: the next key.
             os.write(ours, keys.pop(0))
+        elif b"ENIs" in screen:
+            break
     os.close(ours)
     check(child.wait(DEADLINE) == 0, f"top: exit {child.returncode}")
     return screen.decode(errors="replace")

@@ -1,8 +1,10 @@
 //! `vpclab top`: what moves, live.
 
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -52,6 +54,11 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     // Its panic hook gives the terminal back first.
     let mut terminal = ratatui::try_init()?;
     let result = watch(&mut terminal, &mut state, &lab, &args, &signals);
+    if is_gone(Duration::ZERO) {
+        // There is nothing to give back, and nowhere to say so: dropping it would try.
+        std::mem::forget(terminal);
+        return Ok(Exit::Ok);
+    }
     ratatui::restore();
     result.map(|()| Exit::Ok)
 }
@@ -75,7 +82,11 @@ fn watch(
             terminal.draw(|frame| top::draw(frame, state))?;
         }
         let wait = Duration::from_secs_f64((due - now()).clamp(0.0, interval));
-        if event::poll(wait.min(PATIENCE))? {
+        if is_gone(wait.min(PATIENCE)) {
+            break;
+        }
+        // The size of the terminal changes without input.
+        if event::poll(Duration::ZERO)? {
             // A resize, too, is a reason to draw.
             changed = true;
             if let Event::Key(pressed) = event::read()?
@@ -94,6 +105,21 @@ fn watch(
         }
     }
     Ok(())
+}
+
+/// Waits for a key, `wait` at most; true if the terminal is gone, at which
+/// crossterm would read nothing for ever.
+fn is_gone(wait: Duration) -> bool {
+    let stdin = std::io::stdin();
+    let mut descriptors = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO);
+    // Interrupted, it is asked again.
+    let _ = poll(&mut descriptors, timeout);
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    let [descriptor] = descriptors;
+    descriptor
+        .revents()
+        .is_some_and(|seen| seen.intersects(gone))
 }
 
 fn key(pressed: &KeyEvent) -> Option<Key> {
