@@ -9,6 +9,7 @@ import addresses
 import balancers
 import cli
 import cloud as clouds
+import defaults
 import endpoints
 import groups
 import harness
@@ -26,7 +27,7 @@ import walk_gwlb
 import walk_privatelink
 
 MODULES = [quirks, groups, acls, routes, interfaces, addresses, instances, balancers,
-           endpoints, walk_privatelink, walk_gwlb, cli, insights, playbook, terraform,
+           endpoints, walk_privatelink, walk_gwlb, cli, defaults, insights, playbook, terraform,
            refusals, state, hostile]
 
 

@@ -11,6 +11,7 @@ mod error;
 mod keep;
 mod transaction;
 
+pub mod default_vpc;
 pub mod elastic_ip;
 pub mod endpoint;
 pub mod endpoint_service;
@@ -39,6 +40,7 @@ pub mod zone_fault;
 
 pub use caller::{Caller, DEFAULT_ACCOUNT, DEFAULT_REGION};
 pub use control::{ControlPlane, ControlPlaneOptions, Reader};
+pub use default_vpc::*;
 pub use elastic_ip::*;
 pub use endpoint::*;
 pub use endpoint_service::*;

@@ -52,6 +52,7 @@ impl Action for CreateSubnet {
             ipv6_cidr: self.ipv6_cidr_block,
             map_public_ip_on_launch: false,
             assign_ipv6_address_on_creation: false,
+            default_for_az: false,
         });
         let association = tx.mint();
         tx.put(NetworkAclAssociation {

@@ -78,6 +78,7 @@ impl Action for CreateVpc {
             usage_metrics: false,
             default_security_group: group.clone(),
             default_network_acl: acl.clone(),
+            is_default: false,
             internet: false,
         });
         tx.put(RouteTable {

@@ -65,6 +65,20 @@ impl<I: Id> Wanted<I> {
         at: &At<'_, '_>,
         known: &[Known<I::Resource>],
     ) -> Result<Page<Arc<I::Resource>>, ApiError> {
+        self.select_by(at, known, |_, _, _| None)
+    }
+
+    /// The same where some filters have an index: `find` gives all that have a
+    /// value for a filter, if there is an index for it. Others may be among them.
+    ///
+    /// # Errors
+    /// As [`Self::select`].
+    pub fn select_by(
+        self,
+        at: &At<'_, '_>,
+        known: &[Known<I::Resource>],
+        find: fn(&Model, &str, &str) -> Option<Vec<I>>,
+    ) -> Result<Page<Arc<I::Resource>>, ApiError> {
         let filters = self.filters;
         check(&filters, known.iter().map(|(name, _)| *name))?;
         let mut given = Vec::new();
@@ -73,8 +87,23 @@ impl<I: Id> Wanted<I> {
         }
         let caller = at.caller();
         let model = at.model();
+        let found = |filter: &Filter| {
+            // Of wildcards no index knows.
+            let exact = !filter.value.iter().any(|it| it.contains(['*', '?', '\\']));
+            let values = filter.value.iter().filter(|_| exact);
+            let ids: Option<Vec<_>> = values.map(|it| find(model, &filter.name, it)).collect();
+            ids.filter(|_| exact).map(|ids| ids.concat())
+        };
+        let indexed = filters.iter().find_map(found);
         let all: Box<dyn Iterator<Item = &Arc<I::Resource>>> = if self.ids.is_empty() {
-            Box::new(<I::Resource as crate::model::Stored>::table(model).iter())
+            match indexed {
+                None => Box::new(<I::Resource as crate::model::Stored>::table(model).iter()),
+                Some(mut ids) => {
+                    ids.sort();
+                    ids.dedup();
+                    Box::new(ids.into_iter().filter_map(|id| model.get(&id)))
+                }
+            }
         } else {
             given.sort_by(|a, b| a.id().cmp(b.id()));
             given.dedup_by(|a, b| a.id() == b.id());
@@ -96,6 +125,12 @@ impl<I: Id> Wanted<I> {
             self.next_token,
         )
     }
+}
+
+/// The ids of all of a kind that name a resource: an index for filters by its id.
+pub fn naming<I: Id>(model: &Model, target: &impl Id) -> Option<Vec<I>> {
+    let all = model.referrers::<I::Resource>(target);
+    Some(all.map(|it| it.id().clone()).collect())
 }
 
 /// A filter, made ready to be asked about thousands of resources.

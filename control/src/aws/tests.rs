@@ -248,3 +248,55 @@ fn another_region_is_another_world() {
         .unwrap();
     assert!(!String::from_utf8_lossy(&body).contains("vpc-"));
 }
+
+#[test]
+fn filters_with_an_index_find_what_a_search_finds() {
+    let client = Client::new();
+    for vpc_block in ["10.0.0.0/16", "10.1.0.0/16"] {
+        let vpc = client.ec2(&format!("Action=CreateVpc&CidrBlock={vpc_block}"));
+        let vpc = text(&vpc, "vpcId");
+        let block = vpc_block.replace("0.0/16", "0.0/24");
+        let subnet = client.ec2(&format!(
+            "Action=CreateSubnet&VpcId={vpc}&CidrBlock={block}"
+        ));
+        let subnet = text(&subnet, "subnetId");
+        for _ in 0..3 {
+            client.ec2(&format!("Action=CreateNetworkInterface&SubnetId={subnet}"));
+        }
+    }
+    let interfaces = client.ec2("Action=DescribeNetworkInterfaces");
+    for (action, filter, element) in [
+        ("DescribeNetworkInterfaces", "vpc-id", "vpcId"),
+        ("DescribeNetworkInterfaces", "subnet-id", "subnetId"),
+        ("DescribeNetworkInterfaces", "group-id", "groupId"),
+        (
+            "DescribeNetworkInterfaces",
+            "network-interface-id",
+            "networkInterfaceId",
+        ),
+        (
+            "DescribeNetworkInterfaces",
+            "private-ip-address",
+            "privateIpAddress",
+        ),
+        ("DescribeSubnets", "vpc-id", "vpcId"),
+        ("DescribeRouteTables", "vpc-id", "vpcId"),
+        ("DescribeNetworkAcls", "vpc-id", "vpcId"),
+        ("DescribeSecurityGroups", "vpc-id", "vpcId"),
+        ("DescribeSecurityGroups", "group-id", "groupId"),
+    ] {
+        let value = text(&interfaces, element);
+        let with = |value: &str| {
+            let found = client.ec2(&format!(
+                "Action={action}&Filter.1.Name={filter}&Filter.1.Value.1={value}"
+            ));
+            let start = found.find("</requestId>").unwrap();
+            found[start..].to_owned()
+        };
+        // A wildcard takes the index away.
+        let searched = with(&format!("{value}*"));
+        assert!(searched.contains("<item>"), "{action} {filter}");
+        assert_eq!(with(&value), searched, "{action} {filter}");
+        assert!(!with("nothing").contains("<item>"), "{action} {filter}");
+    }
+}

@@ -32,6 +32,9 @@ pub struct Args {
     /// Keep them in memory only: the default, said aloud.
     #[arg(long)]
     pub ephemeral: bool,
+    /// Begin with a default VPC: 172.31.0.0/16, a public subnet in each zone.
+    #[arg(long)]
+    pub default_vpc: bool,
     /// Let `POST /_vpclab/reset` take away all resources.
     #[arg(long)]
     pub allow_reset: bool,
@@ -75,6 +78,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         http: args.http.map_or(HttpChoice::Default, HttpChoice::Port),
         state_file: state_file(args.state)?,
+        default_vpc: args.default_vpc,
         allow_reset: args.allow_reset,
         run_user_data: args.run_user_data,
         lab,

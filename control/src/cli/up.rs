@@ -55,6 +55,9 @@ pub struct Args {
     /// Serve neither metrics nor the AWS API.
     #[arg(long)]
     pub no_http: bool,
+    /// Begin with a default VPC: 172.31.0.0/16, a public subnet in each zone.
+    #[arg(long)]
+    pub default_vpc: bool,
     /// Let `POST /_vpclab/reset` of the AWS API take away all resources.
     #[arg(long)]
     pub allow_reset: bool,
@@ -95,6 +98,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
             None => HttpChoice::Default,
         },
         state_file: super::serve::state_file(args.state)?,
+        default_vpc: args.default_vpc,
         allow_reset: args.allow_reset,
         run_user_data: args.run_user_data,
     };

@@ -52,6 +52,9 @@ pub struct State {
     /// File that keeps its resources.
     #[serde(default)]
     pub state_file: Option<PathBuf>,
+    /// Whether it begins with a default VPC.
+    #[serde(default)]
+    pub default_vpc: bool,
     /// Whether the API may empty it.
     #[serde(default)]
     pub allow_reset: bool,

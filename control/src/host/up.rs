@@ -169,6 +169,7 @@ fn adopt(
             time_scale: state.time_scale.or(old.time_scale),
             workers: state.workers.or(old.workers),
             state_file: state.state_file.clone().or(old.state_file.clone()),
+            default_vpc: state.default_vpc || old.default_vpc,
             allow_reset: state.allow_reset || old.allow_reset,
             run_user_data: state.run_user_data || old.run_user_data,
             http: match state.http {
@@ -190,6 +191,7 @@ fn asks_the_same(old: &State, state: &State) -> bool {
             .is_none_or(|_| state.time_scale == old.time_scale)
         && (state.http == HttpChoice::Default || state.http == old.http)
         && (state.state_file.is_none() || state.state_file == old.state_file)
+        && (!state.default_vpc || old.default_vpc)
         && (!state.allow_reset || old.allow_reset)
         && (!state.run_user_data || old.run_user_data)
 }

@@ -37,6 +37,7 @@ impl Model {
             usage_metrics: false,
             default_security_group: "sg-internet".into(),
             default_network_acl: INTERNET_ACL.into(),
+            is_default: false,
             internet: true,
         });
         let zone: Arc<str> = Arc::from("internet");
@@ -51,6 +52,7 @@ impl Model {
             ipv6_cidr: Some(Prefix::ANY_V6),
             map_public_ip_on_launch: false,
             assign_ipv6_address_on_creation: false,
+            default_for_az: false,
         });
         let routes = [Prefix::ANY_V4, Prefix::ANY_V6]
             .map(|prefix| (Destination::Cidr(prefix), Route::local()));

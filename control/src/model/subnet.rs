@@ -29,6 +29,9 @@ pub struct Subnet {
     pub map_public_ip_on_launch: bool,
     /// New interfaces get an IPv6 address.
     pub assign_ipv6_address_on_creation: bool,
+    /// Its zone's subnet in a default VPC.
+    #[serde(default)]
+    pub default_for_az: bool,
 }
 
 impl Subnet {

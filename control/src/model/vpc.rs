@@ -40,6 +40,9 @@ pub struct Vpc {
     pub default_security_group: SecurityGroupId,
     /// The ACL of subnets that name none.
     pub default_network_acl: NetworkAclId,
+    /// Where instances go that name no subnet.
+    #[serde(default)]
+    pub is_default: bool,
     /// The pseudo-VPC of internet hosts.
     pub internet: bool,
 }

@@ -10,7 +10,7 @@ use super::region::zone_id;
 use super::shape::{Attribute, Cidr, DONE, Done, time};
 use crate::api::{self, ApiError};
 use crate::aws::call::{At, Call, calls};
-use crate::aws::select::{Known, describe, each, one};
+use crate::aws::select::{Known, describe, each, naming, one};
 use crate::aws::tags::{self, TagItem, TagSpecification};
 use crate::model::{
     AllocationId, Attachment, ElasticIp, Id, InstanceId, InterfaceKind, Model, NetworkInterface,
@@ -405,12 +405,36 @@ impl Call for DescribeNetworkInterfaces {
     type Answer = Interfaces;
 
     fn call(self, at: &mut At<'_, '_>) -> Result<Interfaces, ApiError> {
-        let page = self.wanted().select(at, FILTERS)?;
+        let page = self.wanted().select_by(at, FILTERS, find)?;
         let item = |interface: &Arc<NetworkInterface>| InterfaceItem::new(interface, at.model());
         Ok(Interfaces {
             network_interface_set: page.items.iter().map(item).collect(),
             next_token: page.next_token,
         })
+    }
+}
+
+/// Interfaces by what they name, and by address.
+fn find(model: &Model, filter: &str, value: &str) -> Option<Vec<NetworkInterfaceId>> {
+    match filter {
+        "network-interface-id" => Some(vec![value.into()]),
+        "vpc-id" => naming(model, &VpcId::from(value)),
+        "subnet-id" => naming(model, &SubnetId::from(value)),
+        "group-id" => naming(model, &SecurityGroupId::from(value)),
+        "attachment.instance-id" if value.starts_with(InstanceId::PREFIX) => {
+            naming(model, &InstanceId::from(value))
+        }
+        "private-ip-address" | "addresses.private-ip-address" | "ipv6-addresses.ipv6-address" => {
+            let address = value.parse().ok()?;
+            let subnets = model.subnets().iter();
+            let owner = |subnet: &SubnetId| model.indexes().address_owner(subnet, address);
+            Some(
+                subnets
+                    .filter_map(|subnet| owner(&subnet.id).cloned())
+                    .collect(),
+            )
+        }
+        _ => None,
     }
 }
 

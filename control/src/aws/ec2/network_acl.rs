@@ -11,7 +11,7 @@ use super::permission::protocol_and_ports;
 use super::shape::{Cidr, DONE, Done};
 use crate::api::{self, AclEntry, ApiError};
 use crate::aws::call::{At, Call, calls};
-use crate::aws::select::{Known, describe, each, one};
+use crate::aws::select::{Known, describe, each, naming, one};
 use crate::aws::tags::{self, TagItem, TagSpecification};
 use crate::model::{
     Direction, Model, NetworkAcl, NetworkAclAssociation, NetworkAclAssociationId, NetworkAclEntry,
@@ -254,12 +254,20 @@ impl Call for DescribeNetworkAcls {
     type Answer = Acls;
 
     fn call(self, at: &mut At<'_, '_>) -> Result<Acls, ApiError> {
-        let page = self.wanted().select(at, FILTERS)?;
+        let page = self.wanted().select_by(at, FILTERS, find)?;
         let item = |acl: &Arc<NetworkAcl>| AclItem::new(acl, at.model());
         Ok(Acls {
             network_acl_set: page.items.iter().map(item).collect(),
             next_token: page.next_token,
         })
+    }
+}
+
+/// Those of a VPC.
+fn find(model: &Model, filter: &str, value: &str) -> Option<Vec<NetworkAclId>> {
+    match filter {
+        "vpc-id" => naming(model, &VpcId::from(value)),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ApiError, Caller};
+use crate::api::{ApiError, Caller, ZONES, default_vpc};
 use crate::aws::call::{At, Call, calls};
 use crate::aws::select::{self, Filter};
 use crate::quotas::Quota;
@@ -38,9 +38,6 @@ const REGIONS: &[(&str, &str)] = &[
     ("us-west-1", "usw1"),
     ("us-west-2", "usw2"),
 ];
-
-/// Zones that a region shows. Any letter can be used.
-const ZONES: &[u8] = b"abcdef";
 
 /// A zone's id (`use1-az1`). AWS shuffles them for each account; here the first
 /// zone is the first id in all of them.
@@ -273,6 +270,7 @@ impl Call for DescribeAccountAttributes {
     type Answer = AccountAttributes;
 
     fn call(self, at: &mut At<'_, '_>) -> Result<AccountAttributes, ApiError> {
+        let default = default_vpc(at.tx);
         let elastic = at.tx.quotas().value(Quota::ElasticIpsPerRegion).to_string();
         let groups = at
             .tx
@@ -281,7 +279,10 @@ impl Call for DescribeAccountAttributes {
             .to_string();
         let all = [
             ("supported-platforms", "VPC".to_owned()),
-            ("default-vpc", "none".to_owned()),
+            (
+                "default-vpc",
+                default.map_or("none".to_owned(), |vpc| vpc.to_string()),
+            ),
             ("max-instances", "20".to_owned()),
             ("max-elastic-ips", elastic.clone()),
             ("vpc-max-elastic-ips", elastic),

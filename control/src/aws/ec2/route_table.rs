@@ -8,7 +8,7 @@ use super::route::RouteItem;
 use super::shape::{DONE, Done, State};
 use crate::api::{self, ApiError};
 use crate::aws::call::{At, Call, calls};
-use crate::aws::select::{Known, describe, each, one};
+use crate::aws::select::{Known, describe, each, naming, one};
 use crate::aws::tags::{self, TagItem, TagSpecification};
 use crate::model::{
     Id, InternetGatewayId, Model, RouteTable, RouteTableAssociation, RouteTableAssociationId,
@@ -171,12 +171,20 @@ impl Call for DescribeRouteTables {
     type Answer = Tables;
 
     fn call(self, at: &mut At<'_, '_>) -> Result<Tables, ApiError> {
-        let page = self.wanted().select(at, FILTERS)?;
+        let page = self.wanted().select_by(at, FILTERS, find)?;
         let item = |table: &Arc<RouteTable>| TableItem::new(table, at.model());
         Ok(Tables {
             route_table_set: page.items.iter().map(item).collect(),
             next_token: page.next_token,
         })
+    }
+}
+
+/// Those of a VPC.
+fn find(model: &Model, filter: &str, value: &str) -> Option<Vec<RouteTableId>> {
+    match filter {
+        "vpc-id" => naming(model, &VpcId::from(value)),
+        _ => None,
     }
 }
 

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::instance::{Reservation, interfaces};
 use super::interface::{Ipv6Address, PrivateAddress};
-use crate::api::{self, ApiError, InstanceInterface, InterfaceSource};
+use crate::api::{self, ApiError, InstanceInterface, InterfaceSource, default_subnet};
 use crate::aws::call::{At, Call, calls};
 use crate::aws::tags::{self, TagSpecification};
 use crate::model::{NetworkInterfaceId, SecurityGroup, SecurityGroupId, SubnetId};
@@ -117,7 +117,15 @@ impl RunInstances {
             ));
         }
         if self.network_interface.is_empty() {
-            let subnet = self.subnet_id.clone().ok_or_else(|| {
+            let zone = self
+                .placement
+                .as_ref()
+                .and_then(|it| it.availability_zone.as_deref());
+            let subnet = self
+                .subnet_id
+                .clone()
+                .or_else(|| default_subnet(at.tx, zone));
+            let subnet = subnet.ok_or_else(|| {
                 ApiError::new(
                     "VPCIdNotSpecified",
                     "No default VPC for this user: give SubnetId or NetworkInterface.1.SubnetId",

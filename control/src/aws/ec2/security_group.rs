@@ -10,9 +10,9 @@ use super::shape::{DONE, Done};
 use crate::api::{self, ApiError, Permission};
 use crate::aws::call::{At, Call, calls};
 use crate::aws::select::Filter;
-use crate::aws::select::{Known, Wanted, each, one};
+use crate::aws::select::{Known, Wanted, each, naming, one};
 use crate::aws::tags::{self, TagItem, TagSpecification};
-use crate::model::{Direction, RulePeer, SecurityGroup, SecurityGroupId, VpcId};
+use crate::model::{Direction, Model, RulePeer, SecurityGroup, SecurityGroupId, VpcId};
 
 calls! {
     Read: DescribeSecurityGroups;
@@ -27,7 +27,7 @@ calls! {
 pub struct CreateSecurityGroup {
     group_name: String,
     group_description: String,
-    vpc_id: VpcId,
+    vpc_id: Option<VpcId>,
     #[serde(default)]
     tag_specification: Vec<TagSpecification>,
 }
@@ -46,10 +46,15 @@ impl Call for CreateSecurityGroup {
 
     fn call(self, at: &mut At<'_, '_>) -> Result<CreatedGroup, ApiError> {
         let tags = tags::specified(&self.tag_specification, "security-group")?;
+        let vpc = self.vpc_id.or_else(|| api::default_vpc(at.tx));
+        let vpc = vpc.ok_or_else(|| {
+            let message = "No default VPC for this user: give VpcId";
+            ApiError::new("VPCIdNotSpecified", message)
+        })?;
         let id = at.run(api::CreateSecurityGroup {
             group_name: self.group_name,
             description: self.group_description,
-            vpc: self.vpc_id,
+            vpc,
             name: None,
         })?;
         tags::put(at, &id, tags);
@@ -128,7 +133,7 @@ impl Call for DescribeSecurityGroups {
             max_results: self.max_results,
             next_token: self.next_token,
         };
-        let page = wanted.select(at, FILTERS)?;
+        let page = wanted.select_by(at, FILTERS, find)?;
         Ok(Groups {
             security_group_info: page
                 .items
@@ -137,6 +142,15 @@ impl Call for DescribeSecurityGroups {
                 .collect(),
             next_token: page.next_token,
         })
+    }
+}
+
+/// Groups by VPC and by id.
+fn find(model: &Model, filter: &str, value: &str) -> Option<Vec<SecurityGroupId>> {
+    match filter {
+        "group-id" => Some(vec![value.into()]),
+        "vpc-id" => naming(model, &VpcId::from(value)),
+        _ => None,
     }
 }
 

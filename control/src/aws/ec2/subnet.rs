@@ -10,7 +10,7 @@ use super::shape::{Attribute, Cidr, DONE, Done};
 use super::vpc_cidr::{Ipv6BlockItem, subnet_association};
 use crate::api::{self, ApiError};
 use crate::aws::call::{At, Call, calls};
-use crate::aws::select::{Known, describe, each, one};
+use crate::aws::select::{Known, describe, each, naming, one};
 use crate::aws::tags::{self, TagItem, TagSpecification};
 use crate::model::{Id, Model, NetworkInterface, Subnet, SubnetId, VpcId};
 
@@ -130,12 +130,20 @@ impl Call for DescribeSubnets {
     type Answer = Subnets;
 
     fn call(self, at: &mut At<'_, '_>) -> Result<Subnets, ApiError> {
-        let page = self.wanted().select(at, FILTERS)?;
+        let page = self.wanted().select_by(at, FILTERS, find)?;
         let item = |subnet: &Arc<Subnet>| SubnetItem::new(subnet, at.model());
         Ok(Subnets {
             subnet_set: page.items.iter().map(item).collect(),
             next_token: page.next_token,
         })
+    }
+}
+
+/// Those of a VPC.
+fn find(model: &Model, filter: &str, value: &str) -> Option<Vec<SubnetId>> {
+    match filter {
+        "vpc-id" => naming(model, &VpcId::from(value)),
+        _ => None,
     }
 }
 
@@ -163,8 +171,8 @@ const FILTERS: &[Known<Subnet>] = &[
     ("available-ip-address-count", |subnet, model| {
         one(free(subnet, model))
     }),
-    ("default-for-az", |_, _| one(false)),
-    ("defaultForAz", |_, _| one(false)),
+    ("default-for-az", |subnet, _| one(subnet.default_for_az)),
+    ("defaultForAz", |subnet, _| one(subnet.default_for_az)),
     ("map-public-ip-on-launch", |subnet, _| {
         one(subnet.map_public_ip_on_launch)
     }),
@@ -220,7 +228,7 @@ impl SubnetItem {
             availability_zone: subnet.zone.clone(),
             availability_zone_id: zone_id(&subnet.zone),
             available_ip_address_count: free(subnet, model),
-            default_for_az: false,
+            default_for_az: subnet.default_for_az,
             map_public_ip_on_launch: subnet.map_public_ip_on_launch,
             map_customer_owned_ip_on_launch: false,
             assign_ipv6_address_on_creation: subnet.assign_ipv6_address_on_creation,

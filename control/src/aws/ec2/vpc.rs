@@ -15,7 +15,7 @@ use crate::model::{Vpc, VpcId};
 
 calls! {
     Read: DescribeVpcs DescribeVpcAttribute;
-    Write: CreateVpc DeleteVpc ModifyVpcAttribute;
+    Write: CreateVpc CreateDefaultVpc DeleteVpc ModifyVpcAttribute;
 }
 
 /// `CreateVpc`
@@ -63,6 +63,22 @@ impl Call for CreateVpc {
         })?;
         tags::put(at, &made.vpc, tags);
         let vpc = at.tx.require(&made.vpc)?;
+        Ok(OneVpc {
+            vpc: VpcItem::new(&vpc),
+        })
+    }
+}
+
+/// `CreateDefaultVpc`
+#[derive(Debug, Deserialize)]
+pub struct CreateDefaultVpc {}
+
+impl Call for CreateDefaultVpc {
+    type Answer = OneVpc;
+
+    fn call(self, at: &mut At<'_, '_>) -> Result<OneVpc, ApiError> {
+        let id = at.run(api::CreateDefaultVpc)?;
+        let vpc = at.tx.require(&id)?;
         Ok(OneVpc {
             vpc: VpcItem::new(&vpc),
         })
@@ -138,8 +154,8 @@ const FILTERS: &[Known<Vpc>] = &[
         one("associated")
     }),
     ("dhcp-options-id", |_, _| one("default")),
-    ("is-default", |_, _| one(false)),
-    ("isDefault", |_, _| one(false)),
+    ("is-default", |vpc, _| one(vpc.is_default)),
+    ("isDefault", |vpc, _| one(vpc.is_default)),
     ("owner-id", |vpc, _| one(&vpc.meta.owner)),
     ("state", |_, _| one("available")),
 ];
@@ -169,7 +185,7 @@ impl VpcItem {
             cidr_block: vpc.cidrs.first().map(|held| held.block.to_string()),
             dhcp_options_id: "default",
             instance_tenancy: "default",
-            is_default: false,
+            is_default: vpc.is_default,
             cidr_block_association_set: vpc.cidrs.iter().map(BlockItem::new).collect(),
             ipv6_cidr_block_association_set: vpc
                 .ipv6_cidrs

@@ -11,8 +11,9 @@ use vpclab_dataplane::tables::Tables;
 use vpclab_dataplane::worker::Clock;
 
 use super::{Lab, change, load};
-use crate::api::ControlPlane;
+use crate::api::{Action, Caller, ControlPlane, CreateDefaultVpc, default_vpc};
 use crate::aws::Backend;
+use crate::cli::CliError;
 use crate::host::from_model;
 use crate::host::plan::{CommandPlan, HostPlan, RestartPolicy};
 use crate::model::{InstanceState, Model, Plug};
@@ -67,6 +68,19 @@ impl Backend for Lab {
 }
 
 impl Lab {
+    /// Makes the default VPC that the lab is to begin with, unless it is there.
+    pub(super) fn make_default_vpc(&self) -> Result<(), CliError> {
+        let now = self.since_1970_s();
+        let made = self.model.control().transact(&Caller::default(), |tx| {
+            tx.set_now(now);
+            match default_vpc(tx) {
+                Some(_) => Ok(()),
+                None => CreateDefaultVpc.apply(tx).map(drop),
+            }
+        });
+        made.map_err(|error| CliError::usage(error.message))
+    }
+
     /// The hosts of a model and what runs in them, by name.
     pub(super) fn hosts_of(&self, model: &Model) -> BTreeMap<String, HostPlan> {
         let commands = self.commands(model);

@@ -24,6 +24,7 @@ pub(super) fn keep(lab: &Lab, before: &State, state: &mut State) -> Result<(), C
         )));
     }
     for (wanted, has, option) in [
+        (state.default_vpc, before.default_vpc, "--default-vpc"),
         (state.allow_reset, before.allow_reset, "--allow-reset"),
         (state.run_user_data, before.run_user_data, "--run-user-data"),
     ] {
@@ -33,6 +34,7 @@ pub(super) fn keep(lab: &Lab, before: &State, state: &mut State) -> Result<(), C
             )));
         }
     }
+    state.default_vpc = before.default_vpc;
     (state.allow_reset, state.run_user_data) = (before.allow_reset, before.run_user_data);
     let (workers, options) = load::settings(state)?;
     let running = lab.worker.workers();

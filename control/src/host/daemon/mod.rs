@@ -161,6 +161,9 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
     server::start(Arc::clone(&lab), listener)?;
     health::start(Arc::clone(&lab), seed, local)?;
     let wired = http::start(&lab, &state).and_then(|port| {
+        if state.default_vpc {
+            lab.make_default_vpc()?;
+        }
         limits::check_open_files(&lab.model.hosts(), lab.worker.workers())?;
         if let Some(port) = port {
             let _ = lab.http.set(port);
