@@ -19,6 +19,8 @@ USER = "VPCLAB_SCENARIOS_USER"
 GUEST = "VPCLAB_GUEST"
 # Some ids of other users for ours, beyond those that the machine gives out.
 SUBIDS = (4_000_000_000, 65_536)
+# Named networks of our own: others run beside us, with names like ours.
+OWN_NETNS = "mkdir -p /run/netns && mount -t tmpfs -o mode=755 none /run/netns && "
 # A device that everybody may open, as on most machines; here only.
 OPEN_TUN = ("mount -t tmpfs -o mode=755 none /dev/net && "
             "mknod -m 666 /dev/net/tun c 10 200 && ")
@@ -66,7 +68,7 @@ def give_subids(user):
 
 def enter(program, arguments, environment, first):
     # The shell is process 1 there: it takes in what loses its parent.
-    script = first + '"$@"; exit $?'
+    script = OWN_NETNS + first + '"$@"; exit $?'
     return subprocess.run(
         ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
          "sh", "-c", script, "sh", sys.executable, str(program), *arguments],
