@@ -267,8 +267,9 @@ impl Api {
             let reader = self.backend.control().reader();
             return reader.rehearse(caller, run);
         }
-        let turn = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let _turn = (entry.effect == Effect::Hosts).then_some(turn);
+        // Only those: making namespaces takes long, and other calls need not wait.
+        let _turn = (entry.effect == Effect::Hosts)
+            .then(|| self.hosts.lock().unwrap_or_else(PoisonError::into_inner));
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(token) = &token
             && let Some(before) = tokens.find(caller, entry.name, token, &request)?

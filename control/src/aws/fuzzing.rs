@@ -3,57 +3,18 @@
 //! Each function takes any bytes and panics when an invariant is broken.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use axum::body::to_bytes;
 use axum::http::{HeaderMap, StatusCode};
-use vpclab_dataplane::tables::Tables;
-use vpclab_dataplane::worker::Clock;
 
+use super::alone::Alone;
 use super::form::{FormError, Node};
-use super::{Api, Backend, ec2};
-use crate::api::{ApiError, ControlPlane};
-use crate::model::{Model, Plug};
+use super::{Api, ec2};
+use crate::api::ApiError;
 
 /// Requests of one input, at most.
 const REQUESTS_MAX: usize = 64;
-
-/// A control plane with nothing around it.
-struct Memory(Mutex<ControlPlane>, Arc<Tables>);
-
-impl Backend for Memory {
-    fn control(&self) -> MutexGuard<'_, ControlPlane> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tables(&self) -> Arc<Tables> {
-        Arc::clone(&self.1)
-    }
-
-    fn clock(&self) -> Clock {
-        Clock::start()
-    }
-
-    fn since_1970_s(&self) -> u64 {
-        1_700_000_000
-    }
-
-    fn plug(&self) -> Plug {
-        Plug::Lab
-    }
-
-    fn rewire(&self, _before: &Model, _after: &Model) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn flow_seed(&self) -> Result<u64, String> {
-        Ok(0)
-    }
-
-    fn allows_reset(&self) -> bool {
-        false
-    }
-}
 
 /// A form, read as requests of many shapes.
 ///
@@ -88,9 +49,7 @@ fn shape<T: serde::de::DeserializeOwned>(node: &Node) {
 /// Requests, a line each, to one control plane; how each was answered. `{vpcId}`
 /// stands for what the latest answer with such an element has there.
 pub fn requests(data: &[u8]) -> Vec<StatusCode> {
-    let control = ControlPlane::default();
-    let tables = Arc::clone(control.tables());
-    let api = Api::new(Arc::new(Memory(Mutex::new(control), tables)));
+    let api = Api::new(Arc::new(Alone::default()));
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else {
         return Vec::new();
     };

@@ -6,6 +6,7 @@
 //! [`call::Call::Answer`] the response; one line in its family's `calls!` list
 //! makes it known.
 
+mod alone;
 mod answer;
 pub mod call;
 pub mod ec2;

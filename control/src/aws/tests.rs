@@ -1,54 +1,12 @@
 //! Requests as clients send them, answered without HTTP.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use axum::body::to_bytes;
 use axum::http::{HeaderMap, header};
-use vpclab_dataplane::worker::Clock;
 
+use super::alone::Alone;
 use super::*;
-
-/// A control plane with nothing around it.
-pub(crate) struct Alone {
-    control: Mutex<ControlPlane>,
-    tables: Arc<Tables>,
-    rewired: Mutex<u32>,
-}
-
-impl Backend for Alone {
-    fn control(&self) -> MutexGuard<'_, ControlPlane> {
-        self.control.lock().unwrap()
-    }
-
-    fn tables(&self) -> Arc<Tables> {
-        Arc::clone(&self.tables)
-    }
-
-    fn clock(&self) -> Clock {
-        Clock::start()
-    }
-
-    fn since_1970_s(&self) -> u64 {
-        1_700_000_000
-    }
-
-    fn plug(&self) -> Plug {
-        Plug::Lab
-    }
-
-    fn rewire(&self, _before: &Model, _after: &Model) -> Result<(), String> {
-        *self.rewired.lock().unwrap() += 1;
-        Ok(())
-    }
-
-    fn flow_seed(&self) -> Result<u64, String> {
-        Ok(7)
-    }
-
-    fn allows_reset(&self) -> bool {
-        false
-    }
-}
 
 /// An API and what is behind it.
 pub(crate) struct Client {
@@ -58,12 +16,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new() -> Self {
-        let control = ControlPlane::default();
-        let backend = Arc::new(Alone {
-            tables: Arc::clone(control.tables()),
-            control: Mutex::new(control),
-            rewired: Mutex::default(),
-        });
+        let backend = Arc::new(Alone::default());
         Self {
             api: Api::new(Arc::clone(&backend) as Arc<dyn Backend>),
             backend,
@@ -214,7 +167,7 @@ fn a_client_token_makes_nothing_twice() {
     let other = client.refused(&format!("{run}&InstanceType=t3.nano&ClientToken=t"));
     assert_eq!(other, "IdempotentParameterMismatch");
     // A call that was answered from memory changes no host.
-    assert_eq!(*client.backend.rewired.lock().unwrap(), 2);
+    assert_eq!(client.backend.rewired(), 2);
 }
 
 #[test]

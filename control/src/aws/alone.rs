@@ -1,0 +1,72 @@
+//! A control plane with nothing around it: what fuzz targets and tests call.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use vpclab_dataplane::tables::Tables;
+use vpclab_dataplane::worker::Clock;
+
+use super::Backend;
+use crate::api::ControlPlane;
+use crate::model::{Model, Plug};
+
+/// No hosts, and a clock that stands still.
+pub(crate) struct Alone {
+    control: Mutex<ControlPlane>,
+    tables: Arc<Tables>,
+    rewired: AtomicU32,
+}
+
+impl Default for Alone {
+    fn default() -> Self {
+        let control = ControlPlane::default();
+        Self {
+            tables: Arc::clone(control.tables()),
+            control: Mutex::new(control),
+            rewired: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Alone {
+    /// How often hosts were to be made or ended.
+    #[cfg(test)]
+    pub(crate) fn rewired(&self) -> u32 {
+        self.rewired.load(Ordering::Relaxed)
+    }
+}
+
+impl Backend for Alone {
+    fn control(&self) -> MutexGuard<'_, ControlPlane> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tables(&self) -> Arc<Tables> {
+        Arc::clone(&self.tables)
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::start()
+    }
+
+    fn since_1970_s(&self) -> u64 {
+        1_700_000_000
+    }
+
+    fn plug(&self) -> Plug {
+        Plug::Lab
+    }
+
+    fn rewire(&self, _before: &Model, _after: &Model) -> Result<(), String> {
+        self.rewired.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn flow_seed(&self) -> Result<u64, String> {
+        Ok(7)
+    }
+
+    fn allows_reset(&self) -> bool {
+        false
+    }
+}
