@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from harness import VPCLAB, Lab, check, lab, own_processes, topology, valid, vpclab, wait
+from harness import VPCLAB, Failed, Lab, check, lab, own_processes, topology, valid, vpclab, wait
 
 FILE = """
 name: lifecycle
@@ -61,11 +61,9 @@ def programs(report):
         with report.part("programs restart when they are killed"):
             it.eventually_reaches("client", f"http://{WEB}/")
             before = it.host("web")["commands"][0]
-            it.exec("web", "kill", "-9", before["pid"])
-            again = wait("it runs again", lambda: next(
-                (c for c in it.host("web")["commands"][:1] if c["restarts"] == 1
-                 and not c["ended"]), None))
-            check(again["pid"] != before["pid"], f"{again}")
+            done = it.exec("web", "kill", "-9", before["pid"])
+            check(done.returncode == 0, f"{before}: {done.stderr}")
+            again = restarted(it, before)
             it.eventually_reaches("client", f"http://{WEB}/")
         with report.part("programs restart on demand"):
             done = vpclab("restart", "web", "--lab", it.name)
@@ -77,6 +75,23 @@ def programs(report):
             sizes = wait("both are there", lambda: log_sizes(it))
             check(max(sizes) <= 4 << 20, f"{sizes}")
         logs(report, it)
+
+
+def restarted(it, before):
+    """The first command of `web`, running again after `before`."""
+    last = before
+
+    def runs():
+        nonlocal last
+        last = it.host("web")["commands"][0]
+        return last["pid"] != before["pid"] and not last["ended"]
+
+    try:
+        wait("it runs again", runs)
+    except Failed as error:
+        raise Failed(f"{error}; before {before}, now {last}: {it.log('web')}") from None
+    check(last["restarts"] > before["restarts"], f"before {before}, now {last}")
+    return last
 
 
 def log_sizes(it):
