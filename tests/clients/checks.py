@@ -10,6 +10,7 @@ import balancers
 import cli
 import cloud as clouds
 import defaults
+import dhcp
 import endpoints
 import groups
 import harness
@@ -27,7 +28,7 @@ import walk_gwlb
 import walk_privatelink
 
 MODULES = [quirks, groups, acls, routes, interfaces, addresses, instances, balancers,
-           endpoints, walk_privatelink, walk_gwlb, cli, defaults, insights, playbook, terraform,
+           endpoints, walk_privatelink, walk_gwlb, cli, defaults, dhcp, insights, playbook, terraform,
            refusals, state, hostile]
 
 

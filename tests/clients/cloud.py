@@ -288,6 +288,8 @@ def wipe(ec2):
             ec2.delete_network_acl(NetworkAclId=acl["NetworkAclId"])
     for vpc in ec2.describe_vpcs()["Vpcs"]:
         ec2.delete_vpc(VpcId=vpc["VpcId"])
+    for each in ec2.describe_dhcp_options()["DhcpOptions"]:
+        ec2.delete_dhcp_options(DhcpOptionsId=each["DhcpOptionsId"])
     for each in ec2.describe_managed_prefix_lists()["PrefixLists"]:
         ec2.delete_managed_prefix_list(PrefixListId=each["PrefixListId"])
     left = {

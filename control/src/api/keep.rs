@@ -134,6 +134,7 @@ pub(super) fn restore(
         result.map_err(|error| damaged(entry, &error.to_string()))?;
     }
     let_go(&mut model);
+    super::dhcp_options::complete(&mut model);
     Ok(Some((model, text)))
 }
 

@@ -12,6 +12,7 @@ mod keep;
 mod transaction;
 
 pub mod default_vpc;
+pub mod dhcp_options;
 pub mod elastic_ip;
 pub mod endpoint;
 pub mod endpoint_service;
@@ -41,6 +42,7 @@ pub mod zone_fault;
 pub use caller::{Caller, DEFAULT_ACCOUNT, DEFAULT_REGION};
 pub use control::{ControlPlane, ControlPlaneOptions, Reader};
 pub use default_vpc::*;
+pub use dhcp_options::*;
 pub use elastic_ip::*;
 pub use endpoint::*;
 pub use endpoint_service::*;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vpclab_dataplane::addr::Prefix;
 
+use super::dhcp_options::default_options;
 use super::security_group::allow_all_egress;
 use super::vpc_cidr::{check_ipv4_block, cidr_association, ipv6_block};
 use super::{Action, ApiError, Transaction};
@@ -66,6 +67,7 @@ impl Action for CreateVpc {
         let route_table: RouteTableId = tx.mint();
         let group: SecurityGroupId = tx.mint();
         let acl: NetworkAclId = tx.mint();
+        let dhcp_options = default_options(tx);
         let cidrs = vec![cidr_association(tx, block)];
         let ipv6_cidrs = ipv6.map(|block| cidr_association(tx, block));
         tx.put(Vpc {
@@ -76,6 +78,7 @@ impl Action for CreateVpc {
             dns_support: true,
             dns_hostnames: false,
             usage_metrics: false,
+            dhcp_options: Some(dhcp_options),
             default_security_group: group.clone(),
             default_network_acl: acl.clone(),
             is_default: false,

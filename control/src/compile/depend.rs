@@ -50,6 +50,7 @@ pub(super) fn expand(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<Resour
             }
         }
         Kind::Scope
+        | Kind::DhcpOptions
         | Kind::Instance
         | Kind::NetworkInsightsPath
         | Kind::NetworkInsightsAnalysis

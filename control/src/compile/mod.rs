@@ -90,6 +90,7 @@ fn set(model: &Model, id: &ResourceId, builder: &mut Builder) {
         }
         Kind::VpcEndpoint => builder.set_endpoint(row.into(), endpoint::endpoint(model, text)),
         Kind::Scope
+        | Kind::DhcpOptions
         | Kind::NetworkAclAssociation
         | Kind::RouteTableAssociation
         | Kind::InternetGateway
@@ -116,6 +117,7 @@ fn clear(kind: Kind, row: u32, builder: &mut Builder) {
         Kind::LoadBalancer => builder.set_load_balancer(row.into(), None),
         Kind::VpcEndpoint => builder.set_endpoint(row.into(), None),
         Kind::Scope
+        | Kind::DhcpOptions
         | Kind::NetworkAclAssociation
         | Kind::RouteTableAssociation
         | Kind::InternetGateway

@@ -168,6 +168,8 @@ macro_rules! ids {
 ids! {
     /// A VPC.
     VpcId => Vpc, "vpc-", "InvalidVpcID.NotFound", "InvalidVpcID.Malformed";
+    /// A set of DHCP options.
+    DhcpOptionsId => DhcpOptions, "dopt-", "InvalidDhcpOptionID.NotFound", "InvalidDhcpOptionsId.Malformed";
     /// A managed prefix list.
     PrefixListId => PrefixList, "pl-", "InvalidPrefixListID.NotFound", "InvalidPrefixListId.Malformed";
     /// A security group.

@@ -5,6 +5,7 @@
 //! reverse index, which answers "what is in this VPC", "may this be deleted" and
 //! "which rows does this change touch" without walking the whole.
 
+mod dhcp_options;
 mod endpoint;
 mod endpoint_service;
 mod health_check;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use vpclab_dataplane::addr::AzId;
 
+pub use dhcp_options::{DhcpOptions, DhcpValues, NameServer};
 pub use endpoint::{EndpointInterface, VpcEndpoint, VpcEndpointState, VpcEndpointType};
 pub use endpoint_service::EndpointService;
 pub use health_check::{CheckPort, CheckProtocol, HealthCheck, Matcher, ProbeFailure};
@@ -299,6 +301,7 @@ pub trait Stored: Sized {
 }
 
 tables! {
+    dhcp_options: DhcpOptions, "sets of DHCP options";
     vpcs: Vpc, "VPCs";
     prefix_lists: PrefixList, "managed prefix lists";
     security_groups: SecurityGroup, "security groups";

@@ -35,6 +35,7 @@ impl Model {
             dns_support: false,
             dns_hostnames: false,
             usage_metrics: false,
+            dhcp_options: None,
             default_security_group: "sg-internet".into(),
             default_network_acl: INTERNET_ACL.into(),
             is_default: false,

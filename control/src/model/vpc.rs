@@ -6,8 +6,8 @@ use std::sync::Arc;
 use vpclab_dataplane::addr::Prefix;
 
 use super::{
-    Indexes, InternetGatewayId, Meta, NetworkAclId, References, Resource, SecurityGroupId, VpcId,
-    resource_fields,
+    DhcpOptionsId, Indexes, InternetGatewayId, Meta, NetworkAclId, References, Resource,
+    SecurityGroupId, VpcId, resource_fields,
 };
 
 /// A CIDR block of a VPC.
@@ -36,6 +36,9 @@ pub struct Vpc {
     pub dns_hostnames: bool,
     /// `enableNetworkAddressUsageMetrics`: kept, nothing else.
     pub usage_metrics: bool,
+    /// Its DHCP options; none if it is to have none.
+    #[serde(default)]
+    pub dhcp_options: Option<DhcpOptionsId>,
     /// The group of interfaces that name none.
     pub default_security_group: SecurityGroupId,
     /// The ACL of subnets that name none.
@@ -58,7 +61,9 @@ impl Vpc {
 impl Resource for Vpc {
     resource_fields!(VpcId);
 
-    fn references(&self, _to: &mut References) {}
+    fn references(&self, to: &mut References) {
+        to.extend(&self.dhcp_options);
+    }
 
     fn aliases(&self, to: &mut Vec<Arc<str>>) {
         let all = self.cidrs.iter().chain(&self.ipv6_cidrs);

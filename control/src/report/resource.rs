@@ -9,8 +9,8 @@ use vpclab_dataplane::tables::PortMatch;
 use super::Names;
 use super::ps::{balancer_kind, health_name};
 use crate::model::{
-    Direction, EndpointService, Id, InternetGateway, Listener, LoadBalancer, Meta, Model,
-    NetworkAcl, NetworkAclAssociation, NetworkInterface, PrefixList, RouteTable,
+    DhcpOptions, Direction, EndpointService, Id, InternetGateway, Listener, LoadBalancer, Meta,
+    Model, NetworkAcl, NetworkAclAssociation, NetworkInterface, PrefixList, RouteTable,
     RouteTableAssociation, RouteTableUse, RouteTargetSpec, RulePeer, SecurityGroup, Subnet,
     TargetGroup, Vpc, VpcEndpoint,
 };
@@ -72,6 +72,7 @@ pub(super) fn find(model: &Model, names: &Names, asked: &str) -> Vec<ResourceRep
         security_groups: security_group;
         network_acls: network_acl;
         internet_gateways: internet_gateway;
+        dhcp_options: dhcp_options;
         prefix_lists: prefix_list;
         target_groups: target_group;
         load_balancers: load_balancer;
@@ -119,6 +120,11 @@ impl View<'_> {
     fn vpc(&self, vpc: &Vpc) -> ResourceReport {
         let mut report = self.start("vpc", &vpc.id, &vpc.meta);
         report.fact("blocks", joined(vpc.blocks()));
+        let options = vpc.dhcp_options.as_ref();
+        report.fact(
+            "DHCP options",
+            options.map_or("none".to_owned(), |options| self.name(options)),
+        );
         let gateways = self.model.referrers::<InternetGateway>(&vpc.id);
         report.fact(
             "internet gateway",
@@ -248,6 +254,16 @@ impl View<'_> {
         let tables = self.model.referrers::<RouteTableAssociation>(&gateway.id);
         let tables = tables.map(|it| self.name(&it.route_table));
         report.fact("edge route table", joined(tables));
+        report
+    }
+
+    fn dhcp_options(&self, options: &DhcpOptions) -> ResourceReport {
+        let mut report = self.start("DHCP options", &options.id, &options.meta);
+        for (key, values) in options.values.listed() {
+            report.fact(key, joined(values.into_iter()));
+        }
+        let vpcs = self.model.referrers::<Vpc>(&options.id);
+        report.fact("vpcs", joined(vpcs.map(|vpc| self.name(&vpc.id))));
         report
     }
 

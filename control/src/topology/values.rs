@@ -11,6 +11,7 @@ use vpclab_dataplane::addr::Prefix;
 use super::located::Scalar;
 use crate::faults::{Chance, Rate, Span};
 use crate::host::plan::RestartPolicy;
+use crate::model::NameServer;
 
 /// A CIDR block without host bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,6 +277,21 @@ impl Scalar for Address {
     }
 }
 
+/// A resolver for hosts: an address, or the VPC's own.
+impl Scalar for NameServer {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == Self::AMAZON {
+            return Ok(Self::Amazon);
+        }
+        text.parse().map(Self::At).map_err(|_| {
+            format!(
+                "'{text}' is not a name server; write an IP address or {}",
+                Self::AMAZON
+            )
+        })
+    }
+}
+
 /// A public address: `true` for any, or one of your choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ElasticIp {
@@ -498,6 +514,7 @@ schemas! {
     Protocol: { "type": ["string", "integer"], "description": "tcp, udp, icmp, icmpv6, all, or an IP protocol number." };
     Ports: { "type": ["string", "integer"], "description": "443, 8000-8100 or all." };
     IcmpType: { "type": ["string", "integer"], "description": "An ICMP type (8), type/code (3/4) or all." };
+    NameServer: { "type": "string", "pattern": "^([0-9A-Fa-f.:]+|AmazonProvidedDNS)$", "description": "An IP address, or AmazonProvidedDNS: the VPC's own resolver." };
     Address: { "type": "string", "pattern": "^[0-9A-Fa-f.:]+$", "description": "An IP address." };
     ElasticIp: { "type": ["string", "boolean"], "description": "true for any public IPv4 address, or the address." };
     TargetText: { "type": "string", "description": "A host, an ENI of a host (web/eth1) or an address; with a port (web:8080) or without." };

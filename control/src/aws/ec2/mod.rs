@@ -1,6 +1,7 @@
 //! EC2's actions, a file for each family of resources.
 
 pub mod address;
+pub mod dhcp_options;
 pub mod endpoint_connection;
 mod endpoint_policy;
 pub mod endpoint_service;
@@ -30,6 +31,7 @@ use super::call::Entry;
 /// All of EC2 that there is.
 pub const FAMILIES: &[&[Entry]] = &[
     address::CALLS,
+    dhcp_options::CALLS,
     endpoint_connection::CALLS,
     endpoint_service::CALLS,
     insights::CALLS,

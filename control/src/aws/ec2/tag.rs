@@ -153,6 +153,7 @@ impl Call for DescribeTags {
 fn resource_type(kind: Kind) -> Option<&'static str> {
     Some(match kind {
         Kind::Vpc => "vpc",
+        Kind::DhcpOptions => "dhcp-options",
         Kind::PrefixList => "prefix-list",
         Kind::SecurityGroup => "security-group",
         Kind::NetworkAcl => "network-acl",

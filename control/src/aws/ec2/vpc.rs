@@ -131,6 +131,12 @@ fn primary(vpc: &Vpc) -> Vec<String> {
     each(vpc.cidrs.first().map(|held| held.block))
 }
 
+/// The DHCP options that it has, or AWS's word for none.
+fn dhcp_options(vpc: &Vpc) -> String {
+    let id = vpc.dhcp_options.as_ref();
+    id.map_or_else(|| super::dhcp_options::NONE.to_owned(), ToString::to_string)
+}
+
 const FILTERS: &[Known<Vpc>] = &[
     ("vpc-id", |vpc, _| one(&vpc.id)),
     ("cidr", |vpc, _| primary(vpc)),
@@ -153,7 +159,7 @@ const FILTERS: &[Known<Vpc>] = &[
     ("ipv6-cidr-block-association.state", |_, _| {
         one("associated")
     }),
-    ("dhcp-options-id", |_, _| one("default")),
+    ("dhcp-options-id", |vpc, _| vec![dhcp_options(vpc)]),
     ("is-default", |vpc, _| one(vpc.is_default)),
     ("isDefault", |vpc, _| one(vpc.is_default)),
     ("owner-id", |vpc, _| one(&vpc.meta.owner)),
@@ -168,7 +174,7 @@ pub struct VpcItem {
     owner_id: Arc<str>,
     state: &'static str,
     cidr_block: Option<String>,
-    dhcp_options_id: &'static str,
+    dhcp_options_id: String,
     instance_tenancy: &'static str,
     is_default: bool,
     cidr_block_association_set: Vec<BlockItem>,
@@ -183,7 +189,7 @@ impl VpcItem {
             owner_id: vpc.meta.owner.clone(),
             state: "available",
             cidr_block: vpc.cidrs.first().map(|held| held.block.to_string()),
-            dhcp_options_id: "default",
+            dhcp_options_id: dhcp_options(vpc),
             instance_tenancy: "default",
             is_default: vpc.is_default,
             cidr_block_association_set: vpc.cidrs.iter().map(BlockItem::new).collect(),

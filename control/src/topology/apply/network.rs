@@ -8,16 +8,20 @@ use vpclab_dataplane::tables::PortMatch;
 
 use super::{Applier, VpcNames};
 use crate::api::{
-    AclEntry, ApiError, AssociateVpcCidrBlock, AttachInternetGateway, AuthorizeSecurityGroup,
-    CreateInternetGateway, CreateManagedPrefixList, CreateNetworkAcl, CreateNetworkAclEntry,
-    CreateSecurityGroup, CreateSubnet, CreateVpc, Ipv6Block, ModifySubnetAttribute,
-    ModifyVpcAttribute, Permission, ReplaceNetworkAclAssociation, RevokeSecurityGroup,
-    network_acl_association,
+    AclEntry, ApiError, AssociateDhcpOptions, AssociateVpcCidrBlock, AttachInternetGateway,
+    AuthorizeSecurityGroup, CreateDhcpOptions, CreateInternetGateway, CreateManagedPrefixList,
+    CreateNetworkAcl, CreateNetworkAclEntry, CreateSecurityGroup, CreateSubnet, CreateVpc,
+    Ipv6Block, ModifySubnetAttribute, ModifyVpcAttribute, Permission, ReplaceNetworkAclAssociation,
+    RevokeSecurityGroup, network_acl_association,
 };
-use crate::model::{AddressFamily, Direction, NetworkAclId, RulePeer, SecurityGroupId, SubnetId};
+use crate::model::{
+    AddressFamily, DhcpValues, Direction, NetworkAclId, RulePeer, SecurityGroupId, SubnetId,
+};
 use crate::topology::located::{Item, Value};
 use crate::topology::resolve::{DEFAULT, within};
-use crate::topology::schema::{NetworkAclRule, RuleAction, SecurityGroup, Subnet, Vpc};
+use crate::topology::schema::{
+    DhcpOptions, NetworkAclRule, RuleAction, SecurityGroup, Subnet, Vpc,
+};
 use crate::topology::values::{self, CidrOrName, Gateway, IcmpType, Ports, Protocol};
 
 impl Applier<'_, '_> {
@@ -88,6 +92,9 @@ impl Applier<'_, '_> {
                 },
             )?;
             names.internet_gateway = Some(id);
+        }
+        if let Some(options) = &vpc.dhcp_options {
+            self.dhcp_options(name, options, &names)?;
         }
         self.create_subnets(name, vpc, &mut names)?;
         for (group, body) in vpc.security_groups.iter() {
@@ -378,6 +385,50 @@ impl Applier<'_, '_> {
             self.run(name.at, modify)?;
         }
         Ok(())
+    }
+
+    /// A set of the VPC's own.
+    fn dhcp_options(
+        &mut self,
+        vpc: &Value<String>,
+        options: &Item<DhcpOptions>,
+        names: &VpcNames,
+    ) -> Result<(), ApiError> {
+        let mut netbios = Vec::new();
+        for server in options.netbios_name_servers.iter() {
+            let IpAddr::V4(address) = server.value.0 else {
+                self.at = server.at;
+                return Err(ApiError::invalid_value(format!(
+                    "{} is IPv6; NetBIOS name servers have IPv4 addresses",
+                    server.value.0
+                )));
+            };
+            netbios.push(address);
+        }
+        let servers = options.domain_name_servers.iter();
+        let values = DhcpValues {
+            domain_name: options.domain_name.as_deref().map(Into::into),
+            domain_name_servers: servers.map(|it| it.value).collect(),
+            ntp_servers: options.ntp_servers.iter().map(|it| it.value.0).collect(),
+            netbios_name_servers: netbios,
+            netbios_node_type: (options.netbios_node_type.as_ref())
+                // What is no byte is no type either: that is what is said then.
+                .map(|kind| u8::try_from(kind.value).unwrap_or(0)),
+            ipv6_preferred_lease_s: (options.ipv6_address_preferred_lease_time.as_ref())
+                .map(|lease| lease.value),
+        };
+        // A set does not change: with other values it is another.
+        self.name(format_args!("{}/dhcp/{values:?}", names.id));
+        let create = CreateDhcpOptions {
+            values,
+            name: Some(vpc.value.clone()),
+        };
+        let set = self.run(options.at, create)?;
+        let associate = AssociateDhcpOptions {
+            dhcp_options: Some(set),
+            vpc: names.id.clone(),
+        };
+        self.run(options.at, associate)
     }
 }
 

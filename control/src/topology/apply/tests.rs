@@ -226,3 +226,53 @@ fn a_vpc_has_its_further_blocks_and_attributes() {
     assert_eq!(vpc.cidrs.len(), 2);
     assert!(vpc.dns_hostnames && vpc.dns_support);
 }
+
+#[test]
+fn a_vpc_says_what_its_file_says_by_dhcp() {
+    let text = |options: &str| {
+        format!(
+            "name: x\nvpcs:\n  a: {{cidr: 10.0.0.0/16, dhcp_options: {options}}}\n  \
+             b: {{cidr: 10.1.0.0/16}}\n"
+        )
+    };
+    let (control, names) = made(&text(
+        "{domain_name: corp.example, domain_name_servers: [AmazonProvidedDNS, 10.0.0.53], \
+         ntp_servers: 169.254.169.123, netbios_node_type: 2}",
+    ));
+    let said = |vpc: &str| {
+        let options = control.model().dhcp_options_of(&names.vpcs[vpc].id);
+        options.expect("options").values.listed()
+    };
+    let one = |value: &str| vec![value.to_owned()];
+    assert_eq!(
+        said("a"),
+        [
+            ("domain-name", one("corp.example")),
+            (
+                "domain-name-servers",
+                vec!["AmazonProvidedDNS".into(), "10.0.0.53".into()]
+            ),
+            ("ntp-servers", one("169.254.169.123")),
+            ("netbios-node-type", one("2")),
+        ]
+    );
+    assert_eq!(
+        said("b"),
+        [
+            ("domain-name", one("ec2.internal")),
+            ("domain-name-servers", one("AmazonProvidedDNS")),
+        ]
+    );
+    for (wrong, why) in [
+        ("{netbios_node_type: 3}", "3 is not 1, 2, 4 or 8"),
+        ("{netbios_name_servers: \"::1\"}", "::1 is IPv6"),
+        ("{}", "DhcpConfiguration"),
+    ] {
+        let topology = Topology::parse("x.yaml", &text(wrong)).expect("parses");
+        let error = topology
+            .control_plane()
+            .expect_err("is refused")
+            .to_string();
+        assert!(error.contains(why) && error.contains("x.yaml:3"), "{error}");
+    }
+}

@@ -60,6 +60,8 @@ fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
     let text = id.text.clone();
     match id.kind {
+        // Told with its VPC.
+        Kind::DhcpOptions => None,
         // The last ones are made by the API only.
         Kind::Scope
         | Kind::Instance
@@ -211,11 +213,19 @@ pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
 fn vpc(model: &Model, it: &crate::model::Vpc) -> Option<Facts> {
     let facts = Facts::new("VPC", name(model, &it.id))
         .with("DNS support", it.dns_support.to_string())
-        .with("DNS hostnames", it.dns_hostnames.to_string());
+        .with("DNS hostnames", it.dns_hostnames.to_string())
+        .with("DHCP options", dhcp_options(model, it));
     Some(
         it.blocks()
             .fold(facts, |facts, block| facts.item(format!("block {block}"))),
     )
+}
+
+fn dhcp_options(model: &Model, vpc: &crate::model::Vpc) -> String {
+    let options = model.dhcp_options_of(&vpc.id);
+    let all = options.map_or(Vec::new(), |options| options.values.listed());
+    let one = |(key, values): (&str, Vec<String>)| format!("{key} {}", values.join(" "));
+    list(all.into_iter().map(one))
 }
 
 fn security_group(model: &Model, it: &crate::model::SecurityGroup) -> Option<Facts> {

@@ -327,3 +327,25 @@ fn a_file_cannot_take_away_what_the_apis_resources_need() {
         "{error}"
     );
 }
+
+#[test]
+fn other_dhcp_options_are_told_with_their_vpc() {
+    let with = |options: &str| {
+        let block = "    cidr: 10.0.0.0/16\n";
+        edited(&[(block, &format!("{block}    dhcp_options: {options}\n"))])
+    };
+    let (control, names, said) = changed(BASE, &with("{domain_name: corp.example}"));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("VPC v") && said[0].contains("domain-name corp.example"),
+        "{said:?}"
+    );
+    let options = control.model().dhcp_options_of(&names.vpcs["v"].id);
+    assert_eq!(options.unwrap().values.listed().len(), 1);
+    // And back: the set goes with what named it, the region's stays.
+    let (control, _, said) = changed(&with("{domain_name: corp.example}"), BASE);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(control.model().dhcp_options().len(), 1);
+    let none = changed(&with("{domain_name: a}"), &with("{domain_name: a}"));
+    assert_eq!(none.2, Vec::<String>::new());
+}

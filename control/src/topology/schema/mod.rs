@@ -21,8 +21,8 @@ pub use expect::Expectation;
 pub use faults::{Faults, Link, Programs};
 pub use hosts::{Eni, Host, Internet, InternetHost};
 pub use network::{
-    EgressRule, IngressRule, NetworkAcl, NetworkAclRule, Route, RouteTable, RuleAction,
-    SecurityGroup, Subnet, Vpc,
+    DhcpOptions, EgressRule, IngressRule, NetworkAcl, NetworkAclRule, Route, RouteTable,
+    RuleAction, SecurityGroup, Subnet, Vpc,
 };
 pub use services::{
     Endpoint, EndpointService, EndpointType, Failover, HealthCheck, HealthProtocol, Listener,

@@ -3,9 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::model::NameServer;
 use crate::topology::located::{Item, Many, Named, Value};
 use crate::topology::values::{
-    Cidr, CidrOrName, Gateway, IcmpType, Ipv6Block, Ports, Protocol, Zone,
+    Address, Cidr, CidrOrName, Gateway, IcmpType, Ipv6Block, Ports, Protocol, Zone,
 };
 
 /// A VPC.
@@ -31,6 +32,9 @@ pub struct Vpc {
     /// Whether hosts get DNS names [default: false].
     #[serde(default, alias = "EnableDnsHostnames")]
     pub enable_dns_hostnames: Option<bool>,
+    /// What hosts are told by DHCP [default: the region's domain, the VPC's resolver].
+    #[serde(default, alias = "DhcpOptions", alias = "DHCPOptions")]
+    pub dhcp_options: Option<Item<DhcpOptions>>,
     /// Subnets by name.
     #[serde(default, alias = "Subnets")]
     pub subnets: Named<Subnet>,
@@ -45,6 +49,30 @@ pub struct Vpc {
     /// `default`.
     #[serde(default, alias = "NetworkAcls")]
     pub network_acls: Named<NetworkAcl>,
+}
+
+/// What hosts of a VPC are told by DHCP.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DhcpOptions {
+    /// Domain of names without one; several with spaces between.
+    #[serde(default, alias = "DomainName")]
+    pub domain_name: Option<String>,
+    /// Resolvers, 4 at most: addresses, or AmazonProvidedDNS.
+    #[serde(default, alias = "DomainNameServers")]
+    pub domain_name_servers: Many<NameServer>,
+    /// Time servers, 4 at most.
+    #[serde(default, alias = "NtpServers")]
+    pub ntp_servers: Many<Address>,
+    /// NetBIOS name servers (IPv4), 4 at most.
+    #[serde(default, alias = "NetbiosNameServers")]
+    pub netbios_name_servers: Many<Address>,
+    /// NetBIOS node type: 1, 2, 4 or 8.
+    #[serde(default, alias = "NetbiosNodeType")]
+    pub netbios_node_type: Option<Value<u16>>,
+    /// Seconds that an IPv6 address is preferred for.
+    #[serde(default, alias = "Ipv6AddressPreferredLeaseTime")]
+    pub ipv6_address_preferred_lease_time: Option<Value<u32>>,
 }
 
 /// A subnet.
