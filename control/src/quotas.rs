@@ -61,6 +61,10 @@ quotas! {
     AddressesPerInterface = "Private IPv4 addresses per network interface", 50;
     /// Per account and region.
     InternetGatewaysPerRegion = "Internet gateways per Region", 5;
+    /// Active peering connections of a VPC.
+    PeeringsPerVpc = "Active VPC peering connections per VPC", 50;
+    /// Peering requests of a VPC that nobody has answered.
+    OutstandingPeeringRequests = "Outstanding VPC peering connection requests", 25;
     /// Per account and region.
     ElasticIpsPerRegion = "EC2-VPC Elastic IPs", 5;
     /// Prefix lists of an account in a region.

@@ -266,6 +266,8 @@ row_ids! {
     LoadBalancerId;
     /// Row of a target group.
     TargetGroupId;
+    /// Row of a VPC peering connection.
+    PeeringId;
 }
 
 /// Whether an address can be that of somebody on the internet: not private (RFC

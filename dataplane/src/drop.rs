@@ -96,6 +96,8 @@ drop_reasons! {
     IgwDenied = "igw.denied", "IGW_PUBLIC_IP_ASSOCIATION_FOR_EGRESS";
     /// An internet gateway's edge table redirects this subnet, so it cannot answer by a direct route.
     IngressRedirection = "igw.ingress_redirection", "INGRESS_RTB_TRAFFIC_REDIRECTION";
+    /// A peering connection leads to the addresses of the VPC at its other end only, not beyond it.
+    PeeringNotInVpc = "peering.not_in_vpc", "PCX_REQUIRES_ADDRESS_IN_VPC_CIDR";
     /// No internet host of the lab has the destination address.
     InternetUnreachable = "internet.unreachable";
     /// Nothing starts a flow toward a consumer through PrivateLink: the endpoint is one-way.

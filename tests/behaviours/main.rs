@@ -7,6 +7,7 @@ mod a_addressing;
 mod b_routing;
 mod c_filters;
 mod d_gateways;
+mod d_peering;
 mod f_privatelink;
 mod fixtures;
 mod g_gwlb;

@@ -85,11 +85,12 @@ impl Action for ReplaceRoute {
                     self.destination
                 )));
             }
-            (RouteTargetSpec::InternetGateway(gateway), true) => {
+            (target, true) if !target.stays_in_vpc() => {
                 return Err(ApiError::invalid_value(format!(
                     "The local route {} can lead only to an interface, a gateway load balancer \
-                     endpoint or 'local', not to {gateway}",
-                    self.destination
+                     endpoint or 'local', not to {}",
+                    self.destination,
+                    target.label()
                 )));
             }
             _ => check_route(tx, &table, &self.destination, &self.target)?,
@@ -201,6 +202,21 @@ fn check_target(
             }
             Ok(())
         }
+        RouteTargetSpec::VpcPeeringConnection(id) => {
+            let peering = tx.require_any_owner(id)?;
+            if !peering.ends().iter().any(|end| end.vpc == table.vpc) {
+                return Err(different(id));
+            }
+            // One that waits for acceptance may be named, and is a blackhole till then.
+            let state = peering.state_at(tx.now_s());
+            if !state.is_open() {
+                return Err(ApiError::new(
+                    VpcPeeringConnectionId::NOT_FOUND,
+                    format!("The peering connection {id} is {}", state.name()),
+                ));
+            }
+            Ok(())
+        }
         RouteTargetSpec::VpcEndpoint(id) => {
             let endpoint = tx.require(id)?;
             if endpoint.vpc != table.vpc {
@@ -247,7 +263,7 @@ fn refuse_inside_local(
     let Some(local) = vpc.blocks().find(|local| local.covers(block)) else {
         return Ok(());
     };
-    if matches!(target, RouteTargetSpec::InternetGateway(_)) {
+    if !target.stays_in_vpc() {
         return Err(ApiError::invalid_value(format!(
             "The destination CIDR block {block} is equal to or more specific than one of this \
              VPC's CIDR blocks ({local}). This route can target only an interface or a gateway \
@@ -294,10 +310,11 @@ fn check_gateway_route(
             table.id
         )))
     };
-    if let RouteTargetSpec::InternetGateway(id) = target {
+    if !target.stays_in_vpc() {
         return refuse(format!(
             "its routes lead to 'local', an interface or a gateway load balancer endpoint, not to \
-             {id}"
+             {}",
+            target.label()
         ));
     }
     match destination {

@@ -387,10 +387,11 @@ fn check_peer(
         RulePeer::Cidr(_) => Ok(()),
         RulePeer::PrefixList(id) => tx.require(id).map(drop),
         RulePeer::Group(id) => {
-            let other = tx.require(id)?;
-            if other.vpc == group.vpc {
+            let other = tx.require_any_owner(id)?;
+            if other.vpc == group.vpc || is_peers(tx, group, &other) {
                 return Ok(());
             }
+            tx.require(id)?;
             Err(ApiError::new(
                 "InvalidGroup.NotFound",
                 format!(
@@ -401,6 +402,16 @@ fn check_peer(
             ))
         }
     }
+}
+
+/// Whether the other group is one of a peer in the same region
+/// (PE:vpc-peering-security-groups).
+fn is_peers(tx: &Transaction<'_>, group: &SecurityGroup, other: &SecurityGroup) -> bool {
+    let mut all = tx.model().referrers::<VpcPeeringConnection>(&group.vpc);
+    all.any(|held| {
+        let active = held.state == PeeringState::Active && !held.is_cross_region();
+        active && held.joins(&group.vpc, &other.vpc)
+    })
 }
 
 /// Rules count per direction and family; a prefix list by its maximum, a group

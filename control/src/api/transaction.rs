@@ -35,6 +35,11 @@ impl<'a> Transaction<'a> {
         self.now_s = seconds;
     }
 
+    /// What time it is, in seconds since 1970; 0 where nobody has said.
+    pub fn now_s(&self) -> u64 {
+        self.now_s
+    }
+
     pub(super) fn finish(self) -> (Model, BTreeSet<ResourceId>) {
         (self.model, self.touched)
     }

@@ -145,6 +145,7 @@ impl Action for DeleteVpc {
         tx.refuse_if_used::<LoadBalancer>(&vpc.id)?;
         tx.refuse_if_used::<TargetGroup>(&vpc.id)?;
         tx.refuse_if_used::<VpcEndpoint>(&vpc.id)?;
+        super::peering::leave(tx, &vpc.id)?;
         let main = main_association(tx.model(), &vpc.id);
         for table in tx.referrers::<RouteTable>(&vpc.id) {
             if Some(&table.id) != main.as_ref().map(|main| &main.route_table) {

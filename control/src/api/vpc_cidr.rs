@@ -60,6 +60,7 @@ impl Action for AssociateVpcCidrBlock {
                 format!("The CIDR '{block}' overlaps {own} of {}", vpc.id),
             ));
         }
+        super::peering::refuse_overlap(tx, &vpc.id, block)?;
         add_local_routes(tx, &vpc, block)?;
         let association = cidr_association(tx, block);
         let id = association.id.clone();

@@ -70,6 +70,20 @@ pub(super) fn put<I: Id>(at: &mut At<'_, '_>, id: &I, tags: Tags) {
     }
 }
 
+/// The values of a filter about tags.
+pub(super) fn values(items: &[TagItem], filter: &str) -> Vec<String> {
+    let of = |value: fn(&TagItem) -> &Arc<str>| items.iter().map(move |it| value(it).to_string());
+    match filter {
+        "tag-key" => of(|it| &it.key).collect(),
+        "tag-value" => of(|it| &it.value).collect(),
+        _ => {
+            let key = filter.strip_prefix("tag:");
+            let with_key = items.iter().filter(|it| Some(&*it.key) == key);
+            with_key.map(|it| it.value.to_string()).collect()
+        }
+    }
+}
+
 /// Tags in an answer.
 pub(super) fn items(tags: &Tags) -> Vec<TagItem> {
     let item = |(key, value): (&Arc<str>, &Arc<str>)| TagItem {

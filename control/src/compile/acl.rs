@@ -23,7 +23,7 @@ pub(super) fn security_group(model: &Model, text: &Arc<str>) -> Option<SecurityG
         let rules = group.rules.iter();
         rules
             .filter(move |rule| rule.direction == direction)
-            .filter_map(|rule| group_rule(model, rule))
+            .filter_map(|rule| group_rule(model, &group.vpc, rule))
             .collect()
     };
     Some(SecurityGroupRow {
@@ -33,13 +33,24 @@ pub(super) fn security_group(model: &Model, text: &Arc<str>) -> Option<SecurityG
     })
 }
 
-/// A rule whose group or list does not exist allows nothing; the actions keep
-/// such rules from arising.
-fn group_rule(model: &Model, rule: &SecurityGroupRule) -> Option<tables::SecurityGroupRule> {
+/// A rule whose group or list does not exist allows nothing. The actions keep such
+/// rules from arising, but for stale ones: those that name a group of a VPC that
+/// was a peer.
+fn group_rule(
+    model: &Model,
+    vpc: &VpcId,
+    rule: &SecurityGroupRule,
+) -> Option<tables::SecurityGroupRule> {
     let peer = match &rule.peer {
         RulePeer::Cidr(block) => tables::Peer::Cidr(*block),
         RulePeer::PrefixList(id) => tables::Peer::PrefixList(model.row(id)?.into()),
-        RulePeer::Group(id) => tables::Peer::Group(model.row(id)?.into()),
+        RulePeer::Group(id) => {
+            let other = &model.get(id)?.vpc;
+            if other != vpc && !super::peering::are_peered(model, vpc, other) {
+                return None;
+            }
+            tables::Peer::Group(model.row(id)?.into())
+        }
     };
     Some(tables::SecurityGroupRule {
         label: rule.id.clone(),

@@ -43,8 +43,9 @@ fn block(n: u8) -> Prefix {
 }
 
 fn target(control: &ControlPlane, n: u8, m: u8) -> RouteTargetSpec {
-    match n % 4 {
+    match n % 5 {
         0 => RouteTargetSpec::Local,
+        4 => RouteTargetSpec::VpcPeeringConnection(any::<VpcPeeringConnection>(control, m)),
         1 => RouteTargetSpec::InternetGateway(any::<InternetGateway>(control, m)),
         2 => RouteTargetSpec::VpcEndpoint(any::<VpcEndpoint>(control, m)),
         _ => RouteTargetSpec::NetworkInterface(any::<NetworkInterface>(control, m)),

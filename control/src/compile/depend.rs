@@ -32,6 +32,7 @@ pub(super) fn expand(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<Resour
             referrers(model, id, Kind::RouteTable, dirty);
             super::endpoint::expand_endpoint(model, id, dirty);
         }
+        Kind::VpcPeeringConnection => super::peering::expand(model, id, dirty),
         Kind::PrefixList => referrers(model, id, Kind::RouteTable, dirty),
         Kind::ElasticIp => {
             let address = model.get(&AllocationId::from_text(text));

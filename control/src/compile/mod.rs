@@ -10,6 +10,7 @@ mod depend;
 mod endpoint;
 mod interface;
 mod lb;
+mod peering;
 pub mod route;
 mod vpc;
 
@@ -89,6 +90,9 @@ fn set(model: &Model, id: &ResourceId, builder: &mut Builder) {
             builder.set_load_balancer(row.into(), lb::load_balancer(model, text));
         }
         Kind::VpcEndpoint => builder.set_endpoint(row.into(), endpoint::endpoint(model, text)),
+        Kind::VpcPeeringConnection => {
+            builder.set_peering(row.into(), peering::peering(model, text));
+        }
         Kind::Scope
         | Kind::DhcpOptions
         | Kind::NetworkAclAssociation
@@ -116,6 +120,7 @@ fn clear(kind: Kind, row: u32, builder: &mut Builder) {
         Kind::TargetGroup => builder.set_target_group(row.into(), None),
         Kind::LoadBalancer => builder.set_load_balancer(row.into(), None),
         Kind::VpcEndpoint => builder.set_endpoint(row.into(), None),
+        Kind::VpcPeeringConnection => builder.set_peering(row.into(), None),
         Kind::Scope
         | Kind::DhcpOptions
         | Kind::NetworkAclAssociation

@@ -111,6 +111,12 @@ pub fn resolve(model: &Model, vpc: &VpcId, target: &RouteTargetSpec) -> RouteTar
         RouteTargetSpec::VpcEndpoint(id) => model
             .row(id)
             .map(|row| RouteTarget::GatewayEndpoint(row.into())),
+        RouteTargetSpec::VpcPeeringConnection(id) => model
+            .get(id)
+            .filter(|held| held.state == PeeringState::Active)
+            .filter(|held| held.ends().iter().any(|end| end.vpc == *vpc))
+            .and_then(|_| model.row(id))
+            .map(|row| RouteTarget::Peering(row.into())),
     };
     resolved.unwrap_or(RouteTarget::Blackhole)
 }

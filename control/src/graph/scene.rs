@@ -298,6 +298,7 @@ impl View<'_> {
                 let to = match &route.target {
                     RouteTargetSpec::Local => continue,
                     RouteTargetSpec::InternetGateway(id) => id.to_string(),
+                    RouteTargetSpec::VpcPeeringConnection(id) => id.to_string(),
                     RouteTargetSpec::NetworkInterface(id) => id.to_string(),
                     RouteTargetSpec::VpcEndpoint(id) => match self.endpoint_interface(id, zone) {
                         Some(interface) => interface.to_string(),

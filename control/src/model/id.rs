@@ -187,6 +187,8 @@ ids! {
     SubnetId => Subnet, "subnet-", "InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed";
     /// An internet gateway.
     InternetGatewayId => InternetGateway, "igw-", "InvalidInternetGatewayID.NotFound", "InvalidInternetGatewayId.Malformed";
+    /// A VPC peering connection.
+    VpcPeeringConnectionId => VpcPeeringConnection, "pcx-", "InvalidVpcPeeringConnectionID.NotFound", "InvalidVpcPeeringConnectionId.Malformed";
     /// A network interface.
     NetworkInterfaceId => NetworkInterface, "eni-", "InvalidNetworkInterfaceID.NotFound", "InvalidNetworkInterfaceId.Malformed";
     /// An Elastic IP address.

@@ -16,6 +16,7 @@ mod instance;
 mod interface;
 mod load_balancer;
 mod network_acl;
+mod peering;
 mod prefix_list;
 mod route_table;
 mod routes;
@@ -49,6 +50,7 @@ pub use interface::{
 pub(crate) use load_balancer::load_balancer_alias;
 pub use load_balancer::{LbProtocol, Listener, LoadBalancer, Node};
 pub use network_acl::{NetworkAcl, NetworkAclAssociation, NetworkAclEntry};
+pub use peering::{PeeringEnd, PeeringState, VpcPeeringConnection};
 pub use prefix_list::{AddressFamily, PrefixList};
 pub use route_table::{
     Destination, Route, RouteOrigin, RouteTable, RouteTableAssociation, RouteTableUse,
@@ -311,6 +313,7 @@ tables! {
     route_table_associations: RouteTableAssociation, "associations of route tables";
     subnets: Subnet, "subnets";
     internet_gateways: InternetGateway, "internet gateways";
+    vpc_peering_connections: VpcPeeringConnection, "VPC peering connections";
     interfaces: NetworkInterface, "network interfaces";
     elastic_ips: ElasticIp, "Elastic IP addresses";
     target_groups: TargetGroup, "target groups";

@@ -7,7 +7,8 @@ use vpclab_dataplane::addr::Prefix;
 
 use super::{
     InternetGatewayId, Meta, NetworkInterfaceId, PrefixListId, References, Resource,
-    RouteTableAssociationId, RouteTableId, Routes, SubnetId, VpcEndpointId, VpcId, resource_fields,
+    RouteTableAssociationId, RouteTableId, Routes, SubnetId, VpcEndpointId, VpcId,
+    VpcPeeringConnectionId, resource_fields,
 };
 
 /// What a route covers.
@@ -39,6 +40,8 @@ pub enum RouteTargetSpec {
     NetworkInterface(NetworkInterfaceId),
     /// A gateway load balancer endpoint.
     VpcEndpoint(VpcEndpointId),
+    /// The VPC at the other end of a peering connection.
+    VpcPeeringConnection(VpcPeeringConnectionId),
 }
 
 impl RouteTargetSpec {
@@ -50,6 +53,16 @@ impl RouteTargetSpec {
             Self::InternetGateway(id) => id.text().clone(),
             Self::NetworkInterface(id) => id.text().clone(),
             Self::VpcEndpoint(id) => id.text().clone(),
+            Self::VpcPeeringConnection(id) => id.text().clone(),
+        }
+    }
+
+    /// Whether it may be the target of a route inside the VPC's own blocks, and
+    /// of an edge table: local, or a middlebox (V:route-table-options).
+    pub fn stays_in_vpc(&self) -> bool {
+        match self {
+            Self::Local | Self::NetworkInterface(_) | Self::VpcEndpoint(_) => true,
+            Self::InternetGateway(_) | Self::VpcPeeringConnection(_) => false,
         }
     }
 }

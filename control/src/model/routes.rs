@@ -60,6 +60,7 @@ impl Routes {
             RouteTargetSpec::InternetGateway(id) => Some(id.resource()),
             RouteTargetSpec::NetworkInterface(id) => Some(id.resource()),
             RouteTargetSpec::VpcEndpoint(id) => Some(id.resource()),
+            RouteTargetSpec::VpcPeeringConnection(id) => Some(id.resource()),
         };
         let list = match destination {
             Destination::PrefixList(id) => Some(id.resource()),

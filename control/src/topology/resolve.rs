@@ -7,7 +7,7 @@ use vpclab_dataplane::addr::Prefix;
 
 use super::error::{Mistake, suggest};
 use super::located::{At, Many, Named, Value};
-use super::schema::{Host, Subnet, TargetGroup, Topology, Vpc};
+use super::schema::{Host, Peering, Subnet, TargetGroup, Topology, Vpc};
 use super::values::{Address, Cidr, CidrOrName, ElasticIp};
 
 /// A VPC's own security group or network ACL.
@@ -42,6 +42,7 @@ pub(super) enum Via<'a> {
     /// A host's interface, by index.
     Host(&'a str, usize),
     Endpoint(&'a str),
+    Peering(&'a str),
 }
 
 /// What a target is.
@@ -163,6 +164,9 @@ impl Topology {
         {
             return Ok(Via::Endpoint(key));
         }
+        if let Ok((name, _)) = known("peering connection", &self.peerings, reference) {
+            return Ok(Via::Peering(name));
+        }
         let host = reference.split('/').next().unwrap_or_default();
         if self.hosts.has(host) {
             let (host, index) = self.host_interface(reference)?;
@@ -172,11 +176,12 @@ impl Topology {
             .endpoints
             .names()
             .chain(self.hosts.names())
+            .chain(self.peerings.names())
             .chain(["igw", "local"]);
         let hint = suggest(reference, names);
         Err(Mistake::new(
             reference.at,
-            format!("no host or endpoint is called '{}'{hint}", reference.value),
+            format!("no route target is called '{}'{hint}", reference.value),
         ))
     }
 
@@ -272,6 +277,42 @@ impl Topology {
                 format!("host {host} has no ENI; give it a `subnet:`"),
             )),
         }
+    }
+}
+
+impl Topology {
+    /// The VPCs at the ends of a peering connection, if two are named.
+    pub(super) fn peered(&self, peering: &Peering) -> Option<[(&str, &Vpc); 2]> {
+        match &peering.vpcs[..] {
+            [one, other] => Some([self.vpc(one).ok()?, self.vpc(other).ok()?]),
+            _ => None,
+        }
+    }
+
+    /// Whether a peering connection of the file joins two VPCs.
+    pub(super) fn are_peered(&self, one: &str, other: &str) -> bool {
+        let mut all = self.peerings.iter();
+        all.any(|(_, peering)| {
+            let ends = self.peered(peering).map(|ends| ends.map(|(name, _)| name));
+            ends == Some([one, other]) || ends == Some([other, one])
+        })
+    }
+
+    /// The VPC and the name of a group that a rule of `vpc` names: `group`, or
+    /// `other/group` of a VPC that is peered.
+    pub(super) fn rule_group(
+        &self,
+        vpc: &str,
+        reference: &Value<String>,
+    ) -> Result<(String, Value<String>), Mistake> {
+        if let Some((other, name)) = reference.split_once('/')
+            && self.are_peered(vpc, other)
+        {
+            let at = reference.at;
+            let value = name.to_owned();
+            return Ok((other.to_owned(), Value { value, at }));
+        }
+        Ok((vpc.to_owned(), within(vpc, reference)?))
     }
 }
 

@@ -141,7 +141,7 @@ fn network_mistakes() {
             (
                 "{cidr: 10.0.0.0/16, igw: true, route_tables: {r: {routes: [{to: 0.0.0.0/0, via: \
                  iwg}]}}}",
-                "t.yaml:3:86: no host or endpoint is called 'iwg'; did you mean 'igw'?",
+                "t.yaml:3:86: no route target is called 'iwg'; did you mean 'igw'?",
             ),
             (
                 "{cidr: 10.0.0.0/16, igw: true, route_tables: {r: {routes: [{to: everywhere, \
@@ -170,6 +170,46 @@ fn network_mistakes() {
             ),
         ],
         vpc,
+    );
+}
+
+#[test]
+fn peering_mistakes() {
+    let vpcs = |text: &str| {
+        error(&format!(
+            "name: x\nvpcs:\n  a: {{cidr: 10.0.0.0/16}}\n  b: {{cidr: 10.1.0.0/16, \
+             security_groups: {{g: {{}}}}}}\n  c: {{cidr: 10.0.0.0/20, route_tables: {{r: \
+             {{routes: [{{to: 10.1.0.0/16, via: a-b}}]}}}}}}\n{text}"
+        ))
+    };
+    table(
+        &[
+            (
+                "peerings: {a-b: {vpcs: [b, c]}, p: {vpcs: a}}",
+                "t.yaml:6:43: a peering connection joins two VPCs, not 1; write `vpcs: [one, \
+                 other]`",
+            ),
+            (
+                "peerings: {a-b: {vpcs: [a, b]}}",
+                "t.yaml:5:77: peering connection a-b does not join VPC c; a route leads to one \
+                 that does",
+            ),
+            (
+                "peerings: {a-b: {vpcs: [c, b]}, p: {vpcs: [b, c]}}",
+                "t.yaml:6:47: VPCs b and c are joined by a-b already; two VPCs have one peering \
+                 connection",
+            ),
+            (
+                "peerings: {a-b: {vpcs: [b, c]}, p: {vpcs: [a, c]}}",
+                "t.yaml:6:47: 10.0.0.0/16 of VPC a overlaps 10.0.0.0/20 of VPC c, so they cannot \
+                 be peered; choose blocks that are apart, or PrivateLink",
+            ),
+            (
+                "peerings: {a-b: {vpcs: [b, c]}, p: {vpcs: [a, d]}}",
+                "t.yaml:6:47: no VPC is called 'd'; known: a, b, c",
+            ),
+        ],
+        vpcs,
     );
 }
 

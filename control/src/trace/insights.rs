@@ -102,6 +102,7 @@ fn id(tables: &Snapshot, component: Component) -> Option<Arc<str>> {
             igw.map(|igw| igw.label.clone())
         }
         Component::Internet => None,
+        Component::Peering(id, _) => tables.peerings.row(id).map(|row| row.label.clone()),
         Component::Endpoint(id) | Component::Tunnel { endpoint: id, .. } => {
             tables.endpoints.row(id).map(|row| row.label.clone())
         }

@@ -93,6 +93,15 @@ pub(super) fn component(tables: &Snapshot, component: Component, names: Names<'_
             )
         }
         Component::Internet => "internet".to_owned(),
+        Component::Peering(id, vpc) => {
+            let peering = label(tables.peerings.row(id).map(|row| &row.label));
+            let vpc = label(tables.vpcs.row(vpc).map(|row| &row.label));
+            format!(
+                "peering connection {} to {}",
+                named(peering, names),
+                named(vpc, names)
+            )
+        }
         Component::Endpoint(id) => {
             format!(
                 "endpoint {}",

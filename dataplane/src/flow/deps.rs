@@ -33,11 +33,13 @@ pub enum Object {
     LoadBalancer,
     /// Target group row.
     TargetGroup,
+    /// Peering connection row.
+    Peering,
 }
 
 impl Object {
     /// Each at the place of its number.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Settings,
         Self::Vpc,
         Self::Subnet,
@@ -48,6 +50,7 @@ impl Object {
         Self::Endpoint,
         Self::LoadBalancer,
         Self::TargetGroup,
+        Self::Peering,
     ];
 }
 

@@ -7,12 +7,12 @@
 use std::net::IpAddr;
 
 use super::{
-    EndpointRow, EniKind, EniRow, LoadBalancerRow, NetworkAclRow, PrefixListRow, Route,
+    EndpointRow, EniKind, EniRow, LoadBalancerRow, NetworkAclRow, PeeringRow, PrefixListRow, Route,
     RouteOrigin, RouteTable, RouteTableRow, SecurityGroupRow, Settings, Slab, Snapshot, Stamped,
     SubnetRow, TargetGroupRow, VpcRow,
 };
 use crate::addr::{
-    EndpointId, EniId, LoadBalancerId, NetworkAclId, Prefix, PrefixListId, RouteTableId,
+    EndpointId, EniId, LoadBalancerId, NetworkAclId, PeeringId, Prefix, PrefixListId, RouteTableId,
     SecurityGroupId, SubnetId, TargetGroupId, VpcId,
 };
 
@@ -174,6 +174,12 @@ impl Builder {
     pub fn set_target_group(&mut self, id: TargetGroupId, row: Option<TargetGroupRow>) {
         let version = self.next.version;
         self.changed |= put(&mut self.next.target_groups, id, row, version);
+    }
+
+    /// Puts or removes a peering connection.
+    pub fn set_peering(&mut self, id: PeeringId, row: Option<PeeringRow>) {
+        let version = self.next.version;
+        self.changed |= put(&mut self.next.peerings, id, row, version);
     }
 
     /// Puts or removes an interface, and with it what is found by address.

@@ -24,6 +24,7 @@ impl Snapshot {
             .or_else(|| slab("endpoint", &self.endpoints, &other.endpoints))
             .or_else(|| slab("lb", &self.load_balancers, &other.load_balancers))
             .or_else(|| slab("target group", &self.target_groups, &other.target_groups))
+            .or_else(|| slab("peering", &self.peerings, &other.peerings))
             .or_else(|| {
                 let value = |s: &Self| s.settings;
                 differ("settings", &value(self), &value(other))

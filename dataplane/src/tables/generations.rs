@@ -23,6 +23,7 @@ impl Generations for Snapshot {
             Object::Endpoint => self.endpoints.generation(id),
             Object::LoadBalancer => self.load_balancers.generation(id),
             Object::TargetGroup => self.target_groups.generation(id),
+            Object::Peering => self.peerings.generation(id),
         }
     }
 

@@ -125,6 +125,8 @@ pub struct Snapshot {
     pub load_balancers: Slab<LoadBalancerRow>,
     /// Target groups.
     pub target_groups: Slab<TargetGroupRow>,
+    /// Peering connections.
+    pub peerings: Slab<PeeringRow>,
     /// Derived from ENI rows: who lives where.
     pub(crate) vpc_index: HashMap<VpcId, VpcIndex>,
     /// Derived: private addresses of each group's interfaces, with their owners.

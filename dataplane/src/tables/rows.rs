@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::addr::{
-    AzId, EndpointId, EniId, LoadBalancerId, Mac, NetworkAclId, Prefix, PrefixListId, RouteTableId,
-    SecurityGroupId, SubnetId, TargetGroupId, VpcId,
+    AzId, EndpointId, EniId, LoadBalancerId, Mac, NetworkAclId, PeeringId, Prefix, PrefixListId,
+    RouteTableId, SecurityGroupId, SubnetId, TargetGroupId, VpcId,
 };
 use crate::flow::TrackingTimeouts;
 use crate::gwlb::{Stickiness, Target};
@@ -34,6 +34,28 @@ pub struct IgwRow {
     pub label: Arc<str>,
     /// Edge association: the table that rules traffic entering here.
     pub edge_table: Option<RouteTableId>,
+}
+
+/// A peering connection that is active.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeeringRow {
+    /// AWS id.
+    pub label: Arc<str>,
+    /// Requester and accepter.
+    pub vpcs: [VpcId; 2],
+    /// Whether they are in different regions.
+    pub cross_region: bool,
+}
+
+impl PeeringRow {
+    /// The VPC at the other end; none if `vpc` is at neither.
+    pub fn across(&self, vpc: VpcId) -> Option<VpcId> {
+        match self.vpcs {
+            [one, other] if one == vpc => Some(other),
+            [other, one] if one == vpc => Some(other),
+            _ => None,
+        }
+    }
 }
 
 /// A subnet.
@@ -125,6 +147,8 @@ pub enum RouteTarget {
     Eni(EniId),
     /// A gateway load balancer endpoint.
     GatewayEndpoint(EndpointId),
+    /// The VPC at the other end of a peering connection.
+    Peering(PeeringId),
     /// The target is gone; the route stays and drops.
     Blackhole,
 }

@@ -7,6 +7,7 @@
 //! ```text
 //! source_check → security_group (out) → network_acl (out) → route ─┬→ deliver
 //!      ▲                                                           ├→ igw ─→ internet
+//!      │                                                           ├→ peering ─→ deliver
 //!      │ entered by a port                                         ├→ gwlb (into a tunnel)
 //!      │                                                           └→ privatelink → load balancer ─┐
 //! gwlb (out of a tunnel) ─→ route                                                       route ◄────┘
@@ -21,6 +22,7 @@ mod gwlb;
 mod igw;
 mod network_acl;
 mod path;
+mod peering;
 mod pick;
 mod privatelink;
 mod route;

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use crate::addr::{
-    EndpointId, EniId, LoadBalancerId, NetworkAclId, Prefix, RouteTableId, SecurityGroupId,
-    TargetGroupId, VpcId,
+    EndpointId, EniId, LoadBalancerId, NetworkAclId, PeeringId, Prefix, RouteTableId,
+    SecurityGroupId, TargetGroupId, VpcId,
 };
 use crate::drop::DropReason;
 use crate::flow::{Direction, LbFlow, Reads, Rewrite, SessionId};
@@ -42,6 +42,8 @@ pub enum Component {
     },
     /// The internet beyond all gateways.
     Internet,
+    /// A peering connection, and the VPC that it leads to.
+    Peering(PeeringId, VpcId),
     /// A VPC endpoint.
     Endpoint(EndpointId),
     /// A load balancer's node.

@@ -65,6 +65,7 @@ impl<'a> Walk<'a> {
             RouteTarget::Eni(eni) => self.arrive(eni, Some(subnet)),
             RouteTarget::InternetGateway => self.igw_out(vpc, subnet),
             RouteTarget::GatewayEndpoint(endpoint) => self.gwlb_enter(endpoint, Some(subnet)),
+            RouteTarget::Peering(peering) => self.peering(peering, vpc, subnet),
             RouteTarget::Blackhole => Err(Stop::Drop(DropReason::Blackhole)),
         }
     }
@@ -81,7 +82,9 @@ impl<'a> Walk<'a> {
             RouteTarget::Eni(eni) => self.arrive(eni, None),
             RouteTarget::GatewayEndpoint(endpoint) => self.gwlb_enter(endpoint, None),
             RouteTarget::Blackhole => Err(Stop::Drop(DropReason::Blackhole)),
-            RouteTarget::InternetGateway => Err(Stop::Drop(DropReason::NotRoutable)),
+            RouteTarget::InternetGateway | RouteTarget::Peering(_) => {
+                Err(Stop::Drop(DropReason::NotRoutable))
+            }
         }
     }
 

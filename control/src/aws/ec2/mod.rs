@@ -11,6 +11,7 @@ pub mod interface;
 pub mod interface_address;
 pub mod internet_gateway;
 pub mod network_acl;
+pub mod peering;
 mod permission;
 pub mod prefix_list;
 pub mod region;
@@ -40,6 +41,7 @@ pub const FAMILIES: &[&[Entry]] = &[
     interface_address::CALLS,
     internet_gateway::CALLS,
     network_acl::CALLS,
+    peering::CALLS,
     prefix_list::CALLS,
     region::CALLS,
     route::CALLS,

@@ -10,7 +10,7 @@ use vpclab_dataplane::tables::PortMatch;
 use crate::api::{ApiError, Permission};
 use crate::aws::call::At;
 use crate::model::{
-    Direction, Model, PrefixListId, RulePeer, SecurityGroup, SecurityGroupId, SecurityGroupRule,
+    Direction, Id, Model, PrefixListId, RulePeer, SecurityGroup, SecurityGroupId, SecurityGroupRule,
 };
 
 /// A permission of a request: one protocol, several peers.
@@ -54,6 +54,11 @@ pub(super) struct GroupPeer {
     pub(super) group_name: Option<String>,
     pub(super) user_id: Option<String>,
     pub(super) vpc_id: Option<String>,
+    /// Both follow from the group; clients send back what they were told.
+    #[serde(rename = "VpcPeeringConnectionId")]
+    pub(super) _peering: Option<String>,
+    #[serde(rename = "PeeringStatus")]
+    pub(super) _status: Option<String>,
     pub(super) description: String,
 }
 
@@ -92,13 +97,18 @@ impl IpPermission {
                 (None, Some(name)) => by_name(at.model(), group, name)?,
                 (None, None) => return Err(ApiError::missing("groupId")),
             };
-            let other = |account: &String| **account != *at.caller().account;
-            if let Some(account) = peer.user_id.as_ref().filter(|id| other(id)) {
+            // Whose it is, and in which VPC, must be so if it is said.
+            let held = at.model().get(&id);
+            let differs = |given: &Option<String>, own: Option<&str>| {
+                let pair = given.as_deref().zip(own);
+                pair.is_some_and(|(given, own)| given != own)
+            };
+            if differs(&peer.user_id, held.map(|held| &*held.meta.owner))
+                || differs(&peer.vpc_id, held.map(|held| held.vpc.as_str()))
+            {
                 return Err(ApiError::new(
-                    "UnsupportedOperation",
-                    format!(
-                        "Groups of other accounts ({account}) need a peering connection, which vpclab does not emulate yet"
-                    ),
+                    SecurityGroupId::NOT_FOUND,
+                    format!("The security group '{id}' does not exist there"),
                 ));
             }
             peers.push((RulePeer::Group(id), &peer.description));

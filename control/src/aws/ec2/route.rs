@@ -12,6 +12,7 @@ use crate::compile;
 use crate::model::{
     Destination, Id, InternetGatewayId, Model, NetworkInterface, NetworkInterfaceId, PrefixListId,
     Route, RouteOrigin, RouteTable, RouteTableId, RouteTargetSpec, VpcEndpointId,
+    VpcPeeringConnectionId,
 };
 
 calls! {
@@ -25,6 +26,7 @@ struct Target {
     instance_id: Option<String>,
     network_interface_id: Option<NetworkInterfaceId>,
     vpc_endpoint_id: Option<VpcEndpointId>,
+    vpc_peering_connection_id: Option<VpcPeeringConnectionId>,
     local: bool,
 }
 
@@ -51,6 +53,10 @@ impl Target {
                 .map(RouteTargetSpec::NetworkInterface),
         );
         all.extend(self.vpc_endpoint_id.map(RouteTargetSpec::VpcEndpoint));
+        all.extend(
+            self.vpc_peering_connection_id
+                .map(RouteTargetSpec::VpcPeeringConnection),
+        );
         all.extend(self.local.then_some(RouteTargetSpec::Local));
         match (all.pop(), all.pop()) {
             (Some(target), None) => Ok(target),
@@ -114,6 +120,7 @@ pub struct CreateRoute {
     instance_id: Option<String>,
     network_interface_id: Option<NetworkInterfaceId>,
     vpc_endpoint_id: Option<VpcEndpointId>,
+    vpc_peering_connection_id: Option<VpcPeeringConnectionId>,
 }
 
 impl Call for CreateRoute {
@@ -130,6 +137,7 @@ impl Call for CreateRoute {
             instance_id: self.instance_id,
             network_interface_id: self.network_interface_id,
             vpc_endpoint_id: self.vpc_endpoint_id,
+            vpc_peering_connection_id: self.vpc_peering_connection_id,
             local: false,
         };
         let target = target.spec(at)?;
@@ -154,6 +162,7 @@ pub struct ReplaceRoute {
     instance_id: Option<String>,
     network_interface_id: Option<NetworkInterfaceId>,
     vpc_endpoint_id: Option<VpcEndpointId>,
+    vpc_peering_connection_id: Option<VpcPeeringConnectionId>,
     #[serde(default)]
     local_target: bool,
 }
@@ -172,6 +181,7 @@ impl Call for ReplaceRoute {
             instance_id: self.instance_id,
             network_interface_id: self.network_interface_id,
             vpc_endpoint_id: self.vpc_endpoint_id,
+            vpc_peering_connection_id: self.vpc_peering_connection_id,
             local: self.local_target,
         };
         let target = target.spec(at)?;
@@ -219,6 +229,7 @@ pub struct RouteItem {
     pub(super) destination_ipv6_cidr_block: Option<String>,
     pub(super) destination_prefix_list_id: Option<PrefixListId>,
     pub(super) gateway_id: Option<Arc<str>>,
+    pub(super) vpc_peering_connection_id: Option<VpcPeeringConnectionId>,
     network_interface_id: Option<NetworkInterfaceId>,
     instance_id: Option<Arc<str>>,
     instance_owner_id: Option<Arc<str>>,
@@ -265,8 +276,14 @@ impl RouteItem {
                 Destination::Cidr(_) => None,
             },
             gateway_id: match &route.target {
-                RouteTargetSpec::NetworkInterface(_) => None,
+                RouteTargetSpec::NetworkInterface(_) | RouteTargetSpec::VpcPeeringConnection(_) => {
+                    None
+                }
                 target => Some(target.label()),
+            },
+            vpc_peering_connection_id: match &route.target {
+                RouteTargetSpec::VpcPeeringConnection(id) => Some(id.clone()),
+                _ => None,
             },
             network_interface_id: interface,
             instance_id: instance.map(|held| held.host),

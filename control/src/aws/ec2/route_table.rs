@@ -238,6 +238,9 @@ const FILTERS: &[Known<RouteTable>] = &[
     ("route.gateway-id", |table, model| {
         each(RouteItem::all(table, model).filter_map(|it| it.gateway_id))
     }),
+    ("route.vpc-peering-connection-id", |table, model| {
+        each(RouteItem::all(table, model).filter_map(|it| it.vpc_peering_connection_id))
+    }),
     ("route.origin", |table, model| {
         each(RouteItem::all(table, model).map(|it| it.origin))
     }),

@@ -160,6 +160,7 @@ fn resource_type(kind: Kind) -> Option<&'static str> {
         Kind::RouteTable => "route-table",
         Kind::Subnet => "subnet",
         Kind::InternetGateway => "internet-gateway",
+        Kind::VpcPeeringConnection => "vpc-peering-connection",
         Kind::NetworkInterface => "network-interface",
         Kind::ElasticIp => "elastic-ip",
         Kind::EndpointService => "vpc-endpoint-service",

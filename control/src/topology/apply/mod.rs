@@ -7,6 +7,7 @@ mod hosts;
 mod kept;
 mod names;
 mod network;
+mod peering;
 mod routes;
 mod services;
 
@@ -133,6 +134,15 @@ impl<'a> Applier<'a, '_> {
         }
         for (name, vpc) in topology.vpcs.iter() {
             self.create_vpc(name, vpc)?;
+        }
+        for (name, peering) in topology.peerings.iter() {
+            self.peering(name, peering)?;
+        }
+        // Rules name groups, of peers too, which are all there now.
+        for (name, vpc) in topology.vpcs.iter() {
+            for (group, body) in vpc.security_groups.iter() {
+                self.group_rules(name, group, body)?;
+            }
         }
         self.hosts()?;
         for (name, group) in topology.target_groups.iter() {

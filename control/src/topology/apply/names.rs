@@ -7,7 +7,7 @@ use vpclab_dataplane::addr::Prefix;
 use crate::model::{
     AllocationId, EndpointServiceId, InternetGatewayId, ListenerArn, LoadBalancerArn, NetworkAclId,
     NetworkInterfaceId, PrefixListId, RouteTableId, SecurityGroupId, SubnetId, TargetGroupArn,
-    VpcEndpointId, VpcId,
+    VpcEndpointId, VpcId, VpcPeeringConnectionId,
 };
 
 /// AWS ids by the names of the file.
@@ -15,6 +15,8 @@ use crate::model::{
 pub struct Names {
     /// VPCs, with what is in them.
     pub vpcs: BTreeMap<String, VpcNames>,
+    /// Peering connections.
+    pub peerings: BTreeMap<String, VpcPeeringConnectionId>,
     /// Prefix lists.
     pub prefix_lists: BTreeMap<String, PrefixListId>,
     /// Hosts in VPCs.
@@ -101,7 +103,12 @@ impl Names {
             let service = || self.endpoint_services.get(name).map(|s| s.id.to_string());
             let list = || self.prefix_lists.get(name).map(ToString::to_string);
             let vpc = || self.vpcs.get(name).map(|vpc| vpc.id.to_string());
-            group().or_else(service).or_else(list).or_else(vpc)
+            let peering = || self.peerings.get(name).map(ToString::to_string);
+            group()
+                .or_else(service)
+                .or_else(list)
+                .or_else(vpc)
+                .or_else(peering)
         };
         host()
             .or_else(internet)

@@ -129,10 +129,6 @@ impl Applier<'_, '_> {
             self.use_acl(name, subnet_name, subnet, &names)?;
         }
         self.names.vpcs.insert(name.value.clone(), names);
-        // Rules name groups, which are all there now.
-        for (group, body) in vpc.security_groups.iter() {
-            self.group_rules(name, group, body)?;
-        }
         Ok(())
     }
 
@@ -206,7 +202,7 @@ impl Applier<'_, '_> {
         Ok(())
     }
 
-    fn group_rules(
+    pub(super) fn group_rules(
         &mut self,
         vpc: &str,
         name: &Value<String>,
@@ -278,7 +274,9 @@ impl Applier<'_, '_> {
                             value: name.clone(),
                             at,
                         };
-                        RulePeer::Group(self.group_id(vpc, &reference)?)
+                        let found = self.topology.rule_group(vpc, &reference);
+                        let (vpc, group) = found.map_err(|mistake| self.unexpected(mistake))?;
+                        RulePeer::Group(self.group_id(&vpc, &group)?)
                     }
                 },
             };

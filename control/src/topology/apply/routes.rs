@@ -147,6 +147,10 @@ impl Applier<'_, '_> {
                     .and_then(|host| host.enis.get(index));
                 eni.cloned().map(RouteTargetSpec::NetworkInterface)
             }
+            Via::Peering(name) => {
+                let peering = self.names.peerings.get(name);
+                peering.cloned().map(RouteTargetSpec::VpcPeeringConnection)
+            }
             Via::Endpoint(name) => {
                 let endpoint = self.names.endpoints.get(name);
                 endpoint.cloned().map(RouteTargetSpec::VpcEndpoint)

@@ -8,6 +8,7 @@ mod cycles;
 mod expect;
 mod hosts;
 mod network;
+mod peering;
 mod publish;
 mod services;
 

@@ -12,6 +12,7 @@ use crate::topology::schema::{RouteTable, Topology, Vpc};
 use crate::topology::values::{CidrOrName, Gateway, IcmpType, Ipv6Block, Ports, Protocol};
 
 pub(super) fn check(topology: &Topology, found: &mut Findings) {
+    super::peering::check(topology, found);
     for (name, vpc) in topology.vpcs.iter() {
         blocks(name, vpc, found);
         subnets(name, vpc, found);
@@ -242,6 +243,18 @@ fn route_table(
                     .map(|s| s.vpc);
                 other_vpc(&route.via, vpc, vpc_name, found);
             }
+            Some(Via::Peering(name)) => {
+                let ends = topology.peerings.find(name);
+                let ends = ends.and_then(|peering| topology.peered(peering));
+                if ends.is_some_and(|ends| ends.iter().all(|(end, _)| *end != vpc_name.value)) {
+                    let message = format!(
+                        "peering connection {name} does not join VPC {}; a route leads to one \
+                         that does",
+                        vpc_name.value
+                    );
+                    found.add(Mistake::new(route.via.at, message));
+                }
+            }
             Some(Via::Local) | None => {}
         }
     }
@@ -310,9 +323,18 @@ fn peers(
             value: name.clone(),
             at: peer.at,
         };
-        let Some(own) = found.note(within(vpc_name, &reference)) else {
+        let Some((in_vpc, own)) = found.note(topology.rule_group(vpc_name, &reference)) else {
             continue;
         };
+        let Some(vpc) = topology
+            .vpcs
+            .find(&in_vpc)
+            .filter(|_| in_vpc != vpc_name)
+            .or(Some(vpc))
+        else {
+            continue;
+        };
+        let vpc_name = in_vpc.as_str();
         if own.value == DEFAULT || vpc.security_groups.has(&own) {
             continue;
         }

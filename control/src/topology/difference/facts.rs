@@ -138,6 +138,15 @@ pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
             let vpc = it.vpc.as_ref().map(|vpc| name(model, vpc));
             Some(Facts::new("internet gateway", own).with("VPC", list(vpc)))
         }
+        Kind::VpcPeeringConnection => {
+            let it = model.get(&crate::model::VpcPeeringConnectionId::from_text(text))?;
+            let vpcs = it.ends().map(|end| name(model, &end.vpc));
+            Some(
+                Facts::new("peering connection", name(model, &it.id))
+                    .with("VPCs", list(vpcs))
+                    .with("state", it.state.name()),
+            )
+        }
         Kind::NetworkInterface => interface(
             model,
             model.get(&crate::model::NetworkInterfaceId::from_text(text))?,
@@ -262,6 +271,7 @@ fn route_table(model: &Model, it: &crate::model::RouteTable) -> Option<Facts> {
             RouteTargetSpec::InternetGateway(id) => name(model, id),
             RouteTargetSpec::NetworkInterface(id) => name(model, id),
             RouteTargetSpec::VpcEndpoint(id) => name(model, id),
+            RouteTargetSpec::VpcPeeringConnection(id) => name(model, id),
         };
         facts.with(format!("route {to}"), format!("via {target}"))
     }))

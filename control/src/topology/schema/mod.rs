@@ -21,7 +21,7 @@ pub use expect::Expectation;
 pub use faults::{Faults, Link, Programs};
 pub use hosts::{Eni, Host, Internet, InternetHost};
 pub use network::{
-    DhcpOptions, EgressRule, IngressRule, NetworkAcl, NetworkAclRule, Route, RouteTable,
+    DhcpOptions, EgressRule, IngressRule, NetworkAcl, NetworkAclRule, Peering, Route, RouteTable,
     RuleAction, SecurityGroup, Subnet, Vpc,
 };
 pub use services::{
@@ -67,6 +67,9 @@ pub struct Topology {
     /// VPCs by name.
     #[serde(default)]
     pub vpcs: Named<Vpc>,
+    /// Peering connections between VPCs by name.
+    #[serde(default)]
+    pub peerings: Named<Peering>,
     /// Customer-managed prefix lists by name: blocks, or names of other lists.
     #[serde(default)]
     pub prefix_lists: Named<Many<CidrOrName>>,

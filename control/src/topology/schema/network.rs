@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::model::NameServer;
 use crate::topology::located::{Item, Many, Named, Value};
 use crate::topology::values::{
-    Address, Cidr, CidrOrName, Gateway, IcmpType, Ipv6Block, Ports, Protocol, Zone,
+    Accept, Address, Cidr, CidrOrName, Gateway, IcmpType, Ipv6Block, Ports, Protocol, Zone,
 };
 
 /// A VPC.
@@ -75,6 +75,19 @@ pub struct DhcpOptions {
     pub ipv6_address_preferred_lease_time: Option<Value<u32>>,
 }
 
+/// A peering connection: the first VPC asks, the second accepts. Each end needs
+/// routes to the other's blocks, `via` this one's name.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Peering {
+    /// The two VPCs, the requester first.
+    #[serde(alias = "VpcIds", alias = "between")]
+    pub vpcs: Many<String>,
+    /// Whether the second VPC's owner accepts it [default: auto].
+    #[serde(default)]
+    pub accept: Option<Value<Accept>>,
+}
+
 /// A subnet.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -131,14 +144,15 @@ pub struct Route {
         alias = "DestinationPrefixListId"
     )]
     pub to: Value<CidrOrName>,
-    /// Target: igw, local, a host (or its ENI, `fw/eth1`), or a gateway load
-    /// balancer endpoint.
+    /// Target: igw, local, a host (or its ENI, `fw/eth1`), a gateway load
+    /// balancer endpoint, or a peering connection.
     #[serde(
         alias = "target",
         alias = "GatewayId",
         alias = "VpcEndpointId",
         alias = "NetworkInterfaceId",
-        alias = "InstanceId"
+        alias = "InstanceId",
+        alias = "VpcPeeringConnectionId"
     )]
     pub via: Value<String>,
 }
