@@ -206,7 +206,7 @@ fn peering_mistakes() {
             ),
             (
                 "peerings: {a-b: {vpcs: [b, c]}, p: {vpcs: [a, d]}}",
-                "t.yaml:6:47: no VPC is called 'd'; known: a, b, c",
+                "t.yaml:6:47: no VPC is called 'd'; did you mean 'a'?",
             ),
         ],
         vpcs,
