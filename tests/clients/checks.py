@@ -12,6 +12,7 @@ import cloud as clouds
 import defaults
 import dhcp
 import endpoints
+import exports
 import groups
 import harness
 import hostile
@@ -28,8 +29,8 @@ import walk_gwlb
 import walk_privatelink
 
 MODULES = [quirks, groups, acls, routes, interfaces, addresses, instances, balancers,
-           endpoints, walk_privatelink, walk_gwlb, cli, defaults, dhcp, insights, playbook, terraform,
-           refusals, state, hostile]
+           endpoints, walk_privatelink, walk_gwlb, cli, defaults, dhcp, exports, insights, playbook,
+           terraform, refusals, state, hostile]
 
 
 def main(words):

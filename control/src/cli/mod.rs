@@ -23,11 +23,13 @@ pub mod down;
 pub mod drops;
 pub mod exec;
 pub mod exit;
+pub mod export;
 pub mod fault;
 pub mod flows;
 mod follow;
 pub mod graph;
 pub mod human;
+pub mod import;
 pub mod init;
 pub mod inspect;
 pub mod launch;
@@ -122,6 +124,10 @@ pub enum Command {
     Flows(flows::Args),
     /// List packets that were dropped: by what, why, and what to change.
     Drops(drops::Args),
+    /// Write a running lab as a topology file, whoever made what is in it.
+    Export(export::Args),
+    /// Make what a topology file describes in a running lab.
+    Import(import::Args),
     /// Draw the lab: SVG, Mermaid or Graphviz.
     Graph(graph::Args),
     /// Measure packet rates: a table, or JSON.
@@ -199,6 +205,8 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Capture(args) => capture::run(args, globals),
         Command::Flows(args) => flows::run(args, globals),
         Command::Drops(args) => drops::run(args, globals),
+        Command::Export(args) => export::run(args, globals),
+        Command::Import(args) => import::run(args, globals),
         Command::Graph(args) => graph::run(args, globals),
         Command::Top(args) => top::run(args, globals),
         Command::Bench(args) => bench::run(args, globals),

@@ -216,7 +216,7 @@ fn unhealthy(ps: &PsReport) -> Vec<String> {
 /// How often a second `--wait` asks.
 const HEALTH_LOOKS_PER_SECOND: u32 = 5;
 
-fn dry_run(state: &State, globals: &Globals) -> Result<Exit, CliError> {
+pub(super) fn dry_run(state: &State, globals: &Globals) -> Result<Exit, CliError> {
     let found = up::dry_run(state)?;
     if globals.json {
         let result = match found {
@@ -272,7 +272,7 @@ fn lines(report: &ChangeReport) -> String {
     text
 }
 
-fn read(file: &std::path::Path) -> Result<String, CliError> {
+pub(super) fn read(file: &std::path::Path) -> Result<String, CliError> {
     let result = if file == std::path::Path::new("-") {
         std::io::read_to_string(std::io::stdin())
     } else {
@@ -282,13 +282,13 @@ fn read(file: &std::path::Path) -> Result<String, CliError> {
 }
 
 /// Where the lab serves HTTP, if it does.
-fn http_url(lab: &RuntimeDir) -> Result<Option<String>, CliError> {
+pub(super) fn http_url(lab: &RuntimeDir) -> Result<Option<String>, CliError> {
     let ready = client::ask(lab, &Request::Ready)?;
     let url = ready.get("http").and_then(serde_json::Value::as_str);
     Ok(url.map(str::to_owned))
 }
 
-fn report(
+pub(super) fn report(
     state: &State,
     topology: &Topology,
     started: &Started,

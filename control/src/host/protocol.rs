@@ -32,6 +32,11 @@ pub enum Request {
         /// How it is written.
         format: crate::graph::Format,
     },
+    /// The lab as a topology file.
+    Export {
+        /// Whose resources.
+        account: String,
+    },
     /// The path of a packet that is not sent.
     Trace(TraceRequest),
     /// Become what another file says, or say what that would change.

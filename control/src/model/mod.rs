@@ -58,7 +58,7 @@ pub use route_table::{
 };
 pub use routes::Routes;
 pub use security_group::{Direction, RulePeer, SecurityGroup, SecurityGroupRule};
-pub(crate) use start::{INTERNET_SUBNET, INTERNET_VPC};
+pub(crate) use start::{INTERNET_OWNER, INTERNET_SUBNET, INTERNET_VPC};
 pub use subnet::Subnet;
 pub use table::Table;
 pub(crate) use target_group::target_group_alias;

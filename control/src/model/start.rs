@@ -11,6 +11,8 @@ use super::*;
 
 /// The pseudo-VPC of internet hosts.
 pub(crate) const INTERNET_VPC: &str = "vpc-internet";
+/// Who owns it, and its region.
+pub(crate) const INTERNET_OWNER: &str = "internet";
 /// Its subnet.
 pub(crate) const INTERNET_SUBNET: &str = "subnet-internet";
 const INTERNET_TABLE: &str = "rtb-internet";
@@ -21,8 +23,8 @@ impl Model {
     pub fn new(seed: u64) -> Self {
         let mut model = Self::empty(seed);
         let meta = Meta {
-            owner: Arc::from("internet"),
-            region: Arc::from("internet"),
+            owner: Arc::from(INTERNET_OWNER),
+            region: Arc::from(INTERNET_OWNER),
             name: None,
             tags: Tags::new(),
             created_s: 0,

@@ -11,6 +11,7 @@ use crate::bench;
 use crate::expect::ExpectReport;
 use crate::replay::ReplayReport;
 use crate::top::TopReport;
+use crate::topology::export::Exported;
 use crate::trace::TraceReport;
 
 /// Commands whose output has a schema.
@@ -30,6 +31,7 @@ pub const COMMANDS: &[&str] = &[
     "attach",
     "fault",
     "logs",
+    "export",
 ];
 
 /// The schema of what `command` prints, as the text of the shipped file.
@@ -44,6 +46,7 @@ pub fn of(command: &str) -> Option<String> {
         "drops" => text::<DropsReport>(),
         "attach" => text::<AttachReport>(),
         "fault" => text::<FaultsReport>(),
+        "export" => text::<Exported>(),
         "logs" => text::<LogsReport>(),
         "top" => text::<TopReport>(),
         "trace" => text::<TraceReport>(),

@@ -12,6 +12,7 @@ mod apply;
 mod check;
 pub mod difference;
 mod error;
+pub mod export;
 mod json_schema;
 pub mod located;
 mod read;

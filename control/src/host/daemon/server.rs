@@ -20,6 +20,7 @@ use crate::host::capture::CaptureWriter;
 use crate::host::init_client::InitClient;
 use crate::host::protocol::{CaptureRequest, Reply, Request, TraceRequest};
 use crate::host::{Context, HostError, line};
+use crate::topology::export;
 
 /// Captured frames that may wait for their reader.
 const CAPTURE_QUEUE: usize = 8192;
@@ -84,6 +85,18 @@ fn answer(lab: &Lab, request: Request) -> Result<Value, CliError> {
         Request::Graph { format } => {
             let control = lab.model.control();
             value(&graph::picture(control.model(), lab.dir.name(), format))
+        }
+        Request::Export { account } => {
+            let file = lab.model.file();
+            let control = lab.model.control();
+            let mut topology = file.topology.clone();
+            lab.dir.name().clone_into(&mut topology.name.value);
+            value(&export::export(
+                control.model(),
+                &topology,
+                &file.names,
+                &account,
+            ))
         }
         Request::Trace(request) => trace(lab, &request),
         Request::Change { state, dry_run } => {
