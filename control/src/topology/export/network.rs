@@ -6,7 +6,7 @@ use vpclab_dataplane::tables::PortMatch;
 use super::Exporter;
 use super::node::{Map, Node};
 use crate::model::{
-    Destination, Direction, Id, InternetGateway, NetworkAcl, NetworkAclAssociation,
+    Destination, DhcpValues, Direction, Id, InternetGateway, NetworkAcl, NetworkAclAssociation,
     NetworkAclEntry, PrefixList, Route, RouteTable, RouteTableAssociation, RouteTableUse,
     RouteTargetSpec, RulePeer, SecurityGroup, SecurityGroupId, SecurityGroupRule, Subnet, Vpc,
     VpcId,
@@ -44,11 +44,29 @@ impl<'a> Exporter<'a> {
         }
         map.flag("enable_dns_support", vpc.dns_support, true);
         map.flag("enable_dns_hostnames", vpc.dns_hostnames, false);
+        self.dhcp_options(&mut map, name, vpc);
         map.filled("subnets", self.subnets(name, vpc).into());
         map.filled("route_tables", self.route_tables(name, vpc).into());
         map.filled("security_groups", self.groups(vpc).into());
         map.filled("network_acls", self.acls(vpc).into());
         map
+    }
+
+    /// What hosts are told, unless it is what they are told in the whole region.
+    fn dhcp_options(&mut self, map: &mut Map, name: &str, vpc: &Vpc) {
+        let options = self.model.dhcp_options_of(&vpc.id);
+        let values = options.map_or_else(DhcpValues::default, |options| options.values.clone());
+        if values == DhcpValues::of_region(self.file.region()) {
+            return;
+        }
+        let mut of = Map::default();
+        for (key, all) in values.listed() {
+            of.put(key.replace('-', "_"), Node::one_or_list(all));
+        }
+        match of.is_empty() {
+            true => self.leave_out(format!("VPC {name}: that its hosts get no DHCP options")),
+            false => map.put("dhcp_options", of.into()),
+        }
     }
 
     fn subnets(&mut self, vpc_name: &str, vpc: &Vpc) -> Map {

@@ -68,6 +68,8 @@ vpcs:
     igw: edge-gate
     enable_dns_support: false
     enable_dns_hostnames: true
+    dhcp_options: {domain_name: corp.example, domain_name_servers: [10.0.0.9, AmazonProvidedDNS], ntp_servers: 10.0.0.7,
+                   netbios_name_servers: 10.0.0.8, netbios_node_type: 2, ipv6_address_preferred_lease_time: 600}
     subnets:
       a: {cidr: 10.0.1.0/24, az: a, ipv6: 2001:db8:1:1::/64, route_table: out, network_acl: open}
       b: {cidr: 10.0.2.0/24, az: b, map_public_ip: true}
