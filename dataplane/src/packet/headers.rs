@@ -22,6 +22,8 @@ pub mod tcp_flag {
     pub const SYN: u8 = 0x02;
     /// Reset.
     pub const RST: u8 = 0x04;
+    /// The receiver should not wait for more before it hands the data on.
+    pub const PSH: u8 = 0x08;
     /// The acknowledgement field counts.
     pub const ACK: u8 = 0x10;
 }

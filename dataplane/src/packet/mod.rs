@@ -16,6 +16,8 @@ mod headers;
 mod icmp;
 mod nd;
 mod parse;
+mod proxy;
+mod resequence;
 mod segment;
 mod tcp;
 mod train;
@@ -35,6 +37,8 @@ pub use parse::{
     ETHERNET_LEN, EthernetHeader, IPV4_LEN, IPV6_LEN, ethertype, parse_ethernet, parse_ip,
     parse_quoted, udp_payload,
 };
+pub use proxy::{PROXY_HEADER_MAX, PROXY_LOCAL, ProxyHeader, ProxySegment};
+pub use resequence::{TcpHints, TcpNumbers, map_quoted, map_sack, strip_fast_open};
 pub use segment::{fragment_ipv4, segment};
 pub use tcp::{TcpOption, TcpOptions, TcpReset, clamp_mss};
 pub use train::Train;
