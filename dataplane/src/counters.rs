@@ -38,6 +38,8 @@ pub struct Counters {
     pub flows_evicted: u64,
     /// Gateway load balancer flows created (`NewFlowCount`).
     pub gwlb_flows_created: u64,
+    /// Proxy protocol headers sent to targets, those sent again included.
+    pub proxy_headers: u64,
     drops: [u64; DropReason::COUNT],
 }
 
@@ -60,6 +62,7 @@ impl Default for Counters {
             flows_ended: 0,
             flows_evicted: 0,
             gwlb_flows_created: 0,
+            proxy_headers: 0,
             drops: [0; DropReason::COUNT],
         }
     }
@@ -107,6 +110,7 @@ impl Counters {
             ("flow.ended", self.flows_ended),
             ("flow.evicted", self.flows_evicted),
             ("gwlb.flow_created", self.gwlb_flows_created),
+            ("lb.proxy_headers", self.proxy_headers),
         ];
         let drops = DropReason::ALL
             .iter()
@@ -149,6 +153,7 @@ impl Counters {
         self.flows_ended += other.flows_ended;
         self.flows_evicted += other.flows_evicted;
         self.gwlb_flows_created += other.gwlb_flows_created;
+        self.proxy_headers += other.proxy_headers;
         for (mine, theirs) in self.drops.iter_mut().zip(&other.drops) {
             *mine += theirs;
         }

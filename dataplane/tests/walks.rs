@@ -81,6 +81,7 @@ fn privatelink() -> World {
                 failover: Failover::NoRebalance,
                 reset_on_unhealthy: false,
                 reset_on_idle: false,
+                proxy_protocol: false,
             }),
         );
         b.set_load_balancer(
@@ -281,6 +282,7 @@ fn inspection() -> World {
                 failover: Failover::NoRebalance,
                 reset_on_unhealthy: false,
                 reset_on_idle: false,
+                proxy_protocol: false,
             }),
         );
         b.set_load_balancer(

@@ -17,6 +17,7 @@ pub(crate) struct Action {
     ttl_less: u8,
     clamp_mss: Option<u16>,
     limits: Limits,
+    shifted: bool,
     /// Outer TTL, of those that enter a tunnel.
     tunnel_ttl: Option<u8>,
     port: EniId,
@@ -70,6 +71,7 @@ impl Action {
             ttl_less: rewrite.ttl_less,
             clamp_mss: rewrite.clamp_mss,
             limits: rewrite.limits,
+            shifted: rewrite.shifted,
             tunnel_ttl: rewrite.tunnel.map(|tunnel| tunnel.ttl),
             port: pass.port,
             frame_dst: pass.dst_mac,
@@ -91,6 +93,7 @@ impl Action {
             ttl_less: self.ttl_less,
             clamp_mss: self.clamp_mss,
             limits: self.limits,
+            shifted: self.shifted,
             tunnel: None,
         };
         let pass = Pass {

@@ -43,7 +43,7 @@ impl Table {
         let state = self.alive(id)?;
         let (timeouts, lb, tracked) = (state.timeouts, state.lb, state.tracked);
         let line = self.v4.line(id.slot, Direction::Forward)?;
-        let own = line_flag::LINKED | line_flag::TUNNEL | line_flag::GWLB;
+        let own = line_flag::LINKED | line_flag::TUNNEL | line_flag::SHIFTED | line_flag::GWLB;
         let shared = id.slot & 1 == 0
             && !state.has(state_flag::ODD_LB)
             && line.flags & (own | line_flag::COMPILED) == line_flag::COMPILED;
@@ -125,7 +125,7 @@ impl Table {
             .v4
             .line(id.slot, direction)
             .filter(|_| id.slot & 1 == 0)?;
-        let own = line_flag::LINKED | line_flag::TUNNEL | line_flag::GWLB;
+        let own = line_flag::LINKED | line_flag::TUNNEL | line_flag::SHIFTED | line_flag::GWLB;
         if line.flags & (own | line_flag::COMPILED) != line_flag::COMPILED {
             return None;
         }

@@ -63,6 +63,8 @@ pub(crate) mod line_flag {
     pub(crate) const LINKED: u8 = 8;
     /// The packet leaves in a tunnel.
     pub(crate) const TUNNEL: u8 = 16;
+    /// The packet's TCP numbers change: not for the short way.
+    pub(crate) const SHIFTED: u8 = 32;
 }
 
 /// One direction: the key of its packets, and what becomes of them.
@@ -180,7 +182,10 @@ impl<A: Address> Line<A> {
         self.new_ports = ports(tuple);
         self.action = action;
         self.flags |= line_flag::COMPILED;
-        self.flags &= !(line_flag::LINKED | line_flag::TUNNEL);
+        self.flags &= !(line_flag::LINKED | line_flag::TUNNEL | line_flag::SHIFTED);
+        if pass.rewrite.shifted {
+            self.flags |= line_flag::SHIFTED;
+        }
         if let Some(tunnel) = pass.rewrite.tunnel {
             self.flags |= line_flag::TUNNEL;
             self.tunnel = tunnel.cookie;

@@ -32,6 +32,8 @@ pub struct LbFlow {
     pub translated: FiveTuple,
     /// Idle timeout of TCP.
     pub tcp_idle: Duration,
+    /// Its target is sent a proxy protocol header first.
+    pub proxied: bool,
 }
 
 /// The interfaces whose security groups track a session.
@@ -162,6 +164,9 @@ pub struct Rewrite {
     pub clamp_mss: Option<u16>,
     /// Size limits.
     pub limits: Limits,
+    /// The target's stream begins with a proxy protocol header, so its sequence
+    /// numbers are not the client's: [`ProxiedFlows`](super::ProxiedFlows).
+    pub shifted: bool,
     /// A GENEVE tunnel header is put on last.
     pub tunnel: Option<Tunnel>,
 }

@@ -23,7 +23,7 @@ use crate::packet::{FiveTuple, Headers};
 use crate::time::{Duration, Instant};
 
 /// Names a session; stays unique when the slot is used again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SessionId {
     /// Place in its family's store, times two; odd for IPv6.
     pub(super) slot: u32,
@@ -41,6 +41,7 @@ pub(super) struct SharedLb {
     load_balancer: LoadBalancerId,
     node: EniId,
     tcp_idle: Duration,
+    proxied: bool,
 }
 
 /// The table.
@@ -387,6 +388,7 @@ impl Table {
             load_balancer: flow.load_balancer,
             node: flow.node,
             tcp_idle: flow.tcp_idle,
+            proxied: flow.proxied,
         });
         number
     }
@@ -580,6 +582,7 @@ impl Table {
             node: shared.node,
             translated,
             tcp_idle: shared.tcp_idle,
+            proxied: shared.proxied,
         })
     }
 

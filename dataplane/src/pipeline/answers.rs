@@ -125,6 +125,7 @@ impl Pipeline {
         };
         let plain = !rewrite.local
             && !rewrite.decapsulate
+            && !rewrite.shifted
             && rewrite.tunnel.is_none()
             && path.from_flow.is_none()
             && path.link.is_none()

@@ -14,7 +14,8 @@ const RECLAIM_STEPS: usize = 256;
 
 impl Pipeline {
     /// Creates and updates connection state for a packet that is delivered.
-    /// Returns the final rewrite: a new flow's cookie is known only now.
+    /// Returns the final rewrite (a new flow's cookie is known only now) and the
+    /// session that the packet belongs to.
     pub(super) fn commit(
         &mut self,
         tables: &Snapshot,
@@ -22,7 +23,7 @@ impl Pipeline {
         arrival: &Arrival,
         view: &View,
         path: &Path,
-    ) -> Result<Rewrite, DropReason> {
+    ) -> Result<(Rewrite, Option<(SessionId, Direction)>), DropReason> {
         let Verdict::Forward(mut rewrite) = path.verdict else {
             return Err(DropReason::NotRoutable);
         };
@@ -49,7 +50,7 @@ impl Pipeline {
         // Errors belong to a flow but are none; what the hop judged for them
         // (their own type, in the ACLs) must not be kept for its packets.
         if view.error.is_some() || view.is_stateless() {
-            return Ok(rewrite);
+            return Ok((rewrite, path.own));
         }
         let mut is_new = false;
         let (id, direction) = match self.session(ingress, arrival, view, path, &rewrite, now)? {
@@ -95,7 +96,7 @@ impl Pipeline {
                 self.keep_answer(tables, arrival, path, &rewrite, id);
             }
         }
-        Ok(rewrite)
+        Ok((rewrite, Some((id, direction))))
     }
 
     fn open_gwlb_flow(
@@ -244,6 +245,7 @@ impl Pipeline {
             .sessions
             .get(id)
             .ok_or(DropReason::FlowTableFull)?;
+        let proxied = self.connections.proxied.remove(id);
         self.connections.end(id);
         let mut session = Session {
             keys: [Some(near), Some(far)],
@@ -263,6 +265,7 @@ impl Pipeline {
         if let Some(lb) = lb {
             self.connections.set_lb(id, lb);
         }
+        self.connections.proxied.rename(proxied, id);
         self.touch(id, Direction::Forward, view, now);
         Ok(id)
     }

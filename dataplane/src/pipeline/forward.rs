@@ -308,11 +308,14 @@ impl Pipeline {
             self.touch_linked(linked, direction, &view, context.now);
         }
         self.touch_flows(from_flow, &pass.rewrite, &view, context.now);
+        if pass.rewrite.shifted {
+            return self.send_shifted(context, arrival, view, (id, direction), &pass.rewrite, fit);
+        }
         self.send_on(context, arrival, &view, &pass.rewrite, fit);
     }
 
     /// Whole, or in fragments.
-    fn send_on<S: Sink>(
+    pub(super) fn send_on<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
         arrival: Arrival,
@@ -359,7 +362,7 @@ impl Pipeline {
             };
             let view = self.inside(&arrival, rewrite.decapsulate);
             path.verdict = match self.commit(tables, now, &arrival, &view, &path) {
-                Ok(rewrite) => Verdict::Forward(rewrite),
+                Ok((rewrite, _)) => Verdict::Forward(rewrite),
                 Err(reason) => Verdict::Drop(reason),
             };
         }
@@ -393,7 +396,10 @@ impl Pipeline {
                     self.does_not_fit(context, arrival, &view, &rewrite);
                 } else {
                     match self.commit(tables, now, &arrival, &view, &path) {
-                        Ok(rewrite) => self.send_on(context, arrival, &view, &rewrite, fit),
+                        Ok((rewrite, Some(of))) if rewrite.shifted => {
+                            self.send_shifted(context, arrival, view, of, &rewrite, fit);
+                        }
+                        Ok((rewrite, _)) => self.send_on(context, arrival, &view, &rewrite, fit),
                         Err(reason) => self.drop_frame(context, arrival.frame, reason),
                     }
                 }

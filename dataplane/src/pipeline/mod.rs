@@ -5,6 +5,7 @@
 //! - `forward`: the flow cache, and the walk when it misses
 //! - `plans`, `answers`: connections that differ in the client's port only
 //! - `commit`: what a walk leaves behind: sessions, flows, compiled passes
+//! - `proxy`: the proxy protocol header, and the numbers that it shifts
 //! - `explain`: the walk of a frame that was dropped, once more
 //! - `rewrite`: a compiled pass applied to a frame
 //! - `replies`: what the data plane says itself: ICMP errors, resets, echoes
@@ -15,6 +16,7 @@ mod explain;
 mod forward;
 mod ingress;
 mod plans;
+mod proxy;
 mod replies;
 mod rewrite;
 mod short;
@@ -157,6 +159,7 @@ impl Pipeline {
         }
         drop(frames);
         self.lanes = lanes;
+        self.send_due_headers(&mut Context { now, tables, sink });
         self.expire(now, tables);
     }
 
@@ -175,13 +178,15 @@ impl Pipeline {
         self.ip(&mut context, frame, Entry::Node(node));
     }
 
-    /// When [`Self::expire`] next has something to do.
+    /// When [`Self::process`] next has something to do, though no frame came.
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.connections.sessions.is_empty() {
-            None
-        } else {
-            self.next_sweep
-        }
+        let sweep = self
+            .next_sweep
+            .filter(|_| !self.connections.sessions.is_empty());
+        sweep
+            .into_iter()
+            .chain(self.connections.proxied.next_due())
+            .min()
     }
 
     /// Frees some of what has timed out by `now`. What is still in a table

@@ -129,7 +129,7 @@ impl Pipeline {
     /// Puts the tunnel header on. The inner packet goes with a full checksum,
     /// and in segments that fit: the appliance's socket gets it as it is. All
     /// segments of a super-packet travel as one train.
-    fn put_in_tunnel<S: Sink>(
+    pub(super) fn put_in_tunnel<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
         mut frame: Frame,

@@ -140,7 +140,7 @@ impl Pipeline {
         } else {
             hot.ttl_set
         };
-        let open = line.flags & line_flag::COMPILED != 0
+        let open = line.flags & (line_flag::COMPILED | line_flag::SHIFTED) == line_flag::COMPILED
             && hot.version == tables.version
             && hot.port == frame.port
             && frame.bytes().first_chunk::<12>() == Some(&hot.expect)

@@ -387,4 +387,7 @@ pub struct TargetGroupRow {
     /// Gateway load balancers: late TCP packets of an expired flow are answered
     /// with a reset (`send_tcp_reset.on_idle_timeout.enabled`).
     pub reset_on_idle: bool,
+    /// Network load balancers: each TCP connection to a target begins with a proxy
+    /// protocol header (`proxy_protocol_v2.enabled`).
+    pub proxy_protocol: bool,
 }

@@ -2,8 +2,8 @@
 
 use crate::addr::EniId;
 use crate::flow::{
-    DepSets, Direction, First, FragmentKey, Fragments, Held, Ingress, Key, LbFlow, Pass, Seed,
-    SessionId, Shard, Table, TrackingTimeouts,
+    DepSets, Direction, First, FragmentKey, Fragments, Held, Ingress, Key, LbFlow, Pass,
+    ProxiedFlows, Seed, SessionId, Shard, Table, TrackingTimeouts,
 };
 use crate::gwlb::Flows;
 use crate::nat::Ports;
@@ -28,6 +28,8 @@ pub struct Connections {
     pub deps: DepSets,
     /// Source ports in use by the load balancers.
     pub ports: Ports,
+    /// Connections that begin with a proxy protocol header.
+    pub proxied: ProxiedFlows,
 }
 
 /// A session as the walk sees it.
@@ -51,6 +53,7 @@ impl Connections {
             fragments: Fragments::new(fragments),
             deps: DepSets::new(seed),
             ports: Ports::new(seed),
+            proxied: ProxiedFlows::new(seed),
         }
     }
 
@@ -131,6 +134,9 @@ impl Connections {
         if let Some((lb, unused)) = self.sessions.remove(id) {
             if let Some(flow) = lb {
                 self.ports.release(flow.node, &flow.translated);
+                if flow.proxied {
+                    self.proxied.remove(id);
+                }
             }
             for deps in unused.into_iter().flatten() {
                 self.deps.release(deps);

@@ -89,6 +89,7 @@ impl Walk<'_> {
             ttl_less: self.ttl_less,
             clamp_mss: self.clamp_mss,
             limits: self.limits,
+            shifted: self.shifted,
             tunnel: self.tunnel,
         }
     }

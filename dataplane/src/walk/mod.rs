@@ -174,6 +174,7 @@ pub fn walk(
         ttl_less: 0,
         clamp_mss: None,
         limits: Limits::default(),
+        shifted: false,
         decapsulate: false,
         tunnel: None,
         left: None,
@@ -232,6 +233,7 @@ struct Walk<'a> {
     ttl_less: u8,
     clamp_mss: Option<u16>,
     limits: Limits,
+    shifted: bool,
     decapsulate: bool,
     tunnel: Option<Tunnel>,
     /// The endpoint and flow whose tunnel the packet has just left.

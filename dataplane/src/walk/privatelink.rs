@@ -169,6 +169,7 @@ impl Walk<'_> {
         let before = self.tuple;
         self.front = Some(before.dst);
         self.tuple = flow.translated;
+        self.shifted = flow.proxied;
         self.hop_from(component, rule, before);
         self.ttl_set = Some(self.tables.settings.ttl_load_balancer);
         let node_eni = self.eni(node)?;
@@ -227,13 +228,13 @@ impl Walk<'_> {
         };
         self.depend(Object::TargetGroup, group);
         let group_component = Component::TargetGroup(group);
-        if self.tables.target_groups.row(group).is_none() {
+        let Some(group_row) = self.tables.target_groups.row(group) else {
             return Err(self.end(
                 group_component,
                 Rule::None,
                 DropReason::ListenerNoTargetGroup,
             ));
-        }
+        };
         let own = row.nodes.iter().find(|n| n.eni == node);
         let pick = Pick {
             group,
@@ -278,6 +279,7 @@ impl Walk<'_> {
             node,
             translated,
             tcp_idle: listener.tcp_idle,
+            proxied: group_row.proxy_protocol && self.is_tcp(),
         };
         self.path.opens_lb = Some(flow);
         Ok((flow, Rule::Target(target.address, target.port)))
@@ -314,6 +316,7 @@ impl Walk<'_> {
         self.path.judged |= self.path.answered;
         self.path.answered = true;
         self.tuple = flow.client.reversed();
+        self.shifted = flow.proxied;
         self.hop_from(Component::LoadBalancer(id, node), Rule::KnownFlow, before);
         self.ttl_set = Some(self.tables.settings.ttl_load_balancer);
         self.track_always();

@@ -193,7 +193,8 @@ impl Worker {
             .next_deadline()
             .is_some_and(|deadline| deadline <= now)
         {
-            self.pipeline.expire(now, &tables);
+            self.pipeline
+                .process(now, &tables, &mut self.batch, &mut self.sink);
         }
         drop(tables);
         self.send(now);

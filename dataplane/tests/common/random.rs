@@ -483,6 +483,7 @@ impl Topology {
             failover: tape.of(&[Failover::NoRebalance, Failover::Rebalance]),
             reset_on_unhealthy: false,
             reset_on_idle: tape.chance(30),
+            proxy_protocol: false,
         };
         self.world
             .edit(|b| b.set_target_group(TargetGroupId(id), Some(row)));

@@ -34,6 +34,7 @@ pub fn target_group(vpc: u32, targets: Vec<Target>) -> TargetGroupRow {
         failover: Failover::NoRebalance,
         reset_on_unhealthy: false,
         reset_on_idle: false,
+        proxy_protocol: false,
     }
 }
 

@@ -1,0 +1,227 @@
+//! Connections whose target is sent a proxy protocol header first: what is known
+//! of each, and which headers are to be sent again when.
+//!
+//! Times follow RFC 6298: the first timeout is three times the handshake's round
+//! trip, each further one is doubled.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use super::hash::{Seed, Seeded};
+use super::shift::Shift;
+use super::table::SessionId;
+use crate::packet::TcpNumbers;
+use crate::time::{Duration, Instant};
+
+/// Shortest and longest wait before a header is sent again.
+const TIMEOUT_MIN: Duration = Duration::from_millis(200);
+const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// How often a header is sent at most; after that it is the ends' to give up.
+const SENDS_MAX: u8 = 15;
+/// A header that others have overtaken is sent again no sooner.
+const EARLY_MIN: Duration = Duration::from_millis(1);
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// The target has not answered the SYN.
+    Opening,
+    /// It has; the client has not acknowledged that.
+    Answered,
+    /// The header is under way.
+    Sent,
+    /// The target has it.
+    Done,
+}
+
+/// One connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Proxied {
+    /// How far it has come.
+    pub phase: Phase,
+    /// How its numbers differ; means nothing while it is opening.
+    pub shift: Shift,
+    /// What the client acknowledged last, its window and its timestamps: those of
+    /// a header that is sent now.
+    pub heard: TcpNumbers,
+    /// Timestamps of the client's last segment.
+    pub timestamps: Option<(u32, u32)>,
+    /// Shift of the target's window field.
+    pub scale: u8,
+    /// Sequence number of the client's last SYN, and when that was.
+    syn: u32,
+    syn_at: Instant,
+    offers_scale: bool,
+    round_trip: Duration,
+    sent_at: Instant,
+    timeout: Duration,
+    due: Instant,
+    sends: u8,
+    /// Whether the queue has it.
+    queued: bool,
+}
+
+impl Proxied {
+    /// After a client's SYN.
+    fn new(syn: &TcpNumbers) -> Self {
+        Self {
+            phase: Phase::Opening,
+            shift: Shift::new(syn.seq.wrapping_add(1), 0),
+            heard: *syn,
+            timestamps: None,
+            scale: 0,
+            syn: syn.seq,
+            syn_at: Instant::ZERO,
+            offers_scale: false,
+            round_trip: Duration::ZERO,
+            sent_at: Instant::ZERO,
+            timeout: TIMEOUT_MIN,
+            due: Instant::ZERO,
+            sends: 0,
+            queued: false,
+        }
+    }
+
+    /// The client's SYN passes, the first or another.
+    pub fn opens(&mut self, syn: &TcpNumbers, scale: Option<u8>, now: Instant) {
+        self.syn = syn.seq;
+        self.syn_at = now;
+        self.offers_scale = scale.is_some();
+    }
+
+    /// The target's SYN-ACK passes: its stream will begin with `len` bytes of header.
+    pub fn answers(&mut self, answer: &TcpNumbers, scale: Option<u8>, len: u32, now: Instant) {
+        let base = self.syn.wrapping_add(1);
+        let is_known = self.phase != Phase::Opening && self.shift.base() == base;
+        if answer.ack != base || is_known {
+            return;
+        }
+        self.phase = Phase::Answered;
+        self.shift = Shift::new(base, len);
+        self.scale = scale.filter(|_| self.offers_scale).unwrap_or(0);
+        self.round_trip = now.since(self.syn_at);
+        let three = Duration::from_nanos(self.round_trip.as_nanos().saturating_mul(3));
+        self.timeout = three.clamp(TIMEOUT_MIN, TIMEOUT_MAX);
+        self.sends = 0;
+    }
+
+    /// A header that data has overtaken is lost, most probably: whether it is to
+    /// be sent again at once.
+    pub fn is_overtaken(&self, now: Instant) -> bool {
+        let wait = self.round_trip.max(EARLY_MIN);
+        self.phase == Phase::Sent && self.sends < SENDS_MAX && now.since(self.sent_at) >= wait
+    }
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct ProxiedFlows {
+    held: HashMap<SessionId, Proxied, Seeded>,
+    /// When to look whether a header is to be sent again. Of those that need it no
+    /// more, an entry stays until its time.
+    queue: BinaryHeap<Reverse<(Instant, SessionId)>>,
+}
+
+impl ProxiedFlows {
+    /// None.
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            held: HashMap::with_hasher(Seeded(seed)),
+            queue: BinaryHeap::new(),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// One of them.
+    pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Proxied> {
+        self.held.get_mut(&id)
+    }
+
+    /// The same; it is new if the session has none.
+    pub fn open(&mut self, id: SessionId, syn: &TcpNumbers) -> &mut Proxied {
+        self.held.entry(id).or_insert_with(|| Proxied::new(syn))
+    }
+
+    /// The session has ended.
+    pub fn remove(&mut self, id: SessionId) -> Option<Proxied> {
+        self.held.remove(&id)
+    }
+
+    /// The session has another name now.
+    pub fn rename(&mut self, was: Option<Proxied>, id: SessionId) {
+        if let Some(mut flow) = was {
+            flow.queued = false;
+            let waits = flow.phase == Phase::Sent;
+            self.held.insert(id, flow);
+            if waits {
+                self.wait(id);
+            }
+        }
+    }
+
+    /// The header leaves now; what it is made of. `None` when it was sent often
+    /// enough.
+    pub fn send(&mut self, id: SessionId, now: Instant) -> Option<Proxied> {
+        let flow = self.held.get_mut(&id)?;
+        if flow.sends >= SENDS_MAX {
+            return None;
+        }
+        if flow.sends > 0 {
+            let double = Duration::from_nanos(flow.timeout.as_nanos().saturating_mul(2));
+            flow.timeout = double.min(TIMEOUT_MAX);
+        }
+        flow.sends += 1;
+        flow.phase = Phase::Sent;
+        flow.sent_at = now;
+        flow.due = now + flow.timeout;
+        let sent = *flow;
+        self.wait(id);
+        Some(sent)
+    }
+
+    /// Sees to it that the queue has a flow.
+    fn wait(&mut self, id: SessionId) {
+        if let Some(flow) = self.held.get_mut(&id)
+            && !flow.queued
+        {
+            flow.queued = true;
+            self.queue.push(Reverse((flow.due, id)));
+        }
+    }
+
+    /// The next flow whose header is to be sent again now.
+    pub fn due(&mut self, now: Instant) -> Option<SessionId> {
+        while let Some(&Reverse((at, id))) = self.queue.peek() {
+            if at > now {
+                return None;
+            }
+            self.queue.pop();
+            let Some(flow) = self.held.get_mut(&id) else {
+                continue;
+            };
+            flow.queued = false;
+            if flow.phase != Phase::Sent {
+                continue;
+            }
+            if flow.due <= now {
+                return Some(id);
+            }
+            self.wait(id);
+        }
+        None
+    }
+
+    /// When [`Self::due`] next has something to do.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.queue.peek().map(|Reverse((at, _))| *at)
+    }
+}
