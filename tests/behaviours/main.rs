@@ -9,5 +9,6 @@ mod c_filters;
 mod d_gateways;
 mod d_peering;
 mod f_privatelink;
+mod f_proxy_protocol;
 mod fixtures;
 mod g_gwlb;

@@ -346,5 +346,6 @@ fn target_group(row: w::TargetGroup) -> t::TargetGroupRow {
         },
         reset_on_unhealthy: false,
         reset_on_idle: row.reset_on_idle,
+        proxy_protocol: false,
     }
 }

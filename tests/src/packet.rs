@@ -18,6 +18,7 @@ pub struct Packet {
     dport: u16,
     flags: u8,
     sequence: u32,
+    acknowledgement: u32,
     ttl: u8,
     payload: Vec<u8>,
 }
@@ -34,6 +35,7 @@ impl Packet {
             dport,
             flags: 0,
             sequence: 1000,
+            acknowledgement: 0,
             ttl: 64,
             payload: Vec::new(),
         }
@@ -76,6 +78,15 @@ impl Packet {
         Self { sequence, ..self }
     }
 
+    /// With this TCP acknowledgement number.
+    #[must_use]
+    pub fn acknowledges(self, acknowledgement: u32) -> Self {
+        Self {
+            acknowledgement,
+            ..self
+        }
+    }
+
     /// With this TTL or hop limit.
     #[must_use]
     pub fn ttl(self, ttl: u8) -> Self {
@@ -108,6 +119,7 @@ impl Packet {
                 header[..2].copy_from_slice(&sport);
                 header[2..4].copy_from_slice(&dport);
                 header[4..8].copy_from_slice(&self.sequence.to_be_bytes());
+                header[8..12].copy_from_slice(&self.acknowledgement.to_be_bytes());
                 header[12] = 0x50;
                 header[13] = self.flags;
                 header[14..16].copy_from_slice(&[0xff, 0xff]);

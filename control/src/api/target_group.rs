@@ -152,6 +152,8 @@ pub struct ModifyTargetGroupAttributes {
     pub reset_on_unhealthy: Option<bool>,
     /// `send_tcp_reset.on_idle_timeout.enabled` (GENEVE)
     pub reset_on_idle: Option<bool>,
+    /// `proxy_protocol_v2.enabled` (all but GENEVE; acts on TCP)
+    pub proxy_protocol: Option<bool>,
     /// Attributes that change no packet.
     pub kept: Tags,
 }
@@ -179,6 +181,11 @@ impl Action for ModifyTargetGroupAttributes {
                 self.reset_on_unhealthy.is_some(),
                 false,
             ),
+            (
+                "proxy_protocol_v2.enabled",
+                self.proxy_protocol.is_some(),
+                false,
+            ),
         ] {
             if given && of_geneve != geneve {
                 return Err(validation(format!(
@@ -202,6 +209,7 @@ impl Action for ModifyTargetGroupAttributes {
                 .unwrap_or(old.deregistration_delay_s),
             reset_on_unhealthy: self.reset_on_unhealthy.unwrap_or(old.reset_on_unhealthy),
             reset_on_idle: self.reset_on_idle.unwrap_or(old.reset_on_idle),
+            proxy_protocol: self.proxy_protocol.unwrap_or(old.proxy_protocol),
         };
         // Resets need to tell connections apart (G:edit-target-group-attributes).
         let five_tuple = new.stickiness == Stickiness::FiveTuple;

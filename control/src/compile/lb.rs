@@ -60,6 +60,7 @@ pub(super) fn target_group(model: &Model, text: &Arc<str>) -> Option<TargetGroup
         failover: group.attributes.failover,
         reset_on_unhealthy: group.attributes.reset_on_unhealthy,
         reset_on_idle: group.attributes.reset_on_idle,
+        proxy_protocol: group.attributes.proxy_protocol,
     })
 }
 

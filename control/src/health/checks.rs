@@ -327,6 +327,7 @@ fn probe_target(
         key: key_of(group, target),
         address: SocketAddr::new(address, check.port_for(target.port)),
         check: check.clone(),
+        proxy_protocol: group.attributes.proxy_protocol,
         neighbour,
     })
 }

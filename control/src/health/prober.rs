@@ -13,7 +13,7 @@ use smoltcp::socket::tcp;
 use smoltcp::time::Instant as StackInstant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Address, Ipv6Address};
 use vpclab_dataplane::addr::{EniId, Mac};
-use vpclab_dataplane::packet::Frame;
+use vpclab_dataplane::packet::{Frame, PROXY_LOCAL};
 use vpclab_dataplane::time::{Duration, Instant};
 
 use super::http;
@@ -51,6 +51,8 @@ pub struct ProbeTarget<K> {
     pub address: SocketAddr,
     /// How.
     pub check: Arc<HealthCheck>,
+    /// Whether a connection begins with a proxy protocol header.
+    pub proxy_protocol: bool,
     /// The target's MAC address if it lives in the node's subnet, else it is
     /// reached by the router.
     pub neighbour: Option<Mac>,
@@ -90,6 +92,7 @@ struct Probe {
     socket: SocketHandle,
     port: u16,
     deadline: Instant,
+    introduced: bool,
     requested: bool,
     response: Vec<u8>,
 }
@@ -258,6 +261,7 @@ impl<K: Ord + Clone> Prober<K> {
                 socket: self.sockets.add(socket),
                 port,
                 deadline: now + settings.timeout().max(self.patience),
+                introduced: false,
                 requested: false,
                 response: Vec::new(),
             });
@@ -364,6 +368,9 @@ fn advance<K>(
         tcp::State::SynSent | tcp::State::SynReceived
     ) {
         return None;
+    }
+    if target.proxy_protocol && !probe.introduced {
+        probe.introduced = socket.send_slice(&PROXY_LOCAL).is_ok();
     }
     let CheckProtocol::Http { path, matcher } = &target.check.protocol else {
         return Some(Ok(()));

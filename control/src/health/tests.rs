@@ -39,6 +39,7 @@ fn target(address: &str, check: &Arc<HealthCheck>) -> ProbeTarget<u32> {
         key: 7,
         address: address.parse().unwrap(),
         check: Arc::clone(check),
+        proxy_protocol: false,
         neighbour: None,
     }
 }
@@ -233,6 +234,7 @@ fn local_ports_wrap_around_within_the_probe_range() {
             key,
             address: SocketAddr::new([10, 0, 3, (key % 250) as u8].into(), 1000 + key as u16),
             check: Arc::clone(&check),
+            proxy_protocol: false,
             neighbour: None,
         })
         .collect();

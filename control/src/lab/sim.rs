@@ -144,8 +144,9 @@ impl Simulation {
                 }
             }
         }
+        let due = core.next_deadline().is_some_and(|at| at <= now);
         core.poll(now, &mut self.batch);
-        if !self.batch.is_empty() {
+        if due || !self.batch.is_empty() {
             core.process(now, &mut self.batch, &mut self.out);
         }
         let events = &mut self.events;

@@ -130,6 +130,9 @@ pub struct TargetGroupAttributes {
     pub reset_on_unhealthy: bool,
     /// `send_tcp_reset.on_idle_timeout.enabled`
     pub reset_on_idle: bool,
+    /// `proxy_protocol_v2.enabled`
+    #[serde(default)]
+    pub proxy_protocol: bool,
 }
 
 impl TargetGroupAttributes {
@@ -141,6 +144,7 @@ impl TargetGroupAttributes {
             deregistration_delay_s: 300,
             reset_on_unhealthy: matches!(protocol, LbProtocol::Tcp),
             reset_on_idle: false,
+            proxy_protocol: false,
         }
     }
 }

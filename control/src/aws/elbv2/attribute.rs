@@ -65,6 +65,7 @@ const STICKINESS: &str = "stickiness.enabled";
 const STICKINESS_TYPE: &str = "stickiness.type";
 const FAILOVER_DEREGISTERED: &str = "target_failover.on_deregistration";
 const FAILOVER_UNHEALTHY: &str = "target_failover.on_unhealthy";
+const PROXY_PROTOCOL: &str = "proxy_protocol_v2.enabled";
 const RESET_ON_IDLE: &str = "send_tcp_reset.on_idle_timeout.enabled";
 const NETWORK_TARGET_GROUP: Rules = &[
     (
@@ -74,7 +75,6 @@ const NETWORK_TARGET_GROUP: Rules = &[
     (CROSS_ZONE, Fixed("use_load_balancer_configuration")),
     // A node's targets see the node's address.
     ("preserve_client_ip.enabled", Fixed("false")),
-    ("proxy_protocol_v2.enabled", Fixed("false")),
     (STICKINESS, Fixed("false")),
     (STICKINESS_TYPE, Fixed("source_ip")),
     (
@@ -255,6 +255,7 @@ impl Call for ModifyTargetGroupAttributes {
             match &*pair.key {
                 DEREGISTRATION_DELAY => change.deregistration_delay_s = value(pair)?,
                 RESET_ON_UNHEALTHY if !gateway => change.reset_on_unhealthy = value(pair)?,
+                PROXY_PROTOCOL if !gateway => change.proxy_protocol = value(pair)?,
                 RESET_ON_IDLE if gateway => change.reset_on_idle = value(pair)?,
                 STICKINESS if gateway => sticky = value(pair)?,
                 FAILOVER_DEREGISTERED if gateway => deregistered = &pair.value,
@@ -338,7 +339,10 @@ fn of_target_group(group: &TargetGroup) -> Attributes {
             Pair::new(RESET_ON_IDLE, held.reset_on_idle),
         ]);
     } else {
-        own.push(Pair::new(RESET_ON_UNHEALTHY, held.reset_on_unhealthy));
+        own.extend([
+            Pair::new(RESET_ON_UNHEALTHY, held.reset_on_unhealthy),
+            Pair::new(PROXY_PROTOCOL, held.proxy_protocol),
+        ]);
     }
     let mut kept = group.kept.clone();
     // Made by a file, it has its type from there.

@@ -69,6 +69,7 @@ impl Applier<'_, '_> {
             deregistration_delay_s: group.deregistration_delay.as_ref().map(|delay| delay.value),
             reset_on_unhealthy: group.reset_on_unhealthy,
             reset_on_idle: group.reset_on_idle,
+            proxy_protocol: group.proxy_protocol,
             ..Default::default()
         };
         self.run(name.at, attributes)?;

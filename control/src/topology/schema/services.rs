@@ -102,6 +102,10 @@ pub struct TargetGroup {
     /// Reset TCP flows that come back after the idle timeout (geneve) [default: false].
     #[serde(default)]
     pub reset_on_idle: Option<bool>,
+    /// Begin each TCP connection to a target, and each health check, with a proxy
+    /// protocol v2 header (not geneve) [default: false].
+    #[serde(default, alias = "proxy_protocol_v2")]
+    pub proxy_protocol: Option<bool>,
 }
 
 /// Protocol of a target group or listener.

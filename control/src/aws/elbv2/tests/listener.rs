@@ -148,9 +148,13 @@ fn attributes_are_acted_on_kept_or_refused() {
         &group,
         &[
             ("deregistration_delay.timeout_seconds", "0"),
-            ("proxy_protocol_v2.enabled", "false"),
+            ("proxy_protocol_v2.enabled", "true"),
         ],
     ));
+    assert_eq!(
+        attribute(&shown, "proxy_protocol_v2.enabled").unwrap(),
+        "true"
+    );
     assert_eq!(
         attribute(&shown, "deregistration_delay.timeout_seconds").unwrap(),
         "0"
@@ -219,8 +223,15 @@ fn attributes_are_acted_on_kept_or_refused() {
             "TargetGroup",
             &group,
             "proxy_protocol_v2.enabled",
+            "on",
+            "ValidationError",
+        ),
+        (
+            "TargetGroup",
+            &geneve,
+            "proxy_protocol_v2.enabled",
             "true",
-            "UnsupportedOperation",
+            "ValidationError",
         ),
         (
             "TargetGroup",
