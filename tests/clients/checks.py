@@ -23,6 +23,7 @@ import playbook
 import quirks
 import refusals
 import routes
+import signed
 import state
 import terraform
 import walk_gwlb
@@ -30,7 +31,7 @@ import walk_privatelink
 
 MODULES = [quirks, groups, acls, routes, interfaces, addresses, instances, balancers,
            endpoints, walk_privatelink, walk_gwlb, cli, defaults, dhcp, exports, insights, playbook,
-           terraform, refusals, state, hostile]
+           terraform, refusals, signed, state, hostile]
 
 
 def main(words):

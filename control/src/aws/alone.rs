@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vpclab_dataplane::tables::Tables;
 use vpclab_dataplane::worker::Clock;
 
-use super::Backend;
+use super::{Backend, Credentials};
 use crate::api::ControlPlane;
 use crate::model::{Model, Plug};
 
@@ -15,6 +15,7 @@ pub(crate) struct Alone {
     control: Mutex<ControlPlane>,
     tables: Arc<Tables>,
     rewired: AtomicU32,
+    credentials: Option<Credentials>,
 }
 
 impl Default for Alone {
@@ -24,11 +25,21 @@ impl Default for Alone {
             tables: Arc::clone(control.tables()),
             control: Mutex::new(control),
             rewired: AtomicU32::new(0),
+            credentials: None,
         }
     }
 }
 
 impl Alone {
+    /// One that answers only whom these name.
+    #[cfg(test)]
+    pub(crate) fn with(credentials: Credentials) -> Self {
+        Self {
+            credentials: Some(credentials),
+            ..Self::default()
+        }
+    }
+
     /// How often hosts were to be made or ended.
     #[cfg(test)]
     pub(crate) fn rewired(&self) -> u32 {
@@ -64,6 +75,10 @@ impl Backend for Alone {
 
     fn flow_seed(&self) -> Result<u64, String> {
         Ok(7)
+    }
+
+    fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
     }
 
     fn allows_reset(&self) -> bool {

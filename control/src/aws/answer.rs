@@ -1,12 +1,13 @@
 //! One HTTP request, from its bytes to its answer.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use super::form::Node;
 use super::identity::Identity;
 use super::known::{self, Known};
 use super::protocol::Protocol;
+use super::signature::{Asked, Refusal};
 use super::tokens::Tokens;
 use super::{Backend, ec2, elbv2, sts};
 use crate::api::{ApiError, Caller};
@@ -109,7 +111,7 @@ pub fn actions() -> Vec<(&'static str, &'static str)> {
 pub fn router(backend: Arc<dyn Backend>) -> Router {
     let api = Arc::new(Api::new(backend));
     Router::new()
-        .route("/", post(serve))
+        .route("/", post(serve).get(serve_query))
         .route(
             "/_vpclab/health",
             get(|| async { axum::Json(json!({"status": "ok"})) }),
@@ -122,16 +124,59 @@ pub fn router(backend: Arc<dyn Backend>) -> Router {
         .with_state(api)
 }
 
-async fn serve(
-    State(api): State<Arc<Api>>,
+/// The parts of a request that its signature is over.
+#[derive(Debug)]
+struct Parts {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Parts {
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            method: self.method.as_str(),
+            path: self.uri.path(),
+            query: self.uri.query().unwrap_or_default(),
+            headers: &self.headers,
+            body: &self.body,
+        }
+    }
+}
+
+/// A presigned request, or somebody who looks what is here.
+async fn serve_query(
+    state: State<Arc<Api>>,
+    method: Method,
+    uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let body = match body {
-        Ok(body) => body,
-        Err(why) => return api.unread(&headers, why.status()),
+    match uri.query() {
+        None => crate::http::INDEX.into_response(),
+        Some(_) => serve(state, method, uri, headers, body).await,
+    }
+}
+
+async fn serve(
+    State(api): State<Arc<Api>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let mut parts = Parts {
+        method,
+        uri,
+        headers,
+        body: Bytes::new(),
     };
-    let answer = tokio::task::spawn_blocking(move || api.answer(&headers, &body)).await;
+    match body {
+        Ok(body) => parts.body = body,
+        Err(why) => return api.unread(&parts.asked(), why.status()),
+    }
+    let answer = tokio::task::spawn_blocking(move || api.answer(&parts.asked())).await;
     answer.unwrap_or_else(|_| {
         let error = ApiError::new("InternalError", "vpclab failed to answer; see its log");
         Protocol::Ec2.error(&error, "0")
@@ -139,7 +184,21 @@ async fn serve(
 }
 
 /// Whether the packet tables are what the resources say: for tests.
-async fn consistency(State(api): State<Arc<Api>>) -> Response {
+async fn consistency(
+    State(api): State<Arc<Api>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let parts = Parts {
+        method,
+        uri,
+        headers,
+        body: Bytes::new(),
+    };
+    if let Err(refused) = api.believe(&parts.asked(), Protocol::Ec2) {
+        return Protocol::Ec2.error(&refused, &api.request_id());
+    }
     let looked = move || api.backend.control().inconsistency();
     match tokio::task::spawn_blocking(looked).await {
         Ok(None) => axum::Json(json!({"consistent": true})).into_response(),
@@ -151,7 +210,22 @@ async fn consistency(State(api): State<Arc<Api>>) -> Response {
     }
 }
 
-async fn reset(State(api): State<Arc<Api>>) -> Response {
+async fn reset(
+    State(api): State<Arc<Api>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let parts = Parts {
+        method,
+        uri,
+        headers,
+        body,
+    };
+    if let Err(refused) = api.believe(&parts.asked(), Protocol::Ec2) {
+        return Protocol::Ec2.error(&refused, &api.request_id());
+    }
     let done = tokio::task::spawn_blocking(move || api.reset()).await;
     match done {
         Ok(Ok(())) => axum::Json(json!({"status": "ok"})).into_response(),
@@ -160,6 +234,23 @@ async fn reset(State(api): State<Arc<Api>>) -> Response {
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// The form of a request: its body, and what its query has beside a signature.
+fn form<'a>(asked: &Asked<'a>) -> Cow<'a, [u8]> {
+    let parameter = |part: &&str| !part.is_empty() && !part.starts_with("X-Amz-");
+    let mut parts = asked.query.split('&').filter(parameter).peekable();
+    if parts.peek().is_none() {
+        return Cow::Borrowed(asked.body);
+    }
+    let mut form = asked.body.to_vec();
+    for part in parts {
+        if !form.is_empty() {
+            form.push(b'&');
+        }
+        form.extend_from_slice(part.as_bytes());
+    }
+    Cow::Owned(form)
 }
 
 impl Api {
@@ -174,7 +265,7 @@ impl Api {
     }
 
     /// Answers a request whose body did not come whole.
-    fn unread(&self, headers: &HeaderMap, status: StatusCode) -> Response {
+    fn unread(&self, asked: &Asked<'_>, status: StatusCode) -> Response {
         let error = match status {
             StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
                 "RequestEntityTooLarge",
@@ -182,7 +273,7 @@ impl Api {
             ),
             _ => ApiError::new("IncompleteBody", "The request's body did not come whole"),
         };
-        let service = Service::of(&Identity::of(headers).service, None);
+        let service = Service::of(&Identity::of(asked).service, None);
         let protocol = service.map_or(Protocol::Ec2, |service| service.protocol);
         protocol.error(&error, &self.request_id())
     }
@@ -194,15 +285,37 @@ impl Api {
         format!("{:08x}-7670-4c61-8000-{count:012x}", std::process::id())
     }
 
+    /// Whose request it is, where signatures count; nobody's in particular where
+    /// they do not.
+    ///
+    /// # Errors
+    /// It is not signed, or not by anybody known.
+    fn believe(&self, asked: &Asked<'_>, protocol: Protocol) -> Result<Option<Arc<str>>, ApiError> {
+        let Some(credentials) = self.backend.credentials() else {
+            return Ok(None);
+        };
+        let now_s = self.backend.since_1970_s();
+        let key = credentials.verify(asked, now_s);
+        let key = key.map_err(|refusal: Refusal| protocol.not_believed(refusal))?;
+        Ok(Some(key.account.clone()))
+    }
+
     /// Answers one request.
-    pub fn answer(&self, headers: &HeaderMap, body: &[u8]) -> Response {
+    pub fn answer(&self, asked: &Asked<'_>) -> Response {
         let clock = self.backend.clock();
         let start = clock.now();
         let request_id = self.request_id();
-        let identity = Identity::of(headers);
-        let mut protocol = Protocol::Ec2;
+        let mut identity = Identity::of(asked);
+        // What it looks like, until the version says what it is.
+        let mut protocol =
+            Service::of(&identity.service, None).map_or(Protocol::Ec2, |service| service.protocol);
         let mut action = String::new();
-        let result = Node::parse(body).and_then(|mut request| {
+        let believed = self.believe(asked, protocol);
+        let result = believed.and_then(|account| {
+            if let Some(account) = account {
+                identity.caller.account = account;
+            }
+            let mut request = Node::parse(&form(asked))?;
             let version = request.take("Version");
             let service = Service::of(&identity.service, version.as_deref())?;
             protocol = service.protocol;

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 
 use super::alone::Alone;
 use super::form::{FormError, Node};
-use super::{Api, ec2};
+use super::{Api, Asked, ec2};
 use crate::api::ApiError;
 
 /// Requests of one input, at most.
@@ -60,7 +60,7 @@ pub fn requests(data: &[u8]) -> Vec<StatusCode> {
             continue;
         }
         let line = with_ids(line, &ids);
-        let answer = api.answer(&HeaderMap::new(), &line);
+        let answer = api.answer(&Asked::post(&HeaderMap::new(), &line));
         let status = answer.status();
         assert!(
             !status.is_server_error(),

@@ -9,6 +9,7 @@
 mod alone;
 mod answer;
 pub mod call;
+mod credentials;
 pub mod ec2;
 pub mod elbv2;
 pub mod form;
@@ -17,6 +18,7 @@ mod identity;
 pub mod known;
 mod protocol;
 pub mod select;
+mod signature;
 pub mod sts;
 mod tags;
 mod tokens;
@@ -28,6 +30,8 @@ use vpclab_dataplane::tables::Tables;
 use vpclab_dataplane::worker::Clock;
 
 pub use answer::{Api, actions, router};
+pub use credentials::{Credentials, CredentialsError};
+pub use signature::Asked;
 
 use crate::api::ControlPlane;
 use crate::model::{Model, Plug};
@@ -61,6 +65,9 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// The data plane does not answer.
     fn flow_seed(&self) -> Result<u64, String>;
+
+    /// Whose requests are answered; anybody's, signed or not, if there are none.
+    fn credentials(&self) -> Option<&Credentials>;
 
     /// Whether `reset` may empty the control plane.
     fn allows_reset(&self) -> bool;

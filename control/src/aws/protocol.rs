@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::form::FormError;
 use super::known::Known;
+use super::signature::Refusal;
 use super::xml::{self, ListStyle};
 use crate::api::ApiError;
 
@@ -72,6 +73,42 @@ impl Protocol {
         document(status, &body, request_id)
     }
 
+    /// The refusal of a request whose signature does not count.
+    pub(super) fn not_believed(self, refusal: Refusal) -> ApiError {
+        let (code, message) = match (self, refusal) {
+            (Self::Ec2, Refusal::Missing) => (
+                "MissingAuthenticationToken",
+                "The request must be signed: this lab was started with --credentials".to_owned(),
+            ),
+            (Self::Query(_), Refusal::Missing) => (
+                "MissingAuthenticationToken",
+                "Missing Authentication Token".to_owned(),
+            ),
+            (_, Refusal::Incomplete(why)) => ("IncompleteSignature", why),
+            // EC2 does not tell which of the two it is.
+            (Self::Ec2, Refusal::UnknownKey | Refusal::Mismatch) => (
+                "AuthFailure",
+                "AWS was not able to validate the provided access credentials".to_owned(),
+            ),
+            (Self::Query(_), Refusal::UnknownKey) => (
+                "InvalidClientTokenId",
+                "The security token included in the request is invalid.".to_owned(),
+            ),
+            (Self::Query(_), Refusal::Mismatch) => (
+                "SignatureDoesNotMatch",
+                "The request signature we calculated does not match the signature you provided. \
+                 Check your AWS Secret Access Key and signing method. Consult the service \
+                 documentation for details."
+                    .to_owned(),
+            ),
+            (Self::Ec2, Refusal::Expired(why)) => {
+                ("RequestExpired", format!("Request has expired. {why}"))
+            }
+            (Self::Query(_), Refusal::Expired(why)) => ("SignatureDoesNotMatch", why),
+        };
+        ApiError::new(code, message)
+    }
+
     /// The refusal of a request that cannot be read.
     pub(super) fn unreadable(self, action: &str, known: &Known, error: FormError) -> ApiError {
         match error {
@@ -108,8 +145,9 @@ impl Protocol {
 fn status(code: &str) -> StatusCode {
     match code {
         "DryRunOperation" => StatusCode::PRECONDITION_FAILED,
+        "AuthFailure" => StatusCode::UNAUTHORIZED,
         "UnauthorizedOperation"
-        | "AuthFailure"
+        | "MissingAuthenticationToken"
         | "SignatureDoesNotMatch"
         | "InvalidClientTokenId" => StatusCode::FORBIDDEN,
         "RequestEntityTooLarge" => StatusCode::PAYLOAD_TOO_LARGE,

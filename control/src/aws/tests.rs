@@ -35,7 +35,7 @@ impl Client {
             "AWS4-HMAC-SHA256 Credential={key}/20261125/us-east-1/{service}/aws4_request, Signature=0"
         );
         headers.insert(header::AUTHORIZATION, scope.parse().unwrap());
-        let response = self.api.answer(&headers, form.as_bytes());
+        let response = self.api.answer(&Asked::post(&headers, form.as_bytes()));
         let status = response.status().as_u16();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
@@ -192,7 +192,9 @@ fn another_region_is_another_world() {
     let mut headers = HeaderMap::new();
     let scope = "AWS4-HMAC-SHA256 Credential=AKIA/20261125/eu-west-1/ec2/aws4_request, Signature=0";
     headers.insert(header::AUTHORIZATION, scope.parse().unwrap());
-    let response = client.api.answer(&headers, b"Action=DescribeVpcs");
+    let response = client
+        .api
+        .answer(&Asked::post(&headers, b"Action=DescribeVpcs"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
@@ -251,5 +253,48 @@ fn filters_with_an_index_find_what_a_search_finds() {
         assert!(searched.contains("<item>"), "{action} {filter}");
         assert_eq!(with(&value), searched, "{action} {filter}");
         assert!(!with("nothing").contains("<item>"), "{action} {filter}");
+    }
+}
+
+#[test]
+fn with_credentials_only_the_signed_are_answered() {
+    let file = "[a]\naws_access_key_id = AKIA\naws_secret_access_key = s\n";
+    let credentials = Credentials::parse("file", file).unwrap();
+    let api = Api::new(Arc::new(Alone::with(credentials)));
+    let code = |headers: &HeaderMap, version: &str| {
+        let form = format!("Action=DescribeVpcs&Version={version}");
+        let response = api.answer(&Asked::post(headers, form.as_bytes()));
+        let status = response.status().as_u16();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let body = runtime.block_on(to_bytes(response.into_body(), 1 << 20));
+        let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
+        (status, text(&body, "Code"))
+    };
+    let unsigned = code(&HeaderMap::new(), "2016-11-15");
+    assert_eq!(unsigned, (403, "MissingAuthenticationToken".to_owned()));
+    let signed = |key: &str, service: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-date", "20231114T221320Z".parse().unwrap());
+        let value = format!(
+            "AWS4-HMAC-SHA256 Credential={key}/20231114/us-east-1/{service}/aws4_request, \
+             SignedHeaders=host, Signature=00"
+        );
+        headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+        headers
+    };
+    for (key, service, refused) in [
+        ("AKIA", "ec2", (401, "AuthFailure")),
+        ("NOBODY", "ec2", (401, "AuthFailure")),
+        ("AKIA", "sts", (403, "SignatureDoesNotMatch")),
+        (
+            "NOBODY",
+            "elasticloadbalancing",
+            (403, "InvalidClientTokenId"),
+        ),
+    ] {
+        let found = code(&signed(key, service), "2016-11-15");
+        assert_eq!((found.0, &*found.1), refused, "{key} {service}");
     }
 }

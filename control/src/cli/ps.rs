@@ -332,7 +332,7 @@ mod tests {
         let inputs = Inputs {
             lab: "gwlb",
             uptime_s: 65,
-            http: Some(4566),
+            http: Some(crate::http::local(4566)),
             hosts: &from_model::hosts(control.model()),
             time_scale: 1,
             faults: &BTreeMap::new(),

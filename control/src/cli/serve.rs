@@ -24,8 +24,13 @@ const WATCH_MS: u16 = 500;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Serve at this port of 127.0.0.1; 0 is any [default: 4566 or the next that is free].
-    #[arg(long, value_name = "PORT")]
-    pub http: Option<u16>,
+    /// Other addresses need `--credentials`.
+    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = HttpChoice::parse)]
+    pub http: Option<HttpChoice>,
+    /// Answer only calls that are signed with a key of this file, which is as AWS's own
+    /// tools have it (`~/.aws/credentials`).
+    #[arg(long, value_name = "FILE")]
+    pub credentials: Option<PathBuf>,
     /// Keep all resources in this file, and go on with what it has.
     #[arg(long, value_name = "FILE", conflicts_with = "ephemeral")]
     pub state: Option<PathBuf>,
@@ -65,6 +70,23 @@ pub(super) fn state_file(file: Option<PathBuf>) -> Result<Option<PathBuf>, CliEr
     Ok(Some(file))
 }
 
+/// The absolute path of a file of credentials, which can be read.
+///
+/// # Errors
+/// It cannot.
+pub(super) fn credentials_file(file: Option<PathBuf>) -> Result<Option<PathBuf>, CliError> {
+    let Some(file) = file.map(std::path::absolute).transpose()? else {
+        return Ok(None);
+    };
+    match crate::aws::Credentials::read(&file) {
+        Ok(_) => Ok(Some(file)),
+        Err(error) => Err(CliError::usage(error.to_string()).fix(
+            "for each key: [NAME], aws_access_key_id = ID, aws_secret_access_key = SECRET, and \
+             aws_account_id = TWELVE DIGITS",
+        )),
+    }
+}
+
 /// Serves until it is told to end.
 pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     let signals = Signals::collect(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
@@ -76,7 +98,8 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         kept: Kept::default(),
         workers: Some(args.workers),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        http: args.http.map_or(HttpChoice::Default, HttpChoice::Port),
+        http: args.http.unwrap_or_default(),
+        credentials: credentials_file(args.credentials)?,
         state_file: state_file(args.state)?,
         default_vpc: args.default_vpc,
         allow_reset: args.allow_reset,
@@ -103,9 +126,12 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
             Some(file) => format!("in {}", file.display()),
             None => "in memory; --state FILE keeps them".to_owned(),
         };
+        let who = match &state.credentials {
+            Some(file) => format!("AWS_SHARED_CREDENTIALS_FILE={}", file.display()),
+            None => "AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test".to_owned(),
+        };
         super::print(&format!(
-            "export AWS_ENDPOINT_URL={url} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \
-             AWS_DEFAULT_REGION=us-east-1\n\
+            "export AWS_ENDPOINT_URL={url} {who} AWS_DEFAULT_REGION=us-east-1\n\
              lab `{}`: resources are {kept}. Ctrl-C ends it.\n",
             state.lab
         ))?;

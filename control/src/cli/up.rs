@@ -15,7 +15,7 @@ use crate::host::protocol::Request;
 use crate::host::runtime_dir::{RuntimeDir, State};
 use crate::host::signals::Signals;
 use crate::host::up::{self, Started};
-use crate::http::{DEFAULT_PORT, HttpChoice, url};
+use crate::http::{DEFAULT_PORT, HttpChoice, local, url};
 use crate::report::{PsReport, UpReport, UpResult};
 use crate::topology::{Kept, Topology, WORKERS_MAX};
 
@@ -45,9 +45,13 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(WORKERS_MAX)))]
     pub workers: Option<u16>,
     /// Serve metrics and the AWS API at this port of 127.0.0.1; 0 is any [default: the topology's,
-    /// else 4566 or the next that is free].
-    #[arg(long, value_name = "PORT", conflicts_with = "no_http")]
-    pub http: Option<u16>,
+    /// else 4566 or the next that is free]. Other addresses need `--credentials`.
+    #[arg(long, value_name = "[ADDRESS:]PORT", conflicts_with = "no_http", value_parser = HttpChoice::parse)]
+    pub http: Option<HttpChoice>,
+    /// Answer AWS API calls only if they are signed with a key of this file, which is
+    /// as AWS's own tools have it (`~/.aws/credentials`).
+    #[arg(long, value_name = "FILE", conflicts_with = "no_http")]
+    pub credentials: Option<PathBuf>,
     /// Keep all resources in this file: a lab that starts with it goes on where it
     /// was. `down` leaves it.
     #[arg(long, value_name = "FILE")]
@@ -94,9 +98,9 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         http: match args.http {
             _ if args.no_http => HttpChoice::Off,
-            Some(port) => HttpChoice::Port(port),
-            None => HttpChoice::Default,
+            choice => choice.unwrap_or_default(),
         },
+        credentials: super::serve::credentials_file(args.credentials)?,
         state_file: super::serve::state_file(args.state)?,
         default_vpc: args.default_vpc,
         allow_reset: args.allow_reset,
@@ -327,7 +331,7 @@ pub(super) fn report(
     let other = *started == Started::Fresh
         && state.http == HttpChoice::Default
         && topology.http.is_none()
-        && *http != url(DEFAULT_PORT);
+        && *http != url(local(DEFAULT_PORT));
     let why = if other {
         format!("  (port {DEFAULT_PORT} is taken)")
     } else {

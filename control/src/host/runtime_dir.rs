@@ -49,6 +49,9 @@ pub struct State {
     /// Where it serves HTTP, if `up` was told.
     #[serde(default)]
     pub http: HttpChoice,
+    /// File of those whose requests its AWS API answers; everybody's if there is none.
+    #[serde(default)]
+    pub credentials: Option<PathBuf>,
     /// File that keeps its resources.
     #[serde(default)]
     pub state_file: Option<PathBuf>,

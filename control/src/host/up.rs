@@ -168,6 +168,7 @@ fn adopt(
             kept: kept(&old)?,
             time_scale: state.time_scale.or(old.time_scale),
             workers: state.workers.or(old.workers),
+            credentials: state.credentials.clone().or(old.credentials.clone()),
             state_file: state.state_file.clone().or(old.state_file.clone()),
             default_vpc: state.default_vpc || old.default_vpc,
             allow_reset: state.allow_reset || old.allow_reset,
@@ -190,6 +191,7 @@ fn asks_the_same(old: &State, state: &State) -> bool {
             .time_scale
             .is_none_or(|_| state.time_scale == old.time_scale)
         && (state.http == HttpChoice::Default || state.http == old.http)
+        && (state.credentials.is_none() || state.credentials == old.credentials)
         && (state.state_file.is_none() || state.state_file == old.state_file)
         && (!state.default_vpc || old.default_vpc)
         && (!state.allow_reset || old.allow_reset)

@@ -1,12 +1,12 @@
 //! The lab's HTTP port: metrics and health here, the AWS API merged in.
 //!
 //! The daemon lives in its user's network namespace, so what it binds is the
-//! user's own 127.0.0.1, without root too.
+//! user's own, without root too: 127.0.0.1, unless requests are verified.
 
 mod bind;
 pub mod metrics;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
-pub use bind::{DEFAULT_PORT, HttpChoice, PortInUse, bind};
+pub use bind::{DEFAULT_PORT, HttpChoice, PortInUse, bind, local};
 
 use crate::host::{Context, HostError};
 use metrics::Sample;
@@ -31,10 +31,9 @@ pub trait Source: Send + Sync + 'static {
     fn health(&self) -> Result<String, String>;
 }
 
-/// The lab's own routes. The AWS API answers `POST /`.
+/// The lab's own routes. The AWS API answers `/`.
 pub fn router(source: Arc<dyn Source>) -> Router {
     Router::new()
-        .route("/", get(index))
         .route("/metrics", get(serve_metrics))
         .route("/health", get(serve_health))
         .fallback(nothing)
@@ -66,14 +65,18 @@ pub fn serve(listener: TcpListener, router: Router) -> Result<SocketAddr, HostEr
     Ok(address)
 }
 
-/// The address of a lab that serves at `port`.
-pub fn url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
+/// The URL of a lab that serves at `at`: of all addresses, the machine's own.
+pub fn url(at: SocketAddr) -> String {
+    let own: IpAddr = match at.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("http://{}", SocketAddr::new(own, at.port()))
 }
 
-async fn index() -> &'static str {
-    "vpclab\nPOST /    the AWS API: AWS_ENDPOINT_URL=http://127.0.0.1:PORT\n/metrics  counters for Prometheus (OpenMetrics)\n/health   200 while the lab runs\n"
-}
+/// What `/` says to somebody who looks.
+pub const INDEX: &str = "vpclab\nPOST /    the AWS API: AWS_ENDPOINT_URL=http://127.0.0.1:PORT\n/metrics  counters for Prometheus (OpenMetrics)\n/health   200 while the lab runs\n";
 
 async fn serve_metrics(State(source): State<Arc<dyn Source>>) -> Response {
     match ask(move || source.sample()).await {

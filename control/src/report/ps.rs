@@ -238,7 +238,7 @@ pub struct Inputs<'a> {
     /// Hosts that were killed or frozen.
     pub faults: &'a BTreeMap<String, HostFault>,
     /// Port at which it serves HTTP.
-    pub http: Option<u16>,
+    pub http: Option<std::net::SocketAddr>,
     /// Hosts with their commands.
     pub hosts: &'a [HostPlan],
     /// What became of the commands, by key.

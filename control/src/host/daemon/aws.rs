@@ -12,7 +12,7 @@ use vpclab_dataplane::worker::Clock;
 
 use super::{Lab, change, load};
 use crate::api::{Action, Caller, ControlPlane, CreateDefaultVpc, default_vpc};
-use crate::aws::Backend;
+use crate::aws::{Backend, Credentials};
 use crate::cli::CliError;
 use crate::host::from_model;
 use crate::host::plan::{CommandPlan, HostPlan, RestartPolicy};
@@ -60,6 +60,10 @@ impl Backend for Lab {
         self.worker
             .visit(|pipeline, _, _| pipeline.connections().seed.0)
             .map_err(|gone| gone.to_string())
+    }
+
+    fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
     }
 
     fn allows_reset(&self) -> bool {

@@ -1,9 +1,11 @@
 //! What a second `up` cannot change, because it is how the lab itself runs.
 
+use std::net::SocketAddr;
+
 use super::{Lab, load};
 use crate::cli::CliError;
 use crate::host::runtime_dir::State;
-use crate::http::{HttpChoice, url};
+use crate::http::{HttpChoice, local, url};
 
 /// Takes from `before`, of which the lab runs, what `state` leaves open; an
 /// error if it asks for something else than there is.
@@ -12,6 +14,14 @@ pub(super) fn keep(lab: &Lab, before: &State, state: &mut State) -> Result<(), C
     state.time_scale = state.time_scale.or(before.time_scale);
     if state.http == HttpChoice::Default {
         state.http = before.http;
+    }
+    state.credentials = state.credentials.take().or(before.credentials.clone());
+    if state.credentials != before.credentials {
+        let now = before.credentials.as_ref().map_or_else(
+            || "believes everybody".to_owned(),
+            |file| format!("takes the credentials of {}", file.display()),
+        );
+        return Err(refuse(format!("the lab {now} and cannot change that")));
     }
     state.state_file = state.state_file.take().or(before.state_file.clone());
     if state.state_file != before.state_file {
@@ -58,22 +68,24 @@ pub(super) fn keep(lab: &Lab, before: &State, state: &mut State) -> Result<(), C
             lab.time_scale()
         )));
     }
-    http(lab.http_port(), load::http(state)?)
+    http(lab.http_at(), load::http(state)?)
 }
 
 /// Whether the lab listens as it is asked to.
-fn http(running: Option<u16>, wanted: HttpChoice) -> Result<(), CliError> {
+fn http(running: Option<SocketAddr>, wanted: HttpChoice) -> Result<(), CliError> {
     let fits = match wanted {
         HttpChoice::Default => true,
         HttpChoice::Port(0) => running.is_some(),
-        HttpChoice::Port(port) => running == Some(port),
+        HttpChoice::Port(port) => running == Some(local(port)),
+        HttpChoice::At(at) if at.port() == 0 => running.is_some_and(|is| is.ip() == at.ip()),
+        HttpChoice::At(at) => running == Some(at),
         HttpChoice::Off => running.is_none(),
     };
     if fits {
         return Ok(());
     }
-    let now = running.map_or("serves no HTTP".to_owned(), |port| {
-        format!("serves {}", url(port))
+    let now = running.map_or("serves no HTTP".to_owned(), |at| {
+        format!("serves {}", url(at))
     });
     Err(refuse(format!("the lab {now} and cannot change that")))
 }
@@ -88,14 +100,18 @@ mod tests {
 
     #[test]
     fn a_port_that_is_served_already_is_no_change() {
-        use HttpChoice::{Default, Off, Port};
+        use HttpChoice::{At, Default, Off, Port};
+        let every: SocketAddr = "0.0.0.0:4567".parse().unwrap();
         for (running, wanted, fits) in [
-            (Some(4567), Default, true),
+            (Some(local(4567)), Default, true),
             (None, Default, true),
-            (Some(4567), Port(4567), true),
-            (Some(4567), Port(0), true),
-            (Some(4567), Port(4568), false),
-            (Some(4567), Off, false),
+            (Some(local(4567)), Port(4567), true),
+            (Some(local(4567)), Port(0), true),
+            (Some(local(4567)), Port(4568), false),
+            (Some(local(4567)), At(every), false),
+            (Some(every), At(every), true),
+            (Some(every), Port(4567), false),
+            (Some(local(4567)), Off, false),
             (None, Off, true),
             (None, Port(0), false),
         ] {
@@ -105,7 +121,7 @@ mod tests {
                 "{running:?} {wanted:?}"
             );
         }
-        let error = http(Some(4567), Off).unwrap_err();
+        let error = http(Some(local(4567)), Off).unwrap_err();
         assert!(error.message.contains("http://127.0.0.1:4567"), "{error}");
     }
 }

@@ -1,6 +1,7 @@
 //! What the lab's HTTP port serves of this daemon.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Lab, gateway, load, show};
@@ -12,7 +13,7 @@ use crate::http::{self, Source};
 use crate::report::ps::{Inputs, PsReport};
 
 /// Listens as the lab's state asks for; says where, unless nowhere.
-pub(super) fn start(lab: &Arc<Lab>, state: &State) -> Result<Option<u16>, CliError> {
+pub(super) fn start(lab: &Arc<Lab>, state: &State) -> Result<Option<SocketAddr>, CliError> {
     let before = lab.dir.http_port();
     let listener = http::bind(load::http(state)?, before).map_err(|error| {
         CliError::usage(error.to_string())
@@ -25,7 +26,7 @@ pub(super) fn start(lab: &Arc<Lab>, state: &State) -> Result<Option<u16>, CliErr
     let api = aws::router(Arc::clone(lab) as Arc<dyn aws::Backend>);
     let address = http::serve(listener, http::router(source).merge(api))?;
     lab.dir.save_http_port(address.port())?;
-    Ok(Some(address.port()))
+    Ok(Some(address))
 }
 
 impl Source for Lab {

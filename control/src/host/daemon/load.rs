@@ -7,6 +7,7 @@ use vpclab_dataplane::time::Instant;
 use vpclab_dataplane::worker::{Options, Waiting};
 
 use crate::api::{ApiError, ControlPlane, ControlPlaneOptions};
+use crate::aws::Credentials;
 use crate::cli::CliError;
 use crate::faults::LinkFaults;
 use crate::host::plan::CommandPlan;
@@ -105,10 +106,24 @@ pub(super) fn parse(state: &State) -> Result<Topology, CliError> {
 
 /// Where the lab is to serve HTTP.
 pub(super) fn http(state: &State) -> Result<HttpChoice, CliError> {
-    Ok(match (state.http, parse(state)?.http) {
+    let choice = match (state.http, parse(state)?.http) {
         (HttpChoice::Default, Some(port)) => HttpChoice::Port(port),
         (asked, _) => asked,
-    })
+    };
+    if choice.is_public() && state.credentials.is_none() {
+        return Err(CliError::usage(
+            "the AWS API is served at 127.0.0.1 only, unless requests are verified",
+        )
+        .fix("say whose count: --credentials FILE; or leave the address out: --http PORT"));
+    }
+    Ok(choice)
+}
+
+/// Whose requests are answered, if not everybody's.
+pub(super) fn credentials(state: &State) -> Result<Option<Credentials>, CliError> {
+    let read = state.credentials.as_deref().map(Credentials::read);
+    read.transpose()
+        .map_err(|error| CliError::usage(error.to_string()))
 }
 
 /// Somebody was at the lab's directory.

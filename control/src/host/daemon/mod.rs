@@ -16,6 +16,7 @@ mod show;
 mod top;
 mod wiring;
 
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
@@ -32,6 +33,7 @@ use super::protocol::Failure;
 use super::runtime_dir::RuntimeDir;
 use super::signals::Signals;
 use super::{Context, HostError, limits};
+use crate::aws::Credentials;
 use crate::cli::CliError;
 use model::Model;
 
@@ -52,7 +54,9 @@ pub(crate) struct Lab {
     changing: Mutex<()>,
     readiness: Mutex<Option<Result<(), Failure>>>,
     ready: Condvar,
-    http: OnceLock<u16>,
+    http: OnceLock<SocketAddr>,
+    /// Whose requests the AWS API answers, if not everybody's.
+    credentials: Option<Credentials>,
     allowed: aws::Allowed,
 }
 
@@ -91,7 +95,7 @@ impl Lab {
     }
 
     /// Where the lab serves HTTP, if it does.
-    pub(crate) fn http_port(&self) -> Option<u16> {
+    pub(crate) fn http_at(&self) -> Option<SocketAddr> {
         self.http.get().copied()
     }
 
@@ -109,6 +113,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
     let signals = Signals::collect(&[Signal::SIGTERM, Signal::SIGINT])?;
     let dir = RuntimeDir::at(dir)?;
     let state = dir.state().ok_or_else(load::no_state)?;
+    let credentials = load::credentials(&state)?;
     let model = Model::load(&state, &dir)?;
 
     let seed = random_seed()?;
@@ -153,6 +158,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         readiness: Mutex::default(),
         ready: Condvar::new(),
         http: OnceLock::new(),
+        credentials,
         allowed: aws::Allowed {
             reset: state.allow_reset,
             user_data: state.run_user_data,
@@ -160,13 +166,13 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
     });
     server::start(Arc::clone(&lab), listener)?;
     health::start(Arc::clone(&lab), seed, local)?;
-    let wired = http::start(&lab, &state).and_then(|port| {
+    let wired = http::start(&lab, &state).and_then(|at| {
         if state.default_vpc {
             lab.make_default_vpc()?;
         }
         limits::check_open_files(&lab.model.hosts(), lab.worker.workers())?;
-        if let Some(port) = port {
-            let _ = lab.http.set(port);
+        if let Some(at) = at {
+            let _ = lab.http.set(at);
         }
         open_gateway(&lab)?;
         wire(&lab)

@@ -74,7 +74,7 @@ fn answer(lab: &Lab, request: Request) -> Result<Value, CliError> {
         Request::Ready => {
             lab.wait_ready().map_err(CliError::from)?;
             drop(lab.lock_changes());
-            let http = lab.http_port().map(crate::http::url);
+            let http = lab.http_at().map(crate::http::url);
             Ok(json!({"lab": lab.dir.name(), "http": http}))
         }
         Request::Ps => value(&show::ps(lab)?),

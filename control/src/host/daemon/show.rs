@@ -24,7 +24,7 @@ pub(super) fn ps(lab: &Lab) -> Result<PsReport, CliError> {
     let inputs = Inputs {
         lab: lab.dir.name(),
         uptime_s: uptime_s(lab) as u64,
-        http: lab.http_port(),
+        http: lab.http_at(),
         time_scale: lab.time_scale(),
         faults: &status.faults,
         hosts: &hosts,
