@@ -1,6 +1,8 @@
 """Instances are hosts: they start, stop, end, and run what they are given."""
 
 import base64
+import os
+import resource
 
 import cloud as clouds
 import harness
@@ -101,5 +103,35 @@ def user_data_runs_only_if_the_lab_allows_it(cloud):
             host.stop()
 
 
+def what_finds_no_room_is_not_there(cloud):
+    vpc = cloud.vpc()
+    subnet, group = cloud.subnet(vpc), cloud.group(vpc)
+    first = cloud.run(subnet, group)
+    wanted = {"ImageId": "ami-12345678", "MinCount": 8, "MaxCount": 8, "SubnetId": subnet,
+              "SecurityGroupIds": [group], "ClientToken": "room"}
+    daemon = cloud.lab.daemon()
+    before = resource.prlimit(daemon, resource.RLIMIT_NOFILE)
+    there = len(cloud.lab.json("ps")["hosts"])
+    # Room for some of their interfaces, not for all.
+    room = len(os.listdir(f"/proc/{daemon}/fd")) + 8
+    resource.prlimit(daemon, resource.RLIMIT_NOFILE, (room, before[1]))
+    try:
+        why = cloud.refused("InsufficientInstanceCapacity", "run_instances", **wanted)
+        check("open files" in why, why)
+    finally:
+        resource.prlimit(daemon, resource.RLIMIT_NOFILE, before)
+    check([one["InstanceId"] for one in clouds.instances(cloud.ec2)] == [first.name],
+          clouds.instances(cloud.ec2))
+    hosts = [host["name"] for host in cloud.lab.json("ps")["hosts"]]
+    check(len(hosts) == there, hosts)
+    found = cloud.ec2.describe_network_interfaces()["NetworkInterfaces"]
+    check([eni["NetworkInterfaceId"] for eni in found] == [first.eni], found)
+    # The token made nothing: now it does.
+    made = cloud.ec2.run_instances(**wanted)["Instances"]
+    check(len(made) == 8, made)
+    first.reaches(cloud.host(made[7]).ip)
+
+
 CHECKS = [an_instance_is_stopped_and_started, an_instance_ends_with_its_interfaces,
-          several_at_once_and_by_name, user_data_runs_only_if_the_lab_allows_it]
+          several_at_once_and_by_name, what_finds_no_room_is_not_there,
+          user_data_runs_only_if_the_lab_allows_it]

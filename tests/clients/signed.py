@@ -93,7 +93,8 @@ def keys_right_and_wrong(_cloud):
             refused("AuthFailure", 401, client(url, "ec2", secret="wrong").describe_vpcs)
             check(client(url, "sts").get_caller_identity()["Account"] == ACCOUNT, "not the file's")
             keys.with_name("others").write_text(FILE.replace(SECRET, "another"))
-            done = lab.command("up", file, "--credentials", keys.with_name("others"))
+            done = harness.vpclab(
+                "up", file, "--lab", lab.name, "--credentials", keys.with_name("others"))
             check(done.returncode == 2 and "cannot change" in done.stderr, done)
         finally:
             lab.down()
@@ -151,7 +152,8 @@ def by_hand(url):
         status, body = signed_at(url, seconds)
         check(status == 400 and "RequestExpired" in body, (status, body))
     # Presigned, as for a cluster that asks who somebody is.
-    signed = client(url, "sts").generate_presigned_url("get_caller_identity", ExpiresIn=60)
+    signed = client(url, "sts").generate_presigned_url(
+        "get_caller_identity", ExpiresIn=60, HttpMethod="GET")
     status, body = http(signed)
     check(status == 200 and ACCOUNT in body, (status, body))
     status, body = http(signed.replace("Action=GetCallerIdentity", "Action=GetSessionToken"))
@@ -171,7 +173,7 @@ def other_addresses_need_credentials(_cloud):
                                (("--credentials", directory / "none"), "No such file"),
                                (("--http", "192.0.2.77:0", "--credentials", keys),
                                 "no such address")):
-                done = lab.command("up", file, *wrong)
+                done = harness.vpclab("up", file, "--lab", lab.name, *wrong)
                 check(done.returncode == 2 and why in done.stderr, f"{wrong}: {done}")
             answer = json.loads(lab.up("--http", "0.0.0.0:0", "--credentials", keys, "--json"))
             check(answer["http"].startswith("http://127.0.0.1:"), answer)

@@ -189,6 +189,27 @@ def kill_at_random_moments(_cloud):
         check(unanswered > KILLS // 2, f"only {unanswered} calls were cut short")
 
 
+def a_token_outlives_the_daemon(_cloud):
+    with harness.temporary() as directory, lab("tokens", directory) as kept:
+        state = directory / "state.db"
+        ec2 = client(up(kept, state))
+        one, _ = pair(ec2)
+        again = {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 1, "SubnetId": one["SubnetId"],
+                 "ClientToken": "once"}
+        made = ec2.run_instances(**again)["Instances"][0]["InstanceId"]
+        os.kill(kept.daemon(), signal.SIGKILL)
+        ec2 = client(up(kept, state))
+        check(ec2.run_instances(**again)["Instances"][0]["InstanceId"] == made, "made twice")
+        check(len(clouds.instances(ec2)) == 3, clouds.instances(ec2))
+        try:
+            ec2.run_instances(**again | {"MaxCount": 2})
+        except botocore.exceptions.ClientError as error:
+            code = error.response["Error"]["Code"]
+            check(code == "IdempotentParameterMismatch", code)
+        else:
+            raise harness.Failed("other parameters with the same token went well")
+
+
 def full_disk(_cloud):
     with harness.temporary() as directory, lab("fulldisk", directory) as kept:
         disk = directory / "disk"
@@ -258,4 +279,4 @@ def pings(kept, one, two):
     return kept.exec(one["InstanceId"], *ping).returncode == 0
 
 
-CHECKS = [kill_at_random_moments, full_disk, read_only]
+CHECKS = [kill_at_random_moments, a_token_outlives_the_daemon, full_disk, read_only]

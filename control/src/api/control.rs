@@ -228,6 +228,35 @@ impl ControlPlane {
         }
     }
 
+    /// Takes back what a change did, where nobody has changed it since.
+    ///
+    /// # Errors
+    /// Somebody has, or has built on it; or the store cannot be written. Then nothing
+    /// has changed.
+    pub(crate) fn undo(&mut self, before: &Model, after: &Model) -> Result<(), ApiError> {
+        let changed = before.differences(after);
+        let since = self.model.differences(after);
+        let built_on = |id: &ResourceId| {
+            let gone = before.meta_of(id).is_none();
+            gone && (self.model.indexes().users(id)).any(|user| !changed.contains(user))
+        };
+        let in_use = changed
+            .iter()
+            .find(|id| since.contains(*id) || built_on(id));
+        if let Some(id) = in_use {
+            return Err(ApiError::new(
+                "InternalError",
+                format!("{id} has been used since"),
+            ));
+        }
+        self.transact(&Caller::default(), |tx| {
+            for id in &changed {
+                tx.adopt(before, id);
+            }
+            Ok(())
+        })
+    }
+
     /// Takes every resource away. Ids go on: none is given twice.
     ///
     /// # Errors

@@ -127,7 +127,9 @@ impl Tagged {
                     )
                 });
         }
-        let kind: Kind = kind_of(text).ok_or_else(not_found)?;
+        let kind: Kind = kind_of(text)
+            .filter(|kind| *kind != Kind::ClientToken)
+            .ok_or_else(not_found)?;
         let id = ResourceId {
             kind,
             text: Arc::from(text),

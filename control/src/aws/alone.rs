@@ -1,6 +1,6 @@
 //! A control plane with nothing around it: what fuzz targets and tests call.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vpclab_dataplane::tables::Tables;
@@ -16,6 +16,8 @@ pub(crate) struct Alone {
     tables: Arc<Tables>,
     rewired: AtomicU32,
     credentials: Option<Credentials>,
+    turn: Mutex<()>,
+    full: AtomicBool,
 }
 
 impl Default for Alone {
@@ -26,6 +28,8 @@ impl Default for Alone {
             control: Mutex::new(control),
             rewired: AtomicU32::new(0),
             credentials: None,
+            turn: Mutex::default(),
+            full: AtomicBool::new(false),
         }
     }
 }
@@ -38,6 +42,12 @@ impl Alone {
             credentials: Some(credentials),
             ..Self::default()
         }
+    }
+
+    /// Whether no host can be made from now on.
+    #[cfg(test)]
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
     }
 
     /// How often hosts were to be made or ended.
@@ -68,9 +78,16 @@ impl Backend for Alone {
         Plug::Lab
     }
 
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn rewire(&self, _before: &Model, _after: &Model) -> Result<(), String> {
         self.rewired.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        match self.full.load(Ordering::Relaxed) {
+            true => Err("too many open files".to_owned()),
+            false => Ok(()),
+        }
     }
 
     fn flow_seed(&self) -> Result<u64, String> {

@@ -1,7 +1,7 @@
 //! One HTTP request, from its bytes to its answer.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -18,9 +18,10 @@ use super::identity::Identity;
 use super::known::{self, Known};
 use super::protocol::Protocol;
 use super::signature::{Asked, Refusal};
-use super::tokens::Tokens;
+use super::tokens::Tokened;
 use super::{Backend, ec2, elbv2, sts};
-use crate::api::{ApiError, Caller};
+use crate::api::{ApiError, Caller, Transaction};
+use crate::model::Model;
 
 /// Bytes of a request, at most.
 const BODY_MAX: usize = 1 << 20;
@@ -28,9 +29,6 @@ const BODY_MAX: usize = 1 << 20;
 /// The API of one control plane.
 pub struct Api {
     backend: Arc<dyn Backend>,
-    tokens: Mutex<Tokens>,
-    /// One change of hosts at a time: the namespaces follow in the same order.
-    hosts: Mutex<()>,
     requests: std::sync::atomic::AtomicU64,
 }
 
@@ -258,8 +256,6 @@ impl Api {
     pub fn new(backend: Arc<dyn Backend>) -> Self {
         Self {
             backend,
-            tokens: Mutex::default(),
-            hosts: Mutex::default(),
             requests: std::sync::atomic::AtomicU64::new(0),
         }
     }
@@ -357,7 +353,8 @@ impl Api {
         let dry_run = common("DryRun").is_some_and(|yes| yes.eq_ignore_ascii_case("true"));
         let token = common("ClientToken").filter(|token| !token.is_empty());
         let now_s = self.backend.since_1970_s();
-        let run = |tx: &mut crate::api::Transaction<'_>| {
+        let tokened = token.map(|token| Tokened::new(caller, action, token, &request));
+        let run = |tx: &mut Transaction<'_>| {
             tx.set_now(now_s);
             let mut at = At {
                 tx,
@@ -381,46 +378,68 @@ impl Api {
             return reader.rehearse(caller, run);
         }
         // Only those: making namespaces takes long, and other calls need not wait.
-        let _turn = (entry.effect == Effect::Hosts)
-            .then(|| self.hosts.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = &token
-            && let Some(before) = tokens.find(caller, entry.name, token, &request)?
-        {
-            return Ok(before.clone());
-        }
+        let _turn = (entry.effect == Effect::Hosts).then(|| self.backend.alone());
         let mut control = self.backend.control();
         let before = control.model().clone();
-        let answer = control.transact(caller, run)?;
+        let mut from_memory = false;
+        let answer = control.transact(caller, |tx| {
+            let Some(tokened) = tokened else {
+                return run(tx);
+            };
+            if let Some(answer) = tokened.answer_before(tx)? {
+                from_memory = true;
+                return Ok(answer);
+            }
+            let answer = run(tx)?;
+            tokened.remember(tx, &answer);
+            Ok(answer)
+        })?;
         let after = control.model().clone();
         drop(control);
-        if let Some(token) = token {
-            tokens.put(caller, entry.name, token, &request, answer.clone());
-        }
-        drop(tokens);
-        if entry.effect == Effect::Hosts {
-            self.backend
-                .rewire(&before, &after)
-                .map_err(|why| ApiError::new("InternalError", why))?;
+        if entry.effect == Effect::Hosts && !from_memory {
+            let wired = self.backend.rewire(&before, &after);
+            wired.map_err(|why| self.undo(action, &before, &after, &why))?;
         }
         Ok(answer)
+    }
+
+    /// Takes back a change whose hosts cannot be made, and says so. Nobody has
+    /// heard of what it made.
+    fn undo(&self, action: &str, before: &Model, after: &Model, why: &str) -> ApiError {
+        let undone = self.backend.control().undo(before, after);
+        tracing::error!(action, why, undone = undone.is_ok(), "hosts cannot be made");
+        match undone {
+            Ok(()) => {
+                // What of them was made goes; what went comes back if it can.
+                let restored = self.backend.control().model().clone();
+                if let Err(why) = self.backend.rewire(after, &restored) {
+                    tracing::error!(action, why, "nor can they be taken back");
+                }
+                ApiError::new(
+                    "InsufficientInstanceCapacity",
+                    format!(
+                        "This machine cannot give what {action} needs, nothing was changed: {why}"
+                    ),
+                )
+            }
+            Err(error) => ApiError::new(
+                "InternalError",
+                format!("{why}; and it could not be undone: {}", error.message),
+            ),
+        }
     }
 
     fn reset(&self) -> Result<(), String> {
         if !self.backend.allows_reset() {
             return Err("start vpclab with --allow-reset to allow this".to_owned());
         }
-        let _turn = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.backend.alone();
         let (before, after) = {
             let mut control = self.backend.control();
             let before = control.model().clone();
             control.clear().map_err(|error| error.message)?;
             (before, control.model().clone())
         };
-        self.tokens
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
         self.backend.rewire(&before, &after)
     }
 }

@@ -54,6 +54,10 @@ pub trait Backend: Send + Sync + 'static {
     /// makes, or nothing until somebody attaches.
     fn plug(&self) -> Plug;
 
+    /// One change of hosts at a time, whoever makes it: the namespaces follow in the
+    /// same order.
+    fn alone(&self) -> MutexGuard<'_, ()>;
+
     /// Makes and ends hosts, now that the model is `after`.
     ///
     /// # Errors

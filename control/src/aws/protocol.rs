@@ -151,7 +151,7 @@ fn status(code: &str) -> StatusCode {
         | "SignatureDoesNotMatch"
         | "InvalidClientTokenId" => StatusCode::FORBIDDEN,
         "RequestEntityTooLarge" => StatusCode::PAYLOAD_TOO_LARGE,
-        "InternalError" => StatusCode::INTERNAL_SERVER_ERROR,
+        "InternalError" | "InsufficientInstanceCapacity" => StatusCode::INTERNAL_SERVER_ERROR,
         "ServiceUnavailable" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     }

@@ -171,6 +171,86 @@ fn a_client_token_makes_nothing_twice() {
 }
 
 #[test]
+fn a_client_token_is_kept_with_what_it_made() {
+    let client = Client::new();
+    let vpc = text(
+        &client.ec2("Action=CreateVpc&CidrBlock=10.0.0.0/16"),
+        "vpcId",
+    );
+    let run = format!("Action=CreateRouteTable&VpcId={vpc}&ClientToken=t");
+    let first = text(&client.ec2(&run), "routeTableId");
+    // Another daemon, of the same state.
+    let again = Client::new();
+    let model = client.backend.control().model().clone();
+    again.backend.control().edit(|restored| {
+        for id in model.ids() {
+            if let Some(kept) = model.stored(&id) {
+                restored.put_stored(id.kind, &kept).unwrap();
+            }
+        }
+    });
+    assert_eq!(text(&again.ec2(&run), "routeTableId"), first);
+    let other = format!("{run}&TagSpecification.1.ResourceType=route-table");
+    assert_eq!(again.refused(&other), "IdempotentParameterMismatch");
+    // Nobody sees the record.
+    let token = model.client_tokens().iter().next().unwrap().id.to_string();
+    let tag = format!("Action=CreateTags&ResourceId.1={token}&Tag.1.Key=a&Tag.1.Value=b");
+    assert_eq!(again.refused(&tag), "InvalidID");
+    assert!(!again.ec2("Action=DescribeTags").contains("token-"));
+}
+
+#[test]
+fn what_has_no_host_is_not_there() {
+    let client = Client::new();
+    let vpc = text(
+        &client.ec2("Action=CreateVpc&CidrBlock=10.0.0.0/16"),
+        "vpcId",
+    );
+    let subnet = client.ec2(&format!(
+        "Action=CreateSubnet&VpcId={vpc}&CidrBlock=10.0.0.0/24"
+    ));
+    let subnet = text(&subnet, "subnetId");
+    let run = format!(
+        "Action=RunInstances&ImageId=ami-1&MinCount=2&MaxCount=2&SubnetId={subnet}&ClientToken=t"
+    );
+    let before = client.backend.control().model().clone();
+    client.backend.set_full(true);
+    let (status, body) = client.send("ec2", &run);
+    assert_eq!(
+        (status, &*text(&body, "Code")),
+        (500, "InsufficientInstanceCapacity")
+    );
+    assert!(body.contains("too many open files"), "{body}");
+    let after = client.backend.control().model().clone();
+    assert_eq!(before.differences(&after), Default::default());
+    assert_eq!(client.backend.control().inconsistency(), None);
+    // The token is free again, and so are the addresses.
+    client.backend.set_full(false);
+    let made = client.ec2(&run);
+    assert_eq!(text(&made, "privateIpAddress"), "10.0.0.4");
+    // One that cannot end stays what it was.
+    let instance = text(&made, "instanceId");
+    client.backend.set_full(true);
+    let end = format!("Action=TerminateInstances&InstanceId.1={instance}");
+    assert_eq!(client.send("ec2", &end).0, 500);
+    client.backend.set_full(false);
+    let found = client.ec2("Action=DescribeInstances");
+    assert!(!found.contains("terminated"), "{found}");
+}
+
+#[test]
+fn what_was_built_on_is_not_taken_back() {
+    let mut control = crate::api::ControlPlane::default();
+    let before = control.model().clone();
+    let vpc = crate::api::testing::vpc(&mut control);
+    let after = control.model().clone();
+    crate::api::testing::subnet(&mut control, &vpc, "10.0.0.0/24");
+    assert!(control.undo(&before, &after).is_err());
+    assert_eq!(control.model().subnets().len(), 2);
+    assert_eq!(control.inconsistency(), None);
+}
+
+#[test]
 fn sts_answers_in_its_own_dialect() {
     let client = Client::new();
     let (status, body) = client.send("sts", "Action=GetCallerIdentity&Version=2011-06-15");

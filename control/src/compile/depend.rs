@@ -55,6 +55,7 @@ pub(super) fn expand(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<Resour
         | Kind::Instance
         | Kind::NetworkInsightsPath
         | Kind::NetworkInsightsAnalysis
+        | Kind::ClientToken
         | Kind::Vpc
         | Kind::SecurityGroup
         | Kind::NetworkAcl

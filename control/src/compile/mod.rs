@@ -103,7 +103,8 @@ fn set(model: &Model, id: &ResourceId, builder: &mut Builder) {
         | Kind::EndpointService
         | Kind::Instance
         | Kind::NetworkInsightsPath
-        | Kind::NetworkInsightsAnalysis => {}
+        | Kind::NetworkInsightsAnalysis
+        | Kind::ClientToken => {}
     }
 }
 
@@ -131,6 +132,7 @@ fn clear(kind: Kind, row: u32, builder: &mut Builder) {
         | Kind::EndpointService
         | Kind::Instance
         | Kind::NetworkInsightsPath
-        | Kind::NetworkInsightsAnalysis => {}
+        | Kind::NetworkInsightsAnalysis
+        | Kind::ClientToken => {}
     }
 }

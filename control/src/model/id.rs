@@ -209,6 +209,8 @@ ids! {
     NetworkInsightsPathId => NetworkInsightsPath, "nip-", "InvalidNetworkInsightsPathId.NotFound", "InvalidNetworkInsightsPathId.Malformed";
     /// An analysis of a path.
     NetworkInsightsAnalysisId => NetworkInsightsAnalysis, "nia-", "InvalidNetworkInsightsAnalysisId.NotFound", "InvalidNetworkInsightsAnalysisId.Malformed";
+    /// A client token that was used.
+    ClientTokenId => ClientToken, "token-", "InvalidID", "InvalidID";
 }
 
 /// Makes new ids from a seed and a counter, so that a lab built twice has the

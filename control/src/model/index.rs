@@ -62,6 +62,19 @@ impl Indexes {
             .map(|(_, from)| from)
     }
 
+    /// Everything that refers to `target`.
+    pub(crate) fn users(&self, target: &ResourceId) -> impl Iterator<Item = &ResourceId> + use<'_> {
+        let first = ResourceId {
+            kind: Kind::Scope,
+            text: Arc::default(),
+        };
+        let target = target.clone();
+        self.referrers
+            .range((target.clone(), first)..)
+            .take_while(move |(to, _)| *to == target)
+            .map(|(_, from)| from)
+    }
+
     /// How many of `kind` refer to `target`.
     pub fn count(&self, target: &ResourceId, kind: Kind) -> u64 {
         let key = (target.clone(), kind);

@@ -5,6 +5,7 @@
 //! reverse index, which answers "what is in this VPC", "may this be deleted" and
 //! "which rows does this change touch" without walking the whole.
 
+mod client_token;
 mod dhcp_options;
 mod endpoint;
 mod endpoint_service;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use vpclab_dataplane::addr::AzId;
 
+pub use client_token::ClientToken;
 pub use dhcp_options::{DhcpOptions, DhcpValues, NameServer};
 pub use endpoint::{EndpointInterface, VpcEndpoint, VpcEndpointState, VpcEndpointType};
 pub use endpoint_service::EndpointService;
@@ -324,6 +326,7 @@ tables! {
     instances: Instance, "instances";
     insights_paths: NetworkInsightsPath, "paths to analyse";
     insights_analyses: NetworkInsightsAnalysis, "analyses of paths";
+    client_tokens: ClientToken, "client tokens";
 }
 
 impl Model {

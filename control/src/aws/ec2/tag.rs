@@ -169,6 +169,7 @@ fn resource_type(kind: Kind) -> Option<&'static str> {
         Kind::NetworkInsightsPath => "network-insights-path",
         Kind::NetworkInsightsAnalysis => "network-insights-analysis",
         Kind::Scope
+        | Kind::ClientToken
         | Kind::NetworkAclAssociation
         | Kind::RouteTableAssociation
         | Kind::TargetGroup

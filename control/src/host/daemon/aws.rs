@@ -48,6 +48,10 @@ impl Backend for Lab {
         Plug::Lab
     }
 
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.lock_changes()
+    }
+
     fn rewire(&self, before: &Model, after: &Model) -> Result<(), String> {
         let hosts = change::Hosts {
             old: self.hosts_of(before),

@@ -166,6 +166,8 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
     });
     server::start(Arc::clone(&lab), listener)?;
     health::start(Arc::clone(&lab), seed, local)?;
+    // Who changes hosts meanwhile waits until they are there.
+    let starting = lab.lock_changes();
     let wired = http::start(&lab, &state).and_then(|at| {
         if state.default_vpc {
             lab.make_default_vpc()?;
@@ -177,6 +179,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         open_gateway(&lab)?;
         wire(&lab)
     });
+    drop(starting);
     if let Err(error) = &wired {
         tracing::error!("{error}");
     }

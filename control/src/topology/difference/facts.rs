@@ -66,7 +66,8 @@ pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
         Kind::Scope
         | Kind::Instance
         | Kind::NetworkInsightsPath
-        | Kind::NetworkInsightsAnalysis => None,
+        | Kind::NetworkInsightsAnalysis
+        | Kind::ClientToken => None,
         Kind::Vpc => vpc(model, model.get(&crate::model::VpcId::from_text(text))?),
         Kind::PrefixList => {
             let it = model.get(&crate::model::PrefixListId::from_text(text))?;
