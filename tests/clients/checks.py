@@ -26,12 +26,13 @@ import routes
 import signed
 import state
 import terraform
+import terraform_services
 import walk_gwlb
 import walk_privatelink
 
 MODULES = [quirks, groups, acls, routes, interfaces, addresses, instances, balancers,
            endpoints, walk_privatelink, walk_gwlb, cli, defaults, dhcp, exports, insights, playbook,
-           terraform, refusals, signed, state, hostile]
+           terraform, terraform_services, refusals, signed, state, hostile]
 
 
 def main(words):

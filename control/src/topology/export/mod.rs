@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use self::labels::Labels;
 use self::node::Map;
 use super::{Names, Topology};
-use crate::model::{INTERNET_OWNER, Id, Meta, Model, Resource};
+use crate::model::{INTERNET_OWNER, Id, Kind, Meta, Model, Resource, VpcPeeringConnection};
 
 /// A lab as a topology file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -80,6 +80,9 @@ impl<'a> Exporter<'a> {
         map.filled("endpoint_services", self.endpoint_services().into());
         map.filled("endpoints", self.endpoints().into());
         self.ending(&mut map);
+        for peering in self.own::<VpcPeeringConnection>() {
+            self.leave_out(format!("peering {}", peering.id));
+        }
         self.others();
         map
     }
@@ -117,7 +120,7 @@ impl<'a> Exporter<'a> {
             let Some(meta) = self.model.meta_of(&id) else {
                 continue;
             };
-            if &*meta.owner == INTERNET_OWNER {
+            if &*meta.owner == INTERNET_OWNER || id.kind == Kind::ClientToken {
                 continue;
             }
             if !is_of(meta, self.account, self.file.region()) {

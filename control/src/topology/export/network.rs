@@ -173,6 +173,12 @@ impl<'a> Exporter<'a> {
                 found
             }
             RouteTargetSpec::VpcEndpoint(id) => self.label(id, user),
+            RouteTargetSpec::VpcPeeringConnection(id) => {
+                self.leave_out(format!(
+                    "{user}: leads to the peering {id}, which is not exported"
+                ));
+                None
+            }
         }
     }
 
