@@ -97,6 +97,10 @@ fn given(names: &Names) -> BTreeMap<String, String> {
         .iter()
         .for_each(|(n, id)| add(id.to_string(), n));
     names
+        .peerings
+        .iter()
+        .for_each(|(n, id)| add(id.to_string(), n));
+    names
         .load_balancers
         .iter()
         .for_each(|(n, id)| add(id.to_string(), n));
@@ -181,6 +185,12 @@ impl Labels {
         naming.name(
             &mut hosts,
             model.vpc_endpoints().iter().map(|r| &**r),
+            |_| None,
+        );
+        // Routes name peering connections, endpoints and hosts alike.
+        naming.name(
+            &mut hosts,
+            model.vpc_peering_connections().iter().map(|r| &**r),
             |_| None,
         );
         let mut plain = Space::new(is_plain);

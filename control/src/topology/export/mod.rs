@@ -72,6 +72,7 @@ impl<'a> Exporter<'a> {
         let mut map = Map::default();
         self.heading(&mut map);
         map.filled("vpcs", self.vpcs().into());
+        map.filled("peerings", self.peerings().into());
         map.filled("prefix_lists", self.prefix_lists().into());
         map.filled("hosts", self.hosts().into());
         map.filled("internet", self.internet().into());

@@ -7,9 +7,9 @@ use super::Exporter;
 use super::node::{Map, Node};
 use crate::model::{
     Destination, DhcpValues, Direction, Id, InternetGateway, NetworkAcl, NetworkAclAssociation,
-    NetworkAclEntry, PrefixList, Route, RouteTable, RouteTableAssociation, RouteTableUse,
-    RouteTargetSpec, RulePeer, SecurityGroup, SecurityGroupId, SecurityGroupRule, Subnet, Vpc,
-    VpcId,
+    NetworkAclEntry, PeeringState, PrefixList, Route, RouteTable, RouteTableAssociation,
+    RouteTableUse, RouteTargetSpec, RulePeer, SecurityGroup, SecurityGroupId, SecurityGroupRule,
+    Subnet, Vpc, VpcId, VpcPeeringConnection,
 };
 use crate::topology::values::Protocol;
 
@@ -173,12 +173,7 @@ impl<'a> Exporter<'a> {
                 found
             }
             RouteTargetSpec::VpcEndpoint(id) => self.label(id, user),
-            RouteTargetSpec::VpcPeeringConnection(id) => {
-                self.leave_out(format!(
-                    "{user}: leads to the peering {id}, which is not exported"
-                ));
-                None
-            }
+            RouteTargetSpec::VpcPeeringConnection(id) => self.label(id, user),
         }
     }
 
@@ -251,11 +246,14 @@ impl<'a> Exporter<'a> {
             let peer = match &rule.peer {
                 RulePeer::Cidr(block) => block.to_string(),
                 RulePeer::PrefixList(list) => self.label(list, &user)?,
-                RulePeer::Group(id) if self.model.get(id).is_some_and(|g| g.vpc != vpc.id) => {
-                    self.leave_out(format!("{user}: a rule for {id} of another VPC"));
-                    return None;
+                RulePeer::Group(id) => {
+                    let group = self.group_name(id, &user)?;
+                    let other = self.model.get(id).map(|group| &group.vpc);
+                    match other.filter(|other| **other != vpc.id) {
+                        Some(other) => format!("{}/{group}", self.label(other, &user)?),
+                        None => group,
+                    }
                 }
-                RulePeer::Group(id) => self.group_name(id, &user)?,
             };
             let key = match way {
                 Direction::Ingress => "from",
@@ -308,6 +306,29 @@ impl<'a> Exporter<'a> {
             Node::Map(map)
         });
         Node::List(entries.collect())
+    }
+
+    pub(super) fn peerings(&mut self) -> Map {
+        let all: Vec<&VpcPeeringConnection> = self.own().collect();
+        let open = all.into_iter().filter(|peering| peering.state.is_open());
+        let named = open.filter_map(|peering| {
+            let name = self.label(&peering.id, "peering connections")?;
+            let user = format!("peering connection {name}");
+            let mut map = Map::default();
+            let ends = peering.ends().map(|end| self.label(&end.vpc, &user));
+            let [Some(one), Some(other)] = ends else {
+                return None;
+            };
+            map.put("vpcs", Node::list([one, other]));
+            map.flag("accept", peering.state == PeeringState::Active, true);
+            if peering.ends().iter().any(|end| end.dns_resolution) {
+                self.leave_out(format!(
+                    "{user}: names resolve to the peer's private addresses"
+                ));
+            }
+            Some((name, map))
+        });
+        named.collect()
     }
 
     pub(super) fn prefix_lists(&mut self) -> Map {

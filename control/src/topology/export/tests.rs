@@ -81,6 +81,7 @@ vpcs:
           - {to: "::/0", via: igw}
           - {to: 10.0.2.0/24, via: fw/eth1}
           - {to: partners, via: fw}
+          - {to: 10.8.0.0/16, via: to-x}
       base: {main: true, routes: [{to: 192.168.0.0/16, via: fw}]}
       gate: {edge: igw, routes: [{to: 10.0.1.0/24, via: ins}]}
       spare: {}
@@ -91,6 +92,7 @@ vpcs:
           - {proto: tcp, ports: 8000-8100, from: [0.0.0.0/0, "::/0", partners], description: "web: all"}
           - {proto: icmp, icmp_type: 3/4, from: web}
           - {proto: 50, from: default}
+          - {proto: udp, from: x/default}
         egress: []
       db: {ingress: [{proto: tcp, ports: 5432, from: web}], egress: [{proto: all, to: web}]}
     network_acls:
@@ -100,6 +102,10 @@ vpcs:
   w:
     cidr: 10.0.0.0/16
     subnets: {a: {cidr: 10.0.1.0/24, az: a}}
+  x: {cidr: 10.8.0.0/16}
+peerings:
+  to-x: {vpcs: [v, x]}
+  asked: {vpcs: [w, x], accept: false}
 prefix_lists:
   partners: [203.0.113.0/24, 198.51.100.0/25]
 hosts:
