@@ -175,6 +175,7 @@ impl Exporter<'_> {
             own.reset_on_unhealthy,
             default.reset_on_unhealthy,
         );
+        map.flag("proxy_protocol", own.proxy_protocol, default.proxy_protocol);
         map.flag("reset_on_idle", own.reset_on_idle, default.reset_on_idle);
     }
 
