@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use self::labels::Labels;
 use self::node::Map;
 use super::{Names, Topology};
-use crate::model::{INTERNET_OWNER, Id, Kind, Meta, Model, Resource, VpcPeeringConnection};
+use crate::model::{INTERNET_OWNER, Id, Kind, Meta, Model, Resource};
 
 /// A lab as a topology file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -81,9 +81,6 @@ impl<'a> Exporter<'a> {
         map.filled("endpoint_services", self.endpoint_services().into());
         map.filled("endpoints", self.endpoints().into());
         self.ending(&mut map);
-        for peering in self.own::<VpcPeeringConnection>() {
-            self.leave_out(format!("peering {}", peering.id));
-        }
         self.others();
         map
     }
