@@ -21,6 +21,7 @@ import instances
 import interfaces
 import playbook
 import quirks
+import records
 import refusals
 import routes
 import signed
@@ -32,7 +33,7 @@ import walk_privatelink
 
 MODULES = [quirks, groups, acls, routes, interfaces, addresses, instances, balancers,
            endpoints, walk_privatelink, walk_gwlb, cli, defaults, dhcp, exports, insights, playbook,
-           terraform, terraform_services, refusals, signed, state, hostile]
+           terraform, terraform_services, records, refusals, signed, state, hostile]
 
 
 def main(words):

@@ -17,7 +17,8 @@ impl Action for PlugNetworkInterface {
     type Output = ();
 
     fn apply(self, tx: &mut Transaction<'_>) -> Result<(), ApiError> {
-        let interface = tx.require(&self.network_interface)?;
+        // Whose it is does not matter: the machine is ours.
+        let interface = tx.require_any_owner(&self.network_interface)?;
         if interface.attachment.is_none() {
             return Err(ApiError::new(
                 "IncorrectState",

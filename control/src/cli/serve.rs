@@ -47,6 +47,10 @@ pub struct Args {
     /// can reach the API.
     #[arg(long)]
     pub run_user_data: bool,
+    /// Make no namespaces, and need no rights: an instance is a record, to which
+    /// `vpclab attach` gives a container, a network or a machine.
+    #[arg(long, conflicts_with = "run_user_data")]
+    pub attach_only: bool,
     /// Packet workers.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(crate::topology::WORKERS_MAX)))]
     pub workers: u16,
@@ -104,6 +108,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         default_vpc: args.default_vpc,
         allow_reset: args.allow_reset,
         run_user_data: args.run_user_data,
+        attach_only: args.attach_only,
         lab,
     };
     let started = up::up(&state, &signals)?;

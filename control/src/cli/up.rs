@@ -105,6 +105,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         default_vpc: args.default_vpc,
         allow_reset: args.allow_reset,
         run_user_data: args.run_user_data,
+        attach_only: false,
     };
     if args.dry_run {
         return dry_run(&state, globals);

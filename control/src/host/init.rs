@@ -177,7 +177,9 @@ pub fn run(dir: &Path) -> Result<(), HostError> {
         Signal::SIGHUP,
     ])?;
     let dir = RuntimeDir::at(dir)?;
-    mount_proc()?;
+    if is_pid_1() {
+        mount_proc()?;
+    }
     let socket = dir.init_socket();
     let _ = std::fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket).context(socket.display())?;
@@ -207,6 +209,11 @@ pub fn run(dir: &Path) -> Result<(), HostError> {
     }
 }
 
+/// Whether the lab has a PID namespace, which this process is the first of.
+fn is_pid_1() -> bool {
+    Pid::this().as_raw() == 1
+}
+
 /// `/proc` of this PID namespace: what the hosts' programs see of each other.
 fn mount_proc() -> Result<(), HostError> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
@@ -220,8 +227,13 @@ fn mount_proc() -> Result<(), HostError> {
 }
 
 fn end_everything(signals: &Signals, init: &Init) -> Result<(), HostError> {
-    // Everyone but init itself.
-    let _ = kill(Pid::from_raw(-1), Signal::SIGTERM);
+    if is_pid_1() {
+        // Everyone but init itself.
+        let _ = kill(Pid::from_raw(-1), Signal::SIGTERM);
+    } else {
+        // Without a namespace that would be all that this user runs.
+        init.kill_programs(Signal::SIGTERM);
+    }
     for _ in 0..GRACE_MS / 10 {
         init.reap();
         if matches!(
@@ -232,6 +244,9 @@ fn end_everything(signals: &Signals, init: &Init) -> Result<(), HostError> {
         }
         wait_for(signals, PollTimeout::from(10u8))?;
         while signals.take().is_some() {}
+    }
+    if !is_pid_1() {
+        init.kill_programs(Signal::SIGKILL);
     }
     init.let_go();
     // The kernel kills what is left when init is gone.
@@ -270,6 +285,17 @@ fn wait_for_any(signals: &Signals, timeout: PollTimeout) -> Result<bool, HostErr
 impl Init {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Signals every program that has not ended: the daemon, where there are no
+    /// namespaces.
+    fn kill_programs(&self, signal: Signal) {
+        let state = self.state();
+        for (_, program) in state.programs.programs() {
+            if program.ended.is_none() {
+                let _ = kill(Pid::from_raw(program.pid), signal);
+            }
+        }
     }
 
     /// Drops all hosts' namespaces, quicker than the end of the process would.

@@ -41,7 +41,10 @@ fn launch(lab: &RuntimeDir) -> Result<(), HostError> {
     let pid_file = lab.launcher_pid();
     fs::write(&pid_file, Pid::this().to_string()).context(pid_file.display())?;
     limits::raise_open_files();
-    enter_lab()?;
+    // A lab that makes no namespaces needs none itself, and no right to them.
+    if !lab.state().is_some_and(|state| state.attach_only) {
+        enter_lab()?;
+    }
     std::env::set_current_dir("/").context("/")?;
     let mut init = Command::new("/proc/self/exe")
         .args(["pid1", "--directory"])

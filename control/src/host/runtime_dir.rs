@@ -61,6 +61,9 @@ pub struct State {
     /// Whether the API may empty it.
     #[serde(default)]
     pub allow_reset: bool,
+    /// Whether it makes no namespaces: every host waits to be attached.
+    #[serde(default)]
+    pub attach_only: bool,
     /// Whether instances run their user data.
     #[serde(default)]
     pub run_user_data: bool,

@@ -173,6 +173,7 @@ fn adopt(
             default_vpc: state.default_vpc || old.default_vpc,
             allow_reset: state.allow_reset || old.allow_reset,
             run_user_data: state.run_user_data || old.run_user_data,
+            attach_only: old.attach_only,
             http: match state.http {
                 HttpChoice::Default => old.http,
                 asked => asked,

@@ -28,11 +28,11 @@ const TUN_DEVICE: (u64, u64) = (10, 200);
 /// What is attached, by the interface's AWS id.
 #[derive(Debug, Default)]
 pub(crate) struct Attachments {
-    all: Mutex<BTreeMap<String, Held>>,
+    all: Mutex<BTreeMap<String, (EniId, Held)>>,
 }
 
 impl Attachments {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (EniId, Held)>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -46,7 +46,7 @@ impl Attachments {
             descriptors.extend(process.map(|p| PollFd::new(p.as_fd(), PollFlags::POLLIN)));
             matches!(poll(&mut descriptors, PollTimeout::ZERO), Ok(1..))
         };
-        let gone = all.iter().filter(|(_, held)| is_gone(held));
+        let gone = all.iter().filter(|(_, (_, held))| is_gone(held));
         gone.map(|(eni, _)| eni.clone()).collect()
     }
 }
@@ -125,7 +125,7 @@ pub(super) fn attach(
     for held in &ports {
         check(&held.port)?;
         let eni = &held.attached.eni;
-        if let Some(other) = lab.attachments.lock().get(eni) {
+        if let Some((_, other)) = lab.attachments.lock().get(eni) {
             return Err(CliError {
                 exit: Exit::No,
                 message: format!("{eni} is attached already: {}", other.attached),
@@ -176,7 +176,7 @@ fn plug_in(lab: &Lab, held: Held) -> Result<(), CliError> {
         .context("worker")?;
     tracing::info!(eni = attached.eni, to = attached.to_string(), "attached");
     let label = attached.eni.clone();
-    lab.attachments.lock().insert(label, held);
+    lab.attachments.lock().insert(label, (eni, held));
     Ok(())
 }
 
@@ -211,23 +211,16 @@ pub(super) fn detach(lab: &Lab, name: &str) -> Result<Value, CliError> {
 
 /// Unplugs one interface, if something is attached to it.
 fn release(lab: &Lab, label: &str) -> Result<Option<Attached>, CliError> {
-    let Some(held) = lab.attachments.lock().remove(label) else {
+    let Some((eni, held)) = lab.attachments.lock().remove(label) else {
         return Ok(None);
     };
-    let row = {
-        let mut control = lab.model.control();
-        let id = NetworkInterfaceId::from(label);
-        let plug = PlugNetworkInterface {
-            network_interface: id.clone(),
-            plug: Plug::Waiting,
-        };
-        // An interface that is gone needs no unplugging.
-        let _ = control.execute(plug);
-        control.model().row(&id).map(EniId)
+    let plug = PlugNetworkInterface {
+        network_interface: NetworkInterfaceId::from(label),
+        plug: Plug::Waiting,
     };
-    if let Some(eni) = row {
-        lab.worker.remove_port(eni).context("worker")?;
-    }
+    // An interface that is gone needs no unplugging.
+    let _ = lab.model.control().execute(plug);
+    lab.worker.remove_port(eni).context("worker")?;
     let Held { attached, .. } = held;
     InitClient::connect_as_child(&lab.dir)?.release_port(label)?;
     tracing::info!(eni = label, from = attached.to_string(), "detached");
@@ -237,11 +230,7 @@ fn release(lab: &Lab, label: &str) -> Result<Option<Attached>, CliError> {
 /// Lets go of interfaces whose container or machine has ended.
 pub(super) fn sweep(lab: &Lab) {
     for label in replaced(lab) {
-        // Another topology makes that host itself, or has it no more.
-        lab.attachments.lock().remove(&label);
-        let released =
-            InitClient::connect_as_child(&lab.dir).and_then(|mut init| init.release_port(&label));
-        if let Err(error) = released {
+        if let Err(error) = let_go(lab, &label) {
             tracing::error!("{label}: {error}");
         }
     }
@@ -250,6 +239,25 @@ pub(super) fn sweep(lab: &Lab) {
             tracing::error!("{label}: {error}");
         }
     }
+}
+
+/// Lets go of an interface that the model does not have attached: its instance was
+/// stopped, it is gone, or another topology makes its host itself.
+fn let_go(lab: &Lab, label: &str) -> Result<(), CliError> {
+    let Some((eni, _)) = lab.attachments.lock().remove(label) else {
+        return Ok(());
+    };
+    let made = {
+        let control = lab.model.control();
+        let interface = control.model().get(&NetworkInterfaceId::from(label));
+        let held = interface.and_then(|interface| interface.attachment.as_ref());
+        held.is_some_and(|held| held.plug == Plug::Lab)
+    };
+    if !made {
+        lab.worker.remove_port(eni).context("worker")?;
+    }
+    InitClient::connect_as_child(&lab.dir)?.release_port(label)?;
+    Ok(())
 }
 
 /// Attached interfaces of which the model says otherwise.

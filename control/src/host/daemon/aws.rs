@@ -23,6 +23,8 @@ use crate::model::{InstanceState, Model, Plug};
 pub(super) struct Allowed {
     pub(super) reset: bool,
     pub(super) user_data: bool,
+    /// Whether instances are namespaces; else they wait to be attached.
+    pub(super) namespaces: bool,
 }
 
 impl Backend for Lab {
@@ -45,7 +47,10 @@ impl Backend for Lab {
     }
 
     fn plug(&self) -> Plug {
-        Plug::Lab
+        match self.allowed.namespaces {
+            true => Plug::Lab,
+            false => Plug::Waiting,
+        }
     }
 
     fn alone(&self) -> MutexGuard<'_, ()> {

@@ -45,6 +45,7 @@ pub(super) fn keep(lab: &Lab, before: &State, state: &mut State) -> Result<(), C
         }
     }
     state.default_vpc = before.default_vpc;
+    state.attach_only = before.attach_only;
     (state.allow_reset, state.run_user_data) = (before.allow_reset, before.run_user_data);
     let (workers, options) = load::settings(state)?;
     let running = lab.worker.workers();

@@ -25,6 +25,7 @@ use std::thread::{self, JoinHandle};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
+use nix::unistd::getppid;
 use vpclab_dataplane::pipeline::Config;
 use vpclab_dataplane::worker::{Clock, Handle, team};
 
@@ -162,6 +163,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         allowed: aws::Allowed {
             reset: state.allow_reset,
             user_data: state.run_user_data,
+            namespaces: !state.attach_only,
         },
     });
     server::start(Arc::clone(&lab), listener)?;
@@ -185,11 +187,13 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
     }
     lab.set_ready(wired.map_err(Failure::from));
 
+    // Where there is a PID namespace, the end of init is the end of all in it.
+    let init = getppid();
     let mut failed = false;
     while !packets.iter().any(JoinHandle::is_finished) {
         let mut descriptors = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut descriptors, PollTimeout::from(WATCH_INTERVAL_MS));
-        if signals.take().is_some() {
+        if signals.take().is_some() || getppid() != init {
             // TAPs go with their namespaces.
             let _ = lab.worker.stop();
             break;
