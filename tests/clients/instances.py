@@ -60,7 +60,7 @@ def an_instance_ends_with_its_interfaces(cloud):
         NetworkInterfaceIds=[kept["NetworkInterfaceId"]])["NetworkInterfaces"][0]
     check(found["Status"] == "available", found["Status"])
     done = cloud.lab.exec(b.name, "true")
-    check(done.returncode != 0 and b.name in done.stderr, f"{done.returncode}: {done.stderr}")
+    check(done.returncode == 2 and b.name in done.stderr, f"{done.returncode}: {done.stderr}")
     cloud.refused("IncorrectInstanceState", "start_instances", InstanceIds=[b.name])
 
 

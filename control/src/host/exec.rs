@@ -14,6 +14,7 @@ use super::init_client::InitClient;
 use super::runtime_dir::RuntimeDir;
 use super::signals::Signals;
 use super::{Context, HostError, ids};
+use crate::cli::CliError;
 
 /// Signals that are passed on to the program.
 const RELAYED: [Signal; 7] = [
@@ -32,14 +33,17 @@ const NOT_FOUND: u8 = 127;
 /// Enters `host` for good and runs `argv` there with this terminal and working
 /// directory. Returns its exit code, or 128 + the signal that ended it. The
 /// process must have one thread.
-pub fn run(dir: &RuntimeDir, host: &str, argv: &[String]) -> Result<u8, HostError> {
+pub fn run(dir: &RuntimeDir, host: &str, argv: &[String]) -> Result<u8, CliError> {
     let mut init = InitClient::connect(dir)?
-        .ok_or_else(|| HostError::new(format!("lab `{}` is not running", dir.name())))?;
+        .ok_or_else(|| CliError::usage(format!("lab `{}` is not running", dir.name())))?;
     let status = init.status()?;
     let descriptors = status.hosts.get(host).ok_or_else(|| {
         let names: Vec<_> = status.hosts.keys().map(String::as_str).collect();
-        HostError::new(format!("lab `{}` has no host `{host}`", dir.name()))
-            .fix(format!("one of: {}", names.join(", ")))
+        let error = CliError::usage(format!("lab `{}` has no host `{host}`", dir.name()));
+        error.fix(match names.is_empty() {
+            true => "it has none that it made itself; vpclab ps shows those that wait".to_owned(),
+            false => format!("one of: {}", names.join(", ")),
+        })
     })?;
     let namespaces = init.open(*descriptors)?;
     let user = of_process(init.pid(), "user")?;
@@ -60,10 +64,10 @@ pub fn run(dir: &RuntimeDir, host: &str, argv: &[String]) -> Result<u8, HostErro
     }
 
     let Some((program, arguments)) = argv.split_first() else {
-        return Err(HostError::new("no command"));
+        return Err(CliError::usage("no command"));
     };
     match Command::new(program).args(arguments).spawn() {
-        Ok(child) => attend(child),
+        Ok(child) => Ok(attend(child)?),
         Err(error) => {
             // A directory of PATH that this user may not enter says "permission
             // denied" of a program that is nowhere.
