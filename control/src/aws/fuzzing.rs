@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::to_bytes;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::alone::Alone;
 use super::form::{FormError, Node};
-use super::{Api, Asked, ec2};
+use super::{Api, Asked, Credentials, ec2};
 use crate::api::ApiError;
 
 /// Requests of one input, at most.
@@ -44,6 +44,43 @@ fn shape<T: serde::de::DeserializeOwned>(node: &Node) {
         Err(FormError::Invalid { why, .. }) => why,
     };
     assert!(!named.is_empty(), "an error that names nothing");
+}
+
+/// Key of the seeds' signatures: that of AWS's Signature Version 4 test suite.
+const KEY: &str = "[suite]\naws_access_key_id = AKIDEXAMPLE\n\
+                   aws_secret_access_key = wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n";
+/// When they were made: 2015-08-30, 12:36.
+const SIGNED_S: u64 = 1_440_938_160;
+
+/// A request whose signature is to be verified, a line each: `Authorization`,
+/// `X-Amz-Date`, query, body. Whether it is believed. The whole is read as a file of
+/// credentials, too.
+pub fn signed(data: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(data);
+    // Whatever it says, it is read or refused.
+    let _ = Credentials::parse("fuzz", &text);
+    let Ok(credentials) = Credentials::parse("suite", KEY) else {
+        return false;
+    };
+    let mut lines = text.splitn(4, '\n');
+    let mut headers = HeaderMap::new();
+    let mut header = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    header("host", "example.amazonaws.com");
+    let authorization = lines.next().unwrap_or_default();
+    if !authorization.is_empty() {
+        header("authorization", authorization);
+    }
+    header("x-amz-date", lines.next().unwrap_or_default());
+    let asked = Asked {
+        method: "GET",
+        query: lines.next().unwrap_or_default(),
+        ..Asked::post(&headers, lines.next().unwrap_or_default().as_bytes())
+    };
+    credentials.verify(&asked, SIGNED_S).is_ok()
 }
 
 /// Requests, a line each, to one control plane; how each was answered. `{vpcId}`
@@ -182,6 +219,17 @@ mod tests {
             }
         }
         assert!(read > 0 && refused > 0, "{read} read, {refused} refused");
+    }
+
+    #[test]
+    fn signatures_are_verified_or_refused() {
+        let mut stream = Stream(3);
+        for seed in corpus("signed") {
+            assert!(signed(&seed), "the seed is AWS's");
+            let believed = (0..MUTATIONS).filter(|_| signed(&stream.mutate(&seed)));
+            // A few change nothing that is signed: what follows the name of a part.
+            assert!(believed.count() < MUTATIONS / 2);
+        }
     }
 
     #[test]
