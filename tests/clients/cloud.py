@@ -297,10 +297,14 @@ def wipe(ec2):
         "security groups": ec2.describe_security_groups()["SecurityGroups"],
         "route tables": ec2.describe_route_tables()["RouteTables"],
         "ACLs": ec2.describe_network_acls()["NetworkAcls"],
-        "tags": [tag for tag in ec2.describe_tags()["Tags"] if tag["ResourceType"] != "instance"],
+        "tags": [tag for tag in ec2.describe_tags()["Tags"] if tag["ResourceType"] not in SHOWN],
     }
     left = {kind: found for kind, found in left.items() if found}
     check(not left, f"left after everything is deleted: {left}")
+
+
+# AWS shows these for an hour or two after their end.
+SHOWN = ("instance", "vpc-peering-connection")
 
 
 def instances(ec2):
@@ -340,5 +344,5 @@ def cloud(name="clients", *options):
             lab.down()
 
 
-__all__ = ["ACCOUNT", "ANYTHING", "Cloud", "Host", "OTHER_ACCOUNT", "REGION", "VISITOR", "check",
-           "cloud", "filters", "instances", "tcp", "wait"]
+__all__ = ["ACCOUNT", "ANYTHING", "Cloud", "Host", "OTHER_ACCOUNT", "REGION", "SHOWN", "VISITOR",
+           "check", "cloud", "filters", "instances", "tcp", "wait"]

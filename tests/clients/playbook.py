@@ -7,7 +7,7 @@ import pathlib
 import sys
 
 import harness
-from cloud import ACCOUNT, HERE, REGION, check, filters
+from cloud import ACCOUNT, HERE, OTHER_ACCOUNT, REGION, SHOWN, check, filters
 
 VENV = pathlib.Path(sys.executable).parent
 COLLECTIONS = harness.ROOT / "target/clients/collections"
@@ -35,27 +35,54 @@ def play(cloud, directory, *options):
             for play in report["plays"] for task in play["tasks"] if "localhost" in task["hosts"]}
 
 
+def service(cloud):
+    """An endpoint service of another account, which lets ours in. Ansible has no module
+    that makes one."""
+    ec2, elb = cloud.client("ec2", OTHER_ACCOUNT), cloud.client("elbv2", OTHER_ACCOUNT)
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
+    balancer = elb.create_load_balancer(Name="theirs", Type="network", Scheme="internal",
+                                        Subnets=[subnet])["LoadBalancers"][0]
+    made = ec2.create_vpc_endpoint_service_configuration(
+        NetworkLoadBalancerArns=[balancer["LoadBalancerArn"]],
+        AcceptanceRequired=False)["ServiceConfiguration"]
+    ec2.modify_vpc_endpoint_service_permissions(
+        ServiceId=made["ServiceId"], AddAllowedPrincipals=[f"arn:aws:iam::{ACCOUNT}:root"])
+    return made["ServiceName"]
+
+
 def a_playbook_is_applied_twice_and_torn_down(cloud):
     with harness.temporary() as directory:
-        first = play(cloud, directory)
-        check(first["VPC"] and first["Subnets"] and first["Network ACL of the application"], first)
+        offered = "-e", f"service={service(cloud)}"
+        first = play(cloud, directory, *offered)
+        made = ["VPC", "Subnets", "Network ACL of the application", "DHCP options", "Target group",
+                "Network load balancer", "Endpoint of a service"]
+        check(all(first[name] for name in made), first)
         vpc = cloud.ec2.describe_vpcs(Filters=filters(**{"tag:Name": "tiers"}))["Vpcs"][0]["VpcId"]
         before = everything(cloud, vpc)
-        again = [name for name, changed in play(cloud, directory).items() if changed]
+        again = [name for name, changed in play(cloud, directory, *offered).items() if changed]
         check(again == [], f"applied again, it changes {again}")
         check(everything(cloud, vpc) == before, "applied again, something else is there")
-        play(cloud, directory, "-e", "state=absent")
-        check(cloud.ec2.describe_vpcs()["Vpcs"] == [], "the VPC is still there")
-        # Instances of other checks are remembered, as AWS does for an hour.
-        left = [tag for tag in cloud.ec2.describe_tags()["Tags"]
-                if tag["ResourceType"] != "instance"]
+        play(cloud, directory, "-e", "state=absent", *offered)
+        elb = cloud.client("elbv2")
+        left = [cloud.ec2.describe_vpcs()["Vpcs"], cloud.ec2.describe_vpc_endpoints()["VpcEndpoints"],
+                elb.describe_load_balancers()["LoadBalancers"],
+                elb.describe_target_groups()["TargetGroups"],
+                cloud.ec2.describe_dhcp_options(Filters=filters(key="ntp-servers"))["DhcpOptions"]]
+        check(left == [[]] * 5, f"still there: {left}")
+        left = [tag for tag in cloud.ec2.describe_tags()["Tags"] if tag["ResourceType"] not in SHOWN]
         check(left == [], f"left behind: {left}")
 
 
 def everything(cloud, vpc):
     """What the playbook made."""
     inside = filters(vpc_id=vpc)
-    return [cloud.ec2.describe_subnets(Filters=inside)["Subnets"],
+    elb = cloud.client("elbv2")
+    return [cloud.ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"],
+            cloud.ec2.describe_vpc_endpoints(Filters=inside)["VpcEndpoints"],
+            elb.describe_load_balancers()["LoadBalancers"],
+            elb.describe_target_groups()["TargetGroups"],
+            cloud.ec2.describe_subnets(Filters=inside)["Subnets"],
             cloud.ec2.describe_route_tables(Filters=inside)["RouteTables"],
             cloud.ec2.describe_security_groups(Filters=inside)["SecurityGroups"],
             cloud.ec2.describe_network_acls(Filters=inside)["NetworkAcls"],
