@@ -131,7 +131,7 @@ const UNTESTED: &[(DropReason, &str)] = &[
     ),
     (
         DropReason::LocalBusy,
-        "counted by control's services, none is limited yet",
+        "needs a full queue to a thread; counted as the drop log is",
     ),
 ];
 

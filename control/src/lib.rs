@@ -15,6 +15,7 @@ pub mod health;
 pub mod host;
 pub mod http;
 pub mod lab;
+pub mod local;
 pub mod model;
 pub mod quotas;
 pub mod replay;

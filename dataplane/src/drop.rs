@@ -146,9 +146,13 @@ drop_reasons! {
     Fragment = "fragment";
     /// An ICMP error that quotes no known flow.
     IcmpUnrelated = "icmp.unrelated";
-    /// The router or an endpoint answers no such packet.
+    /// The VPC has no resolver: its DNS support is off.
+    ResolverOff = "local.resolver_off";
+    /// More than 1024 packets in a second from one interface to DNS, instance metadata and time together.
+    ServiceRate = "local.rate";
+    /// The router, a service or an endpoint answers no such packet.
     NotAnswered = "local.not_answered";
-    /// The service's queue is full, or it takes no more packets this second.
+    /// The queue of the service, or of the load balancer's stack, is full.
     LocalBusy = "local.busy";
     /// The ring to the worker that has the packet's flow is full.
     HandoverFull = "worker.ring_full";

@@ -138,7 +138,7 @@ fn leg(
         leg.hops.extend_from_slice(&path.hops);
         let rewrite = match path.verdict {
             Verdict::Forward(rewrite) => rewrite,
-            Verdict::RouterEcho => {
+            Verdict::RouterEcho | Verdict::Service(_) => {
                 leg.end = End::Answered;
                 return leg;
             }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod a_addressing;
+mod a_services;
 mod b_routing;
 mod c_filters;
 mod d_gateways;

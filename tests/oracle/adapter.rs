@@ -122,6 +122,7 @@ fn put(builder: &mut t::Builder, change: w::Change) {
                     edge_table: igw.edge_table.map(a::RouteTableId),
                 }),
                 internet: row.internet,
+                dns_support: true,
             }),
         ),
         w::Change::Subnet(id, row) => builder.set_subnet(

@@ -24,6 +24,7 @@ pub struct Tally {
     pub delivered: u64,
     pub pieces: u64,
     pub answered: u64,
+    pub served: u64,
     pub unsure: u64,
     pub hits: u64,
     pub misses: u64,
@@ -38,6 +39,7 @@ impl Tally {
         self.delivered += other.delivered;
         self.pieces += other.pieces;
         self.answered += other.answered;
+        self.served += other.served;
         self.unsure += other.unsure;
         self.hits += other.hits;
         self.misses += other.misses;
@@ -97,6 +99,7 @@ impl Pair {
             }
             Expected::Pieces { .. } => tally.pieces += 1,
             Expected::Answered { .. } => tally.answered += 1,
+            Expected::Served => tally.served += 1,
             Expected::Dropped { .. } => *tally.reasons.entry(seen.drops[0]).or_default() += 1,
             Expected::Anything => {}
         }

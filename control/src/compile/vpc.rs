@@ -18,6 +18,7 @@ pub(super) fn vpc(model: &Model, text: &Arc<str>) -> Option<VpcRow> {
             edge_table: edge_table(model, &gateway.id),
         }),
         internet: vpc.internet,
+        dns_support: vpc.dns_support,
     })
 }
 

@@ -8,6 +8,8 @@ mod stack;
 mod state;
 
 pub use crate::model::{CheckPort, CheckProtocol, HealthCheck, Matcher, ProbeFailure};
+pub(crate) use stack::NodeDevice;
+
 pub use checks::{HealthChanges, HealthChecks, TargetKey};
 pub use prober::{NodeConfig, PROBE_PORTS, ProbeResult, ProbeTarget, Prober};
 pub use state::{TargetState, Track};

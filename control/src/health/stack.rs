@@ -20,7 +20,7 @@ const MTU: usize = 1500;
 
 /// Queues between the stack and the data plane.
 #[derive(Debug)]
-pub(super) struct NodeDevice {
+pub(crate) struct NodeDevice {
     port: EniId,
     mac: Mac,
     router_mac: Mac,
@@ -30,7 +30,7 @@ pub(super) struct NodeDevice {
 }
 
 impl NodeDevice {
-    pub(super) fn new(port: EniId, mac: Mac, router_mac: Mac) -> Self {
+    pub(crate) fn new(port: EniId, mac: Mac, router_mac: Mac) -> Self {
         Self {
             port,
             mac,
@@ -42,12 +42,12 @@ impl NodeDevice {
     }
 
     /// Replaces the addresses that are reached without the router.
-    pub(super) fn set_neighbours(&mut self, neighbours: BTreeMap<IpAddr, Mac>) {
+    pub(crate) fn set_neighbours(&mut self, neighbours: BTreeMap<IpAddr, Mac>) {
         self.neighbours = neighbours;
     }
 
     /// Takes a frame of the data plane; anything but IP for this node is ignored.
-    pub(super) fn receive_frame(&mut self, mut frame: Frame) {
+    pub(crate) fn receive_frame(&mut self, mut frame: Frame) {
         complete_checksum(&mut frame);
         let Some((header, packet)) = frame.bytes().split_at_checked(ETHERNET_LEN) else {
             return;
@@ -60,7 +60,7 @@ impl NodeDevice {
     }
 
     /// Moves what the stack sent to `out`, as frames entering by the node.
-    pub(super) fn transmit_frames(&mut self, out: &mut Vec<Frame>) {
+    pub(crate) fn transmit_frames(&mut self, out: &mut Vec<Frame>) {
         while let Some(packet) = self.tx.pop_front() {
             let Some((destination, ethertype)) = destination(&packet) else {
                 continue;
@@ -144,7 +144,7 @@ impl Device for NodeDevice {
 }
 
 /// One received packet.
-pub(super) struct RxToken(Vec<u8>);
+pub(crate) struct RxToken(Vec<u8>);
 
 impl phy::RxToken for RxToken {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -153,7 +153,7 @@ impl phy::RxToken for RxToken {
 }
 
 /// Room for one packet to send.
-pub(super) struct TxToken<'a>(&'a mut VecDeque<Vec<u8>>);
+pub(crate) struct TxToken<'a>(&'a mut VecDeque<Vec<u8>>);
 
 impl phy::TxToken for TxToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::packet::Frame;
-use vpclab_dataplane::tables::{EndpointKind, LoadBalancerKind, Snapshot, TargetHealth};
+use vpclab_dataplane::tables::{EndpointKind, EniRow, LoadBalancerKind, Snapshot, TargetHealth};
 use vpclab_dataplane::time::Instant;
 
 use super::plane::Services;
 use crate::api::ControlPlane;
 use crate::health::{HealthChanges, HealthChecks};
+use crate::local::{LocalServices, Now};
 use crate::model::{Id, InterfaceKind, NetworkInterface, NetworkInterfaceId, VpcEndpoint};
 
 /// The control plane, and the services that act on its behalf.
@@ -19,6 +20,9 @@ pub(crate) struct Brain {
     health: HealthChecks,
     /// Frames for the stacks of load balancers' nodes.
     received: Vec<(EniId, Frame)>,
+    local: LocalServices,
+    /// Frames for the services on hosts' links.
+    asked: Vec<(EniId, Frame)>,
     /// The model may have changed since the last sync.
     pub(crate) changed: bool,
     synced: u64,
@@ -34,6 +38,8 @@ impl Brain {
             control,
             health: HealthChecks::new(seed),
             received: Vec::new(),
+            local: LocalServices::new(seed),
+            asked: Vec::new(),
             changed: true,
             synced: 0,
         }
@@ -43,6 +49,8 @@ impl Brain {
     pub(crate) fn reset(&mut self, seed: u64) {
         self.health = HealthChecks::new(seed);
         self.received.clear();
+        self.local = LocalServices::new(seed);
+        self.asked.clear();
         self.changed = true;
     }
 
@@ -242,12 +250,30 @@ fn is_zone(zone: &str, asked: &str) -> bool {
     zone == asked || letter.is_some_and(|letter| zone.ends_with(letter))
 }
 
+/// The time of day at a lab's start: midnight of the first of January 2026.
+const START_UNIX_NS: u64 = 1_767_225_600 * 1_000_000_000;
+
+const fn clock(now: Instant) -> Now {
+    Now {
+        lab: now,
+        unix_ns: START_UNIX_NS + now.as_nanos(),
+    }
+}
+
 impl Services for Brain {
     fn receive(&mut self, _: Instant, eni: EniId, frame: Frame) {
-        self.received.push((eni, frame));
+        let tables = self.control.tables().load();
+        match tables.enis.row(eni).is_some_and(EniRow::is_host) {
+            true => self.asked.push((eni, frame)),
+            false => self.received.push((eni, frame)),
+        }
     }
 
-    fn poll(&mut self, now: Instant, out: &mut Vec<Frame>) {
+    fn poll(&mut self, now: Instant, out: &mut Vec<Frame>, answers: &mut Vec<Frame>) {
+        let tables = self.control.tables().snapshot();
+        let model = self.control.model();
+        self.local
+            .poll(clock(now), model, &tables, &mut self.asked, answers);
         let changes = self.health.poll(now, &mut self.received, out);
         if !changes.is_empty() {
             self.apply(changes);
@@ -258,11 +284,11 @@ impl Services for Brain {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        if self.received.is_empty() {
-            self.health.next_deadline()
-        } else {
-            Some(Instant::ZERO)
+        if !self.received.is_empty() || !self.asked.is_empty() {
+            return Some(Instant::ZERO);
         }
+        let own = [self.health.next_deadline(), self.local.next_deadline()];
+        own.into_iter().flatten().min()
     }
 }
 

@@ -29,13 +29,15 @@ pub struct Dropped {
 /// How many dropped frames are kept to look at.
 const DROPPED_MAX: usize = 4_096;
 
-/// Services with their own stack at a load balancer's node: health checks.
+/// Services at interfaces: health checks, with a stack of their own at load
+/// balancers' nodes, and what is on the link of hosts.
 pub(crate) trait Services {
     /// A frame for the stack at `eni`.
     fn receive(&mut self, now: Instant, eni: EniId, frame: Frame);
 
-    /// Acts; frames to send are appended to `out`, each naming its interface.
-    fn poll(&mut self, now: Instant, out: &mut Vec<Frame>);
+    /// Acts; frames to send are appended to `out`, each naming its interface,
+    /// answers for the host behind their interface to `answers`.
+    fn poll(&mut self, now: Instant, out: &mut Vec<Frame>, answers: &mut Vec<Frame>);
 
     /// When [`Services::poll`] next has something to do.
     fn next_deadline(&self) -> Option<Instant>;
@@ -124,12 +126,23 @@ impl<S: Services> Core for Plane<S> {
         );
     }
 
-    fn poll(&mut self, now: Instant, batch: &mut Vec<Frame>) {
+    fn poll(&mut self, now: Instant, batch: &mut Vec<Frame>, out: &mut Vec<(EniId, Frame)>) {
         if self.pipeline.next_deadline().is_some_and(|at| at <= now) {
             self.pipeline.expire(now, &self.tables.load());
             self.expired_at = Some(now);
         }
-        self.services.poll(now, batch);
+        let mut answers = Vec::new();
+        self.services.poll(now, batch, &mut answers);
+        if !answers.is_empty() {
+            let mut sink = LabSink {
+                now,
+                out,
+                local: Vec::new(),
+                dropped: &mut self.dropped,
+            };
+            let snapshot = self.tables.load();
+            self.pipeline.serve(now, &snapshot, &mut answers, &mut sink);
+        }
     }
 
     fn next_deadline(&self) -> Option<Instant> {

@@ -22,8 +22,9 @@ pub(crate) trait Core {
     /// Forwards `batch`, leaves it empty, and appends what leaves to `out`.
     fn process(&mut self, now: Instant, batch: &mut Vec<Frame>, out: &mut Vec<(EniId, Frame)>);
 
-    /// Lets local services act: frames they send are appended to `batch`.
-    fn poll(&mut self, now: Instant, batch: &mut Vec<Frame>);
+    /// Lets local services act: frames that they send into the core are
+    /// appended to `batch`, those for the host at their side to `out`.
+    fn poll(&mut self, now: Instant, batch: &mut Vec<Frame>, out: &mut Vec<(EniId, Frame)>);
 
     /// When [`Core::poll`] next has something to do.
     fn next_deadline(&self) -> Option<Instant>;
@@ -145,7 +146,7 @@ impl Simulation {
             }
         }
         let due = core.next_deadline().is_some_and(|at| at <= now);
-        core.poll(now, &mut self.batch);
+        core.poll(now, &mut self.batch, &mut self.out);
         if due || !self.batch.is_empty() {
             core.process(now, &mut self.batch, &mut self.out);
         }
@@ -225,7 +226,7 @@ mod tests {
             }
         }
 
-        fn poll(&mut self, _: Instant, _: &mut Vec<Frame>) {}
+        fn poll(&mut self, _: Instant, _: &mut Vec<Frame>, _: &mut Vec<(EniId, Frame)>) {}
 
         fn next_deadline(&self) -> Option<Instant> {
             None

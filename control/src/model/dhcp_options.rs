@@ -64,10 +64,7 @@ impl fmt::Display for NameServer {
 impl DhcpValues {
     /// What VPCs of a region say unless they are told otherwise.
     pub fn of_region(region: &str) -> Self {
-        let domain = match region {
-            "us-east-1" => "ec2.internal".to_owned(),
-            other => format!("{other}.compute.internal"),
-        };
+        let domain = super::private_domain(region);
         Self {
             domain_name: Some(Arc::from(domain)),
             domain_name_servers: vec![NameServer::Amazon],

@@ -16,6 +16,7 @@ mod insights;
 mod instance;
 mod interface;
 mod load_balancer;
+mod names;
 mod network_acl;
 mod peering;
 mod prefix_list;
@@ -51,6 +52,7 @@ pub use interface::{
 };
 pub(crate) use load_balancer::load_balancer_alias;
 pub use load_balancer::{LbProtocol, Listener, LoadBalancer, Node};
+pub use names::{EndpointName, private_domain, private_name, public_domain, public_name};
 pub use network_acl::{NetworkAcl, NetworkAclAssociation, NetworkAclEntry};
 pub use peering::{PeeringEnd, PeeringState, VpcPeeringConnection};
 pub use prefix_list::{AddressFamily, PrefixList};

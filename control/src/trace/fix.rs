@@ -55,6 +55,13 @@ pub(super) fn fix(
             };
             format!("add an {way} {peer} to {acl}{before}: allow {packet}")
         }
+        (DropReason::ResolverOff, Component::Service(vpc, _)) => {
+            let vpc = named(&tables.vpcs.row(vpc)?.label, names);
+            format!("set enableDnsSupport of {vpc} (ModifyVpcAttribute)")
+        }
+        (DropReason::ServiceRate, _) => {
+            "cache answers on the host, or spread the questions over several interfaces".to_owned()
+        }
         (DropReason::ZoneDown, _) => {
             "bring the zone back: vpclab fault az ZONE --up; see: vpclab fault list".to_owned()
         }

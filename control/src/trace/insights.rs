@@ -110,6 +110,8 @@ fn id(tables: &Snapshot, component: Component) -> Option<Arc<str>> {
             tables.load_balancers.row(id).map(|row| row.label.clone())
         }
         Component::TargetGroup(id) => tables.target_groups.row(id).map(|row| row.label.clone()),
-        Component::Router(id) => tables.vpcs.row(id).map(|row| row.label.clone()),
+        Component::Router(id) | Component::Service(id, _) => {
+            tables.vpcs.row(id).map(|row| row.label.clone())
+        }
     }
 }

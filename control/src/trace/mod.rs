@@ -22,7 +22,7 @@ use vpclab_dataplane::packet::{FiveTuple, protocol};
 use vpclab_dataplane::tables::Snapshot;
 use vpclab_dataplane::time::Instant;
 use vpclab_dataplane::trace::{End, Leg, Probe, Trace, trace};
-use vpclab_dataplane::walk::Hop;
+use vpclab_dataplane::walk::{Component, Hop};
 
 use crate::cli::CliError;
 use crate::host::protocol::TraceRequest;
@@ -213,7 +213,13 @@ pub fn describe(tables: &Snapshot, trace: &Trace, names: Names<'_>) -> TraceRepo
                 reason.description()
             )
         }
-        (None, End::Answered) => "The VPC router answers.".to_owned(),
+        (None, End::Answered) => match trace.forward.hops.last().map(|hop| hop.component) {
+            Some(Component::Service(_, service)) => {
+                let name = words::service_name(service);
+                format!("The {name} answers, past groups, ACLs and routes.")
+            }
+            _ => "The VPC router answers.".to_owned(),
+        },
         (None, End::Delivered(at, _)) => {
             format!(
                 "Reaches {}; the reply comes back.",

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use vpclab_dataplane::addr::{EniId, PrefixListId, SecurityGroupId};
 use vpclab_dataplane::packet::protocol;
 use vpclab_dataplane::tables::{NetworkAclRule, Peer, PortMatch, SecurityGroupRule, Snapshot};
-use vpclab_dataplane::walk::{Component, Hop, Rule};
+use vpclab_dataplane::walk::{Component, Hop, Rule, Service};
 
 use super::Names;
 
@@ -130,12 +130,26 @@ pub(super) fn component(tables: &Snapshot, component: Component, names: Names<'_
                 if outward { "in" } else { "out" }
             )
         }
+        Component::Service(id, service) => {
+            let vpc = label(tables.vpcs.row(id).map(|row| &row.label));
+            format!("{} of {}", service_name(service), named(vpc, names))
+        }
         Component::Router(id) => {
             format!(
                 "router of {}",
                 named(label(tables.vpcs.row(id).map(|row| &row.label)), names)
             )
         }
+    }
+}
+
+/// What a service on the link of an interface is.
+pub(super) const fn service_name(service: Service) -> &'static str {
+    match service {
+        Service::Resolver => "resolver",
+        Service::Metadata => "instance metadata service",
+        Service::Time => "time service",
+        Service::Dhcp => "DHCP server",
     }
 }
 

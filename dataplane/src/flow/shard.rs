@@ -94,6 +94,11 @@ impl Shard {
         })
     }
 
+    /// The worker of what an interface asks of the services on its link.
+    pub const fn of_interface(&self, row: u32) -> u32 {
+        row % self.count
+    }
+
     /// Whether packets with this tuple come to this worker.
     #[inline]
     pub fn owns(&self, tuple: &FiveTuple) -> bool {

@@ -407,6 +407,7 @@ impl Pipeline {
             Verdict::Drop(reason) => self.drop_frame(context, arrival.frame, reason),
             Verdict::Reset(reason) => self.reset(context, arrival, reason),
             Verdict::RouterEcho => self.router_echo(context, arrival),
+            Verdict::Service(service) => self.ask_service(context, arrival.frame, service),
         }
         self.path = path;
     }

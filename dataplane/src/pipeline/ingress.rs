@@ -17,7 +17,7 @@ use crate::packet::{
     parse_ethernet, parse_ip, protocol,
 };
 use crate::tables::{EniRow, Snapshot, SubnetRow};
-use crate::walk::{Entry, router_address};
+use crate::walk::{Entry, is_dhcp, router_address};
 
 /// Life of the router advertisement in seconds.
 const ROUTER_LIFETIME_S: u16 = 1800;
@@ -63,6 +63,7 @@ impl Pipeline {
         }
         if let Entry::Port(_, dst) = entry
             && dst.is_group()
+            && !is_dhcp(&headers)
         {
             return self.drop_frame(context, frame, DropReason::NotUnicast);
         }
@@ -184,7 +185,9 @@ fn resolve(tables: &Snapshot, port: EniId, address: IpAddr) -> Option<Mac> {
         return link_local(tables, eni, subnet, v6);
     }
     let inside = subnet.cidrs.iter().find(|cidr| cidr.contains(address));
-    let router = inside.is_some_and(|cidr| cidr.nth(1) == Some(address));
+    let vpc = tables.vpcs.row(eni.vpc)?;
+    let router =
+        inside.is_some_and(|cidr| cidr.nth(1) == Some(address)) || vpc.resolver() == Some(address);
     if inside.is_none() || router {
         return Some(subnet.router_mac);
     }

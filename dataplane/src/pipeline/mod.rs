@@ -8,6 +8,7 @@
 //! - `proxy`: the proxy protocol header, and the numbers that it shifts
 //! - `explain`: the walk of a frame that was dropped, once more
 //! - `rewrite`: a compiled pass applied to a frame
+//! - `services`: what goes to the services on the link, and their answers
 //! - `replies`: what the data plane says itself: ICMP errors, resets, echoes
 
 mod answers;
@@ -19,6 +20,7 @@ mod plans;
 mod proxy;
 mod replies;
 mod rewrite;
+mod services;
 mod short;
 mod tunnels;
 
@@ -31,6 +33,7 @@ use crate::tables::Snapshot;
 use crate::time::{Duration, Instant};
 use crate::walk::{Connections, Entry, Path};
 use plans::Plans;
+use services::Rates;
 use short::{LANES, Lane};
 
 /// Capacities and the seed of one pipeline.
@@ -67,8 +70,9 @@ pub trait Sink {
     /// takes it may give it back to the pool when done.
     fn transmit(&mut self, port: EniId, frame: Frame);
 
-    /// `frame` is for the local stack at a load balancer's node `eni`: a
-    /// health check's reply. The whole Ethernet frame.
+    /// `frame` is for the local stack at a load balancer's node `eni` (a
+    /// health check's reply), or from the host behind `eni` to a service on
+    /// its link. The whole Ethernet frame.
     fn local(&mut self, eni: EniId, frame: Frame);
 
     /// A frame was dropped: its bytes as they were when the verdict fell.
@@ -102,6 +106,8 @@ pub struct Pipeline {
     path: Path,
     /// How connections of a class are opened.
     plans: Plans,
+    /// How much each interface has asked of services.
+    rates: Rates,
     /// What is known of the packets ahead, kept for its memory.
     lanes: Vec<Lane>,
     next_sweep: Option<Instant>,
@@ -124,6 +130,7 @@ impl Pipeline {
             connections,
             path: Path::quiet(),
             plans: Plans::new(config.connections, Seed(config.seed)),
+            rates: Rates::default(),
             lanes: vec![Lane::default(); LANES],
             next_sweep: None,
         }

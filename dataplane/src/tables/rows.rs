@@ -25,6 +25,17 @@ pub struct VpcRow {
     /// True for the one pseudo-VPC in which internet hosts live: its hosts own
     /// public addresses, and every destination is beyond its router.
     pub internet: bool,
+    /// Whether its resolver answers (`enableDnsSupport`).
+    pub dns_support: bool,
+}
+
+impl VpcRow {
+    /// The resolver's address in the VPC: the base of the primary block plus
+    /// two (V:AmazonDNS-concepts).
+    pub fn resolver(&self) -> Option<IpAddr> {
+        let primary = self.cidrs.first().filter(|cidr| cidr.is_ipv4())?;
+        primary.nth(2).filter(|_| !self.internet)
+    }
 }
 
 /// An internet gateway attached to a VPC.

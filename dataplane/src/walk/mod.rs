@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! source_check → security_group (out) → network_acl (out) → route ─┬→ deliver
-//!      ▲                                                           ├→ igw ─→ internet
-//!      │                                                           ├→ peering ─→ deliver
+//!      │ ╰→ service (resolver, metadata, time, DHCP)                ├→ igw ─→ internet
+//!      ▲                                                           ├→ peering ─→ deliver
 //!      │ entered by a port                                         ├→ gwlb (into a tunnel)
 //!      │                                                           └→ privatelink → load balancer ─┐
 //! gwlb (out of a tunnel) ─→ route                                                       route ◄────┘
@@ -27,11 +27,16 @@ mod pick;
 mod privatelink;
 mod route;
 mod security_group;
+mod service;
 mod source_check;
 
 pub use connections::{Connections, Known};
 pub use path::{Component, Hop, Path, Rule, Verdict};
 pub use pick::Pick;
+pub(crate) use service::is_dhcp;
+pub use service::{
+    METADATA_V4, METADATA_V6, RESOLVER_V4, RESOLVER_V6, Service, TIME_V4, TIME_V6, service_for,
+};
 pub(crate) use source_check::mac_of_link_local;
 
 use std::cell::Cell;
@@ -202,6 +207,7 @@ enum Stop {
     Drop(DropReason),
     Reset(DropReason),
     RouterEcho,
+    Service(Service),
 }
 
 /// A walk under way.
@@ -254,6 +260,7 @@ impl<'a> Walk<'a> {
             Err(Stop::Drop(reason)) => Verdict::Drop(reason),
             Err(Stop::Reset(reason)) => Verdict::Reset(reason),
             Err(Stop::RouterEcho) => Verdict::RouterEcho,
+            Err(Stop::Service(service)) => Verdict::Service(service),
         };
         if let Some(reason) = self.path.drop_reason()
             && let Some(last) = self.path.hops.last_mut()

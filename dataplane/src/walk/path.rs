@@ -10,7 +10,7 @@ use crate::drop::DropReason;
 use crate::flow::{Direction, LbFlow, Reads, Rewrite, SessionId};
 use crate::gwlb::NewFlow;
 use crate::packet::FiveTuple;
-use crate::walk::Pick;
+use crate::walk::{Pick, Service};
 
 /// A place that a packet visits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,8 +57,10 @@ pub enum Component {
         /// Toward the appliance.
         outward: bool,
     },
-    /// The VPC router itself, or a service it answers for.
+    /// The VPC router itself.
     Router(VpcId),
+    /// A service on the link of the interface by which it entered.
+    Service(VpcId, Service),
     /// The interface at which it is delivered, and its destination check.
     Destination(EniId),
 }
@@ -121,6 +123,8 @@ pub enum Verdict {
     Reset(DropReason),
     /// An echo request to the router, to be answered by it.
     RouterEcho,
+    /// For a service on the link, which answers by itself.
+    Service(Service),
 }
 
 /// The whole way of one packet.
@@ -223,7 +227,7 @@ impl Path {
     pub fn drop_reason(&self) -> Option<DropReason> {
         match self.verdict {
             Verdict::Drop(reason) | Verdict::Reset(reason) => Some(reason),
-            Verdict::Forward(_) | Verdict::RouterEcho => None,
+            Verdict::Forward(_) | Verdict::RouterEcho | Verdict::Service(_) => None,
         }
     }
 

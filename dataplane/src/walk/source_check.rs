@@ -30,6 +30,7 @@ impl Walk<'_> {
             return Err(self.end(source, Rule::None, DropReason::Detached));
         }
         self.zone_is_up(source, eni.subnet)?;
+        self.dhcp(eni, subnet)?;
         self.find_own(Ingress::Eni(id));
         let check = Rule::Check(eni.source_dest_check);
         // An error about a flow must come from where it says, too.
@@ -125,14 +126,15 @@ impl Walk<'_> {
                 Stop::Drop(DropReason::NotAnswered)
             });
         }
-        let service = match dst {
+        self.service(eni)?;
+        let reserved = match dst {
             IpAddr::V4(dst) => dst.is_link_local(),
             IpAddr::V6(dst) => {
                 dst.segments()[..2] == [0xfd00, 0xec2]
                     || (dst.is_unicast_link_local() && !self.is_neighbor_link_local(eni))
             }
         };
-        if service {
+        if reserved {
             return Err(self.end(component, Rule::None, DropReason::NotAnswered));
         }
         Ok(())

@@ -27,6 +27,7 @@ pub(super) enum Command {
     Counters(SyncSender<WorkerCounters>),
     Drops(u64, SyncSender<Drops>),
     Inject(Vec<Frame>),
+    Serve(Vec<Frame>),
     StartCapture(Watcher),
     Visit(Visit),
     SetLink(EniId, Box<[Faults; 2]>),
@@ -139,6 +140,12 @@ impl Handle {
     /// each names: how a load balancer's node sends its health checks.
     pub fn inject(&self, frames: Vec<Frame>) -> Result<(), WorkerGone> {
         self.first()?.send(Command::Inject(frames))
+    }
+
+    /// Hands over what local services answer, each frame for the host behind
+    /// the interface that it names.
+    pub fn serve(&self, frames: Vec<Frame>) -> Result<(), WorkerGone> {
+        self.first()?.send(Command::Serve(frames))
     }
 
     /// The counters as of now, of all workers together.
@@ -319,6 +326,7 @@ impl fmt::Debug for Command {
             Self::Counters(_) => "Counters",
             Self::Drops(..) => "Drops",
             Self::Inject(_) => "Inject",
+            Self::Serve(_) => "Serve",
             Self::StartCapture(..) => "StartCapture",
             Self::Visit(_) => "Visit",
             Self::SetLink(..) => "SetLink",

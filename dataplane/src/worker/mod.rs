@@ -287,6 +287,11 @@ impl Worker {
                 let _ = reply.send(self.sink.drops.since(from));
             }
             Command::Inject(frames) => self.batch.extend(frames),
+            Command::Serve(mut frames) => {
+                let tables = self.tables.load();
+                self.pipeline
+                    .serve(now, &tables, &mut frames, &mut self.sink);
+            }
             Command::StartCapture(watcher) => self.sink.capture.start(watcher),
             Command::Visit(visit) => {
                 let tables = self.tables.load();

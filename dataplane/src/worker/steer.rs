@@ -18,6 +18,7 @@ use crate::packet::{
 };
 use crate::tables::Snapshot;
 use crate::time::Instant;
+use crate::walk::service_for;
 
 /// Where a frame goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,7 +77,10 @@ impl Steer {
             |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (src, dst) = (word(26), word(30));
         let (sport, dport) = (word(34) >> 16, word(34) & 0xffff);
+        // Link-local, or perhaps the resolver: an interface's limit is one counter's.
         let rare = (dport == u32::from(GENEVE_PORT) && head[23] == protocol::UDP)
+            || dst >> 16 == 0xa9fe
+            || dport == 53
             || (has_public(tables) && !(is_private(src) && is_private(dst)));
         (!rare).then(|| {
             self.shard
@@ -102,6 +106,12 @@ impl Steer {
         };
         if headers.fragment != Fragment::Whole {
             return self.fragment(tables, now, frame, &headers, again);
+        }
+        if service_for(tables, frame.port, &headers).is_some() {
+            return Turn {
+                worker: self.shard.of_interface(frame.port.0),
+                settled: true,
+            };
         }
         let worker = match cookie(bytes, &headers) {
             Some(cookie) => self.shard.of_cookie(cookie),

@@ -235,6 +235,9 @@ fn compare(w: &World, port: EniId, path: &Path, seen: &Seen, hits: u64) {
             assert!(seen.out.is_empty(), "{}", what());
         }
         Verdict::Reset(reason) => assert_eq!(seen.drops, [(port, reason)], "{}", what()),
+        Verdict::Service(_) => {
+            assert!(seen.drops.is_empty() && seen.local.len() == 1, "{}", what());
+        }
         Verdict::RouterEcho => {
             assert!(seen.drops.is_empty() && seen.out.len() == 1, "{}", what());
         }

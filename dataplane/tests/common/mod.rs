@@ -117,6 +117,7 @@ impl World {
                 edge_table: edge.map(RouteTableId),
             }),
             internet: id == 0,
+            dns_support: true,
         };
         self.edit(|b| {
             b.set_vpc(VpcId(id), Some(row));

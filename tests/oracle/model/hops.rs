@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::filters::{link_local, owns};
 use super::tracking::Way;
 use super::{Limit, Step, Stop, Walk, drop};
-use crate::wire::{ICMP, ICMP6, Tuple};
+use crate::wire::{ICMP, ICMP6, Packet, Part, TCP, Tuple, UDP};
 use crate::world::{Eni, Id, Kind, Mac, Origin, Route, RouteTo, Subnet};
 
 /// Most lookups between two ports (§1.5, E).
@@ -19,6 +19,15 @@ pub(super) fn is_link_local(address: IpAddr) -> bool {
         IpAddr::V4(a) => a.octets()[..2] == [169, 254],
         IpAddr::V6(a) => a.segments()[0] & 0xffc0 == 0xfe80,
     }
+}
+
+/// Whether it looks like a DHCPv4 client's.
+pub(super) fn is_dhcp(packet: &Packet) -> bool {
+    let tuple = packet.tuple;
+    tuple.proto == UDP
+        && (tuple.sport, tuple.dport) == (68, 67)
+        && tuple.src.is_ipv4()
+        && packet.part == Part::Whole
 }
 
 impl Walk<'_> {
@@ -96,6 +105,7 @@ impl Walk<'_> {
             return drop(&["port.unknown"]);
         };
         self.sender = Some(port);
+        self.dhcp(&eni, &subnet)?;
         if eni.check && !owns(&eni, self.packet.tuple.src) {
             return drop(&["source_dest_check"]);
         }
@@ -158,6 +168,7 @@ impl Walk<'_> {
                 Stop::Drop(&["local.not_answered"])
             });
         }
+        self.on_link(eni)?;
         let neighbour = self
             .world
             .enis
@@ -174,6 +185,51 @@ impl Walk<'_> {
         } else {
             Ok(())
         }
+    }
+
+    /// DHCP asks everybody or the router, before there is an address (§1.4).
+    fn dhcp(&mut self, eni: &Eni, subnet: &Subnet) -> Step {
+        let (src, dst) = (self.tuple.src, self.tuple.dst);
+        let to = dst == IpAddr::from([255; 4]) || subnet.cidrs.iter().any(|c| c.nth(1) == dst);
+        let from = src.is_unspecified() || owns(eni, src);
+        let vpc = self.world.vpcs.get(&eni.vpc);
+        if is_dhcp(&self.packet)
+            && to
+            && from
+            && eni.kind == Kind::Host
+            && vpc.is_some_and(|vpc| !vpc.internet)
+        {
+            return Err(Stop::Service);
+        }
+        Ok(())
+    }
+
+    /// DNS, metadata and time are handled on the host, never routed (§1.4).
+    fn on_link(&mut self, eni: &Eni) -> Step {
+        let dst = self.tuple.dst;
+        let ec2 = |last| IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, last));
+        let at = |last: u8| dst == IpAddr::from([169, 254, 169, last]);
+        let first = self
+            .world
+            .vpcs
+            .get(&eni.vpc)
+            .and_then(|vpc| vpc.cidrs.first());
+        let plus_two = first.is_some_and(|first| dst.is_ipv4() && first.nth(2) == dst);
+        let ports: &[(u8, u32)] = if plus_two || at(253) || dst == ec2(0x253) {
+            &[(UDP, 53), (TCP, 53)]
+        } else if at(254) || dst == ec2(0x254) {
+            &[(TCP, 80)]
+        } else if at(123) || dst == ec2(0x123) {
+            &[(UDP, 123)]
+        } else {
+            return Ok(());
+        };
+        let asked = ports.contains(&(self.tuple.proto, self.tuple.dport));
+        let whole = self.packet.part == Part::Whole && self.quoted.is_none();
+        if asked && whole && eni.kind == Kind::Host {
+            return Err(Stop::Service);
+        }
+        drop(&["local.not_answered"])
     }
 
     /// Longest prefix; of equal ones static, prefix list (lowest id), propagated;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::filters::owns;
-use super::hops::ROUTER6;
+use super::hops::{ROUTER6, is_dhcp};
 use super::state::{Effect, Place, Seen};
 use super::tracking::Way;
 use super::{Expected, Oracle, Stop, Tape, Told, Walk, gateway};
@@ -53,7 +53,7 @@ impl Oracle {
         if packet.is_icmp() && packet.tuple.proto == ICMP6 && (133..=137).contains(&packet.kind) {
             return plain(Expected::Anything);
         }
-        if frame[0] & 1 == 1 {
+        if frame[0] & 1 == 1 && !is_dhcp(&packet) {
             return plain(dropped(&["l2.not_unicast"]));
         }
         let mut walk = Walk {
@@ -123,6 +123,10 @@ impl Oracle {
             return Some(subnet.router_mac);
         }
         let inside = subnet.cidrs.iter().find(|cidr| cidr.contains(address));
+        let resolver = self.world.vpcs.get(&eni.vpc)?.cidrs.first();
+        if resolver.is_some_and(|first| address.is_ipv4() && first.nth(2) == address) {
+            return Some(subnet.router_mac);
+        }
         if inside.is_none_or(|cidr| cidr.nth(1) == address) || address == ROUTER6 {
             return Some(subnet.router_mac);
         }
@@ -273,6 +277,7 @@ impl Walk<'_> {
                 told: Told::Reset,
             },
             Stop::Echo => self.pong(frame),
+            Stop::Service => Expected::Served,
         }
     }
 

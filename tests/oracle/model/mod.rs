@@ -43,6 +43,8 @@ pub enum Expected {
     },
     /// Exactly this frame comes back.
     Answered { frame: Vec<u8> },
+    /// It goes, as it is, to a service on the sender's link.
+    Served,
     /// Dropped for one of these reasons; perhaps its sender is told.
     Dropped { classes: Classes, told: Told },
     /// The reference does not say.
@@ -127,6 +129,7 @@ enum Stop {
     Drop(Classes),
     Reset(Classes),
     Echo,
+    Service,
 }
 
 type Step = Result<(), Stop>;

@@ -9,7 +9,7 @@ use crate::world::Id;
 
 /// Whether the data plane did what was expected.
 pub(super) fn agrees(expected: &Expected, port: Id, sent: &[u8], seen: &Observed) -> bool {
-    if !seen.local.is_empty() {
+    if !seen.local.is_empty() && !matches!(expected, Expected::Served) {
         return false;
     }
     match expected {
@@ -42,6 +42,12 @@ pub(super) fn agrees(expected: &Expected, port: Id, sent: &[u8], seen: &Observed
                 && seen.out.len() == 1
                 && seen.out[0].0 == port
                 && same(&seen.out[0].1, frame, sent)
+        }
+        Expected::Served => {
+            seen.drops.is_empty()
+                && seen.out.is_empty()
+                && seen.local.len() == 1
+                && seen.local[0] == (port, sent.to_vec())
         }
         Expected::Dropped { classes, told } => {
             seen.drops.len() == 1
@@ -191,6 +197,7 @@ fn say(expected: &Expected) -> String {
             format!("out {port} in pieces of {mtu}: {}", describe(ip))
         }
         Expected::Answered { frame } => format!("answer {}", line(frame)),
+        Expected::Served => "a service on the link".to_owned(),
         Expected::Dropped {
             classes,
             told: Told::Nothing,

@@ -13,7 +13,7 @@ use crate::aws::select::{Known, describe, each, one};
 use crate::aws::tags::{self, TagItem};
 use crate::model::{
     Instance, InstanceId, InstanceState, Model, NetworkInterface, Plug, SecurityGroupId, SubnetId,
-    VpcId,
+    VpcId, private_name, public_name,
 };
 
 calls! {
@@ -86,7 +86,7 @@ struct InstanceItem {
     instance_type: Arc<str>,
     instance_state: StateItem,
     private_dns_name: String,
-    dns_name: &'static str,
+    dns_name: String,
     reason: &'static str,
     key_name: Option<Arc<str>>,
     ami_launch_index: u32,
@@ -154,14 +154,18 @@ impl InstanceItem {
             image_id: instance.image.clone(),
             instance_type: instance.instance_type.clone(),
             instance_state: StateItem::new(instance.state),
-            private_dns_name: primary.map_or_else(String::new, |ip| {
-                let name = ip.to_string().replace('.', "-");
-                match &**region {
-                    "us-east-1" => format!("ip-{name}.ec2.internal"),
-                    region => format!("ip-{name}.{region}.compute.internal"),
-                }
-            }),
-            dns_name: "",
+            private_dns_name: primary
+                .map(|ip| private_name(ip, region))
+                .unwrap_or_default(),
+            dns_name: public
+                .as_ref()
+                .filter(|_| {
+                    model
+                        .get(&instance.vpc)
+                        .is_some_and(|vpc| vpc.dns_hostnames)
+                })
+                .map(|held| public_name(held.public_ip, region))
+                .unwrap_or_default(),
             reason: "",
             key_name: instance.key_name.clone(),
             ami_launch_index: instance.launch_index,

@@ -13,8 +13,8 @@ use crate::aws::call::{At, Call, calls};
 use crate::aws::select::{Known, describe, each, one};
 use crate::aws::tags::{self, TagItem, TagSpecification};
 use crate::model::{
-    Model, NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcEndpoint, VpcEndpointId,
-    VpcEndpointType, VpcId, hash,
+    EndpointName, Model, NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcEndpoint,
+    VpcEndpointId, VpcEndpointType, VpcId,
 };
 
 calls! {
@@ -356,7 +356,7 @@ struct DnsOptions {
     dns_record_ip_type: &'static str,
 }
 
-/// A name under which AWS has an endpoint; nothing answers for it here.
+/// A name under which the VPC resolver finds an endpoint.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DnsEntry {
@@ -367,28 +367,12 @@ pub(super) struct DnsEntry {
 impl DnsEntry {
     /// The regional name, and one for each zone.
     pub(super) fn all(endpoint: &VpcEndpoint, model: &Model) -> Vec<Self> {
-        if endpoint.endpoint_type != VpcEndpointType::Interface {
-            return Vec::new();
-        }
-        let random: String = (0..8)
-            .scan(hash(0, endpoint.id.as_str()), |rest, _| {
-                let digit = (*rest % 36) as u32;
-                *rest /= 36;
-                char::from_digit(digit, 36)
-            })
-            .collect();
         let region = &endpoint.meta.region;
-        let entry = |zone: &str| Self {
-            dns_name: format!(
-                "{}-{random}{zone}.{}.{region}.vpce.amazonaws.com",
-                endpoint.id, endpoint.service
-            ),
+        let entry = |name: EndpointName| Self {
+            dns_name: name.name,
             hosted_zone_id: (**region == *"us-east-1").then_some("Z7HUB22UULQXV"),
         };
-        let subnets = endpoint.interfaces.iter().map(|place| &place.subnet);
-        let zones = subnets.filter_map(|subnet| model.get(subnet));
-        let zonal = zones.map(|subnet| entry(&format!("-{}", subnet.zone)));
-        std::iter::once(entry("")).chain(zonal).collect()
+        endpoint.dns_names(model).into_iter().map(entry).collect()
     }
 }
 

@@ -10,6 +10,7 @@ mod gateway;
 mod health;
 mod http;
 pub(crate) mod load;
+mod local;
 mod model;
 mod server;
 mod show;
@@ -38,7 +39,8 @@ use crate::aws::Credentials;
 use crate::cli::CliError;
 use model::Model;
 
-/// Frames for the stacks at load-balancer nodes that may wait.
+/// Frames for the services on hosts' links, and for the stacks at load-balancer
+/// nodes, that may wait.
 const LOCAL_QUEUE: usize = 4096;
 /// The daemon looks this often whether its worker still lives.
 const WATCH_INTERVAL_MS: u16 = 500;
@@ -167,7 +169,9 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         },
     });
     server::start(Arc::clone(&lab), listener)?;
-    health::start(Arc::clone(&lab), seed, local)?;
+    let (to_nodes, at_nodes) = sync_channel(LOCAL_QUEUE);
+    local::start(Arc::clone(&lab), seed, local, to_nodes)?;
+    health::start(Arc::clone(&lab), seed, at_nodes)?;
     // Who changes hosts meanwhile waits until they are there.
     let starting = lab.lock_changes();
     let wired = http::start(&lab, &state).and_then(|at| {
