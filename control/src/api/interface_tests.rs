@@ -220,3 +220,31 @@ fn a_service_interface_cannot_be_changed_by_users() {
     };
     refused(&mut control, delete, "OperationNotPermitted", eni.as_str());
 }
+
+#[test]
+fn used_addresses_are_counted_with_prefixes_and_freed() {
+    let (mut control, subnet) = lab("10.0.1.0/24");
+    let used = |control: &ControlPlane| control.model().indexes().used_ipv4(&subnet);
+    let request = CreateNetworkInterface {
+        secondary_private_ip_address_count: 2,
+        prefixes: vec![cidr("10.0.1.64/28")],
+        ..at(&subnet, "10.0.1.9")
+    };
+    let eni = control.execute(request).unwrap();
+    let other = control.execute(any(&subnet)).unwrap();
+    assert_eq!(used(&control), 1 + 2 + 16 + 1);
+    // What stays the same is not counted again.
+    let modify = ModifyNetworkInterfaceAttribute {
+        network_interface: eni.clone(),
+        source_dest_check: Some(false),
+        ..ModifyNetworkInterfaceAttribute::default()
+    };
+    control.execute(modify).unwrap();
+    assert_eq!(used(&control), 20);
+    for network_interface in [eni, other] {
+        control
+            .execute(DeleteNetworkInterface { network_interface })
+            .unwrap();
+    }
+    assert_eq!(used(&control), 0);
+}

@@ -36,6 +36,8 @@ pub struct Indexes {
     addresses: OrdMap<(SubnetId, IpAddr), NetworkInterfaceId>,
     /// Delegated prefixes in use, by first address.
     prefixes: OrdMap<(SubnetId, IpAddr), (Prefix, NetworkInterfaceId)>,
+    /// How many IPv4 addresses of a subnet are in use, those of prefixes too.
+    used_ipv4: OrdMap<SubnetId, u64>,
     /// No address below this one is free (a place to start looking).
     lowest_free: OrdMap<(SubnetId, bool), IpAddr>,
     /// Public addresses: Elastic IPs, auto-assigned ones and internet hosts.
@@ -187,7 +189,31 @@ impl Indexes {
         ip: IpAddr,
         owner: &NetworkInterfaceId,
     ) {
-        self.addresses.insert((subnet.clone(), ip), owner.clone());
+        let key = (subnet.clone(), ip);
+        if self.addresses.insert(key, owner.clone()).is_none() {
+            self.use_ipv4(subnet, Prefix::host(ip), true);
+        }
+    }
+
+    /// Counts the IPv4 addresses of a block as used, or as free again.
+    fn use_ipv4(&mut self, subnet: &SubnetId, block: Prefix, used: bool) {
+        if !block.is_ipv4() {
+            return;
+        }
+        let size = 1u64 << (32 - block.len().min(32));
+        let count = self.used_ipv4.entry(subnet.clone()).or_default();
+        *count = match used {
+            true => *count + size,
+            false => count.saturating_sub(size),
+        };
+        if *count == 0 {
+            self.used_ipv4.remove(subnet);
+        }
+    }
+
+    /// How many IPv4 addresses of a subnet are in use, those of prefixes too.
+    pub fn used_ipv4(&self, subnet: &SubnetId) -> u64 {
+        self.used_ipv4.get(subnet).copied().unwrap_or(0)
     }
 
     pub(super) fn drop_address(
@@ -199,6 +225,7 @@ impl Indexes {
         let key = (subnet.clone(), ip);
         if self.addresses.get(&key) == Some(owner) {
             self.addresses.remove(&key);
+            self.use_ipv4(subnet, Prefix::host(ip), false);
             self.freed(subnet, ip);
         }
     }
@@ -210,7 +237,10 @@ impl Indexes {
         owner: &NetworkInterfaceId,
     ) {
         let key = (subnet.clone(), prefix.address());
-        self.prefixes.insert(key, (prefix, owner.clone()));
+        let old = self.prefixes.insert(key, (prefix, owner.clone()));
+        if old.is_none() {
+            self.use_ipv4(subnet, prefix, true);
+        }
     }
 
     pub(super) fn drop_prefix(
@@ -226,6 +256,7 @@ impl Indexes {
             .is_some_and(|(_, held)| held == owner)
         {
             self.prefixes.remove(&key);
+            self.use_ipv4(subnet, prefix, false);
             self.freed(subnet, prefix.address());
         }
     }

@@ -1,6 +1,5 @@
 //! Subnets.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,7 @@ use crate::api::{self, ApiError};
 use crate::aws::call::{At, Call, calls};
 use crate::aws::select::{Known, describe, each, naming, one};
 use crate::aws::tags::{self, TagItem, TagSpecification};
-use crate::model::{Id, Model, NetworkInterface, Subnet, SubnetId, VpcId};
+use crate::model::{Id, Model, Subnet, SubnetId, VpcId};
 
 calls! {
     Read: DescribeSubnets;
@@ -257,17 +256,6 @@ fn arn(subnet: &Subnet) -> String {
 /// IPv4 addresses that nobody has.
 fn free(subnet: &Subnet, model: &Model) -> u64 {
     let size = 1u64 << (32 - u32::from(subnet.cidr.len().min(32)));
-    let inside = |ip: &IpAddr| subnet.cidr.contains(*ip);
-    let used: u64 = model
-        .referrers::<NetworkInterface>(&subnet.id)
-        .map(|interface| {
-            let addresses = interface.addresses().filter(inside).count() as u64;
-            let prefixes = interface.prefixes.iter().filter(|prefix| prefix.is_ipv4());
-            addresses
-                + prefixes
-                    .map(|prefix| 1u64 << (32 - prefix.len().min(32)))
-                    .sum::<u64>()
-        })
-        .sum();
+    let used = model.indexes().used_ipv4(&subnet.id);
     size.saturating_sub(RESERVED + used)
 }
