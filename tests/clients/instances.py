@@ -2,7 +2,9 @@
 
 import base64
 import os
+import pathlib
 import resource
+import threading
 
 import cloud as clouds
 import harness
@@ -132,6 +134,53 @@ def what_finds_no_room_is_not_there(cloud):
     first.reaches(cloud.host(made[7]).ip)
 
 
+VPCS = """
+vpcs:
+  own:
+    cidr: 10.9.0.0/16
+    subnets: {s: {cidr: 10.9.1.0/24}}
+hosts:
+"""
+
+
+def a_second_up_and_calls_take_turns(_cloud):
+    """A file that changes and the API make and end hosts at once: in the end there is
+    what both say."""
+    with clouds.cloud("turns") as other:
+        file = pathlib.Path(other.lab.file)
+        begun = file.read_text()
+        failures = []
+
+        def change():
+            try:
+                for count in (2, 1, 3, 2):
+                    hosts = [f"  own{n}: {{subnet: s}}\n" for n in range(count)]
+                    file.write_text(begun + VPCS + "".join(hosts))
+                    other.lab.up()
+            except Exception as error:  # told by the check
+                failures.append(error)
+
+        vpc = other.vpc()
+        subnet = other.subnet(vpc)
+        changing = threading.Thread(target=change)
+        changing.start()
+        running = []
+        for n in range(8):
+            made = other.ec2.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1, SubnetId=subnet)
+            running.append(made["Instances"][0]["InstanceId"])
+            if n % 3 == 2:
+                other.ec2.terminate_instances(InstanceIds=[running.pop(0)])
+        changing.join()
+        check(not failures, failures)
+        hosts = sorted(host["name"] for host in other.lab.json("ps")["hosts"])
+        expected = sorted(["visitor", "own0", "own1", *running])
+        check(hosts == expected, f"{hosts}, not {expected}")
+        for host in expected:
+            done = other.lab.exec(host, "ip", "-4", "-br", "addr", "show", "eth0")
+            check(done.returncode == 0 and "/" in done.stdout, f"{host}: {done}")
+
+
 CHECKS = [an_instance_is_stopped_and_started, an_instance_ends_with_its_interfaces,
           several_at_once_and_by_name, what_finds_no_room_is_not_there,
+          a_second_up_and_calls_take_turns,
           user_data_runs_only_if_the_lab_allows_it]
