@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import pathlib
+import random
 import socket
 import sys
 import urllib.error
@@ -87,6 +88,7 @@ def keys_right_and_wrong(_cloud):
             with_boto3(url)
             with_the_cli(url, keys)
             by_hand(url)
+            broken_signatures(url)
             # The daemon that follows one that was killed is as strict.
             os.kill(lab.daemon(), 9)
             url = json.loads(lab.up(*up))["http"]
@@ -160,6 +162,30 @@ def by_hand(url):
     check(status == 403 and "SignatureDoesNotMatch" in body, (status, body))
     status, body = http(signed.replace("X-Amz-Expires=60", "X-Amz-Expires=604801"))
     check(status == 400 and "IncompleteSignature" in body, (status, body))
+
+
+def broken_signatures(url):
+    """Whatever a signature looks like, it is refused as AWS does, and never believed."""
+    rng = random.Random(5)
+    body = b"Action=DescribeVpcs&Version=2016-11-15"
+    request = botocore.awsrequest.AWSRequest("POST", url + "/", data=body)
+    keys = botocore.credentials.Credentials(KEY, SECRET)
+    botocore.auth.SigV4Auth(keys, "ec2", REGION).add_auth(request)
+    headers = dict(request.headers.items())
+    whole = headers["Authorization"]
+    check(http(url + "/", body, headers.items())[0] == 200, "it is refused unbroken")
+    for _ in range(300):
+        at = rng.randrange(len(whole))
+        # Not a name that is left alone, nor a space.
+        if whole[at] in " ,":
+            continue
+        broken = rng.choice([whole[:at], whole[:at] + whole[at + 1:],
+                             whole[:at] + rng.choice("/=;,0aZé%") + whole[at + 1:]])
+        if broken == whole:
+            continue
+        headers["Authorization"] = broken
+        status, answer = http(url + "/", body, headers.items())
+        check(400 <= status < 500 and "<Code>" in answer, f"{broken!r}: {status} {answer}")
 
 
 def other_addresses_need_credentials(_cloud):

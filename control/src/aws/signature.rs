@@ -52,7 +52,7 @@ pub(super) struct Claim {
     pub(super) key: String,
     /// Day, region, service, `aws4_request`.
     pub(super) scope: [String; 4],
-    /// Names of the headers that it is over, in lower case.
+    /// Names of the headers that it is over, as they were signed: in lower case.
     headers: Vec<String>,
     /// Hexadecimal.
     signature: String,
@@ -222,7 +222,7 @@ fn check_algorithm(algorithm: &str) -> Result<(), Refusal> {
 }
 
 fn names(list: &str) -> Vec<String> {
-    list.split(';').map(str::to_ascii_lowercase).collect()
+    list.split(';').map(str::to_owned).collect()
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -560,6 +560,7 @@ mod tests {
             ("SignedHeaders=", "Signed=", "'SignedHeaders'"),
             ("Signature=", "Sign=", "'Signature'"),
             ("host;", "", "'host' must be"),
+            ("host;", "Host;", "'host' must be"),
             ("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256", "algorithm"),
         ] {
             match edited(old, new) {
