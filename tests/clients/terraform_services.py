@@ -4,8 +4,9 @@ sources; unverified against Terraform itself, which is not run here."""
 
 import uuid
 
+import harness
 from balancers import healthy, node
-from cloud import check, filters
+from cloud import VISITOR, check, filters, wait
 from terraform import delete_subnet, delete_vpc, make_subnet, make_vpc, of
 
 TAGS = [{"Key": "Name", "Value": "main"}]
@@ -268,5 +269,50 @@ def aws_vpc_peering_connection(cloud):
     delete_vpc(cloud, theirs)
 
 
+def aws_nat_gateway_and_aws_eip(cloud):
+    if "ec2 CreateNatGateway" not in cloud.actions:
+        raise harness.CannotBe("this vpclab's API has no NAT gateways")
+    ec2 = cloud.ec2
+    vpc = make_vpc(cloud)
+    public, private = make_subnet(cloud, vpc), cloud.subnet(vpc, "10.30.2.0/24")
+    out = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    ec2.create_route(RouteTableId=out, DestinationCidrBlock="0.0.0.0/0",
+                     GatewayId=cloud.gateway(vpc))
+    ec2.associate_route_table(RouteTableId=out, SubnetId=public)
+    # aws_eip
+    made = ec2.allocate_address(Domain="vpc", TagSpecifications=specified("elastic-ip"))
+    address = of(ec2.describe_addresses(AllocationIds=[made["AllocationId"]]), "Addresses")
+    check(address["PublicIp"] == made["PublicIp"] and address["Tags"] == TAGS, address)
+    of(ec2.describe_addresses_attribute(AllocationIds=[made["AllocationId"]],
+                                        Attribute="domain-name"), "Addresses")
+    # aws_nat_gateway
+    gateway = ec2.create_nat_gateway(
+        AllocationId=made["AllocationId"], ClientToken=token(), ConnectivityType="public",
+        SubnetId=public, TagSpecifications=specified("natgateway"))["NatGateway"]["NatGatewayId"]
+
+    def found():
+        return of(ec2.describe_nat_gateways(NatGatewayIds=[gateway]), "NatGateways")
+
+    check(found()["State"] == "available", found())
+    held = of(found(), "NatGatewayAddresses")
+    check((held["AllocationId"], held["PublicIp"]) == (made["AllocationId"], made["PublicIp"]), held)
+    check(held["NetworkInterfaceId"] and held["PrivateIp"] and held["AssociationId"], held)
+    check((found()["SubnetId"], found()["Tags"]) == (public, TAGS), found())
+    inside = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    ec2.create_route(RouteTableId=inside, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=gateway)
+    routes = of(ec2.describe_route_tables(RouteTableIds=[inside]), "RouteTables")["Routes"]
+    check([it["State"] for it in routes if it.get("NatGatewayId") == gateway] == ["active"], routes)
+    ec2.associate_route_table(RouteTableId=inside, SubnetId=private)
+    host = cloud.run(private, cloud.group(vpc))
+    check(host.reaches(VISITOR) == made["PublicIp"], "not translated")
+    ec2.delete_route(RouteTableId=inside, DestinationCidrBlock="0.0.0.0/0")
+    ec2.delete_nat_gateway(NatGatewayId=gateway)
+    wait("the NAT gateway is deleted", lambda: found()["State"] == "deleted")
+    ec2.release_address(AllocationId=made["AllocationId"])
+    cloud.refused("InvalidAllocationID.NotFound", "describe_addresses",
+                  AllocationIds=[made["AllocationId"]])
+
+
 CHECKS = [aws_lb_target_group_and_listener, aws_vpc_endpoint_and_service,
-          aws_vpc_dhcp_options_and_association, aws_vpc_peering_connection]
+          aws_vpc_dhcp_options_and_association, aws_vpc_peering_connection,
+          aws_nat_gateway_and_aws_eip]
