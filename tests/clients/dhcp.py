@@ -1,5 +1,6 @@
 """Sets of DHCP options, and which of them a VPC has."""
 
+import harness
 from cloud import check, filters
 
 OWN = [
@@ -62,4 +63,39 @@ def what_dhcp_cannot_say_is_refused(cloud):
     cloud.refused("InvalidDhcpOptionsId.Malformed", "delete_dhcp_options", DhcpOptionsId="dopt-x")
 
 
-CHECKS = [a_vpc_is_given_others, what_dhcp_cannot_say_is_refused]
+# udhcpc runs this with what it was told; nothing is changed by it.
+HEARD = """#!/bin/sh
+[ "$1" = bound ] || exit 0
+for name in dns domain ntpsrv wins; do
+    eval "echo $name=\\$$name"
+done > "$HEARD"
+"""
+
+
+def hears(cloud, host):
+    """What DHCP tells an instance."""
+    with harness.temporary() as directory:
+        script, file = directory / "script", directory / "heard"
+        script.write_text(HEARD)
+        script.chmod(0o755)
+        done = cloud.lab.exec(host, "env", f"HEARD={file}", "busybox", "udhcpc", "-n", "-q", "-f",
+                              "-t", 3, "-T", 2, "-i", "eth0", "-s", script, "-O", "ntpsrv", "-O", "wins")
+        check(done.returncode == 0, f"udhcpc: {done}")
+        heard = dict(line.split("=", 1) for line in file.read_text().splitlines())
+        return {name: value for name, value in heard.items() if value}
+
+
+def hosts_hear_of_it(cloud):
+    ec2 = cloud.ec2
+    vpc = cloud.vpc()
+    host = cloud.run(cloud.subnet(vpc)).name
+    heard = hears(cloud, host)
+    check(heard == {"dns": "10.0.0.2", "domain": "ec2.internal"}, heard)
+    own = ec2.create_dhcp_options(DhcpConfigurations=OWN)["DhcpOptions"]["DhcpOptionsId"]
+    ec2.associate_dhcp_options(DhcpOptionsId=own, VpcId=vpc)
+    heard = hears(cloud, host)
+    check(heard == {"dns": "10.0.0.53 10.0.0.2", "domain": "corp.example",
+                    "ntpsrv": "169.254.169.123", "wins": "10.0.0.53"}, heard)
+
+
+CHECKS = [hosts_hear_of_it, a_vpc_is_given_others, what_dhcp_cannot_say_is_refused]
