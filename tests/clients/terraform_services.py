@@ -4,6 +4,8 @@ sources; unverified against Terraform itself, which is not run here."""
 
 import uuid
 
+import botocore.exceptions
+
 import harness
 from balancers import healthy, node
 from cloud import VISITOR, check, filters, wait
@@ -269,6 +271,44 @@ def aws_vpc_peering_connection(cloud):
     delete_vpc(cloud, theirs)
 
 
+def aws_vpc_endpoint_of_a_gateway(cloud):
+    ec2 = cloud.ec2
+    service = "com.amazonaws.us-east-1.s3"
+    lists = ec2.describe_prefix_lists(Filters=filters(prefix_list_name=service))["PrefixLists"]
+    if not lists:
+        raise harness.CannotBe("this vpclab has no gateway endpoints")
+    check(len(lists) == 1 and lists[0]["Cidrs"], lists)
+    vpc = make_vpc(cloud)
+    table, other = (ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"] for _ in range(2))
+    made = ec2.create_vpc_endpoint(
+        ClientToken=token(), PrivateDnsEnabled=False, ServiceName=service,
+        VpcEndpointType="Gateway", VpcId=vpc, RouteTableIds=[table],
+        TagSpecifications=specified("vpc-endpoint"))["VpcEndpoint"]["VpcEndpointId"]
+
+    def routed(table):
+        routes = of(ec2.describe_route_tables(RouteTableIds=[table]), "RouteTables")["Routes"]
+        return [it["DestinationPrefixListId"] for it in routes if it.get("GatewayId") == made]
+
+    found = of(ec2.describe_vpc_endpoints(VpcEndpointIds=[made]), "VpcEndpoints")
+    check((found["State"], found["RouteTableIds"], found["VpcEndpointType"], found["Tags"])
+          == ("available", [table], "Gateway", TAGS), found)
+    check(found["PolicyDocument"], found)
+    check(routed(table) == [lists[0]["PrefixListId"]] and routed(other) == [], routed(table))
+    ec2.modify_vpc_endpoint(VpcEndpointId=made, AddRouteTableIds=[other], RemoveRouteTableIds=[table])
+    check(routed(other) == [lists[0]["PrefixListId"]] and routed(table) == [], routed(other))
+    done = ec2.delete_vpc_endpoints(VpcEndpointIds=[made])
+    check(done["Unsuccessful"] == [], done)
+    cloud.refused("InvalidVpcEndpointId.NotFound", "describe_vpc_endpoints", VpcEndpointIds=[made])
+    check(routed(other) == [], "its route is still there")
+
+
+def gone(found):
+    try:
+        return found()["State"] == "deleted"
+    except botocore.exceptions.ClientError as error:
+        return error.response["Error"]["Code"] == "NatGatewayNotFound"
+
+
 def aws_nat_gateway_and_aws_eip(cloud):
     if "ec2 CreateNatGateway" not in cloud.actions:
         raise harness.CannotBe("this vpclab's API has no NAT gateways")
@@ -307,7 +347,8 @@ def aws_nat_gateway_and_aws_eip(cloud):
     check(host.reaches(VISITOR) == made["PublicIp"], "not translated")
     ec2.delete_route(RouteTableId=inside, DestinationCidrBlock="0.0.0.0/0")
     ec2.delete_nat_gateway(NatGatewayId=gateway)
-    wait("the NAT gateway is deleted", lambda: found()["State"] == "deleted")
+    # It waits for `deleted`, or for nothing to be found.
+    wait("the NAT gateway is deleted", lambda: gone(found))
     ec2.release_address(AllocationId=made["AllocationId"])
     cloud.refused("InvalidAllocationID.NotFound", "describe_addresses",
                   AllocationIds=[made["AllocationId"]])
@@ -315,4 +356,4 @@ def aws_nat_gateway_and_aws_eip(cloud):
 
 CHECKS = [aws_lb_target_group_and_listener, aws_vpc_endpoint_and_service,
           aws_vpc_dhcp_options_and_association, aws_vpc_peering_connection,
-          aws_nat_gateway_and_aws_eip]
+          aws_nat_gateway_and_aws_eip, aws_vpc_endpoint_of_a_gateway]
