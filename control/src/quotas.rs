@@ -67,6 +67,12 @@ quotas! {
     OutstandingPeeringRequests = "Outstanding VPC peering connection requests", 25;
     /// Per account and region.
     ElasticIpsPerRegion = "EC2-VPC Elastic IPs", 5;
+    /// NAT gateways of an account in a zone.
+    NatGatewaysPerZone = "NAT gateways per Availability Zone", 5;
+    /// Elastic IPs of a public NAT gateway.
+    ElasticIpsPerNatGateway = "Elastic IP addresses per public NAT gateway", 2;
+    /// Private addresses of a NAT gateway.
+    PrivateIpsPerNatGateway = "Private IP addresses per NAT gateway", 8;
     /// Prefix lists of an account in a region.
     PrefixListsPerRegion = "Prefix lists per Region", 100;
     /// Entries of a prefix list.

@@ -268,6 +268,8 @@ row_ids! {
     TargetGroupId;
     /// Row of a VPC peering connection.
     PeeringId;
+    /// Row of a NAT gateway.
+    NatGatewayId;
 }
 
 /// Whether an address can be that of somebody on the internet: not private (RFC

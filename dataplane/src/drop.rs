@@ -37,6 +37,21 @@ macro_rules! drop_reasons {
     };
 }
 
+impl DropReason {
+    /// Whether a NAT gateway drops for this reason (`PacketsDropCount`).
+    pub const fn is_of_nat_gateway(self) -> bool {
+        matches!(
+            self,
+            Self::NatProtocol
+                | Self::NatFragment
+                | Self::NatSource
+                | Self::NatUnsolicited
+                | Self::NatPortAllocation
+                | Self::NatNoConnection
+        )
+    }
+}
+
 drop_reasons! {
     /// The frame is shorter than the headers it claims.
     MalformedFrame = "malformed.frame";
@@ -102,6 +117,18 @@ drop_reasons! {
     InternetUnreachable = "internet.unreachable";
     /// Nothing starts a flow toward a consumer through PrivateLink: the endpoint is one-way.
     PrivateLinkOneWay = "privatelink.one_way", "VPCE_INTRA_VPC_TRAFFIC";
+    /// A NAT gateway takes TCP, UDP and echo requests over IPv4 only.
+    NatProtocol = "nat.protocol";
+    /// Fragments pass a NAT gateway only when they are UDP.
+    NatFragment = "nat.fragment";
+    /// A NAT gateway takes packets only from addresses of its VPC.
+    NatSource = "nat.source_not_in_vpc", "NGW_REQUIRES_SOURCE_IN_VPC";
+    /// Nothing starts a connection toward a NAT gateway, and it answers no ping: it carries replies only.
+    NatUnsolicited = "nat.unsolicited", "NGW_DEST_ADDRESS_PRESERVATION";
+    /// All source ports of the NAT gateway toward this destination are in use (ErrorPortAllocation).
+    NatPortAllocation = "nat.port_allocation", "REMAP_EPHEMERAL_PORT";
+    /// The NAT gateway knows no such connection, or no longer, and the packet does not start one.
+    NatNoConnection = "nat.no_connection";
     /// The endpoint is not in state available.
     EndpointUnavailable = "endpoint.unavailable";
     /// The endpoint's service has no load balancer in the endpoint's zone.

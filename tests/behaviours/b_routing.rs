@@ -2,7 +2,7 @@
 
 use vpclab::api::*;
 use vpclab::appliance::Appliance;
-use vpclab::model::{AddressFamily, Destination, RouteTargetSpec};
+use vpclab::model::{AddressFamily, Connectivity, Destination, RouteTargetSpec};
 use vpclab_dataplane::packet::tcp_flag;
 use vpclab_tests::{Packet, World, cidr};
 
@@ -184,7 +184,7 @@ fn b029_an_edge_table_sees_the_private_destination() {
 /// When a gateway's table gets a route with a prefix-list destination, then
 /// refused. (NAT gateways, the other half, are not there yet.)
 #[test]
-fn b030_a_gateway_table_takes_no_prefix_list() {
+fn b030_a_gateway_table_takes_no_prefix_list_and_no_nat_gateway() {
     let mut w = World::new(INSPECTION);
     let list = prefix_list(&mut w, "10.1.1.0/24", 5);
     let request = CreateRoute {
@@ -199,6 +199,17 @@ fn b030_a_gateway_table_takes_no_prefix_list() {
         target: RouteTargetSpec::NetworkInterface(w.interface("app")),
     };
     w.apply(request);
+    let gateway = w.apply(CreateNatGateway {
+        subnet: w.subnet("app/inspection"),
+        connectivity: Connectivity::Private,
+        ..CreateNatGateway::default()
+    });
+    let request = CreateRoute {
+        route_table: w.table("app/gateway"),
+        destination: Destination::Cidr(cidr("10.1.2.0/24")),
+        target: RouteTargetSpec::NatGateway(gateway.clone()),
+    };
+    w.refused(request, "InvalidParameterValue", gateway.as_str());
 }
 
 fn prefix_list(w: &mut World, block: &str, max_entries: u32) -> vpclab::model::PrefixListId {

@@ -8,6 +8,7 @@ mod a_services;
 mod b_routing;
 mod c_filters;
 mod d_gateways;
+mod d_nat;
 mod d_peering;
 mod f_privatelink;
 mod f_proxy_protocol;

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use vpclab::lab::{Host, Recorded};
 use vpclab_dataplane::addr::Mac;
 use vpclab_dataplane::packet::{
-    ETHERNET_LEN, Endpoints, Frame, Headers, checksum, parse_ip, protocol, put_ip, tcp_flag,
+    ETHERNET_LEN, Endpoints, Frame, FramePool, Headers, checksum, fragment_ipv4, parse_ip,
+    protocol, put_ip, tcp_flag,
 };
 
 /// A packet to be sent.
@@ -64,6 +65,11 @@ impl Packet {
             protocol: if v6 { protocol::ICMPV6 } else { protocol::ICMP },
             ..packet
         }
+    }
+
+    /// A packet of another IP protocol, without a transport header.
+    pub fn other(protocol: u8, src: impl ToString, dst: impl ToString) -> Self {
+        Self::new(protocol, src, dst)
     }
 
     /// With these TCP flags.
@@ -156,6 +162,24 @@ impl Packet {
         let headers = parse_ip(frame.bytes(), ETHERNET_LEN).unwrap();
         checksum::fill_transport(frame.bytes_mut(), &headers);
         frame.bytes().to_vec()
+    }
+
+    /// The same in fragments of at most `mtu` bytes of IP packet (IPv4).
+    ///
+    /// # Panics
+    /// If the packet does not fit an IP packet.
+    pub fn fragments(&self, from: Mac, to: Mac, mtu: usize) -> Vec<Vec<u8>> {
+        let mut frame = Frame::with_capacity(0);
+        frame.extend(&self.frame(from, to));
+        // DF off, and the header's checksum as it must be then.
+        frame.bytes_mut()[20..22].copy_from_slice(&[0, 0]);
+        frame.bytes_mut()[24..26].copy_from_slice(&[0, 0]);
+        let sum = checksum::sum(&frame.bytes()[14..34]);
+        frame.bytes_mut()[24..26].copy_from_slice(&(!sum).to_be_bytes());
+        let mut pieces = Vec::new();
+        let emit = &mut |piece: Frame| pieces.push(piece.bytes().to_vec());
+        fragment_ipv4(frame, mtu, &mut FramePool::new(8), emit).unwrap();
+        pieces
     }
 }
 

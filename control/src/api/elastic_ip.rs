@@ -107,6 +107,9 @@ impl Action for AssociateAddress {
                 private.map_or_else(|| "at all".to_owned(), |ip| format!("'{ip}'"))
             )));
         };
+        if let Some(held) = &elastic.association {
+            refuse_managed(tx, &elastic, held)?;
+        }
         if let Some(held) = &elastic.association
             && !reassociate
         {
@@ -169,8 +172,30 @@ impl Action for DisassociateAddress {
                 format!("The association ID '{}' does not exist", self.association),
             ));
         };
+        if let Some(held) = &elastic.association {
+            refuse_managed(tx, &elastic, held)?;
+        }
         tx.update(&elastic.id, |elastic| elastic.association = None);
         Ok(())
+    }
+}
+
+/// An address that a NAT gateway has is not for its owner to move.
+fn refuse_managed(
+    tx: &Transaction<'_>,
+    elastic: &ElasticIp,
+    held: &ElasticIpAssociation,
+) -> Result<(), ApiError> {
+    let holder = tx.model().get(&held.interface);
+    match holder.map(|holder| &holder.kind) {
+        Some(InterfaceKind::NatGateway(gateway)) => Err(ApiError::new(
+            "OperationNotPermitted",
+            format!(
+                "{} is the address of {gateway}; delete that, or use DisassociateNatGatewayAddress",
+                elastic.id
+            ),
+        )),
+        _ => Ok(()),
     }
 }
 

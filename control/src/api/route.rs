@@ -87,8 +87,8 @@ impl Action for ReplaceRoute {
             }
             (target, true) if !target.stays_in_vpc() => {
                 return Err(ApiError::invalid_value(format!(
-                    "The local route {} can lead only to an interface, a gateway load balancer \
-                     endpoint or 'local', not to {}",
+                    "The local route {} can lead only to an interface, a NAT gateway, a gateway load \
+                     balancer endpoint or 'local', not to {}",
                     self.destination,
                     target.label()
                 )));
@@ -166,6 +166,14 @@ fn check_route(
             refuse_inside_local(tx, table, *block, target)?;
         }
     }
+    if let (Destination::Cidr(block), RouteTargetSpec::NatGateway(gateway)) = (destination, target)
+        && !block.is_ipv4()
+    {
+        return Err(ApiError::invalid_value(format!(
+            "The destination {block} cannot lead to {gateway}: a NAT gateway translates IPv4 only, \
+             and NAT64 is not emulated"
+        )));
+    }
     if is_gateway_table(tx.model(), &table.id) {
         check_gateway_route(tx, table, destination, target)?;
     }
@@ -213,6 +221,24 @@ fn check_target(
                 return Err(ApiError::new(
                     VpcPeeringConnectionId::NOT_FOUND,
                     format!("The peering connection {id} is {}", state.name()),
+                ));
+            }
+            Ok(())
+        }
+        RouteTargetSpec::NatGateway(id) => {
+            let gateway = tx.require(id).map_err(|error| match &*error.code {
+                NatGatewayId::NOT_FOUND => {
+                    ApiError::new("InvalidNatGatewayID.NotFound", error.message)
+                }
+                _ => error,
+            })?;
+            if gateway.vpc != table.vpc {
+                return Err(different(id));
+            }
+            if gateway.interface.is_none() {
+                return Err(ApiError::new(
+                    "InvalidNatGatewayID.NotFound",
+                    format!("The NAT gateway '{id}' is in state {}", gateway.state()),
                 ));
             }
             Ok(())
@@ -266,8 +292,8 @@ fn refuse_inside_local(
     if !target.stays_in_vpc() {
         return Err(ApiError::invalid_value(format!(
             "The destination CIDR block {block} is equal to or more specific than one of this \
-             VPC's CIDR blocks ({local}). This route can target only an interface or a gateway \
-             load balancer endpoint, not {}",
+             VPC's CIDR blocks ({local}). This route can target only an interface, a NAT gateway \
+             or a gateway load balancer endpoint, not {}",
             target.label()
         )));
     }
@@ -310,7 +336,7 @@ fn check_gateway_route(
             table.id
         )))
     };
-    if !target.stays_in_vpc() {
+    if !target.stays_in_vpc() || matches!(target, RouteTargetSpec::NatGateway(_)) {
         return refuse(format!(
             "its routes lead to 'local', an interface or a gateway load balancer endpoint, not to \
              {}",

@@ -33,6 +33,10 @@ pub(super) fn expand(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<Resour
             super::endpoint::expand_endpoint(model, id, dirty);
         }
         Kind::VpcPeeringConnection => super::peering::expand(model, id, dirty),
+        Kind::NatGateway => {
+            referrers(model, id, Kind::RouteTable, dirty);
+            referrers(model, id, Kind::NetworkInterface, dirty);
+        }
         Kind::PrefixList => referrers(model, id, Kind::RouteTable, dirty),
         Kind::ElasticIp => {
             let address = model.get(&AllocationId::from_text(text));

@@ -15,6 +15,7 @@ pub(super) fn interface(model: &Model, text: &Arc<str>) -> Option<EniRow> {
         InterfaceKind::Endpoint(id) => EniKind::Endpoint(model.row(id)?.into()),
         InterfaceKind::GatewayEndpoint(id) => EniKind::GatewayEndpoint(model.row(id)?.into()),
         InterfaceKind::LoadBalancer(id) => EniKind::LoadBalancer(model.row(id)?.into()),
+        InterfaceKind::NatGateway(id) => EniKind::NatGateway(model.row(id)?.into()),
     };
     let groups = interface.groups.iter();
     Some(EniRow {

@@ -10,6 +10,7 @@ mod depend;
 mod endpoint;
 mod interface;
 mod lb;
+mod nat_gateway;
 mod peering;
 pub mod route;
 mod vpc;
@@ -93,6 +94,9 @@ fn set(model: &Model, id: &ResourceId, builder: &mut Builder) {
         Kind::VpcPeeringConnection => {
             builder.set_peering(row.into(), peering::peering(model, text));
         }
+        Kind::NatGateway => {
+            builder.set_nat_gateway(row.into(), nat_gateway::nat_gateway(model, text));
+        }
         Kind::Scope
         | Kind::DhcpOptions
         | Kind::NetworkAclAssociation
@@ -122,6 +126,7 @@ fn clear(kind: Kind, row: u32, builder: &mut Builder) {
         Kind::LoadBalancer => builder.set_load_balancer(row.into(), None),
         Kind::VpcEndpoint => builder.set_endpoint(row.into(), None),
         Kind::VpcPeeringConnection => builder.set_peering(row.into(), None),
+        Kind::NatGateway => builder.set_nat_gateway(row.into(), None),
         Kind::Scope
         | Kind::DhcpOptions
         | Kind::NetworkAclAssociation

@@ -108,6 +108,10 @@ pub fn resolve(model: &Model, vpc: &VpcId, target: &RouteTargetSpec) -> RouteTar
             .filter(|interface| interface.is_attached())
             .and_then(|_| model.row(id))
             .map(|row| RouteTarget::Eni(row.into())),
+        RouteTargetSpec::NatGateway(id) => model
+            .get(id)
+            .and_then(|gateway| model.row(gateway.interface.as_ref()?))
+            .map(|row| RouteTarget::Eni(row.into())),
         RouteTargetSpec::VpcEndpoint(id) => model
             .row(id)
             .map(|row| RouteTarget::GatewayEndpoint(row.into())),

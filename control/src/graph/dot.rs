@@ -104,6 +104,7 @@ fn node(indent: &str, node: &Node) -> String {
         NodeKind::Endpoint | NodeKind::Gateway => "#7048b6",
         NodeKind::GatewayEndpoint => "#b0338a",
         NodeKind::LoadBalancer => "#1f8a5b",
+        NodeKind::NatGateway => "#2b6cb0",
     };
     let label = match node.detail.as_str() {
         "" => quoted(&node.name),

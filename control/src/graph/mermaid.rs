@@ -64,7 +64,7 @@ fn node(indent: &str, names: &mut Names, node: &Node) -> String {
     };
     let (open, close) = match node.kind {
         NodeKind::Host | NodeKind::Interface => ("[", "]"),
-        NodeKind::Endpoint | NodeKind::GatewayEndpoint => ("([", "])"),
+        NodeKind::Endpoint | NodeKind::GatewayEndpoint | NodeKind::NatGateway => ("([", "])"),
         NodeKind::LoadBalancer => ("{{", "}}"),
         NodeKind::Gateway => ("((", "))"),
     };

@@ -72,6 +72,8 @@ pub enum NodeKind {
     LoadBalancer,
     /// An interface endpoint's ENI.
     Endpoint,
+    /// A NAT gateway's ENI.
+    NatGateway,
     /// A gateway load balancer endpoint's ENI.
     GatewayEndpoint,
     /// An ENI of a host.
@@ -259,6 +261,7 @@ impl View<'_> {
             InterfaceKind::Endpoint(_) => NodeKind::Endpoint,
             InterfaceKind::GatewayEndpoint(_) => NodeKind::GatewayEndpoint,
             InterfaceKind::LoadBalancer(_) => NodeKind::LoadBalancer,
+            InterfaceKind::NatGateway(_) => NodeKind::NatGateway,
         };
         let name = match &interface.attachment {
             // A host's first interface stands for it.
@@ -266,6 +269,7 @@ impl View<'_> {
             _ => {
                 let name = self.names.interface(interface);
                 let name = name.strip_prefix("endpoint ").unwrap_or(&name);
+                let name = name.strip_prefix("NAT gateway ").unwrap_or(name);
                 name.strip_prefix("load balancer ")
                     .unwrap_or(name)
                     .to_owned()
@@ -300,6 +304,13 @@ impl View<'_> {
                     RouteTargetSpec::InternetGateway(id) => id.to_string(),
                     RouteTargetSpec::VpcPeeringConnection(id) => id.to_string(),
                     RouteTargetSpec::NetworkInterface(id) => id.to_string(),
+                    RouteTargetSpec::NatGateway(id) => {
+                        let gateway = self.model.get(id);
+                        match gateway.and_then(|gateway| gateway.interface.as_ref()) {
+                            Some(interface) => interface.to_string(),
+                            None => continue,
+                        }
+                    }
                     RouteTargetSpec::VpcEndpoint(id) => match self.endpoint_interface(id, zone) {
                         Some(interface) => interface.to_string(),
                         None => continue,

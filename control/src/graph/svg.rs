@@ -283,6 +283,7 @@ const fn look(kind: NodeKind) -> (&'static str, &'static str) {
         NodeKind::Endpoint => ("#7048b6", "endpoint"),
         NodeKind::GatewayEndpoint => ("#b0338a", "GWLB endpoint"),
         NodeKind::LoadBalancer => ("#1f8a5b", "lb node"),
+        NodeKind::NatGateway => ("#2b6cb0", "NAT"),
         NodeKind::Gateway => ("#7048b6", ""),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::counters::Counters;
+use vpclab_dataplane::nat::GatewayCounts;
 use vpclab_dataplane::pipeline::{Config, Pipeline};
 use vpclab_dataplane::tables::{EniKind, LoadBalancerKind, Snapshot, TargetHealth};
 use vpclab_dataplane::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use super::sim::Simulation;
 use super::stack::Wiring;
 use crate::api::{Action, ApiError, ControlPlane};
 use crate::faults::LinkFaults;
+use crate::model::NatGatewayId;
 use crate::topology::Topology;
 
 /// How long [`Lab::run_until`] waits unless told otherwise.
@@ -350,6 +352,17 @@ impl Lab {
     /// port, if its slot is free.
     pub fn inject_gwlb_flow(&mut self, cookie: u32, source_port: u16) {
         self.plane.pipeline.inject_gwlb_flow(cookie, source_port);
+    }
+
+    /// What a NAT gateway has counted; nothing of one that is not there.
+    pub fn nat_counts(&self, gateway: &NatGatewayId) -> GatewayCounts {
+        let model = self.control().model();
+        let gateway = model.get(gateway);
+        let interface = gateway.and_then(|gateway| gateway.interface.as_ref());
+        let row = interface.and_then(|id| model.row(id));
+        let counts = self.plane.pipeline.connections().nat_counts();
+        row.and_then(|row| counts.get(&row.into()).copied())
+            .unwrap_or_default()
     }
 
     /// Traces a packet that is not sent.

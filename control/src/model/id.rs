@@ -203,6 +203,8 @@ ids! {
     EndpointServiceId => EndpointService, "vpce-svc-", "InvalidVpcEndpointServiceId.NotFound", "InvalidVpcEndpointServiceId.Malformed";
     /// A VPC endpoint.
     VpcEndpointId => VpcEndpoint, "vpce-", "InvalidVpcEndpointId.NotFound", "InvalidVpcEndpointId.Malformed";
+    /// A NAT gateway.
+    NatGatewayId => NatGateway, "nat-", "NatGatewayNotFound", "NatGatewayMalformed";
     /// An instance.
     InstanceId => Instance, "i-", "InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed";
     /// A path to analyse.

@@ -8,8 +8,8 @@ use vpclab_dataplane::addr::{Mac, Prefix};
 use vpclab_dataplane::tables::TrackingTimeouts;
 
 use super::{
-    AllocationId, Id, Indexes, InstanceId, LoadBalancerArn, Meta, NetworkInterfaceId, References,
-    Resource, SecurityGroupId, SubnetId, VpcEndpointId, VpcId, resource_fields,
+    AllocationId, Id, Indexes, InstanceId, LoadBalancerArn, Meta, NatGatewayId, NetworkInterfaceId,
+    References, Resource, SecurityGroupId, SubnetId, VpcEndpointId, VpcId, resource_fields,
 };
 
 /// What stands behind an interface.
@@ -23,6 +23,8 @@ pub enum InterfaceKind {
     GatewayEndpoint(VpcEndpointId),
     /// A node of a network or gateway load balancer.
     LoadBalancer(LoadBalancerArn),
+    /// A NAT gateway.
+    NatGateway(NatGatewayId),
 }
 
 /// A host on an interface.
@@ -139,6 +141,7 @@ impl Resource for NetworkInterface {
             InterfaceKind::Host => {}
             InterfaceKind::Endpoint(id) | InterfaceKind::GatewayEndpoint(id) => to.add(id),
             InterfaceKind::LoadBalancer(id) => to.add(id),
+            InterfaceKind::NatGateway(id) => to.add(id),
         }
     }
 

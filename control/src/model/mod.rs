@@ -17,6 +17,7 @@ mod instance;
 mod interface;
 mod load_balancer;
 mod names;
+mod nat_gateway;
 mod network_acl;
 mod peering;
 mod prefix_list;
@@ -53,6 +54,7 @@ pub use interface::{
 pub(crate) use load_balancer::load_balancer_alias;
 pub use load_balancer::{LbProtocol, Listener, LoadBalancer, Node};
 pub use names::{EndpointName, private_domain, private_name, public_domain, public_name};
+pub use nat_gateway::{Connectivity, NatFailure, NatGateway};
 pub use network_acl::{NetworkAcl, NetworkAclAssociation, NetworkAclEntry};
 pub use peering::{PeeringEnd, PeeringState, VpcPeeringConnection};
 pub use prefix_list::{AddressFamily, PrefixList};
@@ -325,6 +327,7 @@ tables! {
     listeners: Listener, "listeners";
     endpoint_services: EndpointService, "endpoint services";
     vpc_endpoints: VpcEndpoint, "VPC endpoints";
+    nat_gateways: NatGateway, "NAT gateways";
     instances: Instance, "instances";
     insights_paths: NetworkInsightsPath, "paths to analyse";
     insights_analyses: NetworkInsightsAnalysis, "analyses of paths";

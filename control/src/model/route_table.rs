@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vpclab_dataplane::addr::Prefix;
 
 use super::{
-    InternetGatewayId, Meta, NetworkInterfaceId, PrefixListId, References, Resource,
+    InternetGatewayId, Meta, NatGatewayId, NetworkInterfaceId, PrefixListId, References, Resource,
     RouteTableAssociationId, RouteTableId, Routes, SubnetId, VpcEndpointId, VpcId,
     VpcPeeringConnectionId, resource_fields,
 };
@@ -42,6 +42,8 @@ pub enum RouteTargetSpec {
     VpcEndpoint(VpcEndpointId),
     /// The VPC at the other end of a peering connection.
     VpcPeeringConnection(VpcPeeringConnectionId),
+    /// A NAT gateway.
+    NatGateway(NatGatewayId),
 }
 
 impl RouteTargetSpec {
@@ -54,6 +56,7 @@ impl RouteTargetSpec {
             Self::NetworkInterface(id) => id.text().clone(),
             Self::VpcEndpoint(id) => id.text().clone(),
             Self::VpcPeeringConnection(id) => id.text().clone(),
+            Self::NatGateway(id) => id.text().clone(),
         }
     }
 
@@ -61,7 +64,10 @@ impl RouteTargetSpec {
     /// of an edge table: local, or a middlebox (V:route-table-options).
     pub fn stays_in_vpc(&self) -> bool {
         match self {
-            Self::Local | Self::NetworkInterface(_) | Self::VpcEndpoint(_) => true,
+            Self::Local
+            | Self::NetworkInterface(_)
+            | Self::VpcEndpoint(_)
+            | Self::NatGateway(_) => true,
             Self::InternetGateway(_) | Self::VpcPeeringConnection(_) => false,
         }
     }

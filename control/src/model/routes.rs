@@ -61,6 +61,7 @@ impl Routes {
             RouteTargetSpec::NetworkInterface(id) => Some(id.resource()),
             RouteTargetSpec::VpcEndpoint(id) => Some(id.resource()),
             RouteTargetSpec::VpcPeeringConnection(id) => Some(id.resource()),
+            RouteTargetSpec::NatGateway(id) => Some(id.resource()),
         };
         let list = match destination {
             Destination::PrefixList(id) => Some(id.resource()),

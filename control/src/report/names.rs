@@ -72,6 +72,7 @@ impl Names {
             InterfaceKind::LoadBalancer(id) => {
                 format!("load balancer {}", self.short(id.as_str()))
             }
+            InterfaceKind::NatGateway(id) => format!("NAT gateway {}", self.short(id.as_str())),
             InterfaceKind::Host => self.short(interface.id.as_str()).to_owned(),
         }
     }

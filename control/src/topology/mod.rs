@@ -22,7 +22,7 @@ pub mod values;
 
 use std::path::Path;
 
-pub use apply::{HostNames, Kept, Names, ServiceNames, VpcNames};
+pub use apply::{HostNames, Kept, Names, NatGatewayNames, ServiceNames, VpcNames};
 pub use error::TopologyError;
 pub use json_schema::json_schema;
 pub use schema::{Topology, WORKERS_MAX};

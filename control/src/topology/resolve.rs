@@ -43,6 +43,7 @@ pub(super) enum Via<'a> {
     Host(&'a str, usize),
     Endpoint(&'a str),
     Peering(&'a str),
+    NatGateway(&'a str),
 }
 
 /// What a target is.
@@ -167,6 +168,13 @@ impl Topology {
         if let Ok((name, _)) = known("peering connection", &self.peerings, reference) {
             return Ok(Via::Peering(name));
         }
+        if let Some((key, _)) = self
+            .nat_gateways
+            .iter()
+            .find(|(key, _)| key.value == reference.value)
+        {
+            return Ok(Via::NatGateway(key));
+        }
         let host = reference.split('/').next().unwrap_or_default();
         if self.hosts.has(host) {
             let (host, index) = self.host_interface(reference)?;
@@ -175,6 +183,7 @@ impl Topology {
         let names = self
             .endpoints
             .names()
+            .chain(self.nat_gateways.names())
             .chain(self.hosts.names())
             .chain(self.peerings.names())
             .chain(["igw", "local"]);
@@ -395,7 +404,15 @@ pub(super) fn addressable(
         .load_balancers
         .iter()
         .map(|(name, _)| ("load balancer", name));
-    hosts.chain(internet).chain(endpoints).chain(balancers)
+    let gateways = topology
+        .nat_gateways
+        .iter()
+        .map(|(name, _)| ("NAT gateway", name));
+    hosts
+        .chain(internet)
+        .chain(endpoints)
+        .chain(balancers)
+        .chain(gateways)
 }
 
 /// The VPCs of a list of subnets.

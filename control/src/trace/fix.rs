@@ -118,6 +118,33 @@ pub(super) fn fix(
         (DropReason::EndpointProtocol, _) => {
             "use TCP or UDP: an endpoint takes nothing else, not even ping".to_owned()
         }
+        (DropReason::NatProtocol, _) => {
+            "use TCP, UDP or ping over IPv4: a NAT gateway translates nothing else".to_owned()
+        }
+        (DropReason::NatFragment, _) => {
+            "send packets that fit, or UDP: a NAT gateway drops fragments of TCP and ICMP"
+                .to_owned()
+        }
+        (DropReason::NatSource, _) => {
+            format!(
+                "send from an address of the NAT gateway's VPC: {} is none",
+                hop.before.src
+            )
+        }
+        (DropReason::NatUnsolicited, _) => {
+            "let the inside start the connection; what must be reached from outside needs an \
+             Elastic IP address or a load balancer of its own"
+                .to_owned()
+        }
+        (DropReason::NatPortAllocation, _) => {
+            "give the NAT gateway another address, or use another gateway for part of the hosts"
+                .to_owned()
+        }
+        (DropReason::NatNoConnection, _) => {
+            "open the connection anew, or keep it alive: a NAT gateway forgets it after 350 s of \
+             silence"
+                .to_owned()
+        }
         (DropReason::NoListener, Component::LoadBalancer(id, _)) => {
             let balancer = &tables.load_balancers.row(id)?.label;
             format!("add a listener for {packet} to {}", named(balancer, names))

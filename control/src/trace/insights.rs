@@ -109,6 +109,7 @@ fn id(tables: &Snapshot, component: Component) -> Option<Arc<str>> {
         Component::LoadBalancer(id, _) => {
             tables.load_balancers.row(id).map(|row| row.label.clone())
         }
+        Component::NatGateway(id) => tables.nat_gateways.row(id).map(|row| row.label.clone()),
         Component::TargetGroup(id) => tables.target_groups.row(id).map(|row| row.label.clone()),
         Component::Router(id) | Component::Service(id, _) => {
             tables.vpcs.row(id).map(|row| row.label.clone())

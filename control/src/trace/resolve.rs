@@ -121,7 +121,8 @@ pub fn names(model: &Model) -> HashMap<String, String> {
         network_acls,
         internet_gateways,
         prefix_lists,
-        vpc_endpoints
+        vpc_endpoints,
+        nat_gateways
     );
     for group in model.security_groups().iter() {
         names.insert(group.id.as_str().to_owned(), group.group_name.to_string());
@@ -132,6 +133,9 @@ pub fn names(model: &Model) -> HashMap<String, String> {
             (None, InterfaceKind::Endpoint(id) | InterfaceKind::GatewayEndpoint(id))
                 if names.contains_key(id.as_str()) =>
             {
+                names.get(id.as_str()).cloned().unwrap_or_default()
+            }
+            (None, InterfaceKind::NatGateway(id)) => {
                 names.get(id.as_str()).cloned().unwrap_or_default()
             }
             (None, InterfaceKind::LoadBalancer(id)) => {

@@ -115,6 +115,13 @@ pub(super) fn component(tables: &Snapshot, component: Component, names: Names<'_
                 named(label(row.map(|row| &row.label)), names)
             )
         }
+        Component::NatGateway(id) => {
+            let row = tables.nat_gateways.row(id);
+            format!(
+                "NAT gateway {}",
+                named(label(row.map(|row| &row.label)), names)
+            )
+        }
         Component::TargetGroup(id) => {
             let row = tables.target_groups.row(id);
             format!(
@@ -169,6 +176,7 @@ pub(super) fn rule(tables: &Snapshot, hop: &Hop, names: Names<'_>) -> String {
         Rule::PublicAddress(address) => format!("public address {address}"),
         Rule::Listener(port) => format!("listener {port}"),
         Rule::Target(address, port) => format!("target {}", socket(address, port)),
+        Rule::Source(address, port) => format!("source becomes {}", socket(address, port)),
         Rule::Route(prefix) => {
             let Component::RouteTable(table) = hop.component else {
                 return prefix.to_string();

@@ -46,6 +46,7 @@ impl Table {
         let own = line_flag::LINKED | line_flag::TUNNEL | line_flag::SHIFTED | line_flag::GWLB;
         let shared = id.slot & 1 == 0
             && !state.has(state_flag::ODD_LB)
+            && !state.has(state_flag::NAT)
             && line.flags & (own | line_flag::COMPILED) == line_flag::COMPILED;
         if !shared {
             return None;
@@ -171,7 +172,8 @@ impl Held<'_> {
     /// near end. The source port is no part of the words.
     pub(crate) fn shared(&self) -> Option<([u64; 5], Key)> {
         let (state, slot) = self.place();
-        if slot & 1 != 0 || state.has(state_flag::ODD_LB) {
+        let odd = state_flag::ODD_LB | state_flag::NAT;
+        if slot & 1 != 0 || state.flags & odd != 0 {
             return None;
         }
         let [near, far] = &self.table().v4.entry(slot)?.lines;

@@ -35,11 +35,13 @@ pub enum Object {
     TargetGroup,
     /// Peering connection row.
     Peering,
+    /// NAT gateway row.
+    NatGateway,
 }
 
 impl Object {
     /// Each at the place of its number.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Settings,
         Self::Vpc,
         Self::Subnet,
@@ -51,6 +53,7 @@ impl Object {
         Self::LoadBalancer,
         Self::TargetGroup,
         Self::Peering,
+        Self::NatGateway,
     ];
 }
 

@@ -102,6 +102,8 @@ pub(crate) mod state_flag {
     pub(crate) const LISTED: u8 = 2;
     /// Its load balancer flow's tuples are not those of its ends.
     pub(crate) const ODD_LB: u8 = 4;
+    /// It passes NAT gateways.
+    pub(crate) const NAT: u8 = 8;
 }
 
 /// What both directions share.

@@ -13,6 +13,7 @@ use super::entry::{Address, Line, NONE, State, line_flag, ports, state_flag};
 use super::hash::{KeySeed, Seeded};
 use super::index::Index;
 use super::interned::Interned;
+use super::nat::{self, Nats};
 use super::session::fold;
 use super::short::Key4;
 use super::store::Store;
@@ -61,6 +62,8 @@ pub struct Table {
     pub(super) lbs: Interned<SharedLb>,
     /// Client's and target's tuple where they are not those of the ends.
     odd_lbs: HashMap<u32, (FiveTuple, FiveTuple), Seeded>,
+    /// The mappings of NAT gateways, by slot.
+    pub(super) nats: HashMap<u32, Nats, Seeded>,
     /// No session that was seen so short a time ago has timed out anywhere.
     pub(super) floor: Duration,
     half_open_first: u32,
@@ -114,6 +117,7 @@ impl Table {
             timeouts: Interned::new(seeded),
             lbs: Interned::new(seeded),
             odd_lbs: HashMap::with_hasher(seeded),
+            nats: HashMap::with_hasher(seeded),
             floor: SHORTEST,
             half_open_first: NONE,
             half_open_last: NONE,
@@ -246,6 +250,7 @@ impl Table {
         let slot = id.slot;
         self.unlist(slot);
         let lb = self.clear_lb(slot);
+        self.set_nats(id, Nats::default());
         for direction in [Direction::Forward, Direction::Reply] {
             if let Some(key) = self.end(slot, direction) {
                 self.index
@@ -484,7 +489,13 @@ impl Table {
 
     pub(super) fn dies_at(&self, state: &State) -> Instant {
         let (_, longest) = self.timeouts_of(state);
-        state.tracking.last_seen() + state.tracking.idle_timeout(&longest)
+        let mut idle = state.tracking.idle_timeout(&longest);
+        if state.has(state_flag::NAT) {
+            // Without its mapping a session is good for nothing, and its port
+            // must become free.
+            idle = idle.min(nat::idle(state.tracking.protocol()));
+        }
+        state.tracking.last_seen() + idle
     }
 
     fn find_line<A: Address>(

@@ -1,4 +1,4 @@
-//! Port allocation of the load balancers' source NAT.
+//! Port allocation of the source NAT of load balancers and NAT gateways.
 //!
 //! A port is free when no client's mapping has it toward the same target.
 //! Whose session the reply will find does not matter: a router or an appliance
@@ -6,17 +6,23 @@
 //!
 //! Ports are bits: one look finds a free one, however few are left.
 
+mod counts;
+
 use std::collections::HashMap;
 
 use crate::addr::EniId;
 use crate::flow::{Seed, Seeded, Shard};
 use crate::packet::FiveTuple;
 
-/// First port that NAT uses. AWS says 1024–65535; the first 512 are kept for
+pub use counts::GatewayCounts;
+
+/// First port that a load balancer uses. AWS says 1024–65535; the first 512 are kept for
 /// the health checks that leave from the same addresses.
 pub const PORT_FIRST: u16 = 1536;
+/// First port that a NAT gateway uses (VPC guide "NAT gateway basics").
+const GATEWAY_PORT_FIRST: u16 = 1024;
 /// Connections per load balancer address and target (NLB guide, "Port
-/// allocation errors").
+/// allocation errors"), and per NAT gateway address and destination.
 pub const PORTS_MAX: u32 = 55_000;
 
 /// Ports of a chunk of bits.
@@ -25,7 +31,7 @@ const CHUNKS: usize = 1 << (16 - CHUNK_BITS);
 /// No chunk: all its ports are free.
 const NONE: u32 = u32::MAX;
 
-/// The ports in use by all load balancers of one pipeline.
+/// The ports in use by all load balancers and NAT gateways of one pipeline.
 #[derive(Debug)]
 pub struct Ports {
     /// By node, and the translated tuple without its source port.
@@ -88,6 +94,27 @@ impl Ports {
         };
         self.first_free(pool, start..1 << 16, owns)
             .or_else(|| self.first_free(pool, first..start, owns))
+    }
+
+    /// The source port for `translated` at a NAT gateway: the client's own, which
+    /// `translated` has, or the next free one; `None` when they are used up. `owns`
+    /// says whether replies to a port come to this worker, which has its share.
+    /// ASSUMPTION: AWS does not publish how a port is chosen.
+    pub fn free_port_near(
+        &self,
+        gateway: EniId,
+        translated: &FiveTuple,
+        workers: u32,
+        owns: impl Fn(u16) -> bool,
+    ) -> Option<u16> {
+        let first = u32::from(GATEWAY_PORT_FIRST);
+        let start = u32::from(translated.sport).max(first);
+        let pool = self.pools.get(&(gateway, portless(translated)));
+        if pool.is_some_and(|pool| pool.used * workers >= PORTS_MAX) {
+            return None;
+        }
+        self.first_free(pool, start..1 << 16, &owns)
+            .or_else(|| self.first_free(pool, first..start, &owns))
     }
 
     fn first_free(

@@ -34,8 +34,8 @@ pub use nd::{
     RouterSolicitation, nd_type, solicited_node,
 };
 pub use parse::{
-    ETHERNET_LEN, EthernetHeader, IPV4_LEN, IPV6_LEN, ethertype, parse_ethernet, parse_ip,
-    parse_quoted, udp_payload,
+    ETHERNET_LEN, EthernetHeader, IPV4_LEN, IPV6_LEN, echo_identifier, ethertype, parse_ethernet,
+    parse_ip, parse_quoted, udp_payload,
 };
 pub use proxy::{PROXY_HEADER_MAX, PROXY_LOCAL, ProxyHeader, ProxySegment};
 pub use resequence::{TcpHints, TcpNumbers, map_quoted, map_sack, strip_fast_open};

@@ -421,6 +421,17 @@ fn transport<const QUOTED: bool>(
 /// Ports of an echo request with identifier zero: no other has two ports.
 const ECHO_ZERO: (u16, u16) = (1, 2);
 
+/// The identifier of an echo request or reply, from its ports; of an ICMP message
+/// of another type there is none.
+pub const fn echo_identifier(tuple: &FiveTuple) -> Option<u16> {
+    match (tuple.sport, tuple.dport) {
+        (0, 0) => None,
+        (1, 2) | (2, 1) => Some(0),
+        (identifier, 0) | (0, identifier) => Some(identifier),
+        _ => None,
+    }
+}
+
 /// Reads an ICMP header, given the types of echo request and reply.
 fn icmp(payload: &[u8], [request, reply]: [u8; 2], out: &mut Transport) -> Result<(), DropReason> {
     let header = payload

@@ -63,11 +63,17 @@ impl Pipeline {
                 if let Some(flow) = path.opens_lb {
                     self.connections.set_lb(id, flow);
                 }
+                if path.opens_nat {
+                    self.connections.set_nats(id, path.nats);
+                }
                 (id, direction)
             }
             Err(keys) => {
                 is_new = true;
                 let id = self.open_session(tables, keys, view, path, now)?;
+                if path.opens_nat {
+                    self.connections.set_nats(id, path.nats);
+                }
                 (id, Direction::Forward)
             }
         };
@@ -246,6 +252,7 @@ impl Pipeline {
             .get(id)
             .ok_or(DropReason::FlowTableFull)?;
         let proxied = self.connections.proxied.remove(id);
+        let nats = self.connections.take_nats(id);
         self.connections.end(id);
         let mut session = Session {
             keys: [Some(near), Some(far)],
@@ -266,6 +273,7 @@ impl Pipeline {
             self.connections.set_lb(id, lb);
         }
         self.connections.proxied.rename(proxied, id);
+        self.connections.put_nats(id, nats);
         self.touch(id, Direction::Forward, view, now);
         Ok(id)
     }

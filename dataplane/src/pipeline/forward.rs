@@ -388,6 +388,11 @@ impl Pipeline {
         if let Some(slot) = path.from_flow {
             self.connections.gwlb.returned(slot, now);
         }
+        if let (Some(gateway), Some(reason)) = (path.nat_gateway, path.drop_reason())
+            && reason.is_of_nat_gateway()
+        {
+            self.connections.nat_dropped(gateway, reason);
+        }
         match path.verdict {
             Verdict::Forward(rewrite) => {
                 let view = self.inside(&arrival, rewrite.decapsulate);

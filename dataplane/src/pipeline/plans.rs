@@ -259,6 +259,7 @@ impl Pipeline {
             && path.from_flow.is_none()
             && path.link.is_none()
             && path.picks <= 1
+            && !path.opens_nat
             && path.pick.is_some() == path.opens_lb.is_some()
             && tables.settings.sabotage == Sabotage::default();
         let Some(class) = Class::of(arrival).filter(|_| plain) else {

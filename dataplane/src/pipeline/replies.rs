@@ -4,17 +4,17 @@
 use std::net::IpAddr;
 
 use super::forward::Arrival;
-use super::rewrite::{decapsulate, write_addresses};
+use super::rewrite::{decapsulate, write_addresses, write_identifier};
 use super::{Context, Pipeline, Sink};
 use crate::addr::EniId;
 use crate::drop::DropReason;
 use crate::flow::{Ingress, Key, Rewrite};
 use crate::packet::checksum;
 use crate::packet::{
-    Delta, ETHERNET_LEN, Endpoints, FiveTuple, Fragment, Headers, IcmpError, TcpReset, echo_reply,
-    fragment_ipv4, may_cause_error, parse_ip, parse_quoted, protocol,
+    Delta, ETHERNET_LEN, Endpoints, FiveTuple, Fragment, Headers, IcmpError, TcpReset,
+    echo_identifier, echo_reply, fragment_ipv4, may_cause_error, parse_ip, parse_quoted, protocol,
 };
-use crate::tables::Snapshot;
+use crate::tables::{EniKind, Snapshot};
 use crate::walk::{View, router_address};
 
 /// Longest chain of tunnels followed back to a sender.
@@ -43,7 +43,9 @@ impl Pipeline {
             return self.refuse(context, arrival, view, error, source, DropReason::Mtu);
         }
         let error = IcmpError::time_exceeded(&view.headers);
-        let source = self.nearest_router(context.tables, &arrival, view);
+        let source = self
+            .aging_gateway(context.tables, &arrival, view, rewrite)
+            .unwrap_or_else(|| self.nearest_router(context.tables, &arrival, view));
         self.refuse(
             context,
             arrival,
@@ -103,6 +105,34 @@ impl Pipeline {
             // The internet has no one router: the far end speaks for it.
             IpAddr::V4(address) if address.octets()[0] == 0 => view.headers.tuple.dst,
             address => address,
+        }
+    }
+
+    /// The NAT gateway's address, as the sender knows it, if it is the only hop that
+    /// takes of the TTL: it is what traceroute shows (VPC guide "NAT gateway
+    /// troubleshooting").
+    fn aging_gateway(
+        &self,
+        tables: &Snapshot,
+        arrival: &Arrival,
+        view: &View,
+        rewrite: &Rewrite,
+    ) -> Option<IpAddr> {
+        let ours = rewrite.ttl_less == tables.settings.ttl_nat_gateway;
+        let vpc = tables.enis.row(arrival.frame.port)?.vpc;
+        let is_gateway = |address: IpAddr| {
+            let public = tables.public_owner(address);
+            let owner = public.or_else(|| tables.owner(vpc, address))?;
+            let kind = tables.enis.row(owner)?.kind;
+            matches!(kind, EniKind::NatGateway(_)).then_some(())
+        };
+        let (inside, outside) = (rewrite.tuple.src, view.headers.tuple.dst);
+        if !ours {
+            None
+        } else if is_gateway(inside).is_some() {
+            Some(tables.private_of(inside))
+        } else {
+            is_gateway(outside).map(|()| outside)
         }
     }
 
@@ -294,6 +324,11 @@ fn rewrite_quoted(bytes: &mut [u8], quoted: &Headers, sent: &FiveTuple) {
         .replace_addr(was.src, sent.src)
         .replace_addr(was.dst, sent.dst);
     write_addresses(bytes, usize::from(quoted.l3), sent.src, sent.dst, addresses);
+    if was.protocol == protocol::ICMP
+        && let (Some(old), Some(new)) = (echo_identifier(&was), echo_identifier(sent))
+    {
+        write_identifier(bytes, usize::from(quoted.l4), (old, new), false);
+    }
     // A quoted later fragment has no ports to put back.
     let has_ports = quoted.fragment != Fragment::Later;
     if !has_ports || !matches!(was.protocol, protocol::TCP | protocol::UDP) {

@@ -10,8 +10,8 @@ use crate::flow::{Rewrite, Tunnel};
 use crate::packet::checksum::{self, field_offset};
 use crate::packet::{
     Checksum, Delta, ETHERNET_LEN, FiveTuple, Fragment, Frame, GENEVE_OUTER_LEN, GENEVE_PORT,
-    GeneveOuter, Headers, Offload, Segmentation, Train, clamp_mss, ethertype, parse_ip, protocol,
-    segment, tcp_flag,
+    GeneveOuter, Headers, Offload, Segmentation, Train, clamp_mss, echo_identifier, ethertype,
+    parse_ip, protocol, segment, tcp_flag,
 };
 use crate::walk::View;
 
@@ -306,6 +306,9 @@ fn translate(frame: &mut Frame, wire: &Headers, old: &FiveTuple, new: &FiveTuple
     }
     // ICMPv4 has no pseudo-header; ICMPv6, TCP and UDP do.
     if wire.tuple.protocol == protocol::ICMP {
+        if let (Some(was), Some(is)) = (echo_identifier(old), echo_identifier(new)) {
+            write_identifier(frame.bytes_mut(), l4, (was, is), partial);
+        }
         return;
     }
     let Some(offset) = field_offset(wire.tuple.protocol) else {
@@ -322,6 +325,24 @@ fn translate(frame: &mut Frame, wire: &Headers, old: &FiveTuple, new: &FiveTuple
             (false, _) => delta.apply(held),
         }
         .to_be_bytes();
+    }
+}
+
+/// Gives an echo another identifier, and mends its checksum unless that is still
+/// to be made.
+pub(super) fn write_identifier(bytes: &mut [u8], l4: usize, (was, is): (u16, u16), partial: bool) {
+    if was == is {
+        return;
+    }
+    let Some(header) = bytes.get_mut(l4..).and_then(|b| b.first_chunk_mut::<8>()) else {
+        return;
+    };
+    header[4..6].copy_from_slice(&is.to_be_bytes());
+    if !partial {
+        let sum = Delta::default()
+            .replace16(was, is)
+            .apply(u16::from_be_bytes([header[2], header[3]]));
+        header[2..4].copy_from_slice(&sum.to_be_bytes());
     }
 }
 

@@ -7,13 +7,13 @@
 use std::net::IpAddr;
 
 use super::{
-    EndpointRow, EniKind, EniRow, LoadBalancerRow, NetworkAclRow, PeeringRow, PrefixListRow, Route,
-    RouteOrigin, RouteTable, RouteTableRow, SecurityGroupRow, Settings, Slab, Snapshot, Stamped,
-    SubnetRow, TargetGroupRow, VpcRow,
+    EndpointRow, EniKind, EniRow, LoadBalancerRow, NatGatewayRow, NetworkAclRow, PeeringRow,
+    PrefixListRow, Route, RouteOrigin, RouteTable, RouteTableRow, SecurityGroupRow, Settings, Slab,
+    Snapshot, Stamped, SubnetRow, TargetGroupRow, VpcRow,
 };
 use crate::addr::{
-    EndpointId, EniId, LoadBalancerId, NetworkAclId, PeeringId, Prefix, PrefixListId, RouteTableId,
-    SecurityGroupId, SubnetId, TargetGroupId, VpcId,
+    EndpointId, EniId, LoadBalancerId, NatGatewayId, NetworkAclId, PeeringId, Prefix, PrefixListId,
+    RouteTableId, SecurityGroupId, SubnetId, TargetGroupId, VpcId,
 };
 
 /// Collects changes to the tables.
@@ -180,6 +180,12 @@ impl Builder {
     pub fn set_peering(&mut self, id: PeeringId, row: Option<PeeringRow>) {
         let version = self.next.version;
         self.changed |= put(&mut self.next.peerings, id, row, version);
+    }
+
+    /// Puts or removes a NAT gateway.
+    pub fn set_nat_gateway(&mut self, id: NatGatewayId, row: Option<NatGatewayRow>) {
+        let version = self.next.version;
+        self.changed |= put(&mut self.next.nat_gateways, id, row, version);
     }
 
     /// Puts or removes an interface, and with it what is found by address.

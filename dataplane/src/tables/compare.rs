@@ -25,6 +25,7 @@ impl Snapshot {
             .or_else(|| slab("lb", &self.load_balancers, &other.load_balancers))
             .or_else(|| slab("target group", &self.target_groups, &other.target_groups))
             .or_else(|| slab("peering", &self.peerings, &other.peerings))
+            .or_else(|| slab("nat gateway", &self.nat_gateways, &other.nat_gateways))
             .or_else(|| {
                 let value = |s: &Self| s.settings;
                 differ("settings", &value(self), &value(other))

@@ -24,6 +24,7 @@ impl Generations for Snapshot {
             Object::LoadBalancer => self.load_balancers.generation(id),
             Object::TargetGroup => self.target_groups.generation(id),
             Object::Peering => self.peerings.generation(id),
+            Object::NatGateway => self.nat_gateways.generation(id),
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Settings {
     pub ttl_igw: u8,
     /// By a gateway load balancer endpoint.
     pub ttl_gateway_endpoint: u8,
+    /// By a NAT gateway: AWS says that traceroute shows its private address.
+    pub ttl_nat_gateway: u8,
     /// Fresh TTL of the leg that a load balancer owns.
     pub ttl_load_balancer: u8,
     /// Faults for tests that prove the demo's checks; all off in every build.
@@ -64,6 +66,7 @@ impl Default for Settings {
             ttl_vpc_router: 0,
             ttl_igw: 0,
             ttl_gateway_endpoint: 0,
+            ttl_nat_gateway: 1,
             ttl_load_balancer: 64,
             sabotage: Sabotage::default(),
         }
@@ -127,6 +130,8 @@ pub struct Snapshot {
     pub target_groups: Slab<TargetGroupRow>,
     /// Peering connections.
     pub peerings: Slab<PeeringRow>,
+    /// NAT gateways.
+    pub nat_gateways: Slab<NatGatewayRow>,
     /// Derived from ENI rows: who lives where.
     pub(crate) vpc_index: HashMap<VpcId, VpcIndex>,
     /// Derived: private addresses of each group's interfaces, with their owners.
@@ -175,6 +180,18 @@ impl Snapshot {
         prefixes.is_some_and(|prefixes| {
             delegated(address).is_some_and(|prefix| prefixes.contains_key(&prefix))
         })
+    }
+
+    /// The private address that an internet gateway turns `address` into; itself
+    /// if nobody has it as a public one.
+    pub fn private_of(&self, address: IpAddr) -> IpAddr {
+        if address.is_ipv6() {
+            return address;
+        }
+        self.public_owner(address)
+            .and_then(|owner| self.enis.row(owner))
+            .and_then(|eni| eni.public.iter().find(|pair| pair.public == address))
+            .map_or(address, |pair| pair.private)
     }
 
     /// The interface that the internet reaches by `address`: an Elastic IP's

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::addr::{
-    AzId, EndpointId, EniId, LoadBalancerId, Mac, NetworkAclId, PeeringId, Prefix, PrefixListId,
-    RouteTableId, SecurityGroupId, SubnetId, TargetGroupId, VpcId,
+    AzId, EndpointId, EniId, LoadBalancerId, Mac, NatGatewayId, NetworkAclId, PeeringId, Prefix,
+    PrefixListId, RouteTableId, SecurityGroupId, SubnetId, TargetGroupId, VpcId,
 };
 use crate::flow::TrackingTimeouts;
 use crate::gwlb::{Stickiness, Target};
@@ -102,6 +102,8 @@ pub enum EniKind {
     GatewayEndpoint(EndpointId),
     /// A node of a network or gateway load balancer.
     LoadBalancer(LoadBalancerId),
+    /// A NAT gateway's requester-managed ENI.
+    NatGateway(NatGatewayId),
 }
 
 /// A public address mapped 1:1 to a private one by the internet gateway.
@@ -401,4 +403,14 @@ pub struct TargetGroupRow {
     /// Network load balancers: each TCP connection to a target begins with a proxy
     /// protocol header (`proxy_protocol_v2.enabled`).
     pub proxy_protocol: bool,
+}
+
+/// A NAT gateway. Its addresses, and the public ones of these, are those of its
+/// interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NatGatewayRow {
+    /// `nat-…`
+    pub label: Arc<str>,
+    /// Its requester-managed interface.
+    pub eni: EniId,
 }

@@ -1,12 +1,15 @@
 //! All connection state of one pipeline, and the bookkeeping around it.
 
+use std::collections::HashMap;
+
 use crate::addr::EniId;
+use crate::drop::DropReason;
 use crate::flow::{
-    DepSets, Direction, First, FragmentKey, Fragments, Held, Ingress, Key, LbFlow, Pass,
-    ProxiedFlows, Seed, SessionId, Shard, Table, TrackingTimeouts,
+    DepSets, Direction, First, FragmentKey, Fragments, Held, Ingress, Key, LbFlow, NatFlow, Nats,
+    Pass, ProxiedFlows, Seed, Seeded, SessionId, Shard, Table, TrackingTimeouts,
 };
 use crate::gwlb::Flows;
-use crate::nat::Ports;
+use crate::nat::{GatewayCounts, Ports};
 use crate::packet::{FiveTuple, Headers};
 use crate::tables::Snapshot;
 use crate::time::Instant;
@@ -26,10 +29,13 @@ pub struct Connections {
     pub fragments: Fragments,
     /// What cached passes were decided from.
     pub deps: DepSets,
-    /// Source ports in use by the load balancers.
+    /// Source ports in use by load balancers and NAT gateways.
     pub ports: Ports,
     /// Connections that begin with a proxy protocol header.
     pub proxied: ProxiedFlows,
+    /// What each NAT gateway has counted of connections that are over, by its
+    /// interface.
+    nat_counts: HashMap<EniId, GatewayCounts, Seeded>,
 }
 
 /// A session as the walk sees it.
@@ -54,6 +60,7 @@ impl Connections {
             deps: DepSets::new(seed),
             ports: Ports::new(seed),
             proxied: ProxiedFlows::new(seed),
+            nat_counts: HashMap::with_hasher(Seeded(seed)),
         }
     }
 
@@ -129,8 +136,78 @@ impl Connections {
         self.ports.take(flow.node, &flow.translated);
     }
 
+    /// Makes these the NAT mappings of a session: takes the ports of new ones, and
+    /// lets go of those that it no longer has.
+    pub fn set_nats(&mut self, id: SessionId, nats: Nats) {
+        if self.sessions.held(id).is_none() {
+            return;
+        }
+        let old = self.sessions.set_nats(id, nats);
+        // The old ones first: a mapping may keep its port.
+        for gone in old
+            .iter()
+            .flatten()
+            .filter(|old| !nats.contains(&Some(**old)))
+        {
+            self.ports.release(gone.gateway, &gone.translated);
+        }
+        for new in nats
+            .iter()
+            .flatten()
+            .filter(|new| !old.contains(&Some(**new)))
+        {
+            self.ports.take(new.gateway, &new.translated);
+            self.nat_counts.entry(new.gateway).or_default().attempts += 1;
+        }
+    }
+
+    /// Puts back what [`Self::take_nats`] took, at another session.
+    pub fn put_nats(&mut self, id: SessionId, nats: Nats) {
+        self.sessions.set_nats(id, nats);
+    }
+
+    /// Takes the NAT mappings from a session, ports and all.
+    pub fn take_nats(&mut self, id: SessionId) -> Nats {
+        self.sessions.set_nats(id, Nats::default())
+    }
+
+    /// A packet was dropped at a NAT gateway.
+    pub(crate) fn nat_dropped(&mut self, gateway: EniId, reason: DropReason) {
+        let counts = self.nat_counts.entry(gateway).or_default();
+        counts.dropped += 1;
+        counts.port_allocation_errors += u64::from(reason == DropReason::NatPortAllocation);
+    }
+
+    /// What each NAT gateway has counted, by its interface. Looks at every session.
+    pub fn nat_counts(&self) -> HashMap<EniId, GatewayCounts, Seeded> {
+        let mut all = self.nat_counts.clone();
+        for (id, session) in self.sessions.iter() {
+            let nats = self.sessions.held(id).map(|held| held.nats());
+            for flow in nats.unwrap_or_default().iter().flatten() {
+                let counts = all.entry(flow.gateway).or_default();
+                counts.active += 1;
+                counts.carried(&session);
+            }
+        }
+        all
+    }
+
+    fn end_nat(&mut self, id: SessionId, flow: &NatFlow) {
+        self.ports.release(flow.gateway, &flow.translated);
+        let counts = self.nat_counts.entry(flow.gateway).or_default();
+        if let Some(session) = self.sessions.get(id) {
+            counts.carried(&session);
+            let tracking = &session.tracking;
+            counts.idle_timeouts += u64::from(!tracking.is_closed() && !tracking.is_half_open());
+        }
+    }
+
     /// Ends a session.
     pub fn end(&mut self, id: SessionId) {
+        let nats = self.sessions.held(id).map(|held| held.nats());
+        for flow in nats.unwrap_or_default().iter().flatten() {
+            self.end_nat(id, flow);
+        }
         if let Some((lb, unused)) = self.sessions.remove(id) {
             if let Some(flow) = lb {
                 self.ports.release(flow.node, &flow.translated);

@@ -28,6 +28,7 @@ impl Walk<'_> {
                 Err(self.end(endpoint, Rule::None, DropReason::NotAnswered))
             }
             EniKind::LoadBalancer(balancer) => self.at_load_balancer(balancer, id, eni),
+            EniKind::NatGateway(gateway) => self.at_nat_gateway(gateway, id, eni),
         }
     }
 

@@ -9,6 +9,7 @@
 //!      │ ╰→ service (resolver, metadata, time, DHCP)                ├→ igw ─→ internet
 //!      ▲                                                           ├→ peering ─→ deliver
 //!      │ entered by a port                                         ├→ gwlb (into a tunnel)
+//!      │                                                           ├→ nat_gateway → route
 //!      │                                                           └→ privatelink → load balancer ─┐
 //! gwlb (out of a tunnel) ─→ route                                                       route ◄────┘
 //! deliver: network_acl (in) → security_group (in) → destination check → port
@@ -20,6 +21,7 @@ mod connections;
 mod deliver;
 mod gwlb;
 mod igw;
+mod nat_gateway;
 mod network_acl;
 mod path;
 mod peering;

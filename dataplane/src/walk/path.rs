@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use crate::addr::{
-    EndpointId, EniId, LoadBalancerId, NetworkAclId, PeeringId, Prefix, RouteTableId,
+    EndpointId, EniId, LoadBalancerId, NatGatewayId, NetworkAclId, PeeringId, Prefix, RouteTableId,
     SecurityGroupId, TargetGroupId, VpcId,
 };
 use crate::drop::DropReason;
-use crate::flow::{Direction, LbFlow, Reads, Rewrite, SessionId};
+use crate::flow::{Direction, LbFlow, NATS_MAX, Nats, Reads, Rewrite, SessionId};
 use crate::gwlb::NewFlow;
 use crate::packet::FiveTuple;
 use crate::walk::{Pick, Service};
@@ -48,6 +48,8 @@ pub enum Component {
     Endpoint(EndpointId),
     /// A load balancer's node.
     LoadBalancer(LoadBalancerId, EniId),
+    /// A NAT gateway.
+    NatGateway(NatGatewayId),
     /// The choice of a target.
     TargetGroup(TargetGroupId),
     /// The tunnel to an appliance, into it or out of it.
@@ -93,6 +95,8 @@ pub enum Rule {
     Listener(u16),
     /// The chosen target.
     Target(IpAddr, u16),
+    /// Translation to this source address and port (or echo identifier).
+    Source(IpAddr, u16),
     /// A known flow kept its target.
     KnownFlow,
 }
@@ -143,6 +147,12 @@ pub struct Path {
     pub tracks: Vec<EniId>,
     /// A load balancer flow that this packet opens.
     pub opens_lb: Option<LbFlow>,
+    /// The mappings of the NAT gateways that it passes on its way out.
+    pub nats: Nats,
+    /// Whether any of them is new.
+    pub opens_nat: bool,
+    /// The last NAT gateway that it came to, by its interface.
+    pub nat_gateway: Option<EniId>,
     /// A gateway load balancer flow that this packet opens. Its slot, cookie
     /// and port are filled into the rewrite's tunnel when it is created.
     pub opens_gwlb: Option<NewFlow>,
@@ -182,6 +192,9 @@ impl Path {
             tracks: Vec::new(),
             verdict: Verdict::Drop(DropReason::NotRoutable),
             opens_lb: None,
+            nats: [None; NATS_MAX],
+            opens_nat: false,
+            nat_gateway: None,
             opens_gwlb: None,
             retargets: None,
             from_flow: None,
@@ -210,6 +223,9 @@ impl Path {
         self.tracks.clear();
         self.verdict = Verdict::Drop(DropReason::NotRoutable);
         self.opens_lb = None;
+        self.nats = Nats::default();
+        self.opens_nat = false;
+        self.nat_gateway = None;
         self.opens_gwlb = None;
         self.retargets = None;
         self.from_flow = None;

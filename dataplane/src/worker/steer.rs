@@ -9,7 +9,7 @@
 //! to one worker chosen by address, which remembers the first and sends each
 //! on to the flow's worker.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use crate::flow::{First, FragmentKey, Fragments, Ingress, Shard};
 use crate::packet::{
@@ -179,19 +179,9 @@ fn cookie(bytes: &[u8], headers: &Headers) -> Option<u32> {
 
 /// The tuple as it is inside: without the internet gateway's translation.
 fn private(tables: &Snapshot, tuple: FiveTuple) -> FiveTuple {
-    let inside = |address: IpAddr| {
-        if address.is_ipv6() {
-            return address;
-        }
-        tables
-            .public_owner(address)
-            .and_then(|owner| tables.enis.row(owner))
-            .and_then(|eni| eni.public.iter().find(|pair| pair.public == address))
-            .map_or(address, |pair| pair.private)
-    };
     FiveTuple {
-        src: inside(tuple.src),
-        dst: inside(tuple.dst),
+        src: tables.private_of(tuple.src),
+        dst: tables.private_of(tuple.dst),
         ..tuple
     }
 }

@@ -526,6 +526,7 @@ fn interface_type(interface: &NetworkInterface, model: &Model) -> &'static str {
         InterfaceKind::Host => "interface",
         InterfaceKind::Endpoint(_) => "vpc_endpoint",
         InterfaceKind::GatewayEndpoint(_) => "gateway_load_balancer_endpoint",
+        InterfaceKind::NatGateway(_) => "nat_gateway",
         InterfaceKind::LoadBalancer(arn) => {
             let gateway = model.get(arn).is_some_and(|balancer| {
                 balancer.kind == vpclab_dataplane::tables::LoadBalancerKind::Gateway

@@ -165,6 +165,7 @@ fn resource_type(kind: Kind) -> Option<&'static str> {
         Kind::ElasticIp => "elastic-ip",
         Kind::EndpointService => "vpc-endpoint-service",
         Kind::VpcEndpoint => "vpc-endpoint",
+        Kind::NatGateway => "natgateway",
         Kind::Instance => "instance",
         Kind::NetworkInsightsPath => "network-insights-path",
         Kind::NetworkInsightsAnalysis => "network-insights-analysis",

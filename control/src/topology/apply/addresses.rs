@@ -52,6 +52,13 @@ impl Plan {
                 }
             }
         }
+        for (_, gateway) in topology.nat_gateways.iter() {
+            if let Ok(subnet) = topology.subnet(&gateway.subnet) {
+                for address in gateway.address.iter().chain(gateway.secondary.iter()) {
+                    plan.take(&subnet, address.0);
+                }
+            }
+        }
         for (_, balancer) in topology.load_balancers.iter() {
             plan.take_all(topology, &balancer.addresses);
         }

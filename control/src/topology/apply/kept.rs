@@ -55,6 +55,17 @@ impl Kept {
                 }
             }
         }
+        for (name, of_gateway) in &names.nat_gateways {
+            let key = node_key("nat", name);
+            let gateway = model.get(&of_gateway.id);
+            if let Some(interface) = gateway.and_then(|it| it.interface.as_ref()) {
+                kept.note(model, &key, interface);
+            }
+            let first = of_gateway.elastic_ips.first();
+            if let Some(eip) = first.and_then(|id| model.get(id)) {
+                kept.public.insert(key, eip.public);
+            }
+        }
         for (name, id) in &names.load_balancers {
             let nodes = model.get(id).into_iter().flat_map(|lb| &lb.nodes);
             for node in nodes {

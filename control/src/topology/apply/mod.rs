@@ -6,13 +6,14 @@ mod addresses;
 mod hosts;
 mod kept;
 mod names;
+mod nat_gateways;
 mod network;
 mod peering;
 mod routes;
 mod services;
 
 pub use kept::Kept;
-pub use names::{HostNames, Names, ServiceNames, VpcNames};
+pub use names::{HostNames, Names, NatGatewayNames, ServiceNames, VpcNames};
 
 use std::net::Ipv4Addr;
 
@@ -145,6 +146,9 @@ impl<'a> Applier<'a, '_> {
             }
         }
         self.hosts()?;
+        for (name, gateway) in topology.nat_gateways.iter() {
+            self.nat_gateway(name, gateway)?;
+        }
         for (name, group) in topology.target_groups.iter() {
             self.target_group(name, group)?;
         }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use vpclab_dataplane::addr::Prefix;
 
 use crate::model::{
-    AllocationId, EndpointServiceId, InternetGatewayId, ListenerArn, LoadBalancerArn, NetworkAclId,
-    NetworkInterfaceId, PrefixListId, RouteTableId, SecurityGroupId, SubnetId, TargetGroupArn,
-    VpcEndpointId, VpcId, VpcPeeringConnectionId,
+    AllocationId, EndpointServiceId, InternetGatewayId, ListenerArn, LoadBalancerArn, NatGatewayId,
+    NetworkAclId, NetworkInterfaceId, PrefixListId, RouteTableId, SecurityGroupId, SubnetId,
+    TargetGroupArn, VpcEndpointId, VpcId, VpcPeeringConnectionId,
 };
 
 /// AWS ids by the names of the file.
@@ -23,6 +23,8 @@ pub struct Names {
     pub hosts: BTreeMap<String, HostNames>,
     /// The interfaces of internet hosts.
     pub internet_hosts: BTreeMap<String, NetworkInterfaceId>,
+    /// NAT gateways.
+    pub nat_gateways: BTreeMap<String, NatGatewayNames>,
     /// Load balancers.
     pub load_balancers: BTreeMap<String, LoadBalancerArn>,
     /// Listeners, by load balancer, in the order of the file.
@@ -69,6 +71,15 @@ pub struct HostNames {
     pub elastic_ips: Vec<Option<AllocationId>>,
 }
 
+/// A NAT gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NatGatewayNames {
+    /// Its id.
+    pub id: NatGatewayId,
+    /// Its Elastic IPs, the primary one first.
+    pub elastic_ips: Vec<AllocationId>,
+}
+
 /// An endpoint service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceNames {
@@ -98,6 +109,11 @@ impl Names {
         let internet = || self.internet_hosts.get(name).map(ToString::to_string);
         let endpoint = || self.endpoints.get(name).map(ToString::to_string);
         let balancer = || self.load_balancers.get(name).map(ToString::to_string);
+        let gateway = || {
+            self.nat_gateways
+                .get(name)
+                .map(|names| names.id.to_string())
+        };
         let others = || {
             let group = || self.target_groups.get(name).map(ToString::to_string);
             let service = || self.endpoint_services.get(name).map(|s| s.id.to_string());
@@ -114,6 +130,7 @@ impl Names {
             .or_else(internet)
             .or_else(endpoint)
             .or_else(balancer)
+            .or_else(gateway)
             .or_else(others)
     }
 }

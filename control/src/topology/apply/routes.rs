@@ -151,6 +151,10 @@ impl Applier<'_, '_> {
                 let peering = self.names.peerings.get(name);
                 peering.cloned().map(RouteTargetSpec::VpcPeeringConnection)
             }
+            Via::NatGateway(name) => {
+                let gateway = self.names.nat_gateways.get(name);
+                gateway.map(|names| RouteTargetSpec::NatGateway(names.id.clone()))
+            }
             Via::Endpoint(name) => {
                 let endpoint = self.names.endpoints.get(name);
                 endpoint.cloned().map(RouteTargetSpec::VpcEndpoint)

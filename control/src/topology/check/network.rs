@@ -255,6 +255,11 @@ fn route_table(
                     found.add(Mistake::new(route.via.at, message));
                 }
             }
+            Some(Via::NatGateway(name)) => {
+                let gateway = topology.nat_gateways.find(name);
+                let subnet = gateway.and_then(|gateway| topology.subnet(&gateway.subnet).ok());
+                other_vpc(&route.via, subnet.map(|subnet| subnet.vpc), vpc_name, found);
+            }
             Some(Via::Local) | None => {}
         }
     }

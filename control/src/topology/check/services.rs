@@ -7,9 +7,10 @@ use crate::topology::error::Mistake;
 use crate::topology::located::{At, Value};
 use crate::topology::resolve::{SubnetRef, TargetRef, known, vpcs_of};
 use crate::topology::schema::{
-    Endpoint, EndpointType, HealthCheck, LoadBalancer, LoadBalancerType, TargetGroup,
-    TargetProtocol, Topology,
+    Endpoint, EndpointType, HealthCheck, LoadBalancer, LoadBalancerType, NatGateway,
+    NatGatewayType, TargetGroup, TargetProtocol, Topology,
 };
+use crate::topology::values::{ElasticIp, Gateway};
 
 pub(super) fn check(topology: &Topology, found: &mut Findings) {
     for (name, balancer) in topology.load_balancers.iter() {
@@ -18,9 +19,72 @@ pub(super) fn check(topology: &Topology, found: &mut Findings) {
     for (name, group) in topology.target_groups.iter() {
         target_group(topology, name, group, found);
     }
+    for (name, gateway) in topology.nat_gateways.iter() {
+        nat_gateway(topology, name, gateway, found);
+    }
     services(topology, found);
     for (name, endpoint) in topology.endpoints.iter() {
         self::endpoint(topology, name, endpoint, found);
+    }
+}
+
+/// A NAT gateway's subnet exists, its addresses lie in it, and a public one has an
+/// internet gateway before it.
+fn nat_gateway(
+    topology: &Topology,
+    name: &Value<String>,
+    gateway: &NatGateway,
+    found: &mut Findings,
+) {
+    let Some(subnet) = found.note(topology.subnet(&gateway.subnet)) else {
+        return;
+    };
+    for address in gateway.address.iter().chain(gateway.secondary.iter()) {
+        let block = subnet.subnet.cidr.value.0;
+        if let Err(message) = super::network::usable(subnet.name, block, address.0) {
+            found.add(Mistake::new(address.at, message));
+        }
+    }
+    let off = Gateway::Off;
+    let vpc = topology.vpcs.find(subnet.vpc);
+    let internet = vpc.and_then(|vpc| vpc.igw.as_ref());
+    let internet = internet.map_or(&off, |igw| &igw.value);
+    let public = gateway.kind == NatGatewayType::Public;
+    if public && *internet == Gateway::Off {
+        let message = format!(
+            "NAT gateway {} is public, and VPC {} has no internet gateway; add `igw: true` there, \
+             or write `type: private`",
+            name.value, subnet.vpc
+        );
+        found.add(Mistake::new(name.at, message));
+    }
+    let eip = gateway.eip.as_ref();
+    let wrong = match public {
+        true => {
+            let first = gateway.secondary.first();
+            first.map(|first| {
+                (
+                    first.at,
+                    "`secondary` is for private ones; write `secondary_eips`",
+                )
+            })
+        }
+        false => {
+            let named = eip.filter(|eip| eip.value != ElasticIp::None);
+            let first = gateway.secondary_eips.first();
+            named
+                .map(|eip| eip.at)
+                .or(first.map(|first| first.at))
+                .map(|at| (at, "a private NAT gateway has no Elastic IP; remove it"))
+        }
+    };
+    if let Some((at, message)) = wrong {
+        found.add(Mistake::new(at, message));
+    }
+    if let Some(eip) = eip.filter(|eip| public && eip.value == ElasticIp::None) {
+        let message =
+            "a public NAT gateway has an Elastic IP; write `eip: true` or `type: private`";
+        found.add(Mistake::new(eip.at, message));
     }
 }
 

@@ -205,6 +205,16 @@ pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
                     .with("principals", list(&it.principals)),
             )
         }
+        Kind::NatGateway => {
+            let it = model.get(&crate::model::NatGatewayId::from_text(text))?;
+            let interface = model.get(it.interface.as_ref()?)?;
+            let public = model.referrers::<crate::model::ElasticIp>(&interface.id);
+            Some(
+                Facts::new("NAT gateway", name(model, &it.id))
+                    .with("addresses", list(&interface.private_addresses))
+                    .with("Elastic IPs", list(public.map(|it| it.public))),
+            )
+        }
         Kind::VpcEndpoint => {
             let it = model.get(&crate::model::VpcEndpointId::from_text(text))?;
             let facts = Facts::new("endpoint", name(model, &it.id))
@@ -273,6 +283,7 @@ fn route_table(model: &Model, it: &crate::model::RouteTable) -> Option<Facts> {
             RouteTargetSpec::NetworkInterface(id) => name(model, id),
             RouteTargetSpec::VpcEndpoint(id) => name(model, id),
             RouteTargetSpec::VpcPeeringConnection(id) => name(model, id),
+            RouteTargetSpec::NatGateway(id) => name(model, id),
         };
         facts.with(format!("route {to}"), format!("via {target}"))
     }))

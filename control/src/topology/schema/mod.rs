@@ -26,7 +26,8 @@ pub use network::{
 };
 pub use services::{
     Endpoint, EndpointService, EndpointType, Failover, HealthCheck, HealthProtocol, Listener,
-    LoadBalancer, LoadBalancerType, Stickiness, TargetGroup, TargetProtocol,
+    LoadBalancer, LoadBalancerType, NatGateway, NatGatewayType, Stickiness, TargetGroup,
+    TargetProtocol,
 };
 
 pub use settings::{Settings, WORKERS_MAX, Waiting};
@@ -79,6 +80,9 @@ pub struct Topology {
     /// What lies beyond the internet gateways.
     #[serde(default)]
     pub internet: Internet,
+    /// NAT gateways by name: targets of routes.
+    #[serde(default)]
+    pub nat_gateways: Named<NatGateway>,
     /// Network and gateway load balancers by name.
     #[serde(default)]
     pub load_balancers: Named<LoadBalancer>,

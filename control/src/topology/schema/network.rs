@@ -144,11 +144,12 @@ pub struct Route {
         alias = "DestinationPrefixListId"
     )]
     pub to: Value<CidrOrName>,
-    /// Target: igw, local, a host (or its ENI, `fw/eth1`), a gateway load
-    /// balancer endpoint, or a peering connection.
+    /// Target: igw, local, a host (or its ENI, `fw/eth1`), a NAT gateway, a gateway
+    /// load balancer endpoint, or a peering connection.
     #[serde(
         alias = "target",
         alias = "GatewayId",
+        alias = "NatGatewayId",
         alias = "VpcEndpointId",
         alias = "NetworkInterfaceId",
         alias = "InstanceId",

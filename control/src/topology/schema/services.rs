@@ -4,7 +4,43 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::topology::located::{Item, Many, Named, Value};
-use crate::topology::values::{Accept, Address, TargetText};
+use crate::topology::values::{Accept, Address, ElasticIp, TargetText};
+
+/// A NAT gateway.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NatGateway {
+    /// Its subnet.
+    #[serde(alias = "SubnetId")]
+    pub subnet: Value<String>,
+    /// public or private [default: public].
+    #[serde(default, rename = "type", alias = "ConnectivityType")]
+    pub kind: NatGatewayType,
+    /// Its Elastic IP (public ones): an address, or true for the next free one
+    /// [default: true].
+    #[serde(default, alias = "EIP")]
+    pub eip: Option<Value<ElasticIp>>,
+    /// Further Elastic IPs (public ones), each with a private address of its own.
+    #[serde(default, alias = "SecondaryEips")]
+    pub secondary_eips: Many<Address>,
+    /// Its primary private address [default: the next free one].
+    #[serde(default, alias = "PrivateIpAddress")]
+    pub address: Option<Value<Address>>,
+    /// Further private addresses (private ones).
+    #[serde(default, alias = "SecondaryPrivateIpAddresses")]
+    pub secondary: Many<Address>,
+}
+
+/// Kind of NAT gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NatGatewayType {
+    /// With Elastic IPs: to the internet.
+    #[default]
+    Public,
+    /// Without: to other private networks.
+    Private,
+}
 
 /// A network or gateway load balancer.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
