@@ -19,6 +19,7 @@ import hostile
 import insights
 import instances
 import interfaces
+import nats
 import playbook
 import quirks
 import records
@@ -31,7 +32,7 @@ import terraform_services
 import walk_gwlb
 import walk_privatelink
 
-MODULES = [quirks, groups, acls, routes, interfaces, addresses, instances, balancers,
+MODULES = [quirks, groups, acls, routes, interfaces, addresses, nats, instances, balancers,
            endpoints, walk_privatelink, walk_gwlb, cli, defaults, dhcp, exports, insights, playbook,
            terraform, terraform_services, records, refusals, signed, state, hostile]
 

@@ -252,6 +252,8 @@ def wipe(ec2):
         name = instance["InstanceId"]
         ec2.modify_instance_attribute(InstanceId=name, DisableApiTermination={"Value": False})
         ec2.terminate_instances(InstanceIds=[name])
+    for made in ec2.describe_nat_gateways()["NatGateways"]:
+        ec2.delete_nat_gateway(NatGatewayId=made["NatGatewayId"])
     for address in ec2.describe_addresses()["Addresses"]:
         if "AssociationId" in address:
             ec2.disassociate_address(AssociationId=address["AssociationId"])

@@ -226,6 +226,7 @@ mod tests {
             include_str!("../../../examples/privatelink.yaml"),
             include_str!("../../../examples/gwlb-inspection.yaml"),
             include_str!("../../../examples/three-tier.yaml"),
+            include_str!("../../../examples/inspection-nat.yaml"),
         ] {
             let topology = crate::topology::Topology::parse("example", text).unwrap();
             let (mut control, _) = topology.control_plane_keeping(&Default::default()).unwrap();

@@ -31,6 +31,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("../../../examples/three-tier.yaml"),
     ),
     (
+        "inspection-nat",
+        include_str!("../../../examples/inspection-nat.yaml"),
+    ),
+    (
         "gwlb-inspection",
         include_str!("../../../examples/gwlb-inspection.yaml"),
     ),

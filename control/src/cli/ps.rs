@@ -74,6 +74,7 @@ pub fn text(report: &PsReport) -> String {
     let tables = [
         hosts(report),
         endpoints(report),
+        nat_gateways(report),
         load_balancers(report),
         targets(report),
         report.gateway.as_ref().map(published).unwrap_or_default(),
@@ -225,6 +226,25 @@ fn endpoint_type(kind: &str) -> &str {
         "GatewayLoadBalancer" => "gateway lb",
         other => other,
     }
+}
+
+fn nat_gateways(report: &PsReport) -> String {
+    let mut table = Table::new(["~NAT GATEWAY", "?TYPE", "ADDRESS", "~SUBNET", "STATE"]);
+    for gateway in &report.nat_gateways {
+        let mut addresses = words(&gateway.addresses);
+        if !gateway.public_addresses.is_empty() {
+            addresses = format!("{addresses} ({})", words(&gateway.public_addresses));
+        }
+        let name = gateway.name.as_ref().unwrap_or(&gateway.id);
+        table.row([
+            name.as_str().into(),
+            gateway.kind.as_str().into(),
+            addresses.into(),
+            gateway.subnet.as_str().into(),
+            Cell::state(Mood::of(&gateway.state), &gateway.state),
+        ]);
+    }
+    table.render()
 }
 
 fn load_balancers(report: &PsReport) -> String {

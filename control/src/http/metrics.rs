@@ -10,6 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use vpclab_dataplane::drop::DropReason;
+use vpclab_dataplane::nat::GatewayCounts;
 use vpclab_dataplane::worker::WorkerCounters;
 
 use crate::report::gateway::GatewayReport;
@@ -35,6 +36,8 @@ pub struct Sample {
     pub targets: Vec<TargetSample>,
     /// Endpoints: name (or id), service, whether it is available.
     pub endpoints: Vec<(String, String, bool)>,
+    /// NAT gateways: name (or id), and what it has counted.
+    pub nat_gateways: Vec<(String, GatewayCounts)>,
     /// The way to and from the real network, if there is one.
     pub gateway: Option<GatewayReport>,
     /// Memory of the daemon in bytes.
@@ -297,6 +300,27 @@ metrics! {
             to.with([endpoint, service], *available);
         };
 
+    Gauge "vpclab_nat_active_connections" {"nat_gateway"} "Connections that the NAT gateway carries (AWS: ActiveConnectionCount)."
+        |it, to| for_nats(it, to, |counts| counts.active);
+    Counter "vpclab_nat_connection_attempts" {"nat_gateway"} "Connections that began at the NAT gateway (AWS: ConnectionAttemptCount)."
+        |it, to| for_nats(it, to, |counts| counts.attempts);
+    Counter "vpclab_nat_connections_established" {"nat_gateway"} "Of these, those that were answered (AWS: ConnectionEstablishedCount)."
+        |it, to| for_nats(it, to, |counts| counts.established);
+    Counter "vpclab_nat_port_allocation_errors" {"nat_gateway"} "Packets for which the NAT gateway had no source port left (AWS: ErrorPortAllocation)."
+        |it, to| for_nats(it, to, |counts| counts.port_allocation_errors);
+    Counter "vpclab_nat_idle_timeouts" {"nat_gateway"} "Connections that ended by silence (AWS: IdleTimeoutCount)."
+        |it, to| for_nats(it, to, |counts| counts.idle_timeouts);
+    Counter "vpclab_nat_dropped_packets" {"nat_gateway"} "Packets that the NAT gateway dropped (AWS: PacketsDropCount)."
+        |it, to| for_nats(it, to, |counts| counts.dropped);
+    Counter "vpclab_nat_out_packets" {"nat_gateway"} "Packets from the inside (AWS: PacketsInFromSource, PacketsOutToDestination)."
+        |it, to| for_nats(it, to, |counts| counts.packets[0]);
+    Counter "vpclab_nat_in_packets" {"nat_gateway"} "Packets back (AWS: PacketsInFromDestination, PacketsOutToSource)."
+        |it, to| for_nats(it, to, |counts| counts.packets[1]);
+    Counter "vpclab_nat_out" ["bytes"] {"nat_gateway"} "Bytes of IP packets from the inside (AWS: BytesInFromSource, BytesOutToDestination)."
+        |it, to| for_nats(it, to, |counts| counts.bytes[0]);
+    Counter "vpclab_nat_in" ["bytes"] {"nat_gateway"} "Bytes of IP packets back (AWS: BytesInFromDestination, BytesOutToSource)."
+        |it, to| for_nats(it, to, |counts| counts.bytes[1]);
+
     Gauge "vpclab_gateway_conversations" {"protocol"} "Connections (tcp) and other conversations (udp, with echo) with the real network."
         |it, to| if let Some(gateway) = &it.gateway {
             to.with(["tcp"], gateway.tcp);
@@ -318,6 +342,12 @@ metrics! {
 fn for_enis(sample: &Sample, to: &mut Points, pick: fn(&PortCountersReport) -> u64) {
     for eni in &sample.enis {
         to.with([&eni.id, &eni.host, &eni.device], pick(&eni.port));
+    }
+}
+
+fn for_nats(sample: &Sample, to: &mut Points, pick: fn(&GatewayCounts) -> u64) {
+    for (name, counts) in &sample.nat_gateways {
+        to.with([name], pick(counts));
     }
 }
 

@@ -96,9 +96,11 @@ pub struct FlowSample {
 impl FlowSample {
     /// Every live flow.
     pub fn all(pipeline: &Pipeline, now: Instant) -> Vec<Self> {
-        let sessions = pipeline.connections().sessions.iter();
-        sessions
-            .filter(|(_, session)| session.dies_at() > now)
+        let table = &pipeline.connections().sessions;
+        let lives = |id| table.held(id).is_some_and(|held| held.dies_at() > now);
+        table
+            .iter()
+            .filter(|(id, _)| lives(*id))
             .map(|(_, session)| Self::of(&session, now))
             .collect()
     }

@@ -16,8 +16,8 @@ use crate::faults::HostFault;
 use crate::host::init::ProgramStatus;
 use crate::host::plan::HostPlan;
 use crate::model::{
-    Listener, LoadBalancer, Model, NetworkInterface, NetworkInterfaceId, Plug, TargetGroup,
-    VpcEndpoint,
+    Listener, LoadBalancer, Model, NatGateway, NetworkInterface, NetworkInterfaceId, Plug,
+    TargetGroup, VpcEndpoint,
 };
 
 /// The answer of `vpclab ps`.
@@ -35,6 +35,8 @@ pub struct PsReport {
     pub hosts: Vec<HostReport>,
     /// VPC endpoints.
     pub endpoints: Vec<EndpointReport>,
+    /// NAT gateways.
+    pub nat_gateways: Vec<NatGatewayReport>,
     /// Load balancers.
     pub load_balancers: Vec<LoadBalancerReport>,
     /// Target groups with the health of their targets.
@@ -179,6 +181,25 @@ pub struct EndpointReport {
     pub addresses: Vec<IpAddr>,
 }
 
+/// A NAT gateway.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NatGatewayReport {
+    /// AWS id.
+    pub id: String,
+    /// Its name in the topology.
+    pub name: Option<String>,
+    /// `public` or `private`.
+    pub kind: String,
+    /// Its subnet, as `vpc/subnet`.
+    pub subnet: String,
+    /// Private addresses, the primary one first.
+    pub addresses: Vec<IpAddr>,
+    /// Its Elastic IPs.
+    pub public_addresses: Vec<IpAddr>,
+    /// `available` or `failed`.
+    pub state: String,
+}
+
 /// A load balancer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LoadBalancerReport {
@@ -267,6 +288,11 @@ impl PsReport {
                 .vpc_endpoints()
                 .iter()
                 .map(|it| endpoint(model, &names, it))
+                .collect(),
+            nat_gateways: model
+                .nat_gateways()
+                .iter()
+                .map(|it| nat_gateway(model, &names, it))
                 .collect(),
             load_balancers: model
                 .load_balancers()
@@ -360,6 +386,21 @@ fn endpoint(model: &Model, names: &Names, endpoint: &VpcEndpoint) -> EndpointRep
         service_label: names.short(&endpoint.service_name).to_owned(),
         state: endpoint.state.name().to_owned(),
         addresses: addresses(model, endpoint.interfaces.iter().map(|it| &it.interface)),
+    }
+}
+
+fn nat_gateway(model: &Model, names: &Names, gateway: &NatGateway) -> NatGatewayReport {
+    let interface = gateway.interface.as_ref().and_then(|id| model.get(id));
+    NatGatewayReport {
+        id: gateway.id.as_str().to_owned(),
+        name: gateway.meta.name.as_deref().map(str::to_owned),
+        kind: gateway.connectivity.name().to_owned(),
+        subnet: names.subnet(&gateway.vpc, &gateway.subnet),
+        addresses: addresses(model, gateway.interface.iter()),
+        public_addresses: interface
+            .map(|interface| public_addresses(model, interface))
+            .unwrap_or_default(),
+        state: gateway.state().to_owned(),
     }
 }
 

@@ -9,10 +9,10 @@ use vpclab_dataplane::tables::PortMatch;
 use super::Names;
 use super::ps::{balancer_kind, health_name};
 use crate::model::{
-    DhcpOptions, Direction, EndpointService, Id, InternetGateway, Listener, LoadBalancer, Meta,
-    Model, NetworkAcl, NetworkAclAssociation, NetworkInterface, PrefixList, RouteTable,
-    RouteTableAssociation, RouteTableUse, RouteTargetSpec, RulePeer, SecurityGroup, Subnet,
-    TargetGroup, Vpc, VpcEndpoint,
+    DhcpOptions, Direction, ElasticIp, EndpointService, Id, InternetGateway, Listener,
+    LoadBalancer, Meta, Model, NatGateway, NetworkAcl, NetworkAclAssociation, NetworkInterface,
+    PrefixList, RouteTable, RouteTableAssociation, RouteTableUse, RouteTargetSpec, RulePeer,
+    SecurityGroup, Subnet, TargetGroup, Vpc, VpcEndpoint,
 };
 
 /// A resource.
@@ -78,6 +78,7 @@ pub(super) fn find(model: &Model, names: &Names, asked: &str) -> Vec<ResourceRep
         load_balancers: load_balancer;
         endpoint_services: endpoint_service;
         vpc_endpoints: endpoint;
+        nat_gateways: nat_gateway;
     }
     for subnet in model.subnets().iter() {
         let id = subnet.id.as_str();
@@ -343,6 +344,35 @@ impl View<'_> {
             .referrers::<VpcEndpoint>(&service.id)
             .map(|it| [self.name(&it.id), it.state.name().to_owned()]);
         report.list("endpoints", ["ENDPOINT", "STATE"], rows.collect());
+        report
+    }
+
+    fn nat_gateway(&self, gateway: &NatGateway) -> ResourceReport {
+        let mut report = self.start("NAT gateway", &gateway.id, &gateway.meta);
+        report.fact("type", gateway.connectivity.name().to_owned());
+        report.fact("vpc", self.name(&gateway.vpc));
+        report.fact("subnet", self.name(&gateway.subnet));
+        report.fact("state", gateway.state().to_owned());
+        if let Some(failure) = &gateway.failure {
+            report.fact("failure", format!("{}: {}", failure.code, failure.message));
+        }
+        let interface = gateway.interface.as_ref().and_then(|id| self.model.get(id));
+        if let Some(interface) = interface {
+            report.fact("interface", self.name(&interface.id));
+            let public = |private| {
+                let mut all = self.model.referrers::<ElasticIp>(&interface.id);
+                all.find_map(|it| {
+                    let held = it.association.as_ref()?;
+                    (held.private == private).then(|| it.public.to_string())
+                })
+            };
+            let addresses = interface.private_addresses.iter();
+            let rows = addresses
+                .map(|&private| [private.to_string(), public(private).unwrap_or_default()]);
+            report.list("addresses", ["PRIVATE", "PUBLIC"], rows.collect());
+        }
+        let tables = self.model.referrers::<RouteTable>(&gateway.id);
+        report.fact("routed to by", joined(tables.map(|it| self.name(&it.id))));
         report
     }
 

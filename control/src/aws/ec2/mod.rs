@@ -10,6 +10,7 @@ pub mod instance;
 pub mod interface;
 pub mod interface_address;
 pub mod internet_gateway;
+pub mod nat_gateway;
 pub mod network_acl;
 pub mod peering;
 mod permission;
@@ -40,6 +41,7 @@ pub const FAMILIES: &[&[Entry]] = &[
     interface::CALLS,
     interface_address::CALLS,
     internet_gateway::CALLS,
+    nat_gateway::CALLS,
     network_acl::CALLS,
     peering::CALLS,
     prefix_list::CALLS,

@@ -10,8 +10,8 @@ use crate::api::{self, ApiError};
 use crate::aws::call::{At, Call, calls};
 use crate::compile;
 use crate::model::{
-    Destination, Id, InternetGatewayId, Model, NetworkInterface, NetworkInterfaceId, PrefixListId,
-    Route, RouteOrigin, RouteTable, RouteTableId, RouteTargetSpec, VpcEndpointId,
+    Destination, Id, InternetGatewayId, Model, NatGatewayId, NetworkInterface, NetworkInterfaceId,
+    PrefixListId, Route, RouteOrigin, RouteTable, RouteTableId, RouteTargetSpec, VpcEndpointId,
     VpcPeeringConnectionId,
 };
 
@@ -27,6 +27,7 @@ struct Target {
     network_interface_id: Option<NetworkInterfaceId>,
     vpc_endpoint_id: Option<VpcEndpointId>,
     vpc_peering_connection_id: Option<VpcPeeringConnectionId>,
+    nat_gateway_id: Option<NatGatewayId>,
     local: bool,
 }
 
@@ -57,6 +58,7 @@ impl Target {
             self.vpc_peering_connection_id
                 .map(RouteTargetSpec::VpcPeeringConnection),
         );
+        all.extend(self.nat_gateway_id.map(RouteTargetSpec::NatGateway));
         all.extend(self.local.then_some(RouteTargetSpec::Local));
         match (all.pop(), all.pop()) {
             (Some(target), None) => Ok(target),
@@ -121,6 +123,7 @@ pub struct CreateRoute {
     network_interface_id: Option<NetworkInterfaceId>,
     vpc_endpoint_id: Option<VpcEndpointId>,
     vpc_peering_connection_id: Option<VpcPeeringConnectionId>,
+    nat_gateway_id: Option<NatGatewayId>,
 }
 
 impl Call for CreateRoute {
@@ -138,6 +141,7 @@ impl Call for CreateRoute {
             network_interface_id: self.network_interface_id,
             vpc_endpoint_id: self.vpc_endpoint_id,
             vpc_peering_connection_id: self.vpc_peering_connection_id,
+            nat_gateway_id: self.nat_gateway_id,
             local: false,
         };
         let target = target.spec(at)?;
@@ -163,6 +167,7 @@ pub struct ReplaceRoute {
     network_interface_id: Option<NetworkInterfaceId>,
     vpc_endpoint_id: Option<VpcEndpointId>,
     vpc_peering_connection_id: Option<VpcPeeringConnectionId>,
+    nat_gateway_id: Option<NatGatewayId>,
     #[serde(default)]
     local_target: bool,
 }
@@ -182,6 +187,7 @@ impl Call for ReplaceRoute {
             network_interface_id: self.network_interface_id,
             vpc_endpoint_id: self.vpc_endpoint_id,
             vpc_peering_connection_id: self.vpc_peering_connection_id,
+            nat_gateway_id: self.nat_gateway_id,
             local: self.local_target,
         };
         let target = target.spec(at)?;
@@ -230,6 +236,7 @@ pub struct RouteItem {
     pub(super) destination_prefix_list_id: Option<PrefixListId>,
     pub(super) gateway_id: Option<Arc<str>>,
     pub(super) vpc_peering_connection_id: Option<VpcPeeringConnectionId>,
+    nat_gateway_id: Option<NatGatewayId>,
     network_interface_id: Option<NetworkInterfaceId>,
     instance_id: Option<Arc<str>>,
     instance_owner_id: Option<Arc<str>>,
@@ -275,10 +282,14 @@ impl RouteItem {
                 Destination::PrefixList(id) => Some(id.clone()),
                 Destination::Cidr(_) => None,
             },
+            nat_gateway_id: match &route.target {
+                RouteTargetSpec::NatGateway(id) => Some(id.clone()),
+                _ => None,
+            },
             gateway_id: match &route.target {
-                RouteTargetSpec::NetworkInterface(_) | RouteTargetSpec::VpcPeeringConnection(_) => {
-                    None
-                }
+                RouteTargetSpec::NetworkInterface(_)
+                | RouteTargetSpec::VpcPeeringConnection(_)
+                | RouteTargetSpec::NatGateway(_) => None,
                 target => Some(target.label()),
             },
             vpc_peering_connection_id: match &route.target {

@@ -1,8 +1,11 @@
 //! What the lab's HTTP port serves of this daemon.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use vpclab_dataplane::addr::EniId;
+use vpclab_dataplane::nat::GatewayCounts;
 
 use super::{Lab, gateway, load, show};
 use crate::aws;
@@ -10,6 +13,7 @@ use crate::cli::CliError;
 use crate::host::runtime_dir::State;
 use crate::http::metrics::{EniSample, Sample, TargetSample};
 use crate::http::{self, Source};
+use crate::model::Model;
 use crate::report::ps::{Inputs, PsReport};
 
 /// Listens as the lab's state asks for; says where, unless nowhere.
@@ -52,6 +56,10 @@ fn sample(lab: &Lab) -> Result<Sample, CliError> {
         .map_err(gone)?
         .iter()
         .sum::<usize>();
+    let counted = lab
+        .worker
+        .visit_each(|pipeline, _, _| pipeline.connections().nat_counts())
+        .map_err(gone)?;
     let ports: BTreeMap<_, _> = counters.ports.iter().copied().collect();
     let uptime_s = show::uptime_s(lab);
     let inputs = Inputs {
@@ -65,7 +73,12 @@ fn sample(lab: &Lab) -> Result<Sample, CliError> {
         ports: &ports,
         gateway: None,
     };
-    let report = PsReport::new(lab.model.control().model(), &inputs);
+    let (report, nat_gateways) = {
+        let control = lab.model.control();
+        let model = control.model();
+        let nat_gateways = nat_gateways(model, &counted);
+        (PsReport::new(model, &inputs), nat_gateways)
+    };
     let enis = report.hosts.iter().flat_map(|host| {
         host.interfaces.iter().map(|port| EniSample {
             id: port.id.clone(),
@@ -92,11 +105,34 @@ fn sample(lab: &Lab) -> Result<Sample, CliError> {
         enis: enis.collect(),
         targets: targets.collect(),
         endpoints: endpoints.collect(),
+        nat_gateways,
         gateway: gateway::report(lab),
         resident_bytes: resident_bytes(),
         lab: report.lab,
         counters,
     })
+}
+
+/// What the workers have counted of each NAT gateway.
+fn nat_gateways<S>(
+    model: &Model,
+    counted: &[HashMap<EniId, GatewayCounts, S>],
+) -> Vec<(String, GatewayCounts)>
+where
+    S: std::hash::BuildHasher,
+{
+    let working = model.nat_gateways().iter().filter_map(|gateway| {
+        let row = EniId(model.row(gateway.interface.as_ref()?)?);
+        let mut sum = GatewayCounts::default();
+        for worker in counted {
+            if let Some(counts) = worker.get(&row) {
+                sum.add(counts);
+            }
+        }
+        let name = gateway.meta.name.as_deref();
+        Some((name.unwrap_or(gateway.id.as_str()).to_owned(), sum))
+    });
+    working.collect()
 }
 
 /// Resident memory of this process; 0 where the system does not say.
