@@ -107,7 +107,7 @@ fn what_cannot_be_answered_is_refused_with_awss_codes() {
     for (form, code) in [
         ("Action=CreateVcp", "InvalidAction"),
         (
-            "Action=CreateNatGateway&SubnetId=subnet-1",
+            "Action=CreateTransitGateway",
             "UnsupportedOperation",
         ),
         (

@@ -44,6 +44,7 @@ fn sample() -> Sample {
             health: "unhealthy".to_owned(),
         }],
         endpoints: vec![("service".to_owned(), "web".to_owned(), true)],
+        nat_gateways: vec![("out".to_owned(), Default::default())],
         gateway: Some(GatewayReport::default()),
         ..Sample::default()
     };

@@ -113,6 +113,10 @@ fn given(names: &Names) -> BTreeMap<String, String> {
         .iter()
         .for_each(|(n, service)| add(service.id.to_string(), n));
     names
+        .nat_gateways
+        .iter()
+        .for_each(|(n, gateway)| add(gateway.id.to_string(), n));
+    names
         .endpoints
         .iter()
         .for_each(|(n, id)| add(id.to_string(), n));
@@ -181,6 +185,11 @@ impl Labels {
             &mut hosts,
             model.load_balancers().iter().map(|r| &**r),
             |lb| Some(&lb.name),
+        );
+        naming.name(
+            &mut hosts,
+            model.nat_gateways().iter().map(|r| &**r),
+            |_| None,
         );
         naming.name(
             &mut hosts,

@@ -8,6 +8,7 @@
 mod file;
 mod hosts;
 mod labels;
+mod nat_gateways;
 mod network;
 mod node;
 mod services;
@@ -76,6 +77,7 @@ impl<'a> Exporter<'a> {
         map.filled("prefix_lists", self.prefix_lists().into());
         map.filled("hosts", self.hosts().into());
         map.filled("internet", self.internet().into());
+        map.filled("nat_gateways", self.nat_gateways().into());
         map.filled("load_balancers", self.load_balancers().into());
         map.filled("target_groups", self.target_groups().into());
         map.filled("endpoint_services", self.endpoint_services().into());

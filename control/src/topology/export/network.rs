@@ -174,6 +174,7 @@ impl<'a> Exporter<'a> {
             }
             RouteTargetSpec::VpcEndpoint(id) => self.label(id, user),
             RouteTargetSpec::VpcPeeringConnection(id) => self.label(id, user),
+            RouteTargetSpec::NatGateway(id) => self.label(id, user),
         }
     }
 

@@ -127,6 +127,9 @@ hosts:
   target: {subnet: w/a, address: 10.0.1.5}
 internet:
   hosts: {out: {addresses: [203.0.113.80, "2001:db8:ffff::1"], run: "true"}}
+nat_gateways:
+  leave: {subnet: v/a, address: 10.0.1.90, eip: 198.51.100.90, secondary_eips: 198.51.100.91}
+  inside: {type: private, subnet: w/a, address: 10.0.1.91, secondary: [10.0.1.92]}
 load_balancers:
   nlb: {subnets: v/a, addresses: {v/a: 10.0.1.200}, groups: web, enforce_privatelink_groups: false,
         dualstack: true, cross_zone: true,
