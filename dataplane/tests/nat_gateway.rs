@@ -495,3 +495,30 @@ fn groups_track_what_passes_even_where_all_is_allowed() {
     at(answer(&mut w, &seen, SYN_ACK), 1);
     assert_eq!(outside(w.tcp(1, "10.0.1.10:40000", PEER, ACK)), seen);
 }
+
+/// Of several workers each takes source ports whose replies come to it: as the
+/// steering sees them, with private addresses for public ones.
+#[test]
+fn a_worker_takes_ports_whose_replies_come_to_it() {
+    for worker in 0..3 {
+        let mut w = nat();
+        w.pipeline = Pipeline::new(Config {
+            worker: (worker, 3),
+            connections: 1024,
+            seed: 7,
+            ..Config::default()
+        });
+        for n in 0..64 {
+            let src = format!("10.0.1.10:{}", 40_000 + n);
+            let far = outside(w.tcp(1, &src, PEER, SYN));
+            let (near, _) = at(w.tcp(1, &src, "203.0.113.20:80", SYN), 5);
+            for seen in [far, near] {
+                let reply = FiveTuple {
+                    dst: ip("10.0.0.5"),
+                    ..seen.reversed()
+                };
+                assert!(w.pipeline.connections().shard.owns(&reply), "{reply}");
+            }
+        }
+    }
+}

@@ -24,6 +24,11 @@ def gateway(cloud, name):
     return found
 
 
+def default_route(cloud, table):
+    (found,) = cloud.ec2.describe_route_tables(RouteTableIds=[table])["RouteTables"]
+    return next(it for it in found["Routes"] if it["DestinationCidrBlock"] == "0.0.0.0/0")
+
+
 def a_public_one_carries_what_the_inside_starts(cloud):
     allocation, public = cloud.elastic()
     a, made, main = behind(cloud, AllocationId=allocation)
@@ -36,7 +41,7 @@ def a_public_one_carries_what_the_inside_starts(cloud):
     check(a.reaches(VISITOR) == public, "seen with another address")
     check(a.pings(VISITOR), "no echo came back")
     cloud.visitor.cannot_reach(public)
-    route = cloud.ec2.describe_route_tables(RouteTableIds=[main])["RouteTables"][0]["Routes"][1]
+    route = default_route(cloud, main)
     check((route["NatGatewayId"], route["State"]) == (name, "active"), route)
     check("GatewayId" not in route, route)
     cloud.refused("InvalidParameterValue", "create_route", RouteTableId=main,
@@ -46,7 +51,7 @@ def a_public_one_carries_what_the_inside_starts(cloud):
     cloud.refused("OperationNotPermitted", "disassociate_address",
                   AssociationId=address["AssociationId"])
     cloud.ec2.delete_nat_gateway(NatGatewayId=name)
-    route = cloud.ec2.describe_route_tables(RouteTableIds=[main])["RouteTables"][0]["Routes"][1]
+    route = default_route(cloud, main)
     check(route["State"] == "blackhole", route)
     a.cannot_reach(VISITOR)
     cloud.refused("NatGatewayNotFound", "describe_nat_gateways", NatGatewayIds=[name])

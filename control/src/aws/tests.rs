@@ -106,10 +106,7 @@ fn what_cannot_be_answered_is_refused_with_awss_codes() {
     let client = Client::new();
     for (form, code) in [
         ("Action=CreateVcp", "InvalidAction"),
-        (
-            "Action=CreateTransitGateway",
-            "UnsupportedOperation",
-        ),
+        ("Action=CreateTransitGateway", "UnsupportedOperation"),
         (
             "Action=CreateVpc&CidrBlock=10.0.0.0/16&Ipv4IpamPoolId=x",
             "UnsupportedOperation",
