@@ -496,6 +496,20 @@ fn groups_track_what_passes_even_where_all_is_allowed() {
     assert_eq!(outside(w.tcp(1, "10.0.1.10:40000", PEER, ACK)), seen);
 }
 
+#[test]
+fn a_fragment_of_tcp_is_dropped() {
+    let mut w = nat();
+    let mut frame = w.frame(1, &tcp("10.0.1.10:40000", PEER), ACK, b"12345678");
+    // More fragments follow.
+    let bytes = frame.bytes_mut();
+    let flags = u16::from_be_bytes([bytes[20], bytes[21]]);
+    let delta = vpclab_dataplane::packet::Delta::default().replace16(flags, 0x2000);
+    let sum = delta.apply(u16::from_be_bytes([bytes[24], bytes[25]]));
+    bytes[20..22].copy_from_slice(&0x2000u16.to_be_bytes());
+    bytes[24..26].copy_from_slice(&sum.to_be_bytes());
+    dropped(w.send(1, frame), DropReason::NatFragment);
+}
+
 /// Of several workers each takes source ports whose replies come to it: as the
 /// steering sees them, with private addresses for public ones.
 #[test]

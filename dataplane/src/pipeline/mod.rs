@@ -200,6 +200,7 @@ impl Pipeline {
     /// past its time is never used, so this is about memory only.
     pub fn expire(&mut self, now: Instant, tables: &Snapshot) {
         let _ = tables;
+        self.connections.free_rested(now);
         match self.next_sweep {
             Some(at) if now < at => return,
             _ => {

@@ -1,6 +1,6 @@
 //! All connection state of one pipeline, and the bookkeeping around it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use crate::addr::EniId;
 use crate::drop::DropReason;
@@ -10,9 +10,9 @@ use crate::flow::{
 };
 use crate::gwlb::Flows;
 use crate::nat::{GatewayCounts, Ports};
-use crate::packet::{FiveTuple, Headers};
+use crate::packet::{FiveTuple, Headers, protocol};
 use crate::tables::Snapshot;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Sessions, gateway load balancer flows, fragments and interned dependencies.
 #[derive(Debug)]
@@ -36,7 +36,13 @@ pub struct Connections {
     /// What each NAT gateway has counted of connections that are over, by its
     /// interface.
     nat_counts: HashMap<EniId, GatewayCounts, Seeded>,
+    /// Ports of TCP connections that are over, and until when they rest: the server
+    /// must not take another's SYN for the end of what it remembers.
+    resting: VecDeque<(Instant, NatFlow)>,
 }
+
+/// How long a NAT gateway's port rests after the last packet of its connection.
+const REST: Duration = Duration::from_secs(10);
 
 /// A session as the walk sees it.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +67,7 @@ impl Connections {
             ports: Ports::new(seed),
             proxied: ProxiedFlows::new(seed),
             nat_counts: HashMap::with_hasher(Seeded(seed)),
+            resting: VecDeque::new(),
         }
     }
 
@@ -139,9 +146,10 @@ impl Connections {
     /// Makes these the NAT mappings of a session: takes the ports of new ones, and
     /// lets go of those that it no longer has.
     pub fn set_nats(&mut self, id: SessionId, nats: Nats) {
-        if self.sessions.held(id).is_none() {
+        let Some(held) = self.sessions.held(id) else {
             return;
-        }
+        };
+        let seen = held.tracking().last_seen();
         let old = self.sessions.set_nats(id, nats);
         // The old ones first: a mapping may keep its port.
         for gone in old
@@ -149,7 +157,7 @@ impl Connections {
             .flatten()
             .filter(|old| !nats.contains(&Some(**old)))
         {
-            self.ports.release(gone.gateway, &gone.translated);
+            self.let_go(seen, gone);
         }
         for new in nats
             .iter()
@@ -192,10 +200,28 @@ impl Connections {
         all
     }
 
+    /// A mapping is over whose last packet passed at `seen`.
+    fn let_go(&mut self, seen: Instant, flow: &NatFlow) {
+        match flow.translated.protocol {
+            protocol::TCP => self.resting.push_back((seen + REST, *flow)),
+            _ => self.ports.release(flow.gateway, &flow.translated),
+        }
+    }
+
+    /// Ports that have rested for long enough are free.
+    pub(crate) fn free_rested(&mut self, now: Instant) {
+        while let Some(&(until, flow)) = self.resting.front()
+            && until < now
+        {
+            self.ports.release(flow.gateway, &flow.translated);
+            self.resting.pop_front();
+        }
+    }
+
     fn end_nat(&mut self, id: SessionId, flow: &NatFlow) {
-        self.ports.release(flow.gateway, &flow.translated);
-        let counts = self.nat_counts.entry(flow.gateway).or_default();
         if let Some(session) = self.sessions.get(id) {
+            self.let_go(session.tracking.last_seen(), flow);
+            let counts = self.nat_counts.entry(flow.gateway).or_default();
             counts.carried(&session);
             let tracking = &session.tracking;
             counts.idle_timeouts += u64::from(!tracking.is_closed() && !tracking.is_half_open());
