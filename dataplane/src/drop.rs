@@ -129,6 +129,14 @@ drop_reasons! {
     NatPortAllocation = "nat.port_allocation", "REMAP_EPHEMERAL_PORT";
     /// The NAT gateway knows no such connection, or no longer, and the packet does not start one.
     NatNoConnection = "nat.no_connection";
+    /// A gateway endpoint takes TCP and echo requests only.
+    GatewayEndpointProtocol = "endpoint.gateway_protocol", "VPCE_GATEWAY_PROTOCOL_RESTRICTION";
+    /// A gateway endpoint is for what starts in a subnet whose route table has its route.
+    GatewayEndpointSource = "endpoint.gateway_source";
+    /// Nothing comes back through a gateway endpoint but from the addresses of its prefix list.
+    GatewayEndpointAnswer = "endpoint.gateway_answer", "VPCE_GATEWAY_EGRESS_SOURCE_ADDRESS_RESTRICTION";
+    /// Another VPC with the same private address has this connection to the service already.
+    GatewayEndpointTaken = "endpoint.gateway_taken";
     /// The endpoint is not in state available.
     EndpointUnavailable = "endpoint.unavailable";
     /// The endpoint's service has no load balancer in the endpoint's zone.

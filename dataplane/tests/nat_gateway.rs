@@ -510,6 +510,36 @@ fn a_fragment_of_tcp_is_dropped() {
     dropped(w.send(1, frame), DropReason::NatFragment);
 }
 
+/// What the outside says of a packet reaches its sender, in the sender's words: of a
+/// datagram and of an echo, whose identifier was another outside.
+#[test]
+fn an_error_about_a_packet_reaches_its_sender_as_he_sent_it() {
+    use vpclab_dataplane::packet::{ETHERNET_LEN, Endpoints, IcmpError, parse_ip, parse_quoted};
+    for (ip_protocol, port) in [(protocol::UDP, "53"), (protocol::ICMP, "0")] {
+        let mut w = nat();
+        let sent = tuple(ip_protocol, "10.0.1.10:7", &format!("198.51.100.7:{port}"));
+        let frame = w.frame(1, &sent, 0, b"data");
+        let (seen, about) = at(w.send(1, frame), 4);
+        assert!(seen.sport >= 1024);
+        let eni = w.tables.enis.row(EniId(4)).unwrap();
+        let ends = Endpoints {
+            src_mac: eni.mac,
+            dst_mac: w.tables.subnets.row(eni.subnet).unwrap().router_mac,
+            src: seen.dst,
+            dst: seen.src,
+        };
+        let (kind, code, rest) = (3, 3, 0);
+        let mut error = Frame::with_capacity(600);
+        let what = IcmpError { kind, code, rest };
+        what.write(&mut error, &ends, about.bytes(), &read(&about));
+        let (told, frame) = at(w.send(4, error), 1);
+        assert_eq!((told.src, told.dst), (ip("198.51.100.7"), ip("10.0.1.10")));
+        let headers = parse_ip(frame.bytes(), ETHERNET_LEN).unwrap();
+        let quoted = parse_quoted(frame.bytes(), usize::from(headers.l4) + 8).unwrap();
+        assert_eq!(quoted.tuple, sent);
+    }
+}
+
 /// Of several workers each takes source ports whose replies come to it: as the
 /// steering sees them, with private addresses for public ones.
 #[test]

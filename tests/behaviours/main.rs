@@ -10,6 +10,7 @@ mod c_filters;
 mod d_gateways;
 mod d_nat;
 mod d_peering;
+mod e_gateway_endpoints;
 mod f_privatelink;
 mod f_proxy_protocol;
 mod fixtures;

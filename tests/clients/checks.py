@@ -13,6 +13,7 @@ import defaults
 import dhcp
 import endpoints
 import exports
+import gateway_endpoints
 import groups
 import harness
 import hostile
@@ -32,7 +33,7 @@ import terraform_services
 import walk_gwlb
 import walk_privatelink
 
-MODULES = [quirks, groups, acls, routes, interfaces, addresses, nats, instances, balancers,
+MODULES = [quirks, groups, acls, routes, interfaces, addresses, nats, gateway_endpoints, instances, balancers,
            endpoints, walk_privatelink, walk_gwlb, cli, defaults, dhcp, exports, insights, playbook,
            terraform, terraform_services, records, refusals, signed, state, hostile]
 

@@ -293,6 +293,8 @@ def wipe(ec2):
     for each in ec2.describe_dhcp_options()["DhcpOptions"]:
         ec2.delete_dhcp_options(DhcpOptionsId=each["DhcpOptionsId"])
     for each in ec2.describe_managed_prefix_lists()["PrefixLists"]:
+        if each["OwnerId"] == "AWS":
+            continue
         ec2.delete_managed_prefix_list(PrefixListId=each["PrefixListId"])
     left = {
         "network interfaces": ec2.describe_network_interfaces()["NetworkInterfaces"],

@@ -1,4 +1,5 @@
-//! VPC endpoints of types Interface and GatewayLoadBalancer.
+//! VPC endpoints: of types Interface and GatewayLoadBalancer here, of type Gateway in
+//! `gateway_endpoint`.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -7,7 +8,9 @@ use vpclab_dataplane::addr::AzId;
 use vpclab_dataplane::tables::LoadBalancerKind;
 
 use super::endpoint_service::invalid;
-use super::{Action, ApiError, RequesterManagedInterface, Transaction, Unsuccessful};
+use super::{
+    Action, ApiError, RequesterManagedInterface, Transaction, Unsuccessful, gateway_endpoint,
+};
 use crate::model::*;
 use crate::quotas::Quota;
 
@@ -29,14 +32,17 @@ impl From<SubnetId> for EndpointSubnet {
 /// `CreateVpcEndpoint`
 #[derive(Clone, Debug)]
 pub struct CreateVpcEndpoint {
-    /// Interface or gateway load balancer.
+    /// Interface, gateway load balancer or gateway.
     pub endpoint_type: VpcEndpointType,
     /// The consumer's VPC.
     pub vpc: VpcId,
-    /// `com.amazonaws.vpce.<region>.vpce-svc-…`
+    /// `com.amazonaws.vpce.<region>.vpce-svc-…`; of gateway endpoints
+    /// `com.amazonaws.<region>.s3` or `.dynamodb`.
     pub service_name: String,
     /// One subnet per zone; exactly one for a gateway load balancer endpoint.
     pub subnets: Vec<EndpointSubnet>,
+    /// Gateway endpoints: the tables that get its route.
+    pub route_tables: Vec<RouteTableId>,
     /// Interface endpoints: the VPC's default group unless given.
     pub security_groups: Vec<SecurityGroupId>,
     /// `IpAddressType` `dualstack`: interfaces have an IPv6 address, too.
@@ -58,6 +64,7 @@ impl CreateVpcEndpoint {
             vpc,
             service_name: service_name.to_owned(),
             subnets: subnets.into_iter().map(Into::into).collect(),
+            route_tables: Vec::new(),
             security_groups: Vec::new(),
             dualstack: false,
             name: None,
@@ -69,6 +76,17 @@ impl Action for CreateVpcEndpoint {
     type Output = VpcEndpointId;
 
     fn apply(self, tx: &mut Transaction<'_>) -> Result<VpcEndpointId, ApiError> {
+        if self.endpoint_type == VpcEndpointType::Gateway {
+            let region = tx.caller().region.clone();
+            let list = gateway_endpoint::service(&region, &self.service_name);
+            let list = list.ok_or_else(|| no_service(&self.service_name))?;
+            return gateway_endpoint::create(tx, self, list);
+        }
+        if let Some(table) = self.route_tables.first() {
+            return Err(invalid(format!(
+                "Route tables are for endpoints of type Gateway: {table}"
+            )));
+        }
         let vpc = tx.require(&self.vpc)?;
         let service = find_service(tx, &self.service_name)?;
         let gateway = self.endpoint_type == VpcEndpointType::GatewayLoadBalancer;
@@ -124,6 +142,7 @@ impl Action for CreateVpcEndpoint {
                 VpcEndpointState::Available
             },
             policy: None,
+            route_tables: Vec::new(),
         };
         // ASSUMPTION: the interfaces exist, silent, while acceptance is pending.
         for place in &self.subnets {
@@ -148,6 +167,10 @@ pub struct ModifyVpcEndpoint {
     pub add_security_groups: Vec<SecurityGroupId>,
     /// Groups to take away; one must stay.
     pub remove_security_groups: Vec<SecurityGroupId>,
+    /// Tables that get the route (gateway endpoints).
+    pub add_route_tables: Vec<RouteTableId>,
+    /// Tables that lose it.
+    pub remove_route_tables: Vec<RouteTableId>,
 }
 
 impl Action for ModifyVpcEndpoint {
@@ -155,6 +178,33 @@ impl Action for ModifyVpcEndpoint {
 
     fn apply(self, tx: &mut Transaction<'_>) -> Result<(), ApiError> {
         let mut endpoint = (*tx.require(&self.vpc_endpoint)?).clone();
+        let gateway = endpoint.endpoint_type == VpcEndpointType::Gateway;
+        let tables = self
+            .add_route_tables
+            .iter()
+            .chain(&self.remove_route_tables);
+        let others = !self.add_subnets.is_empty()
+            || !self.remove_subnets.is_empty()
+            || !self.add_security_groups.is_empty()
+            || !self.remove_security_groups.is_empty();
+        match (gateway, tables.clone().next()) {
+            (true, _) if others => {
+                return Err(invalid(format!(
+                    "'{}' has no subnets and no security groups: its type is Gateway",
+                    endpoint.id
+                )));
+            }
+            (true, _) => {
+                let (add, remove) = (self.add_route_tables, self.remove_route_tables);
+                return gateway_endpoint::modify(tx, endpoint, add, &remove);
+            }
+            (false, Some(table)) => {
+                return Err(invalid(format!(
+                    "Route tables are for endpoints of type Gateway: {table}"
+                )));
+            }
+            (false, None) => {}
+        }
         if endpoint.endpoint_type == VpcEndpointType::GatewayLoadBalancer {
             return Err(invalid(format!(
                 "The subnet of '{}' is fixed, and it has no security groups: its type is \
@@ -223,6 +273,7 @@ impl Action for DeleteVpcEndpoints {
 
 fn delete(tx: &mut Transaction<'_>, id: &VpcEndpointId) -> Result<(), ApiError> {
     let endpoint = tx.require(id)?;
+    gateway_endpoint::delete(tx, &endpoint);
     if let Some(table) = tx.model().referrers::<RouteTable>(id).next() {
         return Err(invalid(format!(
             "Endpoint must be removed from route table before deletion: {} leads to {id}",
@@ -291,7 +342,9 @@ fn add_interface(
     }
     let kind = match endpoint.endpoint_type {
         VpcEndpointType::Interface => InterfaceKind::Endpoint(endpoint.id.clone()),
-        VpcEndpointType::GatewayLoadBalancer => InterfaceKind::GatewayEndpoint(endpoint.id.clone()),
+        VpcEndpointType::GatewayLoadBalancer | VpcEndpointType::Gateway => {
+            InterfaceKind::GatewayEndpoint(endpoint.id.clone())
+        }
     };
     let interface = RequesterManagedInterface {
         description: format!("VPC Endpoint Interface {}", endpoint.id),

@@ -227,6 +227,7 @@ mod tests {
             include_str!("../../../examples/gwlb-inspection.yaml"),
             include_str!("../../../examples/three-tier.yaml"),
             include_str!("../../../examples/inspection-nat.yaml"),
+            include_str!("../../../examples/s3-gateway.yaml"),
         ] {
             let topology = crate::topology::Topology::parse("example", text).unwrap();
             let (mut control, _) = topology.control_plane_keeping(&Default::default()).unwrap();

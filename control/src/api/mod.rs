@@ -16,6 +16,7 @@ pub mod dhcp_options;
 pub mod elastic_ip;
 pub mod endpoint;
 pub mod endpoint_service;
+pub(crate) mod gateway_endpoint;
 pub mod health_check;
 pub mod insights;
 pub mod instance;

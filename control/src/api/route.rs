@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vpclab_dataplane::addr::Prefix;
 
+use super::gateway_endpoint::{ensure_named, is_endpoints_route, require_list};
 use super::route_table::is_gateway_table;
 use super::{Action, ApiError, Transaction};
 use crate::model::*;
@@ -24,6 +25,7 @@ impl Action for CreateRoute {
     type Output = ();
 
     fn apply(self, tx: &mut Transaction<'_>) -> Result<(), ApiError> {
+        ensure_list(tx, &self.destination);
         let table = tx.require(&self.route_table)?;
         if table.routes.contains_key(&self.destination) {
             return Err(ApiError::new(
@@ -76,6 +78,7 @@ impl Action for ReplaceRoute {
                 self.destination, table.id
             )));
         };
+        refuse_endpoints(tx, &table, &self.destination, &old.target)?;
         let is_local = old.origin == RouteOrigin::CreateRouteTable;
         match (&self.target, is_local) {
             (RouteTargetSpec::Local, true) => {}
@@ -135,11 +138,37 @@ impl Action for DeleteRoute {
                 self.destination, table.id
             )));
         }
+        refuse_endpoints(tx, &table, &self.destination, &route.target)?;
         tx.update(&table.id, |table| {
             table.routes.remove(&self.destination);
         });
         Ok(())
     }
+}
+
+/// One of AWS's prefix lists is there as soon as it is named.
+fn ensure_list(tx: &mut Transaction<'_>, destination: &Destination) {
+    if let Destination::PrefixList(id) = destination {
+        ensure_named(tx, id);
+    }
+}
+
+/// The route of a gateway endpoint comes and goes with it.
+fn refuse_endpoints(
+    tx: &Transaction<'_>,
+    table: &RouteTable,
+    destination: &Destination,
+    target: &RouteTargetSpec,
+) -> Result<(), ApiError> {
+    if !is_endpoints_route(tx, target) {
+        return Ok(());
+    }
+    Err(ApiError::invalid_value(format!(
+        "cannot replace or remove VPC endpoint route {destination} in route table {}: it belongs \
+         to {}; take the table from the endpoint with ModifyVpcEndpoint",
+        table.id,
+        target.label()
+    )))
 }
 
 /// Whether the table may have this route.
@@ -160,7 +189,7 @@ fn check_route(
         )));
     }
     match destination {
-        Destination::PrefixList(list) => drop(tx.require(list)?),
+        Destination::PrefixList(list) => drop(require_list(tx, list)?),
         Destination::Cidr(block) => {
             refuse_link_local(*block)?;
             refuse_inside_local(tx, table, *block, target)?;
@@ -363,7 +392,7 @@ fn check_gateway_route(
 }
 
 /// ASSUMPTION: local routes are not counted. A prefix list counts by its maximum.
-fn check_route_quota(
+pub(super) fn check_route_quota(
     tx: &Transaction<'_>,
     table: &RouteTable,
     destination: &Destination,

@@ -49,6 +49,11 @@ impl Action for DeleteRouteTable {
     fn apply(self, tx: &mut Transaction<'_>) -> Result<(), ApiError> {
         let table = tx.require(&self.route_table)?;
         tx.refuse_if_used::<RouteTableAssociation>(&table.id)?;
+        for endpoint in tx.referrers::<VpcEndpoint>(&table.id) {
+            tx.update(&endpoint.id, |endpoint| {
+                endpoint.route_tables.retain(|other| *other != table.id);
+            });
+        }
         tx.remove(&table.id);
         Ok(())
     }

@@ -185,6 +185,9 @@ impl Action for AuthorizeSecurityGroup {
         let mut ids = Vec::new();
         for permission in self.permissions {
             check_ports(permission.protocol, permission.ports)?;
+            if let RulePeer::PrefixList(id) = &permission.peer {
+                super::gateway_endpoint::ensure_named(tx, id);
+            }
             check_peer(tx, &group, &permission.peer)?;
             let rule = permission.into_rule(tx.mint_text("sgr-"), self.direction);
             if let Some(same) = changed.rules.iter().find(|held| held.is_same(&rule)) {
@@ -385,7 +388,7 @@ fn check_peer(
 ) -> Result<(), ApiError> {
     match peer {
         RulePeer::Cidr(_) => Ok(()),
-        RulePeer::PrefixList(id) => tx.require(id).map(drop),
+        RulePeer::PrefixList(id) => super::gateway_endpoint::require_list(tx, id).map(drop),
         RulePeer::Group(id) => {
             let other = tx.require_any_owner(id)?;
             if other.vpc == group.vpc || is_peers(tx, group, &other) {

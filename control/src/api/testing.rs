@@ -133,6 +133,7 @@ pub(crate) fn gateway_endpoint(control: &mut ControlPlane, vpc: &VpcId) -> VpcEn
                 dualstack: false,
                 state: VpcEndpointState::Available,
                 policy: None,
+                route_tables: Vec::new(),
             });
             Ok(id)
         })

@@ -31,6 +31,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("../../../examples/three-tier.yaml"),
     ),
     (
+        "s3-gateway",
+        include_str!("../../../examples/s3-gateway.yaml"),
+    ),
+    (
         "inspection-nat",
         include_str!("../../../examples/inspection-nat.yaml"),
     ),

@@ -224,6 +224,7 @@ fn endpoint_type(kind: &str) -> &str {
     match kind {
         "Interface" => "interface",
         "GatewayLoadBalancer" => "gateway lb",
+        "Gateway" => "gateway",
         other => other,
     }
 }

@@ -26,6 +26,7 @@ pub(super) fn endpoint(model: &Model, text: &Arc<str>) -> Option<EndpointRow> {
             load_balancers,
             enis,
         },
+        VpcEndpointType::Gateway => EndpointKind::Gateway,
         VpcEndpointType::GatewayLoadBalancer => EndpointKind::GatewayLoadBalancer {
             load_balancers,
             eni: *enis.first()?,

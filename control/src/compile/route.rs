@@ -112,9 +112,13 @@ pub fn resolve(model: &Model, vpc: &VpcId, target: &RouteTargetSpec) -> RouteTar
             .get(id)
             .and_then(|gateway| model.row(gateway.interface.as_ref()?))
             .map(|row| RouteTarget::Eni(row.into())),
-        RouteTargetSpec::VpcEndpoint(id) => model
-            .row(id)
-            .map(|row| RouteTarget::GatewayEndpoint(row.into())),
+        RouteTargetSpec::VpcEndpoint(id) => model.get(id).and_then(|endpoint| {
+            let row = model.row(id)?.into();
+            Some(match endpoint.endpoint_type {
+                VpcEndpointType::Gateway => RouteTarget::ServiceEndpoint(row),
+                _ => RouteTarget::GatewayEndpoint(row),
+            })
+        }),
         RouteTargetSpec::VpcPeeringConnection(id) => model
             .get(id)
             .filter(|held| held.state == PeeringState::Active)

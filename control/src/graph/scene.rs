@@ -478,7 +478,8 @@ fn service_edge(
 ) -> Edge {
     let kind = match endpoint.endpoint_type {
         crate::model::VpcEndpointType::Interface => EdgeKind::PrivateLink,
-        crate::model::VpcEndpointType::GatewayLoadBalancer => EdgeKind::Geneve,
+        crate::model::VpcEndpointType::GatewayLoadBalancer
+        | crate::model::VpcEndpointType::Gateway => EdgeKind::Geneve,
     };
     let label = match endpoint.state {
         crate::model::VpcEndpointState::Available => kind.name().to_owned(),

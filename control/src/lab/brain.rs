@@ -146,6 +146,7 @@ impl Brain {
         let enis = match &row.kind {
             EndpointKind::Interface { enis, .. } => enis.clone(),
             EndpointKind::GatewayLoadBalancer { eni, .. } => vec![*eni],
+            EndpointKind::Gateway => Vec::new(),
         };
         Some(self.presences(&snapshot, name, enis.into_iter()))
     }

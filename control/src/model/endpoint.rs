@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::{
-    EndpointServiceId, Meta, NetworkInterfaceId, References, Resource, SecurityGroupId, SubnetId,
-    VpcEndpointId, VpcId, resource_fields,
+    EndpointServiceId, Meta, NetworkInterfaceId, References, Resource, RouteTableId,
+    SecurityGroupId, SubnetId, VpcEndpointId, VpcId, resource_fields,
 };
 
 /// What an endpoint is.
@@ -15,6 +15,8 @@ pub enum VpcEndpointType {
     Interface,
     /// A route target that leads to appliances.
     GatewayLoadBalancer,
+    /// A route to the addresses of an AWS service.
+    Gateway,
 }
 
 impl VpcEndpointType {
@@ -23,6 +25,7 @@ impl VpcEndpointType {
         match self {
             Self::Interface => "Interface",
             Self::GatewayLoadBalancer => "GatewayLoadBalancer",
+            Self::Gateway => "Gateway",
         }
     }
 }
@@ -74,7 +77,7 @@ pub struct VpcEndpoint {
     pub endpoint_type: VpcEndpointType,
     /// The service's name.
     pub service_name: Arc<str>,
-    /// The service.
+    /// The service; none if it is AWS's.
     pub service: EndpointServiceId,
     /// One interface per zone.
     pub interfaces: Vec<EndpointInterface>,
@@ -86,6 +89,9 @@ pub struct VpcEndpoint {
     pub state: VpcEndpointState,
     /// Its policy, if it was given one; it lets everything through.
     pub policy: Option<Arc<str>>,
+    /// Gateway endpoints: the tables that have its route.
+    #[serde(default)]
+    pub route_tables: Vec<RouteTableId>,
 }
 
 impl VpcEndpoint {
@@ -103,8 +109,11 @@ impl Resource for VpcEndpoint {
 
     fn references(&self, to: &mut References) {
         to.add(&self.vpc);
-        to.add(&self.service);
+        if self.endpoint_type != VpcEndpointType::Gateway {
+            to.add(&self.service);
+        }
         to.extend(&self.groups);
+        to.extend(&self.route_tables);
         for place in &self.interfaces {
             to.add(&place.subnet);
             to.add(&place.interface);

@@ -5,6 +5,7 @@
 //! reverse index, which answers "what is in this VPC", "may this be deleted" and
 //! "which rows does this change touch" without walking the whole.
 
+mod aws_list;
 mod client_token;
 mod dhcp_options;
 mod endpoint;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use vpclab_dataplane::addr::AzId;
 
+pub use aws_list::{AWS_OWNER, AwsList};
 pub use client_token::ClientToken;
 pub use dhcp_options::{DhcpOptions, DhcpValues, NameServer};
 pub use endpoint::{EndpointInterface, VpcEndpoint, VpcEndpointState, VpcEndpointType};

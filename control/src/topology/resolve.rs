@@ -9,6 +9,7 @@ use super::error::{Mistake, suggest};
 use super::located::{At, Many, Named, Value};
 use super::schema::{Host, Peering, Subnet, TargetGroup, Topology, Vpc};
 use super::values::{Address, Cidr, CidrOrName, ElasticIp};
+use crate::model::AwsList;
 
 /// A VPC's own security group or network ACL.
 pub(super) const DEFAULT: &str = "default";
@@ -105,6 +106,41 @@ impl Topology {
                 Err(Mistake::new(reference.at, message))
             }
         }
+    }
+
+    /// `vpc/table`, or `table` where only one VPC has it: VPC and table.
+    pub(super) fn table(&self, reference: &Value<String>) -> Result<(&str, &str), Mistake> {
+        let (vpc, name) = match reference.split_once('/') {
+            Some((vpc, name)) => (Some(vpc), name),
+            None => (None, reference.as_str()),
+        };
+        let all = || {
+            self.vpcs.iter().flat_map(|(vpc, body)| {
+                let tables = body.route_tables.iter();
+                tables.map(move |(table, _)| (vpc.value.as_str(), table.value.as_str()))
+            })
+        };
+        let mut found =
+            all().filter(|(of, table)| *table == name && vpc.is_none_or(|vpc| vpc == *of));
+        match (found.next(), found.next()) {
+            (Some(only), None) => Ok(only),
+            (Some((one, _)), Some((other, _))) => Err(Mistake::new(
+                reference.at,
+                format!(
+                    "several VPCs have a route table '{name}'; write {one}/{name} or {other}/{name}"
+                ),
+            )),
+            (None, _) => {
+                let hint = suggest(name, all().map(|(_, table)| table));
+                let message = format!("no route table is called '{}'{hint}", reference.value);
+                Err(Mistake::new(reference.at, message))
+            }
+        }
+    }
+
+    /// The service of AWS's that a built-in prefix list is for: `pl-s3`.
+    pub(super) fn aws_list(&self, name: &str) -> Option<&'static AwsList> {
+        AwsList::of(self.region(), name.strip_prefix("pl-")?)
     }
 
     /// Every subnet of every VPC.

@@ -115,6 +115,17 @@ pub(super) fn fix(
         (DropReason::EndpointNotInAz, _) => {
             "enable the endpoint's zone on the service's load balancer".to_owned()
         }
+        (DropReason::GatewayEndpointProtocol, _) => {
+            "use TCP or ping: a gateway endpoint takes nothing else".to_owned()
+        }
+        (DropReason::GatewayEndpointSource, _) => {
+            "send from a host of the endpoint's VPC, in a subnet whose route table has the \
+             endpoint's route; from elsewhere use an interface endpoint"
+                .to_owned()
+        }
+        (DropReason::GatewayEndpointAnswer, _) => {
+            "associate the endpoint with the route table of the subnet again".to_owned()
+        }
         (DropReason::EndpointProtocol, _) => {
             "use TCP or UDP: an endpoint takes nothing else, not even ping".to_owned()
         }

@@ -162,6 +162,8 @@ pub enum RouteTarget {
     GatewayEndpoint(EndpointId),
     /// The VPC at the other end of a peering connection.
     Peering(PeeringId),
+    /// A gateway endpoint: the addresses of an AWS service.
+    ServiceEndpoint(EndpointId),
     /// The target is gone; the route stays and drops.
     Blackhole,
 }
@@ -296,6 +298,8 @@ pub enum EndpointKind {
         /// The requester-managed interfaces, one per zone.
         enis: Vec<EniId>,
     },
+    /// Gateway endpoint: a route to an AWS service's addresses.
+    Gateway,
     /// Gateway load balancer endpoint.
     GatewayLoadBalancer {
         /// The service's load balancers.

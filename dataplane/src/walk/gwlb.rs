@@ -38,7 +38,7 @@ impl Walk<'_> {
                 load_balancers,
                 eni,
             } => Some((row, load_balancers, *eni)),
-            EndpointKind::Interface { .. } => None,
+            EndpointKind::Interface { .. } | EndpointKind::Gateway => None,
         }) else {
             return Err(self.end(component, Rule::None, DropReason::EndpointUnavailable));
         };
@@ -227,7 +227,7 @@ impl Walk<'_> {
             .row(endpoint)
             .and_then(|row| match row.kind {
                 EndpointKind::GatewayLoadBalancer { eni, .. } => Some(eni),
-                EndpointKind::Interface { .. } => None,
+                EndpointKind::Interface { .. } | EndpointKind::Gateway => None,
             });
         let Some(exit) = exit else {
             return Err(self.end(component, Rule::None, DropReason::GwlbEndpointId));

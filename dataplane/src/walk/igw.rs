@@ -79,6 +79,9 @@ impl Walk<'_> {
 
     /// From an internet host.
     pub(super) fn enter_from_internet(&mut self, subnet: SubnetId) -> Step {
+        if let Some(vpc) = self.answers_gateway_endpoint() {
+            return self.gateway_endpoint_back(vpc);
+        }
         let source = self.router_address(subnet);
         self.limit(SizeLimit {
             bytes: INTERNET_MTU,

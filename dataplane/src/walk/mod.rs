@@ -19,6 +19,7 @@
 
 mod connections;
 mod deliver;
+mod gateway_endpoint;
 mod gwlb;
 mod igw;
 mod nat_gateway;

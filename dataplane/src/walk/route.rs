@@ -66,6 +66,7 @@ impl<'a> Walk<'a> {
             RouteTarget::InternetGateway => self.igw_out(vpc, subnet),
             RouteTarget::GatewayEndpoint(endpoint) => self.gwlb_enter(endpoint, Some(subnet)),
             RouteTarget::Peering(peering) => self.peering(peering, vpc, subnet),
+            RouteTarget::ServiceEndpoint(endpoint) => self.gateway_endpoint(endpoint, vpc),
             RouteTarget::Blackhole => Err(Stop::Drop(DropReason::Blackhole)),
         }
     }
@@ -82,9 +83,9 @@ impl<'a> Walk<'a> {
             RouteTarget::Eni(eni) => self.arrive(eni, None),
             RouteTarget::GatewayEndpoint(endpoint) => self.gwlb_enter(endpoint, None),
             RouteTarget::Blackhole => Err(Stop::Drop(DropReason::Blackhole)),
-            RouteTarget::InternetGateway | RouteTarget::Peering(_) => {
-                Err(Stop::Drop(DropReason::NotRoutable))
-            }
+            RouteTarget::InternetGateway
+            | RouteTarget::Peering(_)
+            | RouteTarget::ServiceEndpoint(_) => Err(Stop::Drop(DropReason::NotRoutable)),
         }
     }
 

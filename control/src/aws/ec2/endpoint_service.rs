@@ -13,7 +13,10 @@ use crate::api::{self, ApiError};
 use crate::aws::call::{At, Call, calls};
 use crate::aws::select::{self, Filter, Known, describe, each, one};
 use crate::aws::tags::{self, TagItem, TagSpecification};
-use crate::model::{EndpointService, EndpointServiceId, LoadBalancerArn, Model, Tags};
+use crate::model::{
+    AwsList, EndpointService, EndpointServiceId, LoadBalancerArn, Model, Tags, VpcEndpointType,
+    hash,
+};
 
 calls! {
     Read: DescribeVpcEndpointServiceConfigurations DescribeVpcEndpointServices;
@@ -313,6 +316,7 @@ impl Call for DescribeVpcEndpointServices {
         });
         let offer = |service: &Arc<EndpointService>| Offer::new(service, at);
         let mut offers: Vec<Offer> = offered.map(offer).collect();
+        offers.extend(AwsList::in_region(&caller.region).map(Offer::of_aws));
         for name in &self.service_name {
             if !offers.iter().any(|offer| offer.service_name == *name) {
                 return Err(ApiError::new(
@@ -392,6 +396,31 @@ impl Offer {
             supported_ip_address_type_set: address_types(service, at.model()),
             tag_set: tags::items(&tags),
             tags,
+        }
+    }
+
+    /// S3 and DynamoDB, by gateway endpoints.
+    fn of_aws(list: &'static AwsList) -> Self {
+        Self {
+            service_name: list.name(),
+            service_id: EndpointServiceId::from(format!("vpce-svc-{:017x}", hash(0, &list.name()))),
+            service_type: [ServiceType {
+                service_type: VpcEndpointType::Gateway.name(),
+            }],
+            service_region: Arc::from(list.region),
+            availability_zone_id_set: BTreeSet::new(),
+            availability_zone_set: BTreeSet::new(),
+            owner: Arc::from("amazon"),
+            base_endpoint_dns_name_set: vec![format!(
+                "{}.{}.amazonaws.com",
+                list.service, list.region
+            )],
+            vpc_endpoint_policy_supported: true,
+            acceptance_required: false,
+            manages_vpc_endpoints: false,
+            supported_ip_address_type_set: vec!["ipv4"],
+            tag_set: Vec::new(),
+            tags: Tags::new(),
         }
     }
 

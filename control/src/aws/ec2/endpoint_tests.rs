@@ -224,8 +224,8 @@ fn endpoints_that_cannot_be_are_refused() {
     }
     let vpc = &link.vpc;
     for (kind, code) in [
-        ("", "UnsupportedOperation"),
-        ("&VpcEndpointType=Gateway", "UnsupportedOperation"),
+        ("", "InvalidServiceName"),
+        ("&VpcEndpointType=Gateway", "InvalidServiceName"),
         ("&VpcEndpointType=Resource", "UnsupportedOperation"),
         ("&VpcEndpointType=Tunnel", "InvalidParameterValue"),
         ("&VpcEndpointType=GatewayLoadBalancer", "InvalidParameter"),

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::shape::Cidr;
+use crate::api::gateway_endpoint::{ensure_named, require_list};
 use crate::api::{self, ApiError, PrefixListEntry};
 use crate::aws::call::{At, Call, calls};
 use crate::aws::select::{self, Filter, Known, describe, one};
 use crate::aws::tags::{self, TagItem, TagSpecification};
-use crate::model::{AddressFamily, Model, PrefixList, PrefixListId, RouteTable, SecurityGroup};
+use crate::model::{
+    AWS_OWNER, AddressFamily, AwsList, Id, Model, PrefixList, PrefixListId, RouteTable,
+    SecurityGroup,
+};
 
 calls! {
     Read: DescribeManagedPrefixLists GetManagedPrefixListEntries GetManagedPrefixListAssociations
@@ -165,16 +169,72 @@ impl Call for DescribeManagedPrefixLists {
     type Answer = Lists;
 
     fn call(self, at: &mut At<'_, '_>) -> Result<Lists, ApiError> {
-        let page = self.wanted().select(at, FILTERS)?;
+        let mut wanted = self.wanted();
+        let filters = wanted.filters.clone();
+        // AWS's own lists are nobody's, and everybody's.
+        let is_aws = |id: &PrefixListId| AwsList::by_id(id.as_str()).is_some();
+        let (aws, own): (Vec<_>, Vec<_>) = wanted.ids.drain(..).partition(is_aws);
+        let only_aws = own.is_empty() && !aws.is_empty();
+        let all = own.is_empty() && aws.is_empty();
+        wanted.ids = own;
+        if only_aws {
+            select::check(&filters, FILTERS.iter().map(|(name, _)| *name))?;
+        }
+        let page = match only_aws {
+            true => select::Page {
+                items: Vec::new(),
+                next_token: None,
+            },
+            false => wanted.select(at, FILTERS)?,
+        };
+        let items = page.items.iter();
+        let mut lists: Vec<_> = items
+            .map(|list| ListItem::new(list, "create-complete"))
+            .collect();
+        if page.next_token.is_none() {
+            let fits = |list: &PrefixList| filters.iter().all(|filter| fits(filter, list));
+            let found = aws_lists(at, &aws, all)?.into_iter().filter(fits);
+            lists.extend(found.map(|list| ListItem::new(&list, "create-complete")));
+        }
         Ok(Lists {
-            prefix_list_set: page
-                .items
-                .iter()
-                .map(|list| ListItem::new(list, "create-complete"))
-                .collect(),
+            prefix_list_set: lists,
             next_token: page.next_token,
         })
     }
+}
+
+/// AWS's lists with these ids, or all of the region's.
+fn aws_lists(
+    at: &At<'_, '_>,
+    ids: &[PrefixListId],
+    all: bool,
+) -> Result<Vec<PrefixList>, ApiError> {
+    let region = &at.caller().region;
+    for id in ids {
+        let known = AwsList::by_id(id.as_str()).is_some_and(|list| *list.region == **region);
+        if !known {
+            return Err(ApiError::new(
+                PrefixListId::NOT_FOUND,
+                format!("The prefix list '{id}' does not exist"),
+            ));
+        }
+    }
+    let wanted = |list: &&'static AwsList| all || ids.iter().any(|id| id.as_str() == list.id);
+    Ok(AwsList::in_region(region)
+        .filter(wanted)
+        .map(AwsList::resource)
+        .collect())
+}
+
+/// Whether a filter wants one of AWS's lists; they have no tags.
+fn fits(filter: &Filter, list: &PrefixList) -> bool {
+    let value = match &*filter.name {
+        "prefix-list-id" => list.id.as_str(),
+        "prefix-list-name" => &list.list_name,
+        "owner-id" => &list.meta.owner,
+        _ => return false,
+    };
+    filter.fits(value)
 }
 
 const FILTERS: &[Known<PrefixList>] = &[
@@ -191,8 +251,8 @@ struct ListItem {
     prefix_list_arn: String,
     prefix_list_name: Arc<str>,
     address_family: Family,
-    max_entries: u32,
-    version: u64,
+    max_entries: Option<u32>,
+    version: Option<u64>,
     state: &'static str,
     owner_id: Arc<str>,
     tag_set: Vec<TagItem>,
@@ -201,10 +261,12 @@ struct ListItem {
 impl ListItem {
     fn new(list: &PrefixList, state: &'static str) -> Self {
         let meta = &list.meta;
+        let aws = *meta.owner == *AWS_OWNER;
+        let owner = if aws { "aws" } else { &*meta.owner };
         Self {
             prefix_list_arn: format!(
-                "arn:aws:ec2:{}:{}:prefix-list/{}",
-                meta.region, meta.owner, list.id
+                "arn:aws:ec2:{}:{owner}:prefix-list/{}",
+                meta.region, list.id
             ),
             prefix_list_id: list.id.clone(),
             prefix_list_name: list.list_name.clone(),
@@ -212,8 +274,9 @@ impl ListItem {
                 AddressFamily::Ipv4 => Family::Ipv4,
                 AddressFamily::Ipv6 => Family::Ipv6,
             },
-            max_entries: list.max_entries,
-            version: list.version,
+            // AWS's lists have neither.
+            max_entries: (!aws).then_some(list.max_entries),
+            version: (!aws).then_some(list.version),
             state,
             owner_id: meta.owner.clone(),
             tag_set: tags::items(&meta.all_tags()),
@@ -249,7 +312,8 @@ impl Call for GetManagedPrefixListEntries {
     type Answer = Entries;
 
     fn call(self, at: &mut At<'_, '_>) -> Result<Entries, ApiError> {
-        let list = at.tx.require(&self.prefix_list_id)?;
+        ensure_named(at.tx, &self.prefix_list_id);
+        let list = require_list(at.tx, &self.prefix_list_id)?;
         if let Some(version) = self
             .target_version
             .filter(|version| *version != list.version)
@@ -312,7 +376,8 @@ impl Call for GetManagedPrefixListAssociations {
     type Answer = ListAssociations;
 
     fn call(self, at: &mut At<'_, '_>) -> Result<ListAssociations, ApiError> {
-        let list = at.tx.require(&self.prefix_list_id)?;
+        ensure_named(at.tx, &self.prefix_list_id);
+        let list = require_list(at.tx, &self.prefix_list_id)?;
         let users = users(at.model(), &list);
         let page = select::page(
             users.into_iter(),
@@ -345,8 +410,7 @@ fn users(model: &Model, list: &PrefixList) -> Vec<ListAssociation> {
     all
 }
 
-/// `DescribePrefixLists`: AWS's own lists, of which there are none until gateway
-/// endpoints are emulated.
+/// `DescribePrefixLists`: AWS's own lists.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DescribePrefixLists {
@@ -362,25 +426,43 @@ pub struct DescribePrefixLists {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AwsLists {
-    prefix_list_set: Vec<String>,
+    prefix_list_set: Vec<AwsListItem>,
+}
+
+/// One of AWS's lists.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AwsListItem {
+    prefix_list_id: PrefixListId,
+    prefix_list_name: Arc<str>,
+    cidr_set: Vec<String>,
 }
 
 impl Call for DescribePrefixLists {
     type Answer = AwsLists;
 
-    fn call(self, _at: &mut At<'_, '_>) -> Result<AwsLists, ApiError> {
+    fn call(self, at: &mut At<'_, '_>) -> Result<AwsLists, ApiError> {
         select::check(
             &self.filter,
             ["prefix-list-id", "prefix-list-name"].into_iter(),
         )?;
-        if let Some(id) = self.prefix_list_id.first() {
+        let unknown = |id: &&PrefixListId| AwsList::by_id(id.as_str()).is_none();
+        if let Some(id) = self.prefix_list_id.iter().find(unknown) {
             return Err(ApiError::new(
                 "InvalidPrefixListId.NotFound",
                 format!("The prefix list '{id}' does not exist"),
             ));
         }
+        let all = self.prefix_list_id.is_empty();
+        let lists = aws_lists(at, &self.prefix_list_id, all)?.into_iter();
+        let wanted = lists.filter(|list| self.filter.iter().all(|filter| fits(filter, list)));
+        let item = |list: PrefixList| AwsListItem {
+            prefix_list_id: list.id,
+            prefix_list_name: list.list_name,
+            cidr_set: list.entries.keys().map(ToString::to_string).collect(),
+        };
         Ok(AwsLists {
-            prefix_list_set: Vec::new(),
+            prefix_list_set: wanted.map(item).collect(),
         })
     }
 }

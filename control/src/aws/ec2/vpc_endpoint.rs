@@ -1,4 +1,4 @@
-//! VPC endpoints of types Interface and GatewayLoadBalancer.
+//! VPC endpoints of types Interface, GatewayLoadBalancer and Gateway.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -70,11 +70,6 @@ impl Call for CreateVpcEndpoint {
             .service_name
             .ok_or_else(|| ApiError::missing("ServiceName"))?;
         check_region(at, self.service_region.as_deref())?;
-        if let Some(table) = self.route_table_id.first() {
-            return Err(invalid(format!(
-                "Route tables are for endpoints of type Gateway: {table}"
-            )));
-        }
         refuse_private_dns(self.private_dns_enabled, &service_name)?;
         let policy = policy(self.policy_document)?;
         if policy.is_some() && endpoint_type == VpcEndpointType::GatewayLoadBalancer {
@@ -88,6 +83,7 @@ impl Call for CreateVpcEndpoint {
             vpc: self.vpc_id,
             service_name,
             subnets: places(self.subnet_id, &self.subnet_configuration)?,
+            route_tables: self.route_table_id,
             security_groups: self.security_group_id,
             dualstack: is_dualstack(self.ip_address_type.as_deref())?.unwrap_or(false),
             name: None,
@@ -106,12 +102,9 @@ fn endpoint_type(name: Option<&str>) -> Result<VpcEndpointType, ApiError> {
         Some("Interface") => Ok(VpcEndpointType::Interface),
         Some("GatewayLoadBalancer") => Ok(VpcEndpointType::GatewayLoadBalancer),
         // AWS's default.
-        None | Some("Gateway") => Err(unsupported(
-            "Endpoints of type Gateway (the default) are not emulated; VpcEndpointType is \
-             Interface or GatewayLoadBalancer",
-        )),
+        None | Some("Gateway") => Ok(VpcEndpointType::Gateway),
         Some(other @ ("Resource" | "ServiceNetwork")) => Err(unsupported(format!(
-            "Endpoints of type {other} are not emulated; VpcEndpointType is Interface or \
+            "Endpoints of type {other} are not emulated; VpcEndpointType is Interface, Gateway or \
              GatewayLoadBalancer"
         ))),
         Some(other) => Err(ApiError::invalid_value(format!(
@@ -222,6 +215,10 @@ pub struct ModifyVpcEndpoint {
     add_security_group_id: Vec<SecurityGroupId>,
     #[serde(default)]
     remove_security_group_id: Vec<SecurityGroupId>,
+    #[serde(default)]
+    add_route_table_id: Vec<RouteTableId>,
+    #[serde(default)]
+    remove_route_table_id: Vec<RouteTableId>,
 }
 
 impl Call for ModifyVpcEndpoint {
@@ -249,6 +246,8 @@ impl Call for ModifyVpcEndpoint {
             remove_subnets: self.remove_subnet_id,
             add_security_groups: self.add_security_group_id,
             remove_security_groups: self.remove_security_group_id,
+            add_route_tables: self.add_route_table_id,
+            remove_route_tables: self.remove_route_table_id,
         })?;
         if self.reset_policy || policy.is_some() {
             at.tx
@@ -336,7 +335,7 @@ struct EndpointItem {
     service_region: Arc<str>,
     state: &'static str,
     policy_document: Option<Arc<str>>,
-    route_table_id_set: [RouteTableId; 0],
+    route_table_id_set: Vec<RouteTableId>,
     subnet_id_set: Vec<SubnetId>,
     group_set: Vec<GroupItem>,
     ip_address_type: &'static str,
@@ -379,6 +378,7 @@ impl DnsEntry {
 impl EndpointItem {
     fn new(endpoint: &VpcEndpoint, model: &Model) -> Self {
         let interface = endpoint.endpoint_type == VpcEndpointType::Interface;
+        let has_policy = endpoint.endpoint_type != VpcEndpointType::GatewayLoadBalancer;
         let meta = &endpoint.meta;
         let policy = || Arc::from(endpoint_policy::FULL_ACCESS);
         Self {
@@ -388,8 +388,8 @@ impl EndpointItem {
             service_name: endpoint.service_name.clone(),
             service_region: meta.region.clone(),
             state: endpoint.state.name(),
-            policy_document: interface.then(|| endpoint.policy.clone().unwrap_or_else(policy)),
-            route_table_id_set: [],
+            policy_document: has_policy.then(|| endpoint.policy.clone().unwrap_or_else(policy)),
+            route_table_id_set: endpoint.route_tables.clone(),
             subnet_id_set: endpoint
                 .interfaces
                 .iter()

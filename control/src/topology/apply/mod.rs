@@ -23,7 +23,7 @@ use super::TopologyError;
 use super::error::Mistake;
 use super::located::{At, Value};
 use super::resolve::{DEFAULT, SubnetRef, within};
-use super::schema::Topology;
+use super::schema::{Endpoint, EndpointType, Topology};
 use crate::api::DEFAULT_ACCOUNT;
 use crate::api::{
     Action, ApiError, Caller, ControlPlane, ControlPlaneOptions, SetZoneState, Transaction,
@@ -161,12 +161,20 @@ impl<'a> Applier<'a, '_> {
         for (name, service) in topology.endpoint_services.iter() {
             self.endpoint_service(name, service)?;
         }
+        let gateway = |endpoint: &Endpoint| endpoint.kind == Some(EndpointType::Gateway);
         for (name, endpoint) in topology.endpoints.iter() {
-            self.endpoint(name, endpoint)?;
+            if !gateway(endpoint) {
+                self.endpoint(name, endpoint)?;
+            }
         }
         // Last, because routes lead to interfaces and endpoints.
         for (name, vpc) in topology.vpcs.iter() {
             self.route_tables(name, vpc)?;
+        }
+        for (name, endpoint) in topology.endpoints.iter() {
+            if gateway(endpoint) {
+                self.gateway_endpoint(name, endpoint)?;
+            }
         }
         for zone in topology.faults.zones_down.iter() {
             let set = SetZoneState {

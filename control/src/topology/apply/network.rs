@@ -15,7 +15,8 @@ use crate::api::{
     RevokeSecurityGroup, network_acl_association,
 };
 use crate::model::{
-    AddressFamily, DhcpValues, Direction, NetworkAclId, RulePeer, SecurityGroupId, SubnetId,
+    AddressFamily, DhcpValues, Direction, NetworkAclId, PrefixListId, RulePeer, SecurityGroupId,
+    SubnetId,
 };
 use crate::topology::located::{Item, Value};
 use crate::topology::resolve::{DEFAULT, within};
@@ -269,6 +270,9 @@ impl Applier<'_, '_> {
                 CidrOrName::Cidr(block) => RulePeer::Cidr(*block),
                 CidrOrName::Name(name) => match self.names.prefix_lists.get(name) {
                     Some(list) => RulePeer::PrefixList(list.clone()),
+                    None if let Some(list) = self.topology.aws_list(name) => {
+                        RulePeer::PrefixList(PrefixListId::from(list.id))
+                    }
                     None => {
                         let reference = Value {
                             value: name.clone(),

@@ -235,6 +235,43 @@ impl Applier<'_, '_> {
         Ok(())
     }
 
+    /// A gateway endpoint, once route tables are there.
+    pub(super) fn gateway_endpoint(
+        &mut self,
+        name: &Value<String>,
+        endpoint: &Endpoint,
+    ) -> Result<(), ApiError> {
+        let topology = self.topology;
+        let mut vpc = endpoint.vpc.as_ref().map(|vpc| vpc.value.as_str());
+        let mut route_tables = Vec::new();
+        for reference in endpoint.route_tables.iter() {
+            let (of, table) = topology
+                .table(reference)
+                .map_err(|mistake| self.unexpected(mistake))?;
+            let found = self.vpc(of)?.route_tables.get(table).cloned();
+            route_tables.push(found.ok_or_else(|| self.missing(reference.at, table))?);
+            vpc = Some(of);
+        }
+        let service = &endpoint.service;
+        let create = CreateVpcEndpoint {
+            route_tables,
+            name: Some(name.value.clone()),
+            ..CreateVpcEndpoint::new(
+                VpcEndpointType::Gateway,
+                self.vpc(vpc.unwrap_or_default())?.id.clone(),
+                &format!("com.amazonaws.{}.{}", topology.region(), service.value),
+                [],
+            )
+        };
+        self.name(format_args!(
+            "endpoint/{}/{}/{}/Gateway",
+            name.value, create.vpc, create.service_name
+        ));
+        let id = self.run(name.at, create)?;
+        self.names.endpoints.insert(name.value.clone(), id);
+        Ok(())
+    }
+
     pub(super) fn endpoint(
         &mut self,
         name: &Value<String>,
@@ -282,6 +319,7 @@ impl Applier<'_, '_> {
             vpc: self.vpc(vpc)?.id.clone(),
             service_name: service.service_name,
             subnets,
+            route_tables: Vec::new(),
             security_groups: self.group_ids(vpc, &endpoint.groups)?,
             dualstack: endpoint.dualstack,
             name: Some(name.value.clone()),

@@ -321,7 +321,7 @@ fn peers(
         let CidrOrName::Name(name) = &peer.value else {
             continue;
         };
-        if topology.prefix_lists.has(name) {
+        if topology.prefix_lists.has(name) || topology.aws_list(name).is_some() {
             continue;
         }
         let reference = Value {

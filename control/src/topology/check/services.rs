@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Findings;
+use crate::model::AwsList;
 use crate::topology::error::Mistake;
 use crate::topology::located::{At, Value};
 use crate::topology::resolve::{SubnetRef, TargetRef, known, vpcs_of};
@@ -326,7 +327,70 @@ fn services(topology: &Topology, found: &mut Findings) {
     }
 }
 
+/// A gateway endpoint has route tables and nothing else; its service is AWS's.
+fn gateway_endpoint(
+    topology: &Topology,
+    name: &Value<String>,
+    endpoint: &Endpoint,
+    found: &mut Findings,
+) {
+    let places = endpoint.subnets.first().or(endpoint.groups.first());
+    if let Some(place) = places {
+        let message = "a gateway endpoint has no subnets and no groups; write `route_tables`";
+        found.add(Mistake::new(place.at, message));
+    }
+    if AwsList::of(topology.region(), &endpoint.service).is_none() {
+        let services: Vec<_> = AwsList::in_region(topology.region())
+            .map(|list| list.service)
+            .collect();
+        let message = match services.is_empty() {
+            true => format!(
+                "vpclab knows no addresses of AWS's services in {}; use us-east-1, us-east-2, \
+                 us-west-2 or eu-west-1",
+                topology.region()
+            ),
+            false => format!(
+                "a gateway endpoint is for {}, not '{}'",
+                services.join(" or "),
+                endpoint.service.value
+            ),
+        };
+        found.add(Mistake::new(endpoint.service.at, message));
+    }
+    let mut vpc = endpoint.vpc.as_ref().and_then(|vpc| {
+        let known = found.note(topology.vpc(vpc));
+        known.map(|(name, _)| name)
+    });
+    for reference in endpoint.route_tables.iter() {
+        let Some((of, _)) = found.note(topology.table(reference)) else {
+            continue;
+        };
+        if let Some(vpc) = vpc.filter(|vpc| *vpc != of) {
+            let message = format!(
+                "route table {} is in VPC {of}, endpoint {} in {vpc}",
+                reference.value, name.value
+            );
+            found.add(Mistake::new(reference.at, message));
+        }
+        vpc = vpc.or(Some(of));
+    }
+    if vpc.is_none() {
+        let message = format!(
+            "endpoint {} is in no VPC; add `route_tables: [NAME]`",
+            name.value
+        );
+        found.add(Mistake::new(name.at, message));
+    }
+}
+
 fn endpoint(topology: &Topology, name: &Value<String>, endpoint: &Endpoint, found: &mut Findings) {
+    if endpoint.kind == Some(EndpointType::Gateway) {
+        return gateway_endpoint(topology, name, endpoint, found);
+    }
+    if let Some(table) = endpoint.route_tables.first() {
+        let message = "route tables are for `type: gateway`; write `subnets`";
+        found.add(Mistake::new(table.at, message));
+    }
     let resolved = subnets(topology, "endpoint", name, &endpoint.subnets, found);
     let vpc = resolved.first().map(|subnet| subnet.vpc);
     if let Some(reference) = &endpoint.vpc
@@ -368,6 +432,7 @@ fn endpoint(topology: &Topology, name: &Value<String>, endpoint: &Endpoint, foun
     if endpoint.kind.is_some_and(|kind| kind != provides) {
         let fix = match provides {
             EndpointType::Interface => "interface",
+            EndpointType::Gateway => "gateway",
             EndpointType::GatewayLoadBalancer => "gateway_load_balancer",
         };
         let message = format!("service {service_name} is not of this type; write `type: {fix}`");

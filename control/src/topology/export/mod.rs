@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use self::labels::Labels;
 use self::node::Map;
 use super::{Names, Topology};
-use crate::model::{INTERNET_OWNER, Id, Kind, Meta, Model, Resource};
+use crate::model::{AWS_OWNER, INTERNET_OWNER, Id, Kind, Meta, Model, Resource};
 
 /// A lab as a topology file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -120,7 +120,7 @@ impl<'a> Exporter<'a> {
             let Some(meta) = self.model.meta_of(&id) else {
                 continue;
             };
-            if &*meta.owner == INTERNET_OWNER || id.kind == Kind::ClientToken {
+            if [INTERNET_OWNER, AWS_OWNER].contains(&&*meta.owner) || id.kind == Kind::ClientToken {
                 continue;
             }
             if !is_of(meta, self.account, self.file.region()) {

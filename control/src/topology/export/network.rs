@@ -6,10 +6,10 @@ use vpclab_dataplane::tables::PortMatch;
 use super::Exporter;
 use super::node::{Map, Node};
 use crate::model::{
-    Destination, DhcpValues, Direction, Id, InternetGateway, NetworkAcl, NetworkAclAssociation,
-    NetworkAclEntry, PeeringState, PrefixList, Route, RouteTable, RouteTableAssociation,
-    RouteTableUse, RouteTargetSpec, RulePeer, SecurityGroup, SecurityGroupId, SecurityGroupRule,
-    Subnet, Vpc, VpcId, VpcPeeringConnection,
+    AwsList, Destination, DhcpValues, Direction, Id, InternetGateway, NetworkAcl,
+    NetworkAclAssociation, NetworkAclEntry, PeeringState, PrefixList, Route, RouteTable,
+    RouteTableAssociation, RouteTableUse, RouteTargetSpec, RulePeer, SecurityGroup,
+    SecurityGroupId, SecurityGroupRule, Subnet, Vpc, VpcEndpointType, VpcId, VpcPeeringConnection,
 };
 use crate::topology::values::Protocol;
 
@@ -138,8 +138,21 @@ impl<'a> Exporter<'a> {
     }
 
     fn routes(&mut self, table: &str, vpc: &Vpc, of: &RouteTable) -> Vec<Node> {
-        let routes = of.routes.iter().filter(|(_, route)| !is_own_local(route));
+        // A gateway endpoint brings its routes itself.
+        let is_endpoints = |route: &Route| match &route.target {
+            RouteTargetSpec::VpcEndpoint(id) => {
+                let endpoint = self.model.get(id);
+                endpoint.is_some_and(|it| it.endpoint_type == VpcEndpointType::Gateway)
+            }
+            _ => false,
+        };
+        let routes: Vec<_> = of
+            .routes
+            .iter()
+            .filter(|(_, route)| !is_own_local(route) && !is_endpoints(route))
+            .collect();
         routes
+            .into_iter()
             .filter_map(|(destination, route)| {
                 let user = format!("route table {table}: the route to {destination}");
                 let mut map = Map::default();
@@ -246,7 +259,10 @@ impl<'a> Exporter<'a> {
             self.ports(&mut map, rule.ports);
             let peer = match &rule.peer {
                 RulePeer::Cidr(block) => block.to_string(),
-                RulePeer::PrefixList(list) => self.label(list, &user)?,
+                RulePeer::PrefixList(list) => match AwsList::by_id(list.as_str()) {
+                    Some(aws) => format!("pl-{}", aws.service),
+                    None => self.label(list, &user)?,
+                },
                 RulePeer::Group(id) => {
                     let group = self.group_name(id, &user)?;
                     let other = self.model.get(id).map(|group| &group.vpc);

@@ -211,6 +211,22 @@ impl Exporter<'_> {
     fn endpoint(&mut self, name: &str, endpoint: &VpcEndpoint) -> Option<Map> {
         let user = format!("endpoint {name}");
         let mut map = Map::default();
+        if endpoint.endpoint_type == VpcEndpointType::Gateway {
+            let service = endpoint.service_name.rsplit('.').next().unwrap_or_default();
+            map.put("type", Node::shown("gateway"));
+            map.put("service", Node::shown(service));
+            map.put("vpc", Node::shown(self.label(&endpoint.vpc, &user)?));
+            let tables: Vec<_> = endpoint
+                .route_tables
+                .iter()
+                .filter_map(|table| self.labels.within(&endpoint.vpc, table))
+                .collect();
+            map.filled("route_tables", Node::list(&tables));
+            if endpoint.policy.is_some() {
+                self.leave_out(format!("{user}: its policy"));
+            }
+            return Some(map);
+        }
         map.put(
             "service",
             Node::shown(self.label(&endpoint.service, &user)?),

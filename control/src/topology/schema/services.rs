@@ -255,19 +255,23 @@ pub struct EndpointService {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
-    /// interface or gateway_load_balancer [default: what the service is].
+    /// interface, gateway_load_balancer or gateway [default: what the service is].
     #[serde(default, rename = "type", alias = "VpcEndpointType")]
     pub kind: Option<EndpointType>,
-    /// The endpoint service.
+    /// The endpoint service; of a gateway endpoint s3 or dynamodb.
     #[serde(alias = "ServiceName")]
     pub service: Value<String>,
-    /// VPC [default: that of its subnets].
+    /// VPC [default: that of its subnets or route tables].
     #[serde(default, alias = "VpcId")]
     pub vpc: Option<Value<String>>,
     /// Subnets, one per zone: each gets an ENI. A gateway load balancer
-    /// endpoint has exactly one.
-    #[serde(alias = "SubnetIds", alias = "subnet")]
+    /// endpoint has exactly one, a gateway endpoint none.
+    #[serde(default, alias = "SubnetIds", alias = "subnet")]
     pub subnets: Many<String>,
+    /// Route tables that get its route (gateway endpoints): `vpc/table`, or `table`
+    /// where only one VPC has it.
+    #[serde(default, alias = "RouteTableIds")]
+    pub route_tables: Many<String>,
     /// Security groups (interface endpoints) [default: the VPC's default group].
     #[serde(default, alias = "SecurityGroupIds", alias = "security_groups")]
     pub groups: Many<String>,
@@ -295,4 +299,7 @@ pub enum EndpointType {
     /// A route target in front of appliances.
     #[serde(alias = "GatewayLoadBalancer")]
     GatewayLoadBalancer,
+    /// A route to the addresses of S3 or DynamoDB.
+    #[serde(alias = "Gateway")]
+    Gateway,
 }

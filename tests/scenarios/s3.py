@@ -1,0 +1,32 @@
+"""A gateway endpoint with real programs: curl through a route, and nothing else."""
+
+import re
+
+from harness import EXAMPLES, ROOT, check, lab, vpclab
+
+FILE = EXAMPLES / "s3-gateway.yaml"
+S3 = "http://52.216.1.1/"
+
+
+def s3_gateway(report):
+    with lab("s3-gateway", FILE, "--wait") as it:
+        with report.part("s3_gateway b061 the service sees the private address"):
+            it.eventually_reaches("app", S3)
+            check("10.5.1.10 - -" in it.log("s3-server"), it.log("s3-server"))
+        with report.part("s3_gateway b071 a group that names the list lets only that out"):
+            it.eventually_reaches("app2", "http://52.216.1.1:443/")
+            with it.drops("security_group"):
+                it.no_way("app2", S3)
+        with report.part("s3_gateway a ping comes back, and a subnet without the route has no way"):
+            done = it.exec("app", "ping", "-c", 1, "-W", 2, "52.216.1.1")
+            check(done.returncode == 0, done.stdout)
+            with it.drops("route.none"):
+                it.no_way("box", S3)
+        with report.part("s3_gateway the trace is that of docs/s3-gateway.md"):
+            document = (ROOT / "docs/s3-gateway.md").read_text()
+            shown = re.search(r"```\n\$ vpclab trace.*?\n(.*?)```", document, re.DOTALL).group(1)
+            done = vpclab("trace", "--file", FILE, "app", "52.216.1.1:80")
+            check(done.stdout == shown, done.stdout)
+
+
+SCENARIOS = [s3_gateway]
