@@ -499,7 +499,7 @@ fn groups_track_what_passes_even_where_all_is_allowed() {
 #[test]
 fn a_fragment_of_tcp_is_dropped() {
     let mut w = nat();
-    let mut frame = w.frame(1, &tcp("10.0.1.10:40000", PEER), ACK, b"12345678");
+    let mut frame = w.frame(1, &tcp("10.0.1.10:40000", PEER), ACK, b"123456789012");
     // More fragments follow.
     let bytes = frame.bytes_mut();
     let flags = u16::from_be_bytes([bytes[20], bytes[21]]);

@@ -78,6 +78,7 @@ fn b061_the_endpoint_is_used_and_the_source_stays_private() {
     assert!(unsuccessful.is_empty());
     w.send("s3-host", &Packet::ack("52.216.1.1:443", local));
     w.expect_counters("rx +1, drop.endpoint.gateway_answer +1, tx +0");
+    w.take("s3-host");
     w.send("a", &Packet::syn("10.0.1.10:5", "52.216.1.1:443"));
     assert_eq!(w.take("s3-host")[0].from(), "203.0.113.10:5");
 }
