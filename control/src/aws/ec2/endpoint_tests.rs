@@ -104,7 +104,9 @@ fn an_endpoint_is_permitted_accepted_rejected_and_deleted() {
     ));
     // Nobody may, and nobody sees it.
     link.refused(&create, "InvalidServiceName", &link.service_name);
-    let offers = "Action=DescribeVpcEndpointServices";
+    // Not AWS's own.
+    let offers = "Action=DescribeVpcEndpointServices\
+                  &Filter.1.Name=owner&Filter.1.Value.1=123456789012";
     assert!(!link.consumer(offers).contains("vpce-svc-"));
     link.permit();
     let offered = link.consumer(offers);
@@ -398,7 +400,7 @@ fn a_service_is_described_changed_and_deleted() {
             "InvalidVpcEndpointServiceId.NotFound",
         ),
         (
-            "Action=DescribeVpcEndpointServices&ServiceName.1=com.amazonaws.us-east-1.s3".into(),
+            "Action=DescribeVpcEndpointServices&ServiceName.1=com.amazonaws.us-east-1.sqs".into(),
             "InvalidServiceName",
         ),
         (
