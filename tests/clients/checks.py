@@ -21,6 +21,7 @@ import insights
 import instances
 import interfaces
 import nats
+import peering
 import playbook
 import quirks
 import records
@@ -34,7 +35,8 @@ import walk_gwlb
 import walk_privatelink
 
 MODULES = [quirks, groups, acls, routes, interfaces, addresses, nats, gateway_endpoints, instances, balancers,
-           endpoints, walk_privatelink, walk_gwlb, cli, defaults, dhcp, exports, insights, playbook,
+           endpoints, walk_privatelink, walk_gwlb, cli, defaults, dhcp, exports, insights, peering,
+           playbook,
            terraform, terraform_services, records, refusals, signed, state, hostile]
 
 

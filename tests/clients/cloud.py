@@ -224,6 +224,11 @@ class Cloud:
             if found:
                 ec2.delete_vpc_endpoints(VpcEndpointIds=[it["VpcEndpointId"] for it in found])
         for ec2 in ours:
+            for it in ec2.describe_vpc_peering_connections()["VpcPeeringConnections"]:
+                if it["Status"]["Code"] in ("pending-acceptance", "active"):
+                    ec2.delete_vpc_peering_connection(
+                        VpcPeeringConnectionId=it["VpcPeeringConnectionId"])
+        for ec2 in ours:
             found = ec2.describe_vpc_endpoint_service_configurations()["ServiceConfigurations"]
             if found:
                 ec2.delete_vpc_endpoint_service_configurations(
