@@ -23,6 +23,7 @@ import interfaces
 import nats
 import peering
 import playbook
+import proxied
 import quirks
 import records
 import refusals
@@ -34,7 +35,7 @@ import terraform_services
 import walk_gwlb
 import walk_privatelink
 
-MODULES = [quirks, groups, acls, routes, interfaces, addresses, nats, gateway_endpoints, instances, balancers,
+MODULES = [quirks, proxied, groups, acls, routes, interfaces, addresses, nats, gateway_endpoints, instances, balancers,
            endpoints, walk_privatelink, walk_gwlb, cli, defaults, dhcp, exports, insights, peering,
            playbook,
            terraform, terraform_services, records, refusals, signed, state, hostile]
