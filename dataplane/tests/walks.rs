@@ -70,6 +70,7 @@ fn privatelink() -> World {
             port: 8443,
             az: Some(AzId(0)),
             health: TargetHealth::Healthy,
+            failures: 0,
         };
         b.set_target_group(
             TargetGroupId(0),
@@ -80,6 +81,7 @@ fn privatelink() -> World {
                 stickiness: Stickiness::FiveTuple,
                 failover: Failover::NoRebalance,
                 reset_on_unhealthy: false,
+                reset_on_deregistration: false,
                 reset_on_idle: false,
                 proxy_protocol: false,
             }),
@@ -271,6 +273,7 @@ fn inspection() -> World {
             port: 6081,
             az: Some(AzId(0)),
             health: TargetHealth::Healthy,
+            failures: 0,
         };
         b.set_target_group(
             TargetGroupId(0),
@@ -281,6 +284,7 @@ fn inspection() -> World {
                 stickiness: Stickiness::FiveTuple,
                 failover: Failover::NoRebalance,
                 reset_on_unhealthy: false,
+                reset_on_deregistration: false,
                 reset_on_idle: false,
                 proxy_protocol: false,
             }),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use vpclab::api::{DeregisterTargets, TargetDescription};
 use vpclab::appliance::Appliance;
 use vpclab::lab::{Encapsulated, RunningAppliance};
 use vpclab_dataplane::packet::{parse_ip, tcp_flag};
@@ -529,4 +530,169 @@ fn b102_late_data_is_reset_where_the_attribute_says_so() {
     assert!(answer[0].has(tcp_flag::RST));
     assert_eq!((answer[0].from(), answer[0].to()), (p, a.into()));
     w.expect_counters("drop.gwlb.no_flow +1, generated +1");
+}
+
+/// Given `send_tcp_reset.on_unhealthy` or `.on_deregistration`, when the appliance
+/// of a connection fails or goes, then the sender of its next packet gets a reset,
+/// and a new connection goes to another.
+#[test]
+fn b102_connections_of_a_lost_appliance_are_reset_where_the_attributes_say_so() {
+    let on = |attributes: &str| {
+        INSPECTION.replace(
+            "{protocol: geneve,",
+            &format!("{{protocol: geneve, {attributes},"),
+        )
+    };
+    for (deregisters, resets, topology) in [
+        (false, true, on("reset_on_unhealthy: true")),
+        (false, false, on("reset_on_deregistration: true")),
+        (
+            true,
+            true,
+            on("deregistration_delay: 5, reset_on_deregistration: true"),
+        ),
+        (
+            true,
+            false,
+            on("deregistration_delay: 5, reset_on_unhealthy: true"),
+        ),
+    ] {
+        let (mut w, firewalls) = inspection_of(&topology);
+        w.mute(&["app", "peer"]);
+        let (a, p) = ("10.1.1.10:5000", format!("{PEER}:80"));
+        w.send("app", &Packet::syn(a, &p));
+        let (index, _) = all(&firewalls)[0];
+        let lost = w.host(FIREWALLS[index]).address();
+        let group = w.target_group("firewalls");
+        let targets = w.control().model().get(&group).unwrap().targets.clone();
+        let target = targets
+            .into_iter()
+            .find(|target| target.address(w.control().model()) == Some(lost))
+            .unwrap();
+        let now = w.now();
+        if deregisters {
+            w.apply(DeregisterTargets {
+                target_group_arn: group,
+                targets: vec![TargetDescription::new(target.id.to_string())],
+                now,
+            });
+            w.run_for(seconds(6));
+        } else {
+            firewalls[index].stop();
+            // Two checks, each 10 s apart and given up after 5 s.
+            w.run_for(seconds(40));
+        }
+        w.take("peer");
+        w.take("app");
+        w.send("app", &Packet::ack(a, &p).payload(b"late"));
+        let answer = w.take("app");
+        assert_eq!(answer.len(), usize::from(resets), "{topology}");
+        assert!(answer.iter().all(|seen| seen.has(tcp_flag::RST)));
+        let passes = !resets && deregisters;
+        assert_eq!(w.take("peer").len(), usize::from(passes), "{topology}");
+        if resets {
+            let before = firewalls[index].received().len();
+            w.send("app", &Packet::syn(a, &p));
+            assert_eq!(w.take("peer").len(), 1);
+            assert_eq!(
+                firewalls[index].received().len(),
+                before,
+                "another takes it"
+            );
+        }
+    }
+}
+
+/// Which appliance got which flow, by source port: what came since the last look.
+fn flows_at(w: &World, appliances: &[String]) -> BTreeMap<u16, usize> {
+    let mut found = BTreeMap::new();
+    for (index, host) in appliances.iter().enumerate() {
+        for seen in w.take(host) {
+            let geneve = seen.headers.tuple.dport == 6081;
+            if geneve && let Ok(inner) = parse_ip(&seen.payload()[GENEVE_LEN..], 0) {
+                found.insert(inner.tuple.sport, index);
+            }
+        }
+    }
+    found
+}
+
+/// Given 2000 live flows over four appliances, when one of them is killed: with
+/// no_rebalance every flow stays where it was, with rebalance the dead one's flows
+/// move, and no other.
+#[test]
+fn b097_of_two_thousand_flows_exactly_the_dead_appliances_move() {
+    const FLOWS: u16 = 2000;
+    let names: Vec<String> = (1..=4).map(|n| format!("fw{n}")).collect();
+    let four = INSPECTION
+        .replace(
+            "  fw3: {subnet: fw, address: 10.2.1.13, groups: appliance}\n",
+            "  fw3: {subnet: fw, address: 10.2.1.13, groups: appliance}\n  \
+             fw4: {subnet: fw, address: 10.2.1.14, groups: appliance}\n",
+        )
+        .replace("[fw1, fw2, fw3]", "[fw1, fw2, fw3, fw4]");
+    let moving = four.replace(
+        "{protocol: geneve,",
+        "{protocol: geneve, failover: rebalance,",
+    );
+    assert!(four != INSPECTION && moving != four);
+    let mut table = String::from("appliance  before  no_rebalance  rebalance\n");
+    let mut columns = Vec::new();
+    for topology in [&four, &moving] {
+        let mut w = World::new(topology);
+        let run = |name: &String| w.host(name).run_appliance(Appliance::new(), Some(80));
+        let firewalls: Vec<_> = names.iter().map(run).collect();
+        w.healthy();
+        w.mute(&["app", "peer"]);
+        let say = |w: &mut World| {
+            let (app, router) = (w.host("app"), w.router_mac("app"));
+            for n in 0..FLOWS {
+                let from = format!("10.1.1.10:{}", 10_000 + n);
+                let packet = Packet::udp(from, format!("{PEER}:9"));
+                app.send_raw(&packet.frame(app.mac(), router));
+                if n % 200 == 199 {
+                    w.settle();
+                }
+            }
+            flows_at(w, &names)
+        };
+        flows_at(&w, &names);
+        let before = say(&mut w);
+        w.expect_counters("gwlb.flow_created +2000");
+        let dead = before[&10_000];
+        firewalls[dead].stop();
+        w.mute(&[&names[dead]]);
+        // Two checks, each 10 s apart and given up after 5 s.
+        w.run_for(seconds(40));
+        w.take("peer");
+        flows_at(&w, &names);
+        w.reset_counters();
+        let after = say(&mut w);
+        w.expect_counters("gwlb.flow_created +0");
+        assert_eq!((before.len(), after.len()), (2000, 2000));
+        let rebalances = *topology == moving;
+        let moved = before.iter().filter(|(port, at)| after[port] != **at);
+        let moved: Vec<_> = moved.map(|(_, at)| *at).collect();
+        let of_dead = before.values().filter(|at| **at == dead).count();
+        assert!((350..=650).contains(&of_dead), "{of_dead}");
+        assert!(moved.iter().all(|at| *at == dead), "only the dead one's");
+        assert_eq!(moved.len(), if rebalances { of_dead } else { 0 });
+        let passed = w.take("peer").len();
+        assert_eq!(passed, if rebalances { 2000 } else { 2000 - of_dead });
+        columns.push((dead, before, after));
+    }
+    let count = |flows: &BTreeMap<u16, usize>, at| flows.values().filter(|is| **is == at).count();
+    let [(dead, before, stayed), (_, _, moved)] = &columns[..] else {
+        unreachable!("two runs");
+    };
+    for (at, name) in names.iter().enumerate() {
+        let mark = if at == *dead { "killed" } else { "" };
+        table += &format!(
+            "{name:9}  {:6}  {:12}  {:9}  {mark}\n",
+            count(before, at),
+            count(stayed, at),
+            count(moved, at)
+        );
+    }
+    print!("{table}");
 }

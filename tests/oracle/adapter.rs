@@ -330,6 +330,7 @@ fn target_group(row: w::TargetGroup) -> t::TargetGroupRow {
             w::Health::Draining => t::TargetHealth::Draining,
             w::Health::Unused => t::TargetHealth::Unused,
         },
+        failures: 0,
     };
     t::TargetGroupRow {
         label: label(),
@@ -346,6 +347,7 @@ fn target_group(row: w::TargetGroup) -> t::TargetGroupRow {
             t::Failover::NoRebalance
         },
         reset_on_unhealthy: false,
+        reset_on_deregistration: false,
         reset_on_idle: row.reset_on_idle,
         proxy_protocol: false,
     }

@@ -72,6 +72,7 @@ impl Action for RegisterTargets {
                     TargetHealth::Unused
                 },
                 failure: None,
+                failures: 0,
                 draining_until: None,
             });
         }
@@ -172,6 +173,9 @@ impl Action for SetTargetHealth {
                     && target.draining_until.is_none()
             });
             if let Some(target) = found {
+                if self.health == TargetHealth::Unhealthy && target.health != self.health {
+                    target.failures = target.failures.wrapping_add(1);
+                }
                 target.health = self.health;
                 target.failure = self.failure;
             }

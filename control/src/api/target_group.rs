@@ -148,8 +148,12 @@ pub struct ModifyTargetGroupAttributes {
     pub failover: Option<Failover>,
     /// `deregistration_delay.timeout_seconds`, 0–3600
     pub deregistration_delay_s: Option<u32>,
-    /// `target_health_state.unhealthy.connection_termination.enabled` (TCP)
+    /// `target_health_state.unhealthy.connection_termination.enabled`; GENEVE:
+    /// `send_tcp_reset.on_unhealthy.enabled`
     pub reset_on_unhealthy: Option<bool>,
+    /// `deregistration_delay.connection_termination.enabled`; GENEVE:
+    /// `send_tcp_reset.on_deregistration.enabled`
+    pub reset_on_deregistration: Option<bool>,
     /// `send_tcp_reset.on_idle_timeout.enabled` (GENEVE)
     pub reset_on_idle: Option<bool>,
     /// `proxy_protocol_v2.enabled` (all but GENEVE; acts on TCP)
@@ -175,11 +179,6 @@ impl Action for ModifyTargetGroupAttributes {
                 "send_tcp_reset.on_idle_timeout.enabled",
                 self.reset_on_idle.is_some(),
                 true,
-            ),
-            (
-                "target_health_state.unhealthy.connection_termination.enabled",
-                self.reset_on_unhealthy.is_some(),
-                false,
             ),
             (
                 "proxy_protocol_v2.enabled",
@@ -208,12 +207,16 @@ impl Action for ModifyTargetGroupAttributes {
                 .deregistration_delay_s
                 .unwrap_or(old.deregistration_delay_s),
             reset_on_unhealthy: self.reset_on_unhealthy.unwrap_or(old.reset_on_unhealthy),
+            reset_on_deregistration: self
+                .reset_on_deregistration
+                .unwrap_or(old.reset_on_deregistration),
             reset_on_idle: self.reset_on_idle.unwrap_or(old.reset_on_idle),
             proxy_protocol: self.proxy_protocol.unwrap_or(old.proxy_protocol),
         };
         // Resets need to tell connections apart (G:edit-target-group-attributes).
         let five_tuple = new.stickiness == Stickiness::FiveTuple;
-        if new.reset_on_idle && !(five_tuple && new.failover == Failover::NoRebalance) {
+        let resets = new.reset_on_idle || new.reset_on_unhealthy || new.reset_on_deregistration;
+        if geneve && resets && !(five_tuple && new.failover == Failover::NoRebalance) {
             return Err(validation(
                 "send_tcp_reset needs 5-tuple stickiness and target_failover no_rebalance"
                     .to_owned(),

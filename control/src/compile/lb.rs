@@ -50,6 +50,7 @@ pub(super) fn target_group(model: &Model, text: &Arc<str>) -> Option<TargetGroup
             port: target.port,
             az: target.zone(group, model),
             health: target.health,
+            failures: target.failures,
         })
     });
     Some(TargetGroupRow {
@@ -59,6 +60,7 @@ pub(super) fn target_group(model: &Model, text: &Arc<str>) -> Option<TargetGroup
         stickiness: group.attributes.stickiness,
         failover: group.attributes.failover,
         reset_on_unhealthy: group.attributes.reset_on_unhealthy,
+        reset_on_deregistration: group.attributes.reset_on_deregistration,
         reset_on_idle: group.attributes.reset_on_idle,
         proxy_protocol: group.attributes.proxy_protocol,
     })

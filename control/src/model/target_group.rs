@@ -55,6 +55,9 @@ pub struct Target {
     /// Why it is unhealthy.
     #[serde(skip)]
     pub failure: Option<ProbeFailure>,
+    /// How often it has turned unhealthy.
+    #[serde(skip)]
+    pub failures: u32,
     /// While draining: when it is gone.
     #[serde(skip)]
     pub draining_until: Option<Instant>,
@@ -126,8 +129,13 @@ pub struct TargetGroupAttributes {
     pub failover: Failover,
     /// `deregistration_delay.timeout_seconds`
     pub deregistration_delay_s: u32,
-    /// `target_health_state.unhealthy.connection_termination.enabled`
+    /// `target_health_state.unhealthy.connection_termination.enabled`; of a GENEVE
+    /// group `send_tcp_reset.on_unhealthy.enabled`
     pub reset_on_unhealthy: bool,
+    /// `deregistration_delay.connection_termination.enabled`; of a GENEVE group
+    /// `send_tcp_reset.on_deregistration.enabled`
+    #[serde(default)]
+    pub reset_on_deregistration: bool,
     /// `send_tcp_reset.on_idle_timeout.enabled`
     pub reset_on_idle: bool,
     /// `proxy_protocol_v2.enabled`
@@ -143,6 +151,7 @@ impl TargetGroupAttributes {
             failover: Failover::NoRebalance,
             deregistration_delay_s: 300,
             reset_on_unhealthy: matches!(protocol, LbProtocol::Tcp),
+            reset_on_deregistration: matches!(protocol, LbProtocol::Udp | LbProtocol::TcpUdp),
             reset_on_idle: false,
             proxy_protocol: false,
         }

@@ -6,7 +6,7 @@ use super::deps::DepsId;
 use super::entry::TRACKED_MAX;
 use super::table::SessionId;
 use super::{Direction, Key, Tracking, TrackingTimeouts};
-use crate::addr::{EndpointId, EniId, LoadBalancerId, Mac};
+use crate::addr::{EndpointId, EniId, LoadBalancerId, Mac, TargetGroupId};
 use crate::drop::DropReason;
 use crate::packet::FiveTuple;
 use crate::time::{Duration, Instant};
@@ -30,6 +30,10 @@ pub struct LbFlow {
     pub node: EniId,
     /// The tuple as the target sees it.
     pub translated: FiveTuple,
+    /// The group of its target.
+    pub target_group: TargetGroupId,
+    /// How often the target had failed when it began.
+    pub failures: u32,
     /// Idle timeout of TCP.
     pub tcp_idle: Duration,
     /// Its target is sent a proxy protocol header first.

@@ -19,7 +19,7 @@ use super::short::Key4;
 use super::store::Store;
 use super::tracking::SHORTEST;
 use super::{Direction, Ingress, Key, LbFlow, Pass, Seed, Session, Tracked, TrackingTimeouts};
-use crate::addr::{EndpointId, EniId, LoadBalancerId};
+use crate::addr::{EndpointId, EniId, LoadBalancerId, TargetGroupId};
 use crate::packet::{FiveTuple, Headers};
 use crate::time::{Duration, Instant};
 
@@ -41,6 +41,8 @@ pub(super) struct SharedLb {
     front_eni: EniId,
     load_balancer: LoadBalancerId,
     node: EniId,
+    target_group: TargetGroupId,
+    failures: u32,
     tcp_idle: Duration,
     proxied: bool,
 }
@@ -392,6 +394,8 @@ impl Table {
             front_eni: flow.front_eni,
             load_balancer: flow.load_balancer,
             node: flow.node,
+            target_group: flow.target_group,
+            failures: flow.failures,
             tcp_idle: flow.tcp_idle,
             proxied: flow.proxied,
         });
@@ -592,6 +596,8 @@ impl Table {
             load_balancer: shared.load_balancer,
             node: shared.node,
             translated,
+            target_group: shared.target_group,
+            failures: shared.failures,
             tcp_idle: shared.tcp_idle,
             proxied: shared.proxied,
         })

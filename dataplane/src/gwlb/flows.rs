@@ -92,6 +92,8 @@ pub struct NewFlow {
     pub target_group: TargetGroupId,
     /// Target address.
     pub target: IpAddr,
+    /// How often the target had failed by then.
+    pub failures: u32,
     /// The node that sends to it, and its address.
     pub node: EniId,
     /// Address of the node.

@@ -47,6 +47,7 @@ mod tests {
             port: 80,
             az: Some(AzId(az)),
             health,
+            failures: 0,
         }
     }
 

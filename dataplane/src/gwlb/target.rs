@@ -31,6 +31,8 @@ pub struct Target {
     pub az: Option<AzId>,
     /// Health.
     pub health: TargetHealth,
+    /// How often it has turned unhealthy: flows of before may be over.
+    pub failures: u32,
 }
 
 /// How flows stick to a gateway load balancer's targets.

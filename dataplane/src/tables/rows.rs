@@ -399,8 +399,14 @@ pub struct TargetGroupRow {
     pub stickiness: Stickiness,
     /// Gateway load balancers: flows of failed targets.
     pub failover: Failover,
-    /// Network load balancers: a target turning unhealthy resets its connections.
+    /// The connections of a target that turns unhealthy are reset when a packet
+    /// of theirs comes (NLB: `target_health_state.unhealthy.connection_termination
+    /// .enabled`; GWLB: `send_tcp_reset.on_unhealthy.enabled`).
     pub reset_on_unhealthy: bool,
+    /// The same of a target that is no longer registered, its delay being over (NLB:
+    /// `deregistration_delay.connection_termination.enabled`; GWLB:
+    /// `send_tcp_reset.on_deregistration.enabled`).
+    pub reset_on_deregistration: bool,
     /// Gateway load balancers: late TCP packets of an expired flow are answered
     /// with a reset (`send_tcp_reset.on_idle_timeout.enabled`).
     pub reset_on_idle: bool,
@@ -417,4 +423,22 @@ pub struct NatGatewayRow {
     pub label: Arc<str>,
     /// Its requester-managed interface.
     pub eni: EniId,
+}
+
+impl TargetGroupRow {
+    /// The target with this address and, unless it is 0, this port.
+    pub fn target(&self, address: IpAddr, port: u16) -> Option<&Target> {
+        let is_it =
+            |target: &&Target| target.address == address && (port == 0 || target.port == port);
+        self.targets.iter().find(is_it)
+    }
+
+    /// Whether flows to this target, which had failed so often when they began,
+    /// are over. The walk of a known flow asks.
+    pub fn is_over(&self, address: IpAddr, port: u16, failures: u32) -> bool {
+        match self.target(address, port) {
+            Some(target) => self.reset_on_unhealthy && target.failures != failures,
+            None => self.reset_on_deregistration,
+        }
+    }
 }

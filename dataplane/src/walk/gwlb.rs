@@ -91,8 +91,19 @@ impl Walk<'_> {
             return Err(self.end(component, Rule::None, DropReason::GwlbNoTarget));
         };
         let opens = self.packet.headers.is_tcp_open() && self.packet.error.is_none();
-        let lives = |flow: &Flow| flow.is_alive(self.now) && !(opens && flow.is_over());
+        // Its target has failed or gone since, which resets its connections.
+        let ends = |flow: &Flow| targets.is_over(flow.spec.target, 0, flow.spec.failures);
+        let lives = |flow: &Flow| {
+            let anew = opens && (flow.is_over() || ends(flow));
+            flow.is_alive(self.now) && !anew
+        };
         let (target, tunnel) = match known.filter(|(_, flow)| lives(flow)) {
+            Some((_, flow))
+                if self.is_tcp() && !must_move(targets, flow.spec.target) && ends(flow) =>
+            {
+                self.hop(component, Rule::KnownFlow);
+                return Err(Stop::Reset(DropReason::GwlbNoFlow));
+            }
             Some((slot, flow)) => {
                 let mut target = flow.spec.target;
                 if must_move(targets, target)
@@ -117,6 +128,7 @@ impl Walk<'_> {
                     vpce: endpoint.vpce,
                     target_group: group,
                     target: target.address,
+                    failures: target.failures,
                     node: node.eni,
                     node_address: IpAddr::V4(source),
                     tcp_idle: listener.map_or(crate::time::Duration::MAX, |l| l.tcp_idle),

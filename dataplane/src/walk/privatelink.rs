@@ -146,6 +146,15 @@ impl Walk<'_> {
         own.session.lb()
     }
 
+    /// Whether a known flow's target has failed or gone since, and its group says
+    /// that this ends its flows.
+    fn is_over(&mut self, flow: &LbFlow) -> bool {
+        self.depend(Object::TargetGroup, flow.target_group);
+        let FiveTuple { dst, dport, .. } = flow.translated;
+        let group = self.tables.target_groups.row(flow.target_group);
+        group.is_some_and(|group| group.is_over(dst, dport, flow.failures))
+    }
+
     /// Listener, target and translation; then on from the node.
     fn balance(
         &mut self,
@@ -157,7 +166,18 @@ impl Walk<'_> {
     ) -> Step {
         let component = Component::LoadBalancer(id, node);
         self.passes_balancer(component)?;
-        let (flow, rule) = match self.known_flow() {
+        let known = match self.known_flow() {
+            Some(flow) if self.is_over(&flow) => {
+                let opens = self.packet.headers.is_tcp_open() && self.packet.error.is_none();
+                if self.is_tcp() && !opens {
+                    self.hop(component, Rule::KnownFlow);
+                    return Err(Stop::Reset(DropReason::NoConnection));
+                }
+                None
+            }
+            known => known,
+        };
+        let (flow, rule) = match known {
             Some(flow) => (flow, Rule::KnownFlow),
             None => {
                 let opened = self.open_flow(endpoint, front, id, row, node)?;
@@ -278,6 +298,8 @@ impl Walk<'_> {
             load_balancer: id,
             node,
             translated,
+            target_group: group,
+            failures: target.failures,
             tcp_idle: listener.tcp_idle,
             proxied: group_row.proxy_protocol && self.is_tcp(),
         };
@@ -296,6 +318,10 @@ impl Walk<'_> {
         }
         if !self.own.is_some_and(|own| own.session.lb_alive(self.now)) {
             return Err(self.end(component, Rule::None, DropReason::NoConnection));
+        }
+        if self.is_over(flow) {
+            self.hop(component, Rule::KnownFlow);
+            return Err(Stop::Reset(DropReason::NoConnection));
         }
         self.answer_client(flow, id, node, DropReason::NoConnection)
     }

@@ -482,6 +482,7 @@ impl Topology {
             ]),
             failover: tape.of(&[Failover::NoRebalance, Failover::Rebalance]),
             reset_on_unhealthy: false,
+            reset_on_deregistration: false,
             reset_on_idle: tape.chance(30),
             proxy_protocol: false,
         };

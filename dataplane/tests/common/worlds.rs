@@ -22,6 +22,7 @@ pub fn target(address: &str, port: u16, health: TargetHealth) -> Target {
         port,
         az: Some(AzId(0)),
         health,
+        failures: 0,
     }
 }
 
@@ -33,6 +34,7 @@ pub fn target_group(vpc: u32, targets: Vec<Target>) -> TargetGroupRow {
         stickiness: Stickiness::FiveTuple,
         failover: Failover::NoRebalance,
         reset_on_unhealthy: false,
+        reset_on_deregistration: false,
         reset_on_idle: false,
         proxy_protocol: false,
     }

@@ -66,12 +66,11 @@ const STICKINESS_TYPE: &str = "stickiness.type";
 const FAILOVER_DEREGISTERED: &str = "target_failover.on_deregistration";
 const FAILOVER_UNHEALTHY: &str = "target_failover.on_unhealthy";
 const PROXY_PROTOCOL: &str = "proxy_protocol_v2.enabled";
+const RESET_ON_DEREGISTRATION: &str = "deregistration_delay.connection_termination.enabled";
+const GATEWAY_RESET_ON_UNHEALTHY: &str = "send_tcp_reset.on_unhealthy.enabled";
+const GATEWAY_RESET_ON_DEREGISTRATION: &str = "send_tcp_reset.on_deregistration.enabled";
 const RESET_ON_IDLE: &str = "send_tcp_reset.on_idle_timeout.enabled";
 const NETWORK_TARGET_GROUP: Rules = &[
-    (
-        "deregistration_delay.connection_termination.enabled",
-        Fixed("false"),
-    ),
     (CROSS_ZONE, Fixed("use_load_balancer_configuration")),
     // A node's targets see the node's address.
     ("preserve_client_ip.enabled", Fixed("false")),
@@ -255,6 +254,13 @@ impl Call for ModifyTargetGroupAttributes {
             match &*pair.key {
                 DEREGISTRATION_DELAY => change.deregistration_delay_s = value(pair)?,
                 RESET_ON_UNHEALTHY if !gateway => change.reset_on_unhealthy = value(pair)?,
+                RESET_ON_DEREGISTRATION if !gateway => {
+                    change.reset_on_deregistration = value(pair)?;
+                }
+                GATEWAY_RESET_ON_UNHEALTHY if gateway => change.reset_on_unhealthy = value(pair)?,
+                GATEWAY_RESET_ON_DEREGISTRATION if gateway => {
+                    change.reset_on_deregistration = value(pair)?;
+                }
                 PROXY_PROTOCOL if !gateway => change.proxy_protocol = value(pair)?,
                 RESET_ON_IDLE if gateway => change.reset_on_idle = value(pair)?,
                 STICKINESS if gateway => sticky = value(pair)?,
@@ -337,10 +343,16 @@ fn of_target_group(group: &TargetGroup) -> Attributes {
             Pair::new(FAILOVER_DEREGISTERED, failover(held.failover)),
             Pair::new(FAILOVER_UNHEALTHY, failover(held.failover)),
             Pair::new(RESET_ON_IDLE, held.reset_on_idle),
+            Pair::new(GATEWAY_RESET_ON_UNHEALTHY, held.reset_on_unhealthy),
+            Pair::new(
+                GATEWAY_RESET_ON_DEREGISTRATION,
+                held.reset_on_deregistration,
+            ),
         ]);
     } else {
         own.extend([
             Pair::new(RESET_ON_UNHEALTHY, held.reset_on_unhealthy),
+            Pair::new(RESET_ON_DEREGISTRATION, held.reset_on_deregistration),
             Pair::new(PROXY_PROTOCOL, held.proxy_protocol),
         ]);
     }

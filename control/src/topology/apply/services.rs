@@ -68,6 +68,7 @@ impl Applier<'_, '_> {
             }),
             deregistration_delay_s: group.deregistration_delay.as_ref().map(|delay| delay.value),
             reset_on_unhealthy: group.reset_on_unhealthy,
+            reset_on_deregistration: group.reset_on_deregistration,
             reset_on_idle: group.reset_on_idle,
             proxy_protocol: group.proxy_protocol,
             ..Default::default()

@@ -175,8 +175,13 @@ impl Exporter<'_> {
             own.reset_on_unhealthy,
             default.reset_on_unhealthy,
         );
-        map.flag("proxy_protocol", own.proxy_protocol, default.proxy_protocol);
+        map.flag(
+            "reset_on_deregistration",
+            own.reset_on_deregistration,
+            default.reset_on_deregistration,
+        );
         map.flag("reset_on_idle", own.reset_on_idle, default.reset_on_idle);
+        map.flag("proxy_protocol", own.proxy_protocol, default.proxy_protocol);
     }
 
     pub(super) fn endpoint_services(&mut self) -> Map {

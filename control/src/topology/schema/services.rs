@@ -132,9 +132,14 @@ pub struct TargetGroup {
     /// Seconds that a deregistered target keeps its flows [default: 300].
     #[serde(default)]
     pub deregistration_delay: Option<Value<u32>>,
-    /// Reset the TCP flows of a target that turns unhealthy.
+    /// Reset the TCP flows of a target that turns unhealthy [default: true of tcp,
+    /// else false].
     #[serde(default)]
     pub reset_on_unhealthy: Option<bool>,
+    /// Reset the TCP flows of a target that was deregistered, its delay being over;
+    /// those of UDP begin anew [default: true of udp and tcp_udp, else false].
+    #[serde(default)]
+    pub reset_on_deregistration: Option<bool>,
     /// Reset TCP flows that come back after the idle timeout (geneve) [default: false].
     #[serde(default)]
     pub reset_on_idle: Option<bool>,
