@@ -36,7 +36,7 @@ fn query(id: u16, name: &str) -> Vec<u8> {
 }
 
 /// Asks by UDP; the answers' senders and bytes.
-fn ask(w: &mut World, host: &str, server: &str, name: &str) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn ask(w: &mut World, host: &str, server: &str, name: &str) -> Vec<(String, Vec<u8>)> {
     let socket = w.lab.host(host).udp_bind(5353);
     let before = socket.received().len();
     socket.send(server, 53, &query(77, name));

@@ -11,6 +11,7 @@ mod d_gateways;
 mod d_nat;
 mod d_peering;
 mod e_gateway_endpoints;
+mod f_names;
 mod f_one_way;
 mod f_privatelink;
 mod f_proxy_protocol;

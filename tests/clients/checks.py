@@ -97,8 +97,6 @@ def explain(error):
     return f"{error!r} at {own[-1] if own else frames[-1]}"
 
 
-# A service cannot have a private DNS name to verify.
-CANNOT_GO_WELL = ["ec2 StartVpcEndpointServicePrivateDnsVerification"]
 # It takes nothing that could be wrong.
 CANNOT_BE_REFUSED = ["sts GetCallerIdentity"]
 
@@ -106,7 +104,7 @@ CANNOT_BE_REFUSED = ["sts GetCallerIdentity"]
 def coverage(cloud):
     """What was called only one way, or not at all."""
     codes = {action: cloud.calls.get(action, set()) for action in cloud.actions}
-    never = [a for a in codes if "ok" not in codes[a] and a not in CANNOT_GO_WELL]
+    never = [a for a in codes if "ok" not in codes[a]]
     unrefused = [a for a in codes if not codes[a] - {"ok"} and a not in CANNOT_BE_REFUSED]
     why = []
     if never:

@@ -100,6 +100,14 @@ def services_and_endpoints_are_modified(cloud):
     ec2.modify_vpc_endpoint_service_configuration(ServiceId=service, AcceptanceRequired=False)
     found = ec2.describe_vpc_endpoint_service_configurations(ServiceIds=[service])
     check(found["ServiceConfigurations"][0]["AcceptanceRequired"] is False, found)
+    ec2.modify_vpc_endpoint_service_configuration(ServiceId=service,
+                                                  PrivateDnsName="api.example.com")
+    # No public zone of the lab has the record.
+    ec2.start_vpc_endpoint_service_private_dns_verification(ServiceId=service)
+    found = ec2.describe_vpc_endpoint_service_configurations(ServiceIds=[service])
+    held = found["ServiceConfigurations"][0]["PrivateDnsNameConfiguration"]
+    check((held["State"], held["Type"]) == ("failed", "TXT"), found)
+    ec2.modify_vpc_endpoint_service_configuration(ServiceId=service, RemovePrivateDnsName=True)
     ec2.modify_vpc_endpoint_service_permissions(ServiceId=service, AddAllowedPrincipals=["*"])
     consumer = Consumer(cloud)
     endpoint, ip = consumer.endpoint(name)

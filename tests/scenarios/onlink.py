@@ -2,6 +2,7 @@
 dig, curl, busybox's udhcpc and an SNTP client."""
 
 import json
+import subprocess
 import time
 
 from harness import HERE, check, lab, temporary, wait
@@ -160,11 +161,51 @@ def ntp(it):
         check(abs(answer["off"]) < 0.5, f"{answer}")
 
 
+# A resolver that knows one address for every name.
+OUTSIDE = """
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("127.0.0.1", 5399))
+print("ready", flush=True)
+while True:
+    query, client = server.recvfrom(4096)
+    end = query.index(0, 12) + 5
+    answer = query[:2] + bytes([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]) + query[12:end]
+    answer += bytes([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2, 77])
+    server.sendto(answer, client)
+"""
+
+
+def zones(it):
+    """names of the lab's own zones, public and private"""
+    check(set(short(it, "a", "www.example.net")) == {"10.6.1.10", "10.6.1.11"}, "www")
+    check(set(short(it, "a", "old.example.net")) >= {"www.example.net.", "10.6.1.10"}, "an alias")
+    check(short(it, "a", "inside.example.net") == ["10.6.1.11"], "the zone itself")
+    check(short(it, "a", "any.inside.example.net") == ["10.6.1.10"], "a wildcard")
+    check(short(it, "a", "word.inside.example.net", "TXT") == ['"hello"'], "a text")
+    nobody = dig(it, "a", "mail.example.net")
+    check("status: NXDOMAIN" in nobody.stdout, nobody.stdout)
+
+
+def outside(it):
+    """what the lab does not know is asked outside; known domains are not"""
+    child = it.start("/usr/bin/python3", "-c", OUTSIDE, stdout=subprocess.PIPE,
+                     stderr=subprocess.DEVNULL, text=True)
+    try:
+        check(child.stdout.readline() == "ready\n", "the resolver outside")
+        check(short(it, "a", "anything.example.org") == ["192.0.2.77"], "nobody was asked")
+        nobody = dig(it, "a", "ip-10-6-1-99.ec2.internal")
+        check("status: NXDOMAIN" in nobody.stdout, nobody.stdout)
+    finally:
+        it.stop(child)
+        child.stdout.close()
+
+
 def traces(it):
     """a trace says that the resolver answers, and why it does not"""
     trace = it.json("trace", "a", "10.6.0.2:53", "--proto", "udp")
     check(trace["reachable"] and "resolver answers" in trace["explanation"], f"{trace}")
 
 
-FACTS = [b011, b013, b014, hops, dhcp, ntp, traces, b012]
+FACTS = [b011, b013, b014, hops, dhcp, ntp, zones, outside, traces, b012]
 SCENARIOS = [onlink]

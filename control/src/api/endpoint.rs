@@ -10,6 +10,7 @@ use vpclab_dataplane::tables::LoadBalancerKind;
 use super::endpoint_service::invalid;
 use super::{
     Action, ApiError, RequesterManagedInterface, Transaction, Unsuccessful, gateway_endpoint,
+    private_dns,
 };
 use crate::model::*;
 use crate::quotas::Quota;
@@ -47,6 +48,8 @@ pub struct CreateVpcEndpoint {
     pub security_groups: Vec<SecurityGroupId>,
     /// `IpAddressType` `dualstack`: interfaces have an IPv6 address, too.
     pub dualstack: bool,
+    /// The VPC finds it by the service's private name, too.
+    pub private_dns: bool,
     /// `Name` tag.
     pub name: Option<String>,
 }
@@ -67,6 +70,7 @@ impl CreateVpcEndpoint {
             route_tables: Vec::new(),
             security_groups: Vec::new(),
             dualstack: false,
+            private_dns: false,
             name: None,
         }
     }
@@ -143,7 +147,11 @@ impl Action for CreateVpcEndpoint {
             },
             policy: None,
             route_tables: Vec::new(),
+            private_dns: self.private_dns,
         };
+        if endpoint.private_dns {
+            private_dns::check(tx, &endpoint, &service)?;
+        }
         // ASSUMPTION: the interfaces exist, silent, while acceptance is pending.
         for place in &self.subnets {
             add_interface(tx, &mut endpoint, &service, place)?;
@@ -171,6 +179,8 @@ pub struct ModifyVpcEndpoint {
     pub add_route_tables: Vec<RouteTableId>,
     /// Tables that lose it.
     pub remove_route_tables: Vec<RouteTableId>,
+    /// Whether the VPC finds it by the service's private name.
+    pub private_dns: Option<bool>,
 }
 
 impl Action for ModifyVpcEndpoint {
@@ -186,11 +196,12 @@ impl Action for ModifyVpcEndpoint {
         let others = !self.add_subnets.is_empty()
             || !self.remove_subnets.is_empty()
             || !self.add_security_groups.is_empty()
-            || !self.remove_security_groups.is_empty();
+            || !self.remove_security_groups.is_empty()
+            || self.private_dns == Some(true);
         match (gateway, tables.clone().next()) {
             (true, _) if others => {
                 return Err(invalid(format!(
-                    "'{}' has no subnets and no security groups: its type is Gateway",
+                    "'{}' has no subnets, security groups or private DNS: its type is Gateway",
                     endpoint.id
                 )));
             }
@@ -219,6 +230,13 @@ impl Action for ModifyVpcEndpoint {
             };
             let gone = endpoint.interfaces.remove(position);
             tx.remove(&gone.interface);
+        }
+        if let Some(on) = self.private_dns {
+            endpoint.private_dns = on;
+            let service = tx.model().get(&endpoint.service).cloned();
+            if let Some(service) = service.filter(|_| on) {
+                private_dns::check(tx, &endpoint, &service)?;
+            }
         }
         let mut groups = endpoint.groups.clone();
         groups.retain(|group| !self.remove_security_groups.contains(group));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use vpclab_dataplane::tables::LoadBalancerKind;
 
+use super::private_dns::named;
 use super::{Action, ApiError, Transaction, Unsuccessful};
 use crate::model::*;
 
@@ -17,6 +18,8 @@ pub struct CreateVpcEndpointServiceConfiguration {
     pub gateway_load_balancer_arns: Vec<LoadBalancerArn>,
     /// Endpoints wait until they are accepted (AWS's default).
     pub acceptance_required: bool,
+    /// A name by which consumers may reach it, once it is verified.
+    pub private_dns_name: Option<String>,
     /// `Name` tag.
     pub name: Option<String>,
 }
@@ -27,6 +30,7 @@ impl Default for CreateVpcEndpointServiceConfiguration {
             network_load_balancer_arns: Vec::new(),
             gateway_load_balancer_arns: Vec::new(),
             acceptance_required: true,
+            private_dns_name: None,
             name: None,
         }
     }
@@ -69,7 +73,11 @@ impl Action for CreateVpcEndpointServiceConfiguration {
             load_balancers: Vec::new(),
             acceptance_required: self.acceptance_required,
             principals: BTreeSet::new(),
+            private_dns: None,
         };
+        if let Some(name) = &self.private_dns_name {
+            service.private_dns = Some(named(name, kind == LoadBalancerKind::Gateway)?);
+        }
         for arn in &arns {
             add_load_balancer(tx, &mut service, arn)?;
         }
@@ -93,6 +101,10 @@ pub struct ModifyVpcEndpointServiceConfiguration {
     pub add_load_balancer_arns: Vec<LoadBalancerArn>,
     /// Load balancers to take away; not while endpoints are connected.
     pub remove_load_balancer_arns: Vec<LoadBalancerArn>,
+    /// Another private DNS name, to be verified.
+    pub private_dns_name: Option<String>,
+    /// No private DNS name any more.
+    pub remove_private_dns_name: bool,
 }
 
 impl Action for ModifyVpcEndpointServiceConfiguration {
@@ -120,6 +132,13 @@ impl Action for ModifyVpcEndpointServiceConfiguration {
                 "{} must keep at least one load balancer",
                 service.id
             )));
+        }
+        if self.remove_private_dns_name {
+            service.private_dns = None;
+        }
+        if let Some(name) = &self.private_dns_name {
+            let gateway = service.kind == LoadBalancerKind::Gateway;
+            service.private_dns = Some(named(name, gateway)?);
         }
         let acceptance = self.acceptance_required;
         service.acceptance_required = acceptance.unwrap_or(service.acceptance_required);

@@ -31,6 +31,11 @@ pub(super) fn create(
             "Security groups are not supported on endpoints of type Gateway: {group}"
         )));
     }
+    if request.private_dns {
+        return Err(invalid(
+            "Private DNS is not supported on endpoints of type Gateway".to_owned(),
+        ));
+    }
     let all = tx.model().vpc_endpoints().iter();
     let have = all
         .filter(|other| other.endpoint_type == VpcEndpointType::Gateway)
@@ -51,6 +56,7 @@ pub(super) fn create(
         state: VpcEndpointState::Available,
         policy: None,
         route_tables: Vec::new(),
+        private_dns: false,
     };
     ensure(tx, list);
     tx.put(endpoint.clone());

@@ -134,6 +134,7 @@ pub(crate) fn gateway_endpoint(control: &mut ControlPlane, vpc: &VpcId) -> VpcEn
                 state: VpcEndpointState::Available,
                 policy: None,
                 route_tables: Vec::new(),
+                private_dns: false,
             });
             Ok(id)
         })

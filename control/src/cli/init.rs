@@ -27,6 +27,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("../../../examples/privatelink.yaml"),
     ),
     (
+        "privatelink-ha",
+        include_str!("../../../examples/privatelink-ha.yaml"),
+    ),
+    (
         "three-tier",
         include_str!("../../../examples/three-tier.yaml"),
     ),

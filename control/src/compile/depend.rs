@@ -56,6 +56,7 @@ pub(super) fn expand(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<Resour
         }
         Kind::Scope
         | Kind::DhcpOptions
+        | Kind::HostedZone
         | Kind::Instance
         | Kind::NetworkInsightsPath
         | Kind::NetworkInsightsAnalysis

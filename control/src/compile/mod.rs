@@ -99,6 +99,7 @@ fn set(model: &Model, id: &ResourceId, builder: &mut Builder) {
         }
         Kind::Scope
         | Kind::DhcpOptions
+        | Kind::HostedZone
         | Kind::NetworkAclAssociation
         | Kind::RouteTableAssociation
         | Kind::InternetGateway
@@ -129,6 +130,7 @@ fn clear(kind: Kind, row: u32, builder: &mut Builder) {
         Kind::NatGateway => builder.set_nat_gateway(row.into(), None),
         Kind::Scope
         | Kind::DhcpOptions
+        | Kind::HostedZone
         | Kind::NetworkAclAssociation
         | Kind::RouteTableAssociation
         | Kind::InternetGateway

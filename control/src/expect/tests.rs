@@ -3,7 +3,7 @@ use super::*;
 fn example(name: &str) -> String {
     let (_, text) = crate::topology::tests::examples()
         .into_iter()
-        .find(|(file, _)| file.contains(name))
+        .find(|(file, _)| file.trim_end_matches(".yaml").ends_with(name))
         .unwrap();
     text
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use vpclab_dataplane::addr::Prefix;
+use vpclab_dataplane::walk::RESOLVER_V4;
 
 use super::plan::{GatewayPlan, HostPlan, InterfacePlan, ROUTER_LINK_LOCAL_V4, ROUTER_V6};
-use crate::model::{InterfaceKind, Model, NetworkInterface, Plug};
+use crate::model::{InterfaceKind, Model, NameServer, NetworkInterface, Plug};
 
 /// Where the VPC's resolver is, from the start of its primary block.
 const RESOLVER_OFFSET: u128 = 2;
@@ -46,28 +47,41 @@ fn hosts_that(model: &Model, wanted: impl Fn(&Plug) -> bool) -> Vec<HostPlan> {
         .into_iter()
         .map(|(name, mut interfaces)| {
             interfaces.sort_by_key(|&(index, _)| index);
-            let resolver = interfaces
-                .first()
-                .and_then(|(_, first)| resolver(model, first));
+            let first = interfaces.first().map(|(_, first)| *first);
+            let (nameservers, search) = first
+                .map(|first| told_by_dhcp(model, first))
+                .unwrap_or_default();
             HostPlan {
                 name,
                 interfaces: interfaces
                     .iter()
                     .filter_map(|&(index, interface)| plan(model, index, interface))
                     .collect(),
-                nameservers: resolver.into_iter().collect(),
+                nameservers,
+                search,
                 commands: Vec::new(),
             }
         })
         .collect()
 }
 
-fn resolver(model: &Model, interface: &NetworkInterface) -> Option<IpAddr> {
-    let vpc = model.get(&interface.vpc)?;
-    if vpc.internet {
-        return None;
-    }
-    vpc.blocks().next()?.nth(RESOLVER_OFFSET)
+/// The resolvers and the domain that DHCP tells: those of the VPC's set of options,
+/// without one the resolver on the link.
+fn told_by_dhcp(model: &Model, interface: &NetworkInterface) -> (Vec<IpAddr>, Option<String>) {
+    let Some(vpc) = model.get(&interface.vpc).filter(|vpc| !vpc.internet) else {
+        return (Vec::new(), None);
+    };
+    let Some(options) = model.dhcp_options_of(&vpc.id) else {
+        return (vec![RESOLVER_V4.into()], None);
+    };
+    let own = vpc.blocks().next().and_then(|it| it.nth(RESOLVER_OFFSET));
+    let servers = options.values.domain_name_servers.iter();
+    let servers = servers.filter_map(|server| match server {
+        NameServer::Amazon => own,
+        NameServer::At(address) => Some(*address),
+    });
+    let domain = options.values.domain_name.as_ref();
+    (servers.collect(), domain.map(ToString::to_string))
 }
 
 fn plan(model: &Model, index: u16, interface: &NetworkInterface) -> Option<InterfacePlan> {
@@ -148,6 +162,7 @@ mod tests {
             instance.nameservers,
             ["10.0.0.2".parse::<IpAddr>().unwrap()]
         );
+        assert_eq!(instance.search.as_deref(), Some("ec2.internal"));
         let device = &instance.interfaces[0];
         assert_eq!((device.device.as_str(), device.mtu), ("eth0", 9001));
         assert_eq!(device.addresses[0].1, 24);

@@ -21,6 +21,9 @@ pub struct HostPlan {
     pub interfaces: Vec<InterfacePlan>,
     /// What its `/etc/resolv.conf` names.
     pub nameservers: Vec<IpAddr>,
+    /// The domain in which short names are looked for.
+    #[serde(default)]
+    pub search: Option<String>,
     /// What runs in it.
     pub commands: Vec<CommandPlan>,
 }
@@ -90,6 +93,9 @@ impl HostPlan {
         let mut text = String::from("# written by vpclab for this host only\n");
         for address in &self.nameservers {
             text.push_str(&format!("nameserver {address}\n"));
+        }
+        if let Some(domain) = &self.search {
+            text.push_str(&format!("search {domain}\n"));
         }
         text
     }

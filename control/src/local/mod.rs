@@ -6,6 +6,7 @@
 
 mod asker;
 mod dhcp;
+mod forward;
 mod metadata;
 mod resolver;
 mod stream;
@@ -25,6 +26,8 @@ use vpclab_dataplane::walk::{Service, service_for};
 
 use crate::model::{Model, hash};
 use asker::Asker;
+use forward::Forward;
+pub use forward::Question;
 use resolver::Resolver;
 use stream::{Reply, Stack};
 
@@ -39,6 +42,7 @@ const STACKS_MAX: usize = 4096;
 pub struct LocalServices {
     seed: u64,
     resolver: Resolver,
+    forward: Forward,
     /// Hosts with a connection under way, by interface. One that is taken over
     /// by another interface has another MAC address.
     stacks: BTreeMap<EniId, (Mac, Stack)>,
@@ -61,6 +65,7 @@ impl LocalServices {
         Self {
             seed,
             resolver: Resolver::default(),
+            forward: Forward::default(),
             stacks: BTreeMap::new(),
             deadline: None,
         }
@@ -89,12 +94,39 @@ impl LocalServices {
                 _ => tx.extend(self.answer_datagram(now, &asker, &frame, &headers)),
             }
         }
+        for (held, answer) in self.forward.done(now.lab) {
+            let asker = Asker::new(model, tables, held.eni);
+            let frame = asker.and_then(|it| wire::datagram(&it, held.from, held.to, &answer));
+            tx.extend(frame);
+        }
         self.run_stacks(now, model, tables, tx);
     }
 
     /// When [`Self::poll`] next has something to do without a frame coming in.
-    pub const fn next_deadline(&self) -> Option<Instant> {
-        self.deadline
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let waiting = self.forward.next_deadline();
+        self.deadline.into_iter().chain(waiting).min()
+    }
+
+    /// Whether names that the lab does not know may be asked for outside. Off at
+    /// first. ASSUMPTION: questions by TCP are not passed on.
+    pub fn set_forward(&mut self, on: bool) {
+        self.forward.on = on;
+    }
+
+    /// Questions for the resolver outside, each once.
+    pub fn questions(&mut self) -> Vec<Question> {
+        self.forward.questions()
+    }
+
+    /// What the resolver outside says to one of them.
+    pub fn answer(&mut self, ticket: u64, answer: Vec<u8>) {
+        self.forward.answer(ticket, answer);
+    }
+
+    /// Whether a question is under way outside.
+    pub fn is_waiting(&self) -> bool {
+        self.forward.is_waiting()
     }
 
     fn answer_datagram(
@@ -108,7 +140,14 @@ impl LocalServices {
         let back = headers.tuple.reversed();
         let (from, to) = ((back.src, back.sport), (back.dst, back.dport));
         let answer = match service_for(asker.tables, asker.eni, headers) {
-            Some(Service::Resolver) => self.resolver.answer_datagram(asker, asked)?,
+            Some(Service::Resolver) => {
+                let (answer, known) = self.resolver.answer_datagram(asker, asked)?;
+                let ends = (asker.eni, from, to);
+                if !known && self.forward.ask(now.lab, ends, asked, &answer) {
+                    return None;
+                }
+                answer
+            }
             Some(Service::Time) => time::answer(asked, now.unix_ns)?,
             Some(Service::Metadata | Service::Dhcp) => return None,
             // What else the data plane hands out by UDP is a DHCP client's.

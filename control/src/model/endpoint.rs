@@ -92,6 +92,9 @@ pub struct VpcEndpoint {
     /// Gateway endpoints: the tables that have its route.
     #[serde(default)]
     pub route_tables: Vec<RouteTableId>,
+    /// Its VPC finds it by the service's private name, too.
+    #[serde(default)]
+    pub private_dns: bool,
 }
 
 impl VpcEndpoint {

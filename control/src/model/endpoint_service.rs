@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use vpclab_dataplane::tables::LoadBalancerKind;
 
-use super::{EndpointServiceId, LoadBalancerArn, Meta, References, Resource, resource_fields};
+use super::{
+    EndpointServiceId, LoadBalancerArn, Meta, PrivateDns, References, Resource, resource_fields,
+};
 
 /// An endpoint service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,9 @@ pub struct EndpointService {
     pub acceptance_required: bool,
     /// Who may connect: ARNs, or `*`. Nobody by default.
     pub principals: BTreeSet<Arc<str>>,
+    /// The name by which consumers may reach it.
+    #[serde(default)]
+    pub private_dns: Option<PrivateDns>,
 }
 
 impl EndpointService {

@@ -205,6 +205,8 @@ ids! {
     VpcEndpointId => VpcEndpoint, "vpce-", "InvalidVpcEndpointId.NotFound", "InvalidVpcEndpointId.Malformed";
     /// A NAT gateway.
     NatGatewayId => NatGateway, "nat-", "NatGatewayNotFound", "NatGatewayMalformed";
+    /// A hosted zone of DNS.
+    HostedZoneId => HostedZone, "Z", "NoSuchHostedZone", "InvalidInput";
     /// An instance.
     InstanceId => Instance, "i-", "InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed";
     /// A path to analyse.

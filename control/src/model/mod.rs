@@ -11,6 +11,7 @@ mod dhcp_options;
 mod endpoint;
 mod endpoint_service;
 mod health_check;
+mod hosted_zone;
 mod id;
 mod index;
 mod insights;
@@ -22,6 +23,7 @@ mod nat_gateway;
 mod network_acl;
 mod peering;
 mod prefix_list;
+mod private_dns;
 mod route_table;
 mod routes;
 mod security_group;
@@ -45,6 +47,7 @@ pub use dhcp_options::{DhcpOptions, DhcpValues, NameServer};
 pub use endpoint::{EndpointInterface, VpcEndpoint, VpcEndpointState, VpcEndpointType};
 pub use endpoint_service::EndpointService;
 pub use health_check::{CheckPort, CheckProtocol, HealthCheck, Matcher, ProbeFailure};
+pub use hosted_zone::{HostedZone, RecordValue};
 pub use id::*;
 pub use index::{Indexes, References};
 pub use insights::{Explanation, NetworkInsightsAnalysis, NetworkInsightsPath, PathComponent};
@@ -60,6 +63,7 @@ pub use nat_gateway::{Connectivity, NatFailure, NatGateway};
 pub use network_acl::{NetworkAcl, NetworkAclAssociation, NetworkAclEntry};
 pub use peering::{PeeringEnd, PeeringState, VpcPeeringConnection};
 pub use prefix_list::{AddressFamily, PrefixList};
+pub use private_dns::{PrivateDns, PrivateDnsState};
 pub use route_table::{
     Destination, Route, RouteOrigin, RouteTable, RouteTableAssociation, RouteTableUse,
     RouteTargetSpec,
@@ -330,6 +334,7 @@ tables! {
     endpoint_services: EndpointService, "endpoint services";
     vpc_endpoints: VpcEndpoint, "VPC endpoints";
     nat_gateways: NatGateway, "NAT gateways";
+    hosted_zones: HostedZone, "hosted zones";
     instances: Instance, "instances";
     insights_paths: NetworkInsightsPath, "paths to analyse";
     insights_analyses: NetworkInsightsAnalysis, "analyses of paths";

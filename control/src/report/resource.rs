@@ -9,7 +9,7 @@ use vpclab_dataplane::tables::PortMatch;
 use super::Names;
 use super::ps::{balancer_kind, health_name};
 use crate::model::{
-    DhcpOptions, Direction, ElasticIp, EndpointService, Id, InternetGateway, Listener,
+    DhcpOptions, Direction, ElasticIp, EndpointService, HostedZone, Id, InternetGateway, Listener,
     LoadBalancer, Meta, Model, NatGateway, NetworkAcl, NetworkAclAssociation, NetworkInterface,
     PrefixList, RouteTable, RouteTableAssociation, RouteTableUse, RouteTargetSpec, RulePeer,
     SecurityGroup, Subnet, TargetGroup, Vpc, VpcEndpoint,
@@ -73,6 +73,7 @@ pub(super) fn find(model: &Model, names: &Names, asked: &str) -> Vec<ResourceRep
         network_acls: network_acl;
         internet_gateways: internet_gateway;
         dhcp_options: dhcp_options;
+        hosted_zones: hosted_zone;
         prefix_lists: prefix_list;
         target_groups: target_group;
         load_balancers: load_balancer;
@@ -258,6 +259,21 @@ impl View<'_> {
         report
     }
 
+    fn hosted_zone(&self, zone: &HostedZone) -> ResourceReport {
+        let mut report = self.start("hosted zone", &zone.id, &zone.meta);
+        let vpcs = zone.vpcs.iter().map(|vpc| self.name(vpc));
+        let seen = match zone.vpcs.is_empty() {
+            true => "public".to_owned(),
+            false => format!("private, of {}", joined(vpcs)),
+        };
+        report.fact("seen", seen);
+        for (name, values) in &zone.records {
+            let values = values.iter().map(ToString::to_string);
+            report.fact(name, joined(values));
+        }
+        report
+    }
+
     fn dhcp_options(&self, options: &DhcpOptions) -> ResourceReport {
         let mut report = self.start("DHCP options", &options.id, &options.meta);
         for (key, values) in options.values.listed() {
@@ -337,6 +353,14 @@ impl View<'_> {
         report.fact("service name", service.service_name());
         report.fact("acceptance required", yes_no(service.acceptance_required));
         report.fact("principals", joined(service.principals.iter()));
+        if let Some(held) = &service.private_dns {
+            let (label, text) = service.verification();
+            let state = held.state.name();
+            report.fact(
+                "private DNS name",
+                format!("{} ({state}; TXT {label} {text})", held.name),
+            );
+        }
         let balancers = service.load_balancers.iter().map(|id| self.short(id));
         report.fact("load balancers", joined(balancers));
         let rows = self
@@ -387,6 +411,15 @@ impl View<'_> {
             "groups",
             joined(endpoint.groups.iter().map(|id| self.name(id))),
         );
+        let service = self.model.get(&endpoint.service);
+        let private = service.and_then(|service| service.usable_private_dns());
+        let private = private.filter(|_| endpoint.private_dns);
+        let rows = endpoint.dns_names(self.model).into_iter().map(|name| {
+            let zone = name.zone.map(|zone| zone.to_string());
+            [name.name, zone.unwrap_or_else(|| "all".to_owned())]
+        });
+        let private = private.map(|name| [name.to_string(), "all, in the VPC".to_owned()]);
+        report.list("DNS names", ["NAME", "ZONE"], rows.chain(private).collect());
         report
     }
 }

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use vpclab_dataplane::addr::Prefix;
@@ -11,7 +11,7 @@ use vpclab_dataplane::addr::Prefix;
 use super::located::Scalar;
 use crate::faults::{Chance, Rate, Span};
 use crate::host::plan::RestartPolicy;
-use crate::model::NameServer;
+use crate::model::{NameServer, RecordValue};
 
 /// A CIDR block without host bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,6 +277,41 @@ impl Scalar for Address {
     }
 }
 
+/// A resolver outside: an address, and a port unless it is 53.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upstream(pub SocketAddr);
+
+impl Scalar for Upstream {
+    fn parse(text: &str) -> Result<Self, String> {
+        let alone = text.parse::<IpAddr>().map(|it| SocketAddr::new(it, 53));
+        alone.or_else(|_| text.parse()).map(Self).map_err(|_| {
+            format!("'{text}' is no resolver; write an IP address, with a port or without")
+        })
+    }
+}
+
+/// What a DNS name has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordText(pub RecordValue);
+
+impl Scalar for RecordText {
+    fn parse(text: &str) -> Result<Self, String> {
+        let rest = |word: &str| {
+            let rest = text.strip_prefix(word)?.strip_prefix(' ')?.trim();
+            (!rest.is_empty()).then(|| std::sync::Arc::from(rest))
+        };
+        let value = match text.parse() {
+            Ok(address) => Some(RecordValue::Address(address)),
+            Err(_) => rest("cname")
+                .map(RecordValue::Alias)
+                .or_else(|| rest("txt").map(RecordValue::Text)),
+        };
+        value.map(Self).ok_or_else(|| {
+            format!("'{text}' is no record; write an IP address, `cname NAME` or `txt TEXT`")
+        })
+    }
+}
+
 /// A resolver for hosts: an address, or the VPC's own.
 impl Scalar for NameServer {
     fn parse(text: &str) -> Result<Self, String> {
@@ -515,6 +550,8 @@ schemas! {
     Ports: { "type": ["string", "integer"], "description": "443, 8000-8100 or all." };
     IcmpType: { "type": ["string", "integer"], "description": "An ICMP type (8), type/code (3/4) or all." };
     NameServer: { "type": "string", "pattern": "^([0-9A-Fa-f.:]+|AmazonProvidedDNS)$", "description": "An IP address, or AmazonProvidedDNS: the VPC's own resolver." };
+    Upstream: { "type": "string", "pattern": "^[0-9A-Fa-f.:\\[\\]]+$", "description": "An IP address, with a port or without." };
+    RecordText: { "type": "string", "description": "An IP address, `cname NAME` or `txt TEXT`." };
     Address: { "type": "string", "pattern": "^[0-9A-Fa-f.:]+$", "description": "An IP address." };
     ElasticIp: { "type": ["string", "boolean"], "description": "true for any public IPv4 address, or the address." };
     TargetText: { "type": "string", "description": "A host, an ENI of a host (web/eth1) or an address; with a port (web:8080) or without." };

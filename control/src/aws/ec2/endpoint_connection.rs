@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint_service::balancers;
 use super::shape::{Refused, time};
-use super::vpc_endpoint::{DnsEntry, address_type, unsupported};
+use super::vpc_endpoint::{DnsEntry, address_type};
 use crate::api::{self, ApiError};
 use crate::aws::call::{At, Call, calls};
 use crate::aws::select::{self, Filter};
@@ -277,7 +277,8 @@ impl Call for RejectVpcEndpointConnections {
     }
 }
 
-/// `StartVpcEndpointServicePrivateDnsVerification`: no service has a name to verify.
+/// `StartVpcEndpointServicePrivateDnsVerification`: the lab's public zones are
+/// asked at once.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct StartVpcEndpointServicePrivateDnsVerification {
@@ -288,10 +289,9 @@ impl Call for StartVpcEndpointServicePrivateDnsVerification {
     type Answer = super::shape::Done;
 
     fn call(self, at: &mut At<'_, '_>) -> Result<Self::Answer, ApiError> {
-        let service = at.tx.require(&self.service_id)?;
-        Err(unsupported(format!(
-            "Private DNS names of endpoint services are not emulated; {} has none",
-            service.id
-        )))
+        at.run(api::StartVpcEndpointServicePrivateDnsVerification {
+            service: self.service_id,
+        })?;
+        Ok(super::shape::DONE)
     }
 }

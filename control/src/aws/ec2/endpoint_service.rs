@@ -29,6 +29,7 @@ calls! {
 #[serde(rename_all = "PascalCase", default)]
 pub struct CreateVpcEndpointServiceConfiguration {
     acceptance_required: Option<bool>,
+    private_dns_name: Option<String>,
     network_load_balancer_arn: Vec<LoadBalancerArn>,
     gateway_load_balancer_arn: Vec<LoadBalancerArn>,
     supported_ip_address_type: Vec<String>,
@@ -53,6 +54,7 @@ impl Call for CreateVpcEndpointServiceConfiguration {
             network_load_balancer_arns: self.network_load_balancer_arn,
             gateway_load_balancer_arns: self.gateway_load_balancer_arn,
             acceptance_required: self.acceptance_required.unwrap_or(true),
+            private_dns_name: self.private_dns_name,
             name: None,
         })?;
         tags::put(at, &made.service, tags);
@@ -108,9 +110,8 @@ fn address_types(service: &EndpointService, model: &Model) -> Vec<&'static str> 
 pub struct ModifyVpcEndpointServiceConfiguration {
     service_id: EndpointServiceId,
     acceptance_required: Option<bool>,
-    /// Accepted: there is none.
-    #[serde(rename = "RemovePrivateDnsName")]
-    _remove_private_dns_name: Option<bool>,
+    private_dns_name: Option<String>,
+    remove_private_dns_name: Option<bool>,
     #[serde(default)]
     add_network_load_balancer_arn: Vec<LoadBalancerArn>,
     #[serde(default)]
@@ -134,6 +135,8 @@ impl Call for ModifyVpcEndpointServiceConfiguration {
             acceptance_required: self.acceptance_required,
             add_load_balancer_arns: add,
             remove_load_balancer_arns: remove,
+            private_dns_name: self.private_dns_name,
+            remove_private_dns_name: self.remove_private_dns_name.unwrap_or(false),
         })?;
         Ok(DONE)
     }
@@ -240,7 +243,33 @@ struct ServiceItem {
     gateway_load_balancer_arn_set: Vec<LoadBalancerArn>,
     supported_ip_address_type_set: Vec<&'static str>,
     base_endpoint_dns_name_set: Vec<String>,
+    private_dns_name: Option<Arc<str>>,
+    private_dns_name_configuration: Option<PrivateDnsConfiguration>,
     tag_set: Vec<TagItem>,
+}
+
+/// How a private name is to be proved: a TXT record of the lab's public zones.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PrivateDnsConfiguration {
+    state: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    value: String,
+    name: String,
+}
+
+impl PrivateDnsConfiguration {
+    fn new(service: &EndpointService) -> Option<Self> {
+        let held = service.private_dns.as_ref()?;
+        let (name, value) = service.verification();
+        Some(Self {
+            state: held.state.name(),
+            kind: "TXT",
+            value,
+            name,
+        })
+    }
 }
 
 impl ServiceItem {
@@ -262,6 +291,8 @@ impl ServiceItem {
             gateway_load_balancer_arn_set: gateway,
             supported_ip_address_type_set: address_types(service, model),
             base_endpoint_dns_name_set: base_names(service),
+            private_dns_name: service.private_dns.as_ref().map(|held| held.name.clone()),
+            private_dns_name_configuration: PrivateDnsConfiguration::new(service),
             tag_set: tags::items(&service.meta.all_tags()),
         }
     }
@@ -361,6 +392,8 @@ struct Offer {
     availability_zone_id_set: BTreeSet<String>,
     owner: Arc<str>,
     base_endpoint_dns_name_set: Vec<String>,
+    private_dns_name: Option<Arc<str>>,
+    private_dns_name_verification_state: Option<&'static str>,
     vpc_endpoint_policy_supported: bool,
     acceptance_required: bool,
     manages_vpc_endpoints: bool,
@@ -390,6 +423,11 @@ impl Offer {
             availability_zone_set: zones,
             owner: service.meta.owner.clone(),
             base_endpoint_dns_name_set: base_names(service),
+            private_dns_name: service.private_dns.as_ref().map(|held| held.name.clone()),
+            private_dns_name_verification_state: service
+                .private_dns
+                .as_ref()
+                .map(|held| held.state.name()),
             vpc_endpoint_policy_supported: false,
             acceptance_required: service.acceptance_required,
             manages_vpc_endpoints: false,
@@ -415,6 +453,8 @@ impl Offer {
                 "{}.{}.amazonaws.com",
                 list.service, list.region
             )],
+            private_dns_name: None,
+            private_dns_name_verification_state: None,
             vpc_endpoint_policy_supported: true,
             acceptance_required: false,
             manages_vpc_endpoints: false,

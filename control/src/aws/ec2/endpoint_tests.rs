@@ -384,8 +384,8 @@ fn a_service_is_described_changed_and_deleted() {
     for (form, code) in [
         (create.to_owned(), "MissingParameter"),
         (
-            format!("{create}&NetworkLoadBalancerArn.1={free}&PrivateDnsName=a.example"),
-            "UnsupportedOperation",
+            format!("{create}&NetworkLoadBalancerArn.1={free}&PrivateDnsName=nodomain"),
+            "InvalidParameter",
         ),
         (
             format!("{create}&NetworkLoadBalancerArn.1={free}&SupportedIpAddressType.1=ipv6"),
@@ -416,13 +416,28 @@ fn a_service_is_described_changed_and_deleted() {
 }
 
 #[test]
-fn a_private_name_is_not_verified() {
+fn a_private_name_is_proved_by_a_record_of_a_public_zone() {
     let link = PrivateLink::new();
-    let code = link.provider.client.refused(&format!(
-        "Action=StartVpcEndpointServicePrivateDnsVerification&ServiceId={}",
-        link.service
-    ));
-    assert_eq!(code, "UnsupportedOperation");
+    let client = &link.provider.client;
+    let of_service = format!("ServiceId={}", link.service);
+    let verify = format!("Action=StartVpcEndpointServicePrivateDnsVerification&{of_service}");
+    assert_eq!(client.refused(&verify), "InvalidParameter");
+    let modify = format!("Action=ModifyVpcEndpointServiceConfiguration&{of_service}");
+    client.ec2(&format!("{modify}&PrivateDnsName=api.example.com"));
+    let describe = "Action=DescribeVpcEndpointServiceConfigurations";
+    let state = || text(&client.ec2(describe), "state").to_owned();
+    let shown = client.ec2(describe);
+    assert!(
+        shown.contains("<privateDnsName>api.example.com</privateDnsName>"),
+        "{shown}"
+    );
+    assert!(shown.contains("<value>vpce:"), "{shown}");
+    assert_eq!(state(), "pendingVerification");
+    client.ec2(&verify);
+    assert_eq!(state(), "failed", "there is no such record");
+    client.ec2(&format!("{modify}&RemovePrivateDnsName=true"));
+    let shown = client.ec2(describe);
+    assert!(!shown.contains("example.com"), "{shown}");
 }
 
 #[test]

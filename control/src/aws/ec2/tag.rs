@@ -171,6 +171,7 @@ fn resource_type(kind: Kind) -> Option<&'static str> {
         Kind::NetworkInsightsAnalysis => "network-insights-analysis",
         Kind::Scope
         | Kind::ClientToken
+        | Kind::HostedZone
         | Kind::NetworkAclAssociation
         | Kind::RouteTableAssociation
         | Kind::TargetGroup

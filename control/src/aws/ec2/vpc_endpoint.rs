@@ -70,7 +70,6 @@ impl Call for CreateVpcEndpoint {
             .service_name
             .ok_or_else(|| ApiError::missing("ServiceName"))?;
         check_region(at, self.service_region.as_deref())?;
-        refuse_private_dns(self.private_dns_enabled, &service_name)?;
         let policy = policy(self.policy_document)?;
         if policy.is_some() && endpoint_type == VpcEndpointType::GatewayLoadBalancer {
             return Err(invalid(
@@ -86,6 +85,7 @@ impl Call for CreateVpcEndpoint {
             route_tables: self.route_table_id,
             security_groups: self.security_group_id,
             dualstack: is_dualstack(self.ip_address_type.as_deref())?.unwrap_or(false),
+            private_dns: self.private_dns_enabled.unwrap_or(false),
             name: None,
         })?;
         at.tx.update(&id, |endpoint| endpoint.policy = policy);
@@ -118,17 +118,6 @@ fn check_region(at: &At<'_, '_>, region: Option<&str>) -> Result<(), ApiError> {
     match region {
         Some(other) if *other != *at.caller().region => Err(unsupported(format!(
             "Services of another region are not emulated; ServiceRegion is '{other}'"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// No service has a private name here.
-fn refuse_private_dns(enabled: Option<bool>, service: &str) -> Result<(), ApiError> {
-    match enabled {
-        Some(true) => Err(invalid(format!(
-            "Private DNS can't be enabled because the service {service} does not provide a private \
-             DNS name"
         ))),
         _ => Ok(()),
     }
@@ -226,7 +215,6 @@ impl Call for ModifyVpcEndpoint {
 
     fn call(self, at: &mut At<'_, '_>) -> Result<Done, ApiError> {
         let endpoint = at.tx.require(&self.vpc_endpoint_id)?;
-        refuse_private_dns(self.private_dns_enabled, &endpoint.service_name)?;
         let dualstack = is_dualstack(self.ip_address_type.as_deref())?;
         if dualstack.is_some_and(|dualstack| dualstack != endpoint.dualstack) {
             return Err(unsupported(format!(
@@ -248,6 +236,7 @@ impl Call for ModifyVpcEndpoint {
             remove_security_groups: self.remove_security_group_id,
             add_route_tables: self.add_route_table_id,
             remove_route_tables: self.remove_route_table_id,
+            private_dns: self.private_dns_enabled,
         })?;
         if self.reset_policy || policy.is_some() {
             at.tx
@@ -371,7 +360,16 @@ impl DnsEntry {
             dns_name: name.name,
             hosted_zone_id: (**region == *"us-east-1").then_some("Z7HUB22UULQXV"),
         };
-        endpoint.dns_names(model).into_iter().map(entry).collect()
+        let mut all: Vec<Self> = endpoint.dns_names(model).into_iter().map(entry).collect();
+        if endpoint.private_dns {
+            let service = model.get(&endpoint.service);
+            let name = service.and_then(|service| service.usable_private_dns());
+            all.extend(name.map(|name| Self {
+                dns_name: name.to_string(),
+                hosted_zone_id: None,
+            }));
+        }
+        all
     }
 }
 
@@ -400,7 +398,7 @@ impl EndpointItem {
             dns_options: interface.then(|| DnsOptions {
                 dns_record_ip_type: address_type(endpoint),
             }),
-            private_dns_enabled: false,
+            private_dns_enabled: endpoint.private_dns,
             requester_managed: false,
             network_interface_id_set: endpoint
                 .interfaces

@@ -9,7 +9,7 @@ use vpclab_dataplane::addr::EniId;
 
 use super::load::{self, File};
 use super::model::with_commands;
-use super::{Lab, faults, fixed, gateway, wiring};
+use super::{Lab, faults, fixed, gateway, local, wiring};
 use crate::cli::CliError;
 use crate::host::init::DAEMON_KEY;
 use crate::host::init_client::InitClient;
@@ -48,7 +48,8 @@ pub(super) fn change(lab: &Lab, mut state: State, dry_run: bool) -> Result<Chang
     let now = lab.worker.clock().now();
     let difference = topology.difference(&control, &file.topology, &file.names, now)?;
     let listeners = gateway::prepare(lab, &topology)?;
-    let published = gateway::changes(&file.topology, &topology);
+    let mut published = gateway::changes(&file.topology, &topology);
+    published.extend(local::change(&file.topology, &topology));
     let next = File::new(topology, difference.names.clone(), &state, &lab.dir);
     let mut report = ChangeReport {
         changes: difference.changes.clone(),

@@ -15,6 +15,7 @@ mod model;
 mod server;
 mod show;
 mod top;
+mod upstream;
 mod wiring;
 
 use std::net::SocketAddr;

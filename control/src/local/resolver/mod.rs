@@ -1,13 +1,14 @@
 //! The VPC resolver: questions in, answers out.
 //!
-//! It knows what AWS names: interfaces, public addresses, endpoints. A name of
-//! these domains that nobody has does not exist; of other names it knows
-//! nothing, and says the same (NXDOMAIN).
+//! It knows what AWS names: interfaces, public addresses, endpoints; and the zones
+//! of the lab's owner. A name of these domains that nobody has does not exist; of
+//! other names it knows nothing, and says the same (NXDOMAIN) unless it may ask outside (`forward`).
 //!
 //! AWS: VPC "DNS attributes for your VPC"; RFC 1035, RFC 6891 (EDNS).
 
 mod endpoints;
 mod instances;
+mod zones;
 
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
@@ -38,19 +39,28 @@ enum Found {
 pub(super) struct Resolver {
     /// Counts answers: several addresses of a name take turns at being first.
     turn: usize,
+    /// The last question was for a name of which nothing is known.
+    unknown: bool,
 }
 
 impl Resolver {
-    /// The answer to a query by UDP; none to what is no query.
-    pub(super) fn answer_datagram(&mut self, asker: &Asker<'_>, query: &[u8]) -> Option<Vec<u8>> {
+    /// The answer to a query by UDP, and whether the lab knows the name; none to
+    /// what is no query.
+    pub(super) fn answer_datagram(
+        &mut self,
+        asker: &Asker<'_>,
+        query: &[u8],
+    ) -> Option<(Vec<u8>, bool)> {
+        self.unknown = false;
         let answer = self.answer(asker, query)?;
+        let known = !self.unknown;
         let room = answer.edns.as_ref().and(Message::from_vec(query).ok());
         let room = room.map_or(512, |query| query.max_payload().min(DATAGRAM_MAX));
         let bytes = answer.to_vec().ok()?;
         if bytes.len() <= usize::from(room) {
-            return Some(bytes);
+            return Some((bytes, known));
         }
-        answer.truncate().to_vec().ok()
+        Some((answer.truncate().to_vec().ok()?, known))
     }
 
     /// The same by TCP: each message after its length in two bytes.
@@ -127,7 +137,11 @@ impl Resolver {
                 Found::Here(all) => all,
                 // What an alias leads to may be anything; the alias is there.
                 _ if !answer.answers.is_empty() => return ResponseCode::NoError,
-                Found::Missing | Found::Elsewhere => return ResponseCode::NXDomain,
+                Found::Missing => return ResponseCode::NXDomain,
+                Found::Elsewhere => {
+                    self.unknown = true;
+                    return ResponseCode::NXDomain;
+                }
             };
             let alias = all.iter().find_map(|data| match data {
                 RData::CNAME(alias) => Some(alias.0.clone()),
@@ -159,7 +173,12 @@ impl Resolver {
 
 /// What a VPC sees of a name, given in lower case without a dot at its end.
 fn find(asker: &Asker<'_>, name: &str) -> Found {
-    let sources = [endpoints::find, instances::find];
+    let sources = [
+        zones::private,
+        endpoints::find,
+        instances::find,
+        zones::public,
+    ];
     let mut answers = sources.iter().map(|source| source(asker, name));
     let known = answers.find(|found| *found != Found::Elsewhere);
     known.unwrap_or(Found::Elsewhere)

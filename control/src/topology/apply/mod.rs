@@ -167,6 +167,9 @@ impl<'a> Applier<'a, '_> {
                 self.endpoint(name, endpoint)?;
             }
         }
+        for (name, zone) in topology.zones.iter() {
+            self.zone(name, zone)?;
+        }
         // Last, because routes lead to interfaces and endpoints.
         for (name, vpc) in topology.vpcs.iter() {
             self.route_tables(name, vpc)?;

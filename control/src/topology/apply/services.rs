@@ -7,16 +7,17 @@ use vpclab_dataplane::tables;
 use super::kept::node_key;
 use super::{Applier, ServiceNames};
 use crate::api::{
-    AcceptVpcEndpointConnections, ApiError, CreateListener, CreateLoadBalancer, CreateTargetGroup,
-    CreateVpcEndpoint, CreateVpcEndpointServiceConfiguration, EndpointSubnet, HealthCheckSettings,
-    ModifyLoadBalancerAttributes, ModifyTargetGroupAttributes, ModifyVpcEndpointServicePermissions,
-    ProbeProtocol, RegisterTargets, SetSecurityGroups, SubnetMapping, TargetDescription,
+    AcceptVpcEndpointConnections, ApiError, CreateHostedZone, CreateListener, CreateLoadBalancer,
+    CreateTargetGroup, CreateVpcEndpoint, CreateVpcEndpointServiceConfiguration, EndpointSubnet,
+    HealthCheckSettings, ModifyLoadBalancerAttributes, ModifyTargetGroupAttributes,
+    ModifyVpcEndpointServicePermissions, ProbeProtocol, RegisterTargets, SetSecurityGroups,
+    SubnetMapping, TargetDescription,
 };
-use crate::model::{CheckPort, LbProtocol, TargetType, VpcEndpointType};
+use crate::model::{CheckPort, LbProtocol, PrivateDnsState, TargetType, VpcEndpointType};
 use crate::topology::located::{At, Named, Value};
 use crate::topology::resolve::TargetRef;
 use crate::topology::schema::{
-    Endpoint, EndpointService, Failover, HealthCheck, HealthProtocol, LoadBalancer,
+    DnsZone, Endpoint, EndpointService, Failover, HealthCheck, HealthProtocol, LoadBalancer,
     LoadBalancerType, Stickiness, TargetGroup, TargetProtocol,
 };
 use crate::topology::values::Address;
@@ -199,6 +200,7 @@ impl Applier<'_, '_> {
     ) -> Result<(), ApiError> {
         let mut create = CreateVpcEndpointServiceConfiguration {
             acceptance_required: service.acceptance_required.unwrap_or(true),
+            private_dns_name: service.private_dns_name.as_ref().map(|it| it.value.clone()),
             name: Some(name.value.clone()),
             ..CreateVpcEndpointServiceConfiguration::default()
         };
@@ -225,6 +227,14 @@ impl Applier<'_, '_> {
                 ..ModifyVpcEndpointServicePermissions::default()
             };
             self.run(first.at, permissions)?;
+        }
+        if let Some(held) = &service.private_dns_name {
+            self.at = held.at;
+            let mut service = (*self.tx.require(&made.service)?).clone();
+            if let Some(held) = &mut service.private_dns {
+                held.state = PrivateDnsState::Verified;
+            }
+            self.tx.put(service);
         }
         let names = ServiceNames {
             id: made.service,
@@ -323,6 +333,7 @@ impl Applier<'_, '_> {
             route_tables: Vec::new(),
             security_groups: self.group_ids(vpc, &endpoint.groups)?,
             dualstack: endpoint.dualstack,
+            private_dns: endpoint.private_dns,
             name: Some(name.value.clone()),
         };
         self.name(format_args!(
@@ -343,6 +354,25 @@ impl Applier<'_, '_> {
         }
         self.names.endpoints.insert(name.value.clone(), id);
         Ok(())
+    }
+
+    pub(super) fn zone(&mut self, name: &Value<String>, zone: &DnsZone) -> Result<(), ApiError> {
+        let mut create = CreateHostedZone {
+            name: name.value.clone(),
+            ..CreateHostedZone::default()
+        };
+        for vpc in zone.vpcs.iter() {
+            self.at = vpc.at;
+            create.vpcs.push(self.vpc(&vpc.value)?.id.clone());
+        }
+        for (record, values) in zone.records.iter() {
+            let values = values.iter().map(|value| value.value.0.clone());
+            create
+                .records
+                .insert(record.value.clone(), values.collect());
+        }
+        self.name(format_args!("zone/{}/{:?}", name.value, create.vpcs));
+        self.run(name.at, create).map(drop)
     }
 
     /// The primary address of a host's interface.

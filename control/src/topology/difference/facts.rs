@@ -62,6 +62,15 @@ pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
     match id.kind {
         // Told with its VPC.
         Kind::DhcpOptions => None,
+        Kind::HostedZone => {
+            let it = model.get(&crate::model::HostedZoneId::from_text(text))?;
+            let facts = Facts::new("zone", &*it.domain)
+                .with("VPCs", list(it.vpcs.iter().map(|id| name(model, id))));
+            let records = it.records.iter();
+            Some(records.fold(facts, |facts, (name, values)| {
+                facts.with(format!("record {name}"), list(values))
+            }))
+        }
         // The last ones are made by the API only.
         Kind::Scope
         | Kind::Instance
@@ -202,7 +211,11 @@ pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
                 Facts::new("endpoint service", name(model, &it.id))
                     .with("load balancers", list(balancers.map(|it| it.name.clone())))
                     .with("acceptance required", it.acceptance_required.to_string())
-                    .with("principals", list(&it.principals)),
+                    .with("principals", list(&it.principals))
+                    .with(
+                        "private DNS name",
+                        list(it.private_dns.iter().map(|held| &held.name)),
+                    ),
             )
         }
         Kind::NatGateway => {
@@ -219,7 +232,8 @@ pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
             let it = model.get(&crate::model::VpcEndpointId::from_text(text))?;
             let facts = Facts::new("endpoint", name(model, &it.id))
                 .with("groups", list(it.groups.iter().map(|id| name(model, id))))
-                .with("state", it.state.name());
+                .with("state", it.state.name())
+                .with("private DNS", it.private_dns.to_string());
             Some(it.interfaces.iter().fold(facts, |facts, place| {
                 facts.item(format!(
                     "interface in {}",

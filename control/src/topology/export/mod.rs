@@ -82,6 +82,7 @@ impl<'a> Exporter<'a> {
         map.filled("target_groups", self.target_groups().into());
         map.filled("endpoint_services", self.endpoint_services().into());
         map.filled("endpoints", self.endpoints().into());
+        map.filled("zones", self.zones().into());
         self.ending(&mut map);
         self.others();
         map

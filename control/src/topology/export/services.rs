@@ -7,9 +7,9 @@ use vpclab_dataplane::tables::{Failover, LoadBalancerKind, Stickiness};
 use super::Exporter;
 use super::node::{Map, Node};
 use crate::model::{
-    CheckPort, CheckProtocol, EndpointService, HealthCheck, LbProtocol, Listener, LoadBalancer,
-    NetworkInterfaceId, SecurityGroupId, SubnetId, TargetGroup, TargetGroupAttributes, TargetId,
-    VpcEndpoint, VpcEndpointState, VpcEndpointType, VpcId,
+    CheckPort, CheckProtocol, EndpointService, HealthCheck, HostedZone, LbProtocol, Listener,
+    LoadBalancer, NetworkInterfaceId, SecurityGroupId, SubnetId, TargetGroup,
+    TargetGroupAttributes, TargetId, VpcEndpoint, VpcEndpointState, VpcEndpointType, VpcId,
 };
 
 impl Exporter<'_> {
@@ -198,9 +198,40 @@ impl Exporter<'_> {
             map.put("load_balancers", Node::one_or_list(balancers));
             map.flag("acceptance_required", service.acceptance_required, true);
             map.filled("allowed_principals", Node::list(&service.principals));
+            let usable = service.usable_private_dns();
+            map.text("private_dns_name", usable.map(ToString::to_string));
+            if service.private_dns.is_some() && usable.is_none() {
+                self.leave_out(format!(
+                    "{user}: its private DNS name, which is not verified"
+                ));
+            }
             Some((name, map))
         });
         named.collect()
+    }
+
+    pub(super) fn zones(&mut self) -> Map {
+        let all: Vec<&HostedZone> = self.own().collect();
+        let mut zones = Map::default();
+        for zone in all {
+            let user = format!("zone {}", zone.domain);
+            let mut map = Map::default();
+            let vpcs = zone.vpcs.iter().filter_map(|id| self.label(id, &user));
+            let vpcs: Vec<_> = vpcs.collect();
+            map.filled("vpcs", Node::list(vpcs));
+            let mut records = Map::default();
+            for (name, values) in &zone.records {
+                let inside = name.strip_suffix(&*zone.domain).unwrap_or(name);
+                let inside = match inside.trim_end_matches('.') {
+                    "" => "@",
+                    inside => inside,
+                };
+                records.put(inside, Node::one_or_list(values));
+            }
+            map.filled("records", records.into());
+            zones.put(&*zone.domain, map.into());
+        }
+        zones
     }
 
     pub(super) fn endpoints(&mut self) -> Map {
@@ -246,6 +277,7 @@ impl Exporter<'_> {
             self.group_list(&mut map, &endpoint.groups, &user);
         }
         map.flag("dualstack", endpoint.dualstack, false);
+        map.flag("private_dns", endpoint.private_dns, false);
         let accepted = endpoint.state == VpcEndpointState::Available;
         map.flag("accept", accepted, true);
         if !accepted && endpoint.state != VpcEndpointState::PendingAcceptance {

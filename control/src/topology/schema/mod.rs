@@ -25,8 +25,8 @@ pub use network::{
     RuleAction, SecurityGroup, Subnet, Vpc,
 };
 pub use services::{
-    Endpoint, EndpointService, EndpointType, Failover, HealthCheck, HealthProtocol, Listener,
-    LoadBalancer, LoadBalancerType, NatGateway, NatGatewayType, Stickiness, TargetGroup,
+    Dns, DnsZone, Endpoint, EndpointService, EndpointType, Failover, HealthCheck, HealthProtocol,
+    Listener, LoadBalancer, LoadBalancerType, NatGateway, NatGatewayType, Stickiness, TargetGroup,
     TargetProtocol,
 };
 
@@ -95,6 +95,12 @@ pub struct Topology {
     /// VPC endpoints by name.
     #[serde(default)]
     pub endpoints: Named<Endpoint>,
+    /// The way out for names that the lab does not know.
+    #[serde(default)]
+    pub dns: Dns,
+    /// Zones of DNS names by domain.
+    #[serde(default)]
+    pub zones: Named<DnsZone>,
     /// Faults of the lab from its start; those of links stand with their hosts.
     #[serde(default)]
     pub faults: Faults,
@@ -142,6 +148,7 @@ impl Topology {
         let mut closed = self.clone();
         closed.internet.uplink = false;
         closed.publish = Many::default();
+        closed.dns = Dns::default();
         closed
     }
 

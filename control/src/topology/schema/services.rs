@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::topology::located::{Item, Many, Named, Value};
-use crate::topology::values::{Accept, Address, ElasticIp, TargetText};
+use crate::topology::values::{Accept, Address, ElasticIp, RecordText, TargetText, Upstream};
 
 /// A NAT gateway.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -251,9 +251,37 @@ pub struct EndpointService {
     /// Whether the provider accepts each endpoint [default: true, as in AWS].
     #[serde(default, alias = "AcceptanceRequired")]
     pub acceptance_required: Option<bool>,
+    /// A name by which endpoints with `private_dns` are found in their VPCs. The
+    /// file's word is its proof: the lab makes the TXT record.
+    #[serde(default, alias = "PrivateDnsName")]
+    pub private_dns_name: Option<Value<String>>,
     /// Principals of other accounts that may connect: ARNs, or `*`.
     #[serde(default, alias = "AllowedPrincipals")]
     pub allowed_principals: Many<String>,
+}
+
+/// The resolvers' way out of the lab.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dns {
+    /// A resolver in this machine's network that is asked by UDP for names that
+    /// the lab does not know: an address, with a port (127.0.0.1:5353) or without
+    /// [default: none, such names do not exist].
+    #[serde(default)]
+    pub upstream: Option<Value<Upstream>>,
+}
+
+/// A zone of DNS names, public or of VPCs.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DnsZone {
+    /// VPCs that see it (both DNS attributes must be on) [default: public, all see it].
+    #[serde(default, alias = "VPCs", alias = "vpc")]
+    pub vpcs: Many<String>,
+    /// Records by name inside the zone, `@` for the zone itself, `*` for any: an
+    /// address or several, `cname NAME`, or `txt TEXT`.
+    #[serde(default)]
+    pub records: Named<Many<RecordText>>,
 }
 
 /// A VPC endpoint.
@@ -289,6 +317,9 @@ pub struct Endpoint {
     /// Give interfaces an IPv6 address, too [default: false].
     #[serde(default)]
     pub dualstack: bool,
+    /// Find it by the service's private DNS name, too [default: false].
+    #[serde(default, alias = "PrivateDnsEnabled")]
+    pub private_dns: bool,
     /// Whether the provider's side of this lab accepts it [default: auto].
     #[serde(default)]
     pub accept: Option<Value<Accept>>,
