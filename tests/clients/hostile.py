@@ -2,6 +2,7 @@
 soon, with what AWS could answer; the lab goes on as if nothing had been."""
 
 import http.client
+import json
 import random
 import re
 import time
@@ -30,6 +31,7 @@ NAMES = ["Filter.1.Name", "Filter.1.Value.1", "Filter.0.Value.0", "Filter.999999
          "member.1", "NetworkInterface.1.DeviceIndex", "-1", "Version", "Action",
          ".".join(["Filter"] * 12), ".".join(["1"] * 100), "é.1"]
 SERVICES = ["ec2", "sts", "elasticloadbalancing", "s3", "", "é"]
+JSON_REQUESTS = 300
 CONTENT_TYPES = [None, "application/json", "text/xml", "multipart/form-data; boundary=x", "é", "", "x" * 999]
 
 
@@ -203,6 +205,28 @@ def tame(body):
     return body
 
 
+def json_bodies(cloud):
+    """Clients of services that speak JSON are refused as they understand it."""
+    cloud.recording = False
+    pick = random.Random(SEED)
+    connection = http.client.HTTPConnection(urllib.parse.urlparse(cloud.url).netloc, timeout=30)
+    whole = json.dumps({"TableName": "t", "Keys": [{"a": {"S": "é"}}] * 20, "n": -1.5e9}).encode()
+    codes = set()
+    for number in range(JSON_REQUESTS):
+        body = whole[:pick.randrange(len(whole) + 1)] if number % 2 else whole
+        if number % 3 == 0:
+            body = b"[" * pick.randrange(200_000) + body
+        headers = {"Content-Type": f"application/x-amz-json-1.{number % 2}",
+                   "X-Amz-Target": pick.choice(["DynamoDB_20120810.GetItem", "", "x" * 2000]),
+                   "Authorization": credential(service="dynamodb")}
+        connection.request("POST", "/", body, headers)
+        answer = connection.getresponse()
+        said = json.loads(answer.read())
+        check(answer.status == 400 and said["message"], f"{answer.status} {said}")
+        codes.add(said["__type"])
+    check(codes == {"SerializationException", "UnknownOperationException"}, f"{codes}")
+
+
 def ten_thousand_mutated_requests(cloud):
     world = a_world(cloud)
     cloud.recording = False
@@ -236,4 +260,4 @@ def too_large_a_body_is_refused_in_awss_shape(cloud):
         check(status in statuses and not in_shape(status, answer), f"{size}: {status} {answer[:200]}")
 
 
-CHECKS = [ten_thousand_mutated_requests, too_large_a_body_is_refused_in_awss_shape]
+CHECKS = [json_bodies, ten_thousand_mutated_requests, too_large_a_body_is_refused_in_awss_shape]

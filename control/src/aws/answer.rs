@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::call::{At, CallError, Effect, Entry};
 use super::form::Node;
 use super::identity::Identity;
+use super::json;
 use super::known::{self, Known};
 use super::protocol::Protocol;
 use super::signature::{Asked, Refusal};
@@ -269,9 +270,17 @@ impl Api {
             ),
             _ => ApiError::new("IncompleteBody", "The request's body did not come whole"),
         };
-        let service = Service::of(&Identity::of(asked).service, None);
-        let protocol = service.map_or(Protocol::Ec2, |service| service.protocol);
+        let protocol = Self::looks_like(asked, &Identity::of(asked));
         protocol.error(&error, &self.request_id())
+    }
+
+    /// How a request wants to be answered, before it is read.
+    fn looks_like(asked: &Asked<'_>, identity: &Identity) -> Protocol {
+        if json::speaks(asked) {
+            return Protocol::Json;
+        }
+        let service = Service::of(&identity.service, None);
+        service.map_or(Protocol::Ec2, |service| service.protocol)
     }
 
     fn request_id(&self) -> String {
@@ -303,13 +312,15 @@ impl Api {
         let request_id = self.request_id();
         let mut identity = Identity::of(asked);
         // What it looks like, until the version says what it is.
-        let mut protocol =
-            Service::of(&identity.service, None).map_or(Protocol::Ec2, |service| service.protocol);
+        let mut protocol = Self::looks_like(asked, &identity);
         let mut action = String::new();
         let believed = self.believe(asked, protocol);
         let result = believed.and_then(|account| {
             if let Some(account) = account {
                 identity.caller.account = account;
+            }
+            if protocol == Protocol::Json {
+                return Err(json::refusal(asked, &identity.service));
             }
             let mut request = Node::parse(&form(asked))?;
             let version = request.take("Version");

@@ -83,6 +83,35 @@ pub fn signed(data: &[u8]) -> bool {
     credentials.verify(&asked, SIGNED_S).is_ok()
 }
 
+/// A request in JSON: the first line names its action, the rest is its body. The code
+/// of its refusal.
+pub fn json(data: &[u8]) -> String {
+    let (target, body) = match data.iter().position(|byte| *byte == b'\n') {
+        Some(end) => (&data[..end], &data[end + 1..]),
+        None => (data, &[][..]),
+    };
+    let mut headers = HeaderMap::new();
+    let typed = HeaderValue::from_static("application/x-amz-json-1.1");
+    headers.insert("content-type", typed);
+    if let Ok(target) = HeaderValue::from_bytes(target) {
+        headers.insert("x-amz-target", target);
+    }
+    let api = Api::new(Arc::new(Alone::default()));
+    let answer = api.answer(&Asked::post(&headers, body));
+    assert!(answer.status().is_client_error(), "{}", answer.status());
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else {
+        return String::new();
+    };
+    let body = runtime.block_on(to_bytes(answer.into_body(), usize::MAX));
+    let fields: BTreeMap<String, String> = body
+        .ok()
+        .and_then(|body| serde_json::from_slice(&body).ok())
+        .unwrap_or_default();
+    let said = |name: &str| fields.get(name).filter(|text| !text.is_empty()).cloned();
+    assert!(said("message").is_some(), "a refusal that says nothing");
+    said("__type").unwrap_or_else(|| panic!("a refusal without a code: {fields:?}"))
+}
+
 /// Requests, a line each, to one control plane; how each was answered. `{vpcId}`
 /// stands for what the latest answer with such an element has there.
 pub fn requests(data: &[u8]) -> Vec<StatusCode> {
@@ -229,6 +258,22 @@ mod tests {
             let believed = (0..MUTATIONS).filter(|_| signed(&stream.mutate(&seed)));
             // A few change nothing that is signed: what follows the name of a part.
             assert!(believed.count() < MUTATIONS / 2);
+        }
+    }
+
+    #[test]
+    fn json_is_read_and_refused_in_json() {
+        let mut stream = Stream(4);
+        let mut codes = std::collections::BTreeSet::new();
+        for seed in corpus("json") {
+            assert_eq!(json(&seed), "UnknownOperationException");
+            codes.extend((0..MUTATIONS).map(|_| json(&stream.mutate(&seed))));
+        }
+        let expected = ["SerializationException", "UnknownOperationException"];
+        assert_eq!(codes.iter().collect::<Vec<_>>(), expected);
+        // Deep nesting is bounded, and large numbers are numbers.
+        for body in ["[".repeat(100_000), format!("[{}]", "9".repeat(100_000))] {
+            json(format!("A.B\n{body}").as_bytes());
         }
     }
 

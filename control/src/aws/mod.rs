@@ -15,6 +15,7 @@ pub mod elbv2;
 pub mod form;
 pub mod fuzzing;
 mod identity;
+mod json;
 pub mod known;
 mod protocol;
 pub mod select;

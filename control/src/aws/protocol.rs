@@ -1,8 +1,8 @@
-//! How the Query protocols write answers and errors.
+//! How answers and errors are written: in XML by the Query protocols, or in JSON.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::form::FormError;
 use super::known::Known;
@@ -10,13 +10,15 @@ use super::signature::Refusal;
 use super::xml::{self, ListStyle};
 use crate::api::ApiError;
 
-/// A dialect of the Query protocol.
+/// A dialect of the Query protocol, or JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// EC2's.
     Ec2,
     /// Everybody else's, with the service's XML name space.
     Query(&'static str),
+    /// `{"__type": code, "message": …}`
+    Json,
 }
 
 const EC2_NAME_SPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
@@ -38,6 +40,7 @@ impl Protocol {
                      </{action}Response>"
                 )
             }),
+            Self::Json => return object(StatusCode::OK, None, fields, request_id),
         };
         match body {
             Ok(body) => document(StatusCode::OK, &body, request_id),
@@ -69,6 +72,10 @@ impl Protocol {
                      </ErrorResponse>"
                 )
             }
+            Self::Json => {
+                let fields = json!({"__type": error.code, "message": error.message});
+                return object(status, Some(&error.code), &fields, request_id);
+            }
         };
         document(status, &body, request_id)
     }
@@ -80,7 +87,7 @@ impl Protocol {
                 "MissingAuthenticationToken",
                 "The request must be signed: this lab was started with --credentials".to_owned(),
             ),
-            (Self::Query(_), Refusal::Missing) => (
+            (_, Refusal::Missing) => (
                 "MissingAuthenticationToken",
                 "Missing Authentication Token".to_owned(),
             ),
@@ -90,11 +97,11 @@ impl Protocol {
                 "AuthFailure",
                 "AWS was not able to validate the provided access credentials".to_owned(),
             ),
-            (Self::Query(_), Refusal::UnknownKey) => (
+            (_, Refusal::UnknownKey) => (
                 "InvalidClientTokenId",
                 "The security token included in the request is invalid.".to_owned(),
             ),
-            (Self::Query(_), Refusal::Mismatch) => (
+            (_, Refusal::Mismatch) => (
                 "SignatureDoesNotMatch",
                 "The request signature we calculated does not match the signature you provided. \
                  Check your AWS Secret Access Key and signing method. Consult the service \
@@ -104,7 +111,7 @@ impl Protocol {
             (Self::Ec2, Refusal::Expired(why)) => {
                 ("RequestExpired", format!("Request has expired. {why}"))
             }
-            (Self::Query(_), Refusal::Expired(why)) => ("SignatureDoesNotMatch", why),
+            (_, Refusal::Expired(why)) => ("SignatureDoesNotMatch", why),
         };
         ApiError::new(code, message)
     }
@@ -121,20 +128,22 @@ impl Protocol {
                     "UnknownParameter",
                     format!("The parameter {path} is not recognized"),
                 ),
-                Self::Query(_) => ApiError::new(
+                Self::Query(_) | Self::Json => ApiError::new(
                     "ValidationError",
                     format!("The parameter {path} is not recognized"),
                 ),
             },
             FormError::Missing(path) => match self {
                 Self::Ec2 => ApiError::missing(&path),
-                Self::Query(_) => ApiError::new("ValidationError", format!("{path} is missing")),
+                Self::Query(_) | Self::Json => {
+                    ApiError::new("ValidationError", format!("{path} is missing"))
+                }
             },
             FormError::Invalid { at, why } => match self {
                 Self::Ec2 => {
                     ApiError::invalid_value(format!("Value for parameter {at} is invalid: {why}"))
                 }
-                Self::Query(_) => {
+                Self::Query(_) | Self::Json => {
                     ApiError::new("ValidationError", format!("{at} is invalid: {why}"))
                 }
             },
@@ -162,9 +171,26 @@ fn document(status: StatusCode, body: &str, request_id: &str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/xml;charset=UTF-8".to_owned()),
         (
-            header::HeaderName::from_static("x-amzn-requestid"),
+            HeaderName::from_static("x-amzn-requestid"),
             request_id.to_owned(),
         ),
     ];
     (status, headers, text).into_response()
+}
+
+fn object(status: StatusCode, code: Option<&str>, fields: &Value, request_id: &str) -> Response {
+    let mut response = (status, axum::Json(fields)).into_response();
+    let headers = response.headers_mut();
+    let typed = HeaderValue::from_static("application/x-amz-json-1.1");
+    headers.insert(header::CONTENT_TYPE, typed);
+    let named = [
+        ("x-amzn-requestid", Some(request_id)),
+        ("x-amzn-errortype", code),
+    ];
+    for (name, value) in named {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
 }
