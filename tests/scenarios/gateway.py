@@ -210,7 +210,7 @@ def keeps_away(report, it):
         done = it.curl("web", "http://127.0.0.1:18080/")
         check(done.returncode == REFUSED, "a host's loopback is its own")
         with it.drops("local.not_answered"):
-            it.no_way("web", "http://169.254.169.254/")
+            it.no_way("web", "http://169.254.7.7/")
         with it.drops("igw.rfc1918"):
             it.no_way("web", "http://192.168.0.1/")
         with it.drops("internet.unreachable"):
