@@ -20,6 +20,7 @@ import hostile
 import insights
 import instances
 import interfaces
+import names
 import nats
 import peering
 import playbook
@@ -35,10 +36,10 @@ import terraform_services
 import walk_gwlb
 import walk_privatelink
 
-MODULES = [quirks, proxied, groups, acls, routes, interfaces, addresses, nats, gateway_endpoints, instances, balancers,
-           endpoints, walk_privatelink, walk_gwlb, cli, defaults, dhcp, exports, insights, peering,
-           playbook,
-           terraform, terraform_services, records, refusals, signed, state, hostile]
+MODULES = [quirks, proxied, groups, acls, routes, interfaces, addresses, nats, gateway_endpoints,
+           instances, balancers, endpoints, walk_privatelink, walk_gwlb, cli, defaults, dhcp, names,
+           exports, insights, peering, playbook, terraform, terraform_services, records, refusals,
+           signed, state, hostile]
 
 
 def main(words):
