@@ -98,7 +98,7 @@ def what_overlaps_fails(cloud):
 
 
 def options_are_each_owners(cloud):
-    (vpc, _, _), (other, _, _) = two(cloud)
+    (vpc, _, a), (other, _, b) = two(cloud)
     peering = ask(cloud, vpc, other)["VpcPeeringConnectionId"]
     wanted = {"VpcPeeringConnectionId": peering,
               "RequesterPeeringConnectionOptions": {"AllowDnsResolutionFromRemoteVpc": True}}
@@ -107,7 +107,13 @@ def options_are_each_owners(cloud):
     cloud.refused("InvalidVpcPeeringConnectionState.DnsHostnamesDisabled",
                   "modify_vpc_peering_connection_options", **wanted)
     cloud.ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
+    cloud.gateway(vpc)
+    _, public = cloud.elastic(a.eni)
+    name = f"ec2-{public.replace('.', '-')}.compute-1.amazonaws.com"
+    seen = lambda: cloud.lab.exec(b.name, "dig", "+short", "+tries=1", name).stdout.strip()
+    check(seen() == public, f"{name} is {seen()}")
     now = cloud.ec2.modify_vpc_peering_connection_options(**wanted)
+    check(seen() == a.ip, f"{name} is {seen()} still")
     options = now["RequesterPeeringConnectionOptions"]
     check(options["AllowDnsResolutionFromRemoteVpc"] is True, now)
 

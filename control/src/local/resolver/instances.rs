@@ -2,19 +2,19 @@
 //!
 //! AWS: VPC "DNS attributes for your VPC" (private names with DNS support,
 //! public ones with DNS hostnames; a public name is the private address inside
-//! its VPC and the public one outside).
+//! its VPC and the public one outside) and VPC peering "Enable DNS resolution".
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{Name, RData};
 use vpclab_dataplane::addr::{EniId, VpcId};
-use vpclab_dataplane::tables::EniRow;
 
 use super::Found;
 use crate::local::asker::Asker;
 use crate::model::{
-    Id, NetworkInterfaceId, private_domain, private_name, public_domain, public_name,
+    Id, NetworkInterfaceId, PeeringEnd, PeeringState, Vpc, VpcPeeringConnection, private_domain,
+    private_name, public_domain, public_name,
 };
 
 pub(super) fn find(asker: &Asker<'_>, name: &str) -> Found {
@@ -65,16 +65,28 @@ fn public(asker: &Asker<'_>, label: &str) -> Found {
     if label.is_empty() {
         return Found::Here(Vec::new());
     }
-    let Some((ip, private, row)) = dashed(label, "ec2-").and_then(|ip| mapped(asker, ip)) else {
+    let Some((ip, private, vpc)) = dashed(label, "ec2-").and_then(|ip| mapped(asker, ip)) else {
         return Found::Missing;
     };
-    let own = Some(row.vpc.0) == asker.model.row(&asker.vpc.id);
-    Found::Here(vec![address(if own { private } else { ip.into() })])
+    let inside = vpc.id == asker.vpc.id || shows_private(asker, vpc);
+    Found::Here(vec![address(if inside { private } else { ip.into() })])
+}
+
+/// Whether another VPC lets the asker's, which is its peer, see private addresses
+/// (`AllowDnsResolutionFromRemoteVpc`).
+fn shows_private(asker: &Asker<'_>, vpc: &Vpc) -> bool {
+    let mut all = asker.model.referrers::<VpcPeeringConnection>(&vpc.id);
+    all.any(|held| {
+        let allowed = |end: &&PeeringEnd| end.vpc == vpc.id && end.dns_resolution;
+        held.state == PeeringState::Active
+            && held.joins(&asker.vpc.id, &vpc.id)
+            && held.ends().iter().any(allowed)
+    })
 }
 
 /// A public address that is translated to an interface of a VPC with public
-/// names, and the private one behind it.
-fn mapped<'a>(asker: &Asker<'a>, ip: Ipv4Addr) -> Option<(Ipv4Addr, IpAddr, &'a EniRow)> {
+/// names, the private one behind it, and the VPC.
+fn mapped<'a>(asker: &Asker<'a>, ip: Ipv4Addr) -> Option<(Ipv4Addr, IpAddr, &'a Vpc)> {
     let row = asker
         .tables
         .enis
@@ -82,7 +94,7 @@ fn mapped<'a>(asker: &Asker<'a>, ip: Ipv4Addr) -> Option<(Ipv4Addr, IpAddr, &'a 
     let pair = row.public.iter().find(|pair| pair.public == ip)?;
     let interface = NetworkInterfaceId::from_text(row.label.clone());
     let vpc = asker.model.get(&asker.model.get(&interface)?.vpc)?;
-    vpc.dns_hostnames.then_some((ip, pair.private, row))
+    vpc.dns_hostnames.then_some((ip, pair.private, &**vpc))
 }
 
 fn reverse(asker: &Asker<'_>, reversed: &str) -> Found {

@@ -4,7 +4,10 @@ use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
 
 use super::Resolver;
-use crate::api::ControlPlane;
+use crate::api::{
+    AcceptVpcPeeringConnection, ControlPlane, CreateVpcPeeringConnection,
+    DeleteVpcPeeringConnection, ModifyVpcPeeringConnectionOptions,
+};
 use crate::local::testing::{self, LAB};
 
 fn ask_with(control: &ControlPlane, host: &str, query: &Message) -> Option<Message> {
@@ -105,6 +108,37 @@ fn a_public_name_is_private_inside_and_public_outside() {
     assert_eq!(ask(&lab, "b", name, RecordType::A), "No Error 203.0.113.10");
     let nobody = "ec2-203-0-113-11.compute-1.amazonaws.com.";
     assert_eq!(ask(&lab, "a", nobody, RecordType::A), "Non-Existent Domain");
+}
+
+#[test]
+fn a_peer_that_may_is_told_the_private_address_of_a_public_name() {
+    let mut lab = LAB.control();
+    let vpc_of = |lab: &ControlPlane, host| testing::interface(lab, host).vpc.clone();
+    let ask_for = CreateVpcPeeringConnection {
+        vpc: vpc_of(&lab, "b"),
+        peer_vpc: vpc_of(&lab, "a"),
+        ..CreateVpcPeeringConnection::default()
+    };
+    let peering = lab.execute(ask_for).unwrap();
+    let accept = AcceptVpcPeeringConnection {
+        peering: peering.clone(),
+    };
+    lab.execute(accept).unwrap();
+    let seen = |lab: &ControlPlane| {
+        let name = "ec2-203-0-113-10.compute-1.amazonaws.com.";
+        ask(lab, "b", name, RecordType::A)
+    };
+    assert_eq!(seen(&lab), "No Error 203.0.113.10");
+    // It is the other VPC that lets them.
+    let allow = ModifyVpcPeeringConnectionOptions {
+        peering: peering.clone(),
+        accepter_dns_resolution: Some(true),
+        ..ModifyVpcPeeringConnectionOptions::default()
+    };
+    lab.execute(allow).unwrap();
+    assert_eq!(seen(&lab), "No Error 10.0.1.10");
+    lab.execute(DeleteVpcPeeringConnection { peering }).unwrap();
+    assert_eq!(seen(&lab), "No Error 203.0.113.10");
 }
 
 #[test]
