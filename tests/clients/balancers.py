@@ -1,5 +1,7 @@
 """Network load balancers: listeners, targets and their health, with packets."""
 
+import sys
+
 import refusals
 from cloud import check, wait
 
@@ -155,6 +157,47 @@ def attributes_tags_and_limits(cloud):
     elb.describe_capacity_reservation(LoadBalancerArn=arn)
 
 
+ECHO = """
+import socketserver
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while data := self.request.recv(64):
+            self.request.sendall(data)
+socketserver.ThreadingTCPServer.daemon_threads = True
+socketserver.ThreadingTCPServer(("", 90), Echo).serve_forever()
+"""
+# A word, silence, another word: how the second is answered.
+SILENT = """
+import socket, sys, time
+with socket.create_connection((sys.argv[1], 90), 5) as it:
+    it.sendall(b"a")
+    it.recv(1)
+    time.sleep(float(sys.argv[2]))
+    try:
+        it.sendall(b"b")
+        print(it.recv(1).decode() or "closed")
+    except ConnectionResetError:
+        print("reset")
+"""
+# 60 s of the lab's clock, and some more.
+SILENCE = 60 / 20 + 0.6
+
+
+def a_listener_forgets_silent_connections(cloud):
+    elb, _, subnet, _, (client, one, _), group = world(cloud)
+    arn = balancer(elb, subnet)["LoadBalancerArn"]
+    cloud.lab.start(*cloud.lab.argv(one.name, sys.executable, "-I", "-c", ECHO))
+    elb.register_targets(TargetGroupArn=group, Targets=[{"Id": one.name, "Port": 90}])
+    listener = listen(elb, arn, group, 90)
+    healthy(elb, group, one)
+    answer = lambda: cloud.lab.exec(client.name, sys.executable, "-I", "-c", SILENT,
+                                    node(cloud, "front"), SILENCE).stdout.strip()
+    check(answer() == "b", "forgotten before 350 s")
+    elb.modify_listener_attributes(ListenerArn=listener, Attributes=[
+        {"Key": "tcp.idle_timeout.seconds", "Value": "60"}])
+    check(answer() == "reset", "remembered after 60 s")
+
+
 FORWARD = [{"Type": "forward", "TargetGroupArn": GROUP}]
 SWITCH = [{"Key": "deletion_protection.enabled", "Value": "true"}]
 TAGS = [{"Key": "a", "Value": "1"}]
@@ -202,4 +245,4 @@ def what_is_not_there(cloud):
 
 
 CHECKS = [a_balancer_is_made_used_and_deleted, its_groups_and_subnets_are_replaced,
-          attributes_tags_and_limits, what_is_not_there]
+          a_listener_forgets_silent_connections, attributes_tags_and_limits, what_is_not_there]
