@@ -54,6 +54,16 @@ impl Client {
         body
     }
 
+    /// A VPC and a subnet in it.
+    pub(crate) fn vpc_and_subnet(&self) -> (String, String) {
+        let vpc = self.ec2("Action=CreateVpc&CidrBlock=10.0.0.0/16");
+        let vpc = text(&vpc, "vpcId");
+        let subnet = self.ec2(&format!(
+            "Action=CreateSubnet&VpcId={vpc}&CidrBlock=10.0.0.0/24"
+        ));
+        (vpc, text(&subnet, "subnetId"))
+    }
+
     /// The error code of one that is refused.
     #[track_caller]
     pub(crate) fn refused(&self, form: &str) -> String {
@@ -145,14 +155,7 @@ fn what_cannot_be_answered_is_refused_with_awss_codes() {
 #[test]
 fn a_client_token_makes_nothing_twice() {
     let client = Client::new();
-    let vpc = text(
-        &client.ec2("Action=CreateVpc&CidrBlock=10.0.0.0/16"),
-        "vpcId",
-    );
-    let subnet = client.ec2(&format!(
-        "Action=CreateSubnet&VpcId={vpc}&CidrBlock=10.0.0.0/24"
-    ));
-    let subnet = text(&subnet, "subnetId");
+    let (_, subnet) = client.vpc_and_subnet();
     let run = format!("Action=RunInstances&ImageId=ami-1&MinCount=1&MaxCount=1&SubnetId={subnet}");
     let first = client.ec2(&format!("{run}&ClientToken=t"));
     let again = client.ec2(&format!("{run}&ClientToken=t"));
@@ -199,14 +202,7 @@ fn a_client_token_is_kept_with_what_it_made() {
 #[test]
 fn what_has_no_host_is_not_there() {
     let client = Client::new();
-    let vpc = text(
-        &client.ec2("Action=CreateVpc&CidrBlock=10.0.0.0/16"),
-        "vpcId",
-    );
-    let subnet = client.ec2(&format!(
-        "Action=CreateSubnet&VpcId={vpc}&CidrBlock=10.0.0.0/24"
-    ));
-    let subnet = text(&subnet, "subnetId");
+    let (_, subnet) = client.vpc_and_subnet();
     let run = format!(
         "Action=RunInstances&ImageId=ami-1&MinCount=2&MaxCount=2&SubnetId={subnet}&ClientToken=t"
     );

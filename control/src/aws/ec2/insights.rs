@@ -435,14 +435,7 @@ mod tests {
     #[test]
     fn an_analysis_says_what_the_walk_says_before_and_after_a_change() {
         let client = Client::new();
-        let vpc = text(
-            &client.ec2("Action=CreateVpc&CidrBlock=10.0.0.0/16"),
-            "vpcId",
-        );
-        let subnet = client.ec2(&format!(
-            "Action=CreateSubnet&VpcId={vpc}&CidrBlock=10.0.0.0/24"
-        ));
-        let subnet = text(&subnet, "subnetId");
+        let (vpc, subnet) = client.vpc_and_subnet();
         let group = client.ec2(&format!(
             "Action=CreateSecurityGroup&GroupName=g&GroupDescription=g&VpcId={vpc}"
         ));
