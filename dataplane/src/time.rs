@@ -19,6 +19,8 @@ pub struct Duration(u64);
 impl Instant {
     /// The origin.
     pub const ZERO: Self = Self(0);
+    /// After every other moment.
+    pub const NEVER: Self = Self(u64::MAX);
 
     /// The moment `ns` nanoseconds after the origin.
     pub const fn from_nanos(ns: u64) -> Self {

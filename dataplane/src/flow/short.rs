@@ -19,6 +19,9 @@ pub(crate) struct Key4 {
     pub(crate) gwlb: bool,
 }
 
+/// State, slot and direction of a session that tracks another's packets.
+type Linked<'a> = (&'a State, (u32, Direction));
+
 impl Line<u32> {
     /// Whether the index finds the session for packets with this key. (All at
     /// once, with a single branch.)
@@ -121,10 +124,16 @@ impl Table {
         self.floor
     }
 
-    /// The state of a linked session, and its name's slot, if it lives.
-    #[inline(always)]
-    pub(crate) fn linked(&mut self, slot: u32, age: u32) -> Option<&mut State> {
+    /// The other session that tracks packets of this direction, if it lives.
+    #[inline]
+    pub(crate) fn link4(&self, slot: u32, direction: Direction) -> Option<Linked<'_>> {
+        let (id, direction) = self.v4.line(slot, direction)?.link()?;
+        Some((self.alive(id)?, (id.slot, direction)))
+    }
+
+    /// Connection state of a session that [`Self::link4`] led to.
+    #[inline]
+    pub(crate) fn linked(&mut self, slot: u32) -> Option<&mut State> {
         self.state_mut(slot)
-            .filter(|state| state.age == age && state.has(state_flag::LIVE))
     }
 }

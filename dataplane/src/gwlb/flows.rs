@@ -6,23 +6,17 @@
 //! rewrote needs no second index.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
+use super::leg::Leg;
 use super::target::Stickiness;
 use crate::addr::{EndpointId, EniId, TargetGroupId};
-use crate::flow::{Direction, Seed, Seeded, Shard, Tunnel};
+use crate::flow::{Direction, Seed, Seeded, Shard};
 use crate::packet::{FiveTuple, Headers, protocol, tcp_flag};
 use crate::time::{Duration, Instant};
 
-/// Idle timeout of everything but TCP; fixed (GWLB guide "Idle timeout").
-const OTHER_IDLE: Duration = Duration::from_secs(120);
-
 /// Slots looked at for expired flows when the table is full.
 const RECLAIM_STEPS: usize = 256;
-
-/// A target must return something of a new flow within this time (GWLB guide).
-/// ASSUMPTION: AWS does not say what follows; the flow is forgotten.
-const ANSWER_TIME: Duration = Duration::from_secs(30);
 
 /// What makes packets one flow: endpoint, and as much of the tuple as the
 /// stickiness says, the ends sorted so that both directions agree.
@@ -57,6 +51,11 @@ impl FlowKey {
             high,
             protocol,
         }
+    }
+
+    /// Whether it is one connection's: a coarser stickiness holds many.
+    const fn has_ports(&self) -> bool {
+        self.low.1 != 0 || self.high.1 != 0
     }
 
     /// A seeded hash.
@@ -102,93 +101,63 @@ pub struct NewFlow {
     pub tcp_idle: Duration,
 }
 
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+impl NewFlow {
+    /// What a free slot holds.
+    const NONE: Self = Self {
+        key: FlowKey {
+            endpoint: EndpointId(u32::MAX),
+            low: (NOWHERE, 0),
+            high: (NOWHERE, 0),
+            protocol: None,
+        },
+        first: FiveTuple {
+            src: NOWHERE,
+            dst: NOWHERE,
+            protocol: 0,
+            sport: 0,
+            dport: 0,
+        },
+        endpoint: EndpointId(u32::MAX),
+        vpce: 0,
+        target_group: TargetGroupId(u32::MAX),
+        target: NOWHERE,
+        failures: 0,
+        node: EniId(u32::MAX),
+        node_address: NOWHERE,
+        tcp_idle: Duration::ZERO,
+    };
+}
+
 /// A live flow.
+#[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
+    /// What its packets ask of it.
+    pub leg: Leg,
     /// What it was created from; a rebalanced flow has another target.
     pub spec: NewFlow,
-    /// Opaque to the appliance; the low bits are the slot.
-    pub cookie: u32,
-    /// Names the flow among all that there were: sessions are found by it, and
-    /// one that outlives its flow must not be found by the slot's next tenant.
-    pub serial: u32,
-    /// Outer UDP source port, the same in both directions.
-    pub source_port: u16,
-    /// When the last packet passed.
-    pub last_seen: Instant,
-    /// When it began, until its target returns a packet.
-    unanswered_since: Option<Instant>,
-    /// FIN seen forward, back.
-    fins: u8,
-    closed: bool,
     /// The flow that a packet came out of before it entered this one, by direction.
     pub before: [Option<u32>; 2],
 }
 
 impl Flow {
+    /// A slot without one.
+    const FREE: Self = Self {
+        leg: Leg::FREE,
+        spec: NewFlow::NONE,
+        before: [None; 2],
+    };
+
     /// Which way a packet with this tuple travels.
     pub fn direction(&self, tuple: &FiveTuple) -> Direction {
-        let ports = self.spec.key.low.1 != 0 || self.spec.key.high.1 != 0;
+        let ports = self.spec.key.has_ports();
         if tuple.src == self.spec.first.src && (!ports || tuple.sport == self.spec.first.sport) {
             Direction::Forward
         } else {
             Direction::Reply
         }
-    }
-
-    /// The tunnel of packets that enter the flow in `slot`; `None` if its legs
-    /// are not IPv4, which they always are.
-    pub fn tunnel(&self, slot: u32, ttl: u8) -> Option<Tunnel> {
-        match (self.spec.node_address, self.spec.target) {
-            (IpAddr::V4(node), IpAddr::V4(target)) => Some(Tunnel {
-                node,
-                target,
-                source_port: self.source_port,
-                vpce: self.spec.vpce,
-                cookie: self.cookie,
-                flow: slot,
-                ttl,
-            }),
-            _ => None,
-        }
-    }
-
-    /// Node's and target's address.
-    pub(crate) fn legs(&self) -> Option<(u32, u32)> {
-        match (self.spec.node_address, self.spec.target) {
-            (IpAddr::V4(node), IpAddr::V4(target)) => Some((node.into(), target.into())),
-            _ => None,
-        }
-    }
-
-    /// Idle timeout; short once both sides have sent FIN.
-    pub fn idle_timeout(&self) -> Duration {
-        if self.fins == 3 {
-            Duration::from_secs(10)
-        } else if self.spec.first.protocol == protocol::TCP {
-            self.spec.tcp_idle
-        } else {
-            OTHER_IDLE
-        }
-    }
-
-    /// Whether the connection was closed by both sides: a SYN opens another flow.
-    pub fn is_over(&self) -> bool {
-        self.fins == 3
-    }
-
-    /// Whether the flow is still known.
-    pub fn is_alive(&self, now: Instant) -> bool {
-        !self.closed && self.takes_returns(now)
-    }
-
-    /// Whether its target may still return packets: also those of a
-    /// connection that a reset has just closed.
-    pub fn takes_returns(&self, now: Instant) -> bool {
-        now.since(self.last_seen) <= self.idle_timeout()
-            && self
-                .unanswered_since
-                .is_none_or(|at| now.since(at) <= ANSWER_TIME)
     }
 }
 
@@ -197,7 +166,7 @@ impl Flow {
 pub struct Flows {
     seed: Seed,
     shard: Shard,
-    slots: Vec<Option<Flow>>,
+    slots: Vec<Flow>,
     free: Vec<u32>,
     by_key: HashMap<FlowKey, u32, Seeded>,
     mask: u32,
@@ -213,7 +182,7 @@ impl Flows {
         Self {
             seed,
             shard: Shard::default(),
-            slots: vec![None; size],
+            slots: vec![Flow::FREE; size],
             // Slot 0 is never used, so that a zero cookie names no flow.
             free: (1..size as u32).rev().collect(),
             by_key: HashMap::with_capacity_and_hasher(size, Seeded(seed)),
@@ -242,20 +211,31 @@ impl Flows {
     }
 
     /// The flow in a slot.
+    #[inline]
     pub fn get(&self, slot: u32) -> Option<&Flow> {
-        self.slots.get(slot as usize)?.as_ref()
+        self.slots
+            .get(slot as usize)
+            .filter(|flow| flow.leg.is_in_use())
+    }
+
+    #[inline]
+    fn get_mut(&mut self, slot: u32) -> Option<&mut Flow> {
+        self.slots
+            .get_mut(slot as usize)
+            .filter(|flow| flow.leg.is_in_use())
     }
 
     /// Serial number of the flow in a slot; 0, which no flow has, without one.
     pub fn serial(&self, slot: u32) -> u32 {
-        self.get(slot).map_or(0, |flow| flow.serial)
+        self.get(slot).map_or(0, |flow| flow.leg.serial)
     }
 
     /// The flow that has exactly this cookie.
+    #[inline]
     pub fn by_cookie(&self, cookie: u32) -> Option<(u32, &Flow)> {
         let slot = cookie & self.mask;
         self.get(slot)
-            .filter(|flow| flow.cookie == cookie)
+            .filter(|flow| flow.leg.cookie == cookie)
             .map(|flow| (slot, flow))
     }
 
@@ -265,8 +245,9 @@ impl Flows {
     }
 
     /// Creates a flow, in place of an expired one with the same key. `None`
-    /// when the table is full of live flows.
+    /// when the table is full of live flows, or the tunnel's ends are not IPv4.
     pub fn create(&mut self, spec: NewFlow, now: Instant) -> Option<u32> {
+        let mut leg = Leg::new(&spec, now)?;
         if let Some(&old) = self.by_key.get(&spec.key) {
             self.remove(old);
         }
@@ -288,32 +269,28 @@ impl Flows {
                 (slot, cookie, source_port(hash))
             }
         };
+        (leg.cookie, leg.serial, leg.source_port) = (cookie, self.created, source_port);
         let flow = Flow {
+            leg,
             spec,
-            cookie,
-            serial: self.created,
-            source_port,
-            last_seen: now,
-            unanswered_since: Some(now),
-            fins: 0,
-            closed: false,
             before: [None; 2],
         };
-        *self.slots.get_mut(slot as usize)? = Some(flow);
+        *self.slots.get_mut(slot as usize)? = flow;
         self.by_key.insert(spec.key, slot);
         Some(slot)
     }
 
     /// Sends the rest of a flow to another target (failover with rebalance).
     pub fn retarget(&mut self, slot: u32, target: IpAddr) {
-        if let Some(Some(flow)) = self.slots.get_mut(slot as usize) {
+        if let Some(flow) = self.get_mut(slot) {
             flow.spec.target = target;
+            flow.leg.retarget(target);
         }
     }
 
     /// Notes that packets of this direction enter `slot` out of `before`.
     pub fn chain(&mut self, slot: u32, direction: Direction, before: Option<u32>) {
-        if let Some(Some(flow)) = self.slots.get_mut(slot as usize) {
+        if let Some(flow) = self.get_mut(slot) {
             match direction {
                 Direction::Forward => flow.before[0] = before,
                 Direction::Reply => flow.before[1] = before,
@@ -322,61 +299,65 @@ impl Flows {
     }
 
     /// A packet came back from the appliance.
+    #[inline]
     pub fn returned(&mut self, slot: u32, now: Instant) {
-        if let Some(Some(flow)) = self.slots.get_mut(slot as usize) {
-            flow.last_seen = now;
-            flow.unanswered_since = None;
+        if let Some(flow) = self.get_mut(slot) {
+            flow.leg.returned(now);
         }
     }
 
     /// Takes a packet that enters the endpoint into account.
     pub fn touch(&mut self, slot: u32, headers: &Headers, now: Instant) {
-        let Some(Some(flow)) = self.slots.get_mut(slot as usize) else {
+        let Some(flow) = self.get_mut(slot) else {
             return;
         };
-        flow.last_seen = now;
-        // A coarser stickiness holds many connections: one's end is not its end.
-        let one_connection = flow.spec.key.low.1 != 0 || flow.spec.key.high.1 != 0;
-        if headers.tuple.protocol != protocol::TCP || !one_connection {
+        flow.leg.last_seen = now;
+        if headers.tuple.protocol != protocol::TCP || !flow.spec.key.has_ports() {
             return;
         }
         if headers.tcp_flags & tcp_flag::FIN != 0 {
-            flow.fins |= 1 << flow.direction(&headers.tuple).index();
+            flow.leg.fin(flow.direction(&headers.tuple));
         }
         if headers.tcp_flags & tcp_flag::RST != 0 {
-            flow.closed = true;
+            flow.leg.reset();
         }
     }
 
-    /// The same for a plain IPv4 packet of a flow that [`Self::by_cookie`] finds,
-    /// with this source and these ports (the source's first).
-    #[inline]
-    pub(crate) fn touch_short(
+    /// The same for a plain IPv4 packet with this source and these ports (the
+    /// source's first), of a flow that [`Self::by_cookie`] finds: its leg.
+    #[inline(always)]
+    pub(crate) fn enter(
         &mut self,
         cookie: u32,
         src: u32,
         ports: u32,
         tcp_flags: u8,
         now: Instant,
-    ) {
+    ) -> Option<&Leg> {
         let slot = cookie & self.mask;
         if tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0 {
-            let tuple = FiveTuple {
-                src: IpAddr::V4(src.into()),
-                // The far end does not tell the direction.
-                dst: IpAddr::V4(0.into()),
-                protocol: protocol::TCP,
-                sport: (ports >> 16) as u16,
-                dport: ports as u16,
-            };
-            let headers = Headers {
-                tcp_flags,
-                ..Headers::synthetic(tuple)
-            };
-            self.touch(slot, &headers, now);
-        } else if let Some(Some(flow)) = self.slots.get_mut(slot as usize) {
-            flow.last_seen = now;
+            self.touch_end(slot, src, ports, tcp_flags, now);
         }
+        let leg = &mut self.slots.get_mut(slot as usize)?.leg;
+        leg.last_seen = now;
+        Some(leg)
+    }
+
+    #[cold]
+    fn touch_end(&mut self, slot: u32, src: u32, ports: u32, tcp_flags: u8, now: Instant) {
+        let tuple = FiveTuple {
+            src: IpAddr::V4(src.into()),
+            // The far end does not tell the direction.
+            dst: IpAddr::V4(0.into()),
+            protocol: protocol::TCP,
+            sport: (ports >> 16) as u16,
+            dport: ports as u16,
+        };
+        let headers = Headers {
+            tcp_flags,
+            ..Headers::synthetic(tuple)
+        };
+        self.touch(slot, &headers, now);
     }
 
     /// Fetches the memory of the flow that may have this cookie.
@@ -386,9 +367,8 @@ impl Flows {
 
     /// Removes a flow.
     pub fn remove(&mut self, slot: u32) {
-        if let Some(place) = self.slots.get_mut(slot as usize)
-            && let Some(flow) = place.take()
-        {
+        if let Some(place) = self.get_mut(slot) {
+            let flow = std::mem::replace(place, Flow::FREE);
             if self.by_key.get(&flow.spec.key) == Some(&slot) {
                 self.by_key.remove(&flow.spec.key);
             }
@@ -404,7 +384,7 @@ impl Flows {
             self.hand = slot + 1;
             if self
                 .get(slot as u32)
-                .is_some_and(|flow| !flow.is_alive(now))
+                .is_some_and(|flow| !flow.leg.is_alive(now))
             {
                 self.remove(slot as u32);
             }
@@ -416,19 +396,8 @@ impl Flows {
         for _ in 0..steps.min(self.slots.len()) {
             let slot = self.hand % self.slots.len();
             self.hand = slot + 1;
-            let dead = |flow: &Flow| {
-                // An expired TCP flow is remembered for as long again, to tell
-                // a late packet (reset if so configured) from an unknown one.
-                now.since(flow.last_seen) > flow.idle_timeout() + flow.idle_timeout()
-                    || flow
-                        .unanswered_since
-                        .is_some_and(|at| now.since(at) > ANSWER_TIME)
-            };
-            if self
-                .slots
-                .get(slot)
-                .is_some_and(|flow| flow.as_ref().is_some_and(dead))
-            {
+            let dead = |flow: &Flow| flow.leg.is_dead(now);
+            if self.get(slot as u32).is_some_and(dead) {
                 self.remove(slot as u32);
             }
         }
@@ -439,6 +408,7 @@ impl Flows {
         self.slots
             .iter()
             .enumerate()
-            .filter_map(|(slot, flow)| Some((slot as u32, flow.as_ref()?)))
+            .filter(|(_, flow)| flow.leg.is_in_use())
+            .map(|(slot, flow)| (slot as u32, flow))
     }
 }

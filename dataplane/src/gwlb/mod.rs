@@ -5,9 +5,11 @@
 //! is in [`crate::walk`].
 
 mod flows;
+mod leg;
 mod select;
 mod target;
 
 pub use flows::{Flow, FlowKey, Flows, NewFlow, source_port};
+pub use leg::Leg;
 pub use select::{choose, usable};
 pub use target::{Stickiness, Target, TargetHealth};

@@ -38,6 +38,9 @@ pub const GENEVE_PORT: u16 = 6081;
 /// Bytes that the encapsulation adds: IPv4 20, UDP 8, GENEVE 8 + 32.
 pub const GENEVE_OUTER_LEN: usize = 68;
 
+/// Bytes of GENEVE header and options in the layout that AWS uses.
+pub(crate) const GENEVE_LEN: usize = 40;
+
 /// Option class registered to AWS.
 const CLASS_AWS: u16 = 0x0108;
 
@@ -80,21 +83,14 @@ impl<'a> GeneveView<'a> {
     /// The layout in which AWS sends, and appliances send back: nearly all.
     #[inline]
     fn usual(bytes: &'a [u8]) -> Option<Self> {
-        let (header, inner) = bytes.split_first_chunk::<{ GENEVE_OUTER_LEN - 28 }>()?;
-        let (usual, at) = (&LAYOUT[28..], |from: usize| header.get(from..from + 4));
-        let same = |from: usize| at(from) == usual.get(from..from + 4);
-        let is_usual = same(0) && same(8) && same(20) && same(32);
-        if !is_usual || inner.first()? >> 4 != 4 {
-            return None;
-        }
-        let [.., i0, i1, i2, i3, i4, i5, i6, i7] = *header.first_chunk::<20>()?;
+        let (endpoint_id, cookie) = usual_marks(bytes)?;
+        let (header, inner) = bytes.split_at_checked(GENEVE_LEN)?;
         let [.., a0, a1, a2, a3, a4, a5, a6, a7] = *header.first_chunk::<32>()?;
-        let [.., c0, c1, c2, c3] = *header;
         Some(Self {
             protocol: ethertype::IPV4,
-            endpoint_id: Some(u64::from_be_bytes([i0, i1, i2, i3, i4, i5, i6, i7])),
+            endpoint_id: Some(endpoint_id),
             attachment_id: Some(u64::from_be_bytes([a0, a1, a2, a3, a4, a5, a6, a7])),
-            cookie: Some(u32::from_be_bytes([c0, c1, c2, c3])),
+            cookie: Some(cookie),
             header,
             inner,
         })
@@ -149,6 +145,22 @@ impl<'a> GeneveView<'a> {
     }
 }
 
+/// Endpoint id and cookie of a UDP payload that is laid out as AWS does it, with
+/// an IPv4 packet inside: what appliances send back, nearly always.
+#[inline(always)]
+pub(crate) fn usual_marks(payload: &[u8]) -> Option<(u64, u32)> {
+    let header = payload.first_chunk::<{ GENEVE_LEN + 1 }>()?;
+    let word = |bytes: &[u8], at: usize| match bytes.get(at..).and_then(|b| b.first_chunk()) {
+        Some(bytes) => u32::from_be_bytes(*bytes),
+        None => 0,
+    };
+    let other = |at: usize| word(header, at) ^ word(&LAYOUT, 28 + at);
+    let differs =
+        other(0) | other(8) | other(20) | other(32) | u32::from(header[GENEVE_LEN] >> 4) ^ 4;
+    let endpoint_id = u64::from(word(header, 12)) << 32 | u64::from(word(header, 16));
+    (differs == 0).then_some((endpoint_id, word(header, 36)))
+}
+
 /// What differs between the encapsulations of two flows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GeneveOuter {
@@ -167,11 +179,20 @@ pub struct GeneveOuter {
 }
 
 impl GeneveOuter {
+    /// Checksum of the outer IPv4 header.
+    #[inline]
+    fn checksum(&self, total_len: u16) -> u16 {
+        let addresses = u64::from(self.src.to_bits()) + u64::from(self.dst.to_bits());
+        let varying = u64::from(total_len) + (u64::from(self.ttl) << 8);
+        !checksum::fold(LAYOUT_SUM + addresses + varying)
+    }
+
     /// Writes the 68 bytes that go before an inner IP packet of `inner_len`
     /// bytes, which is at most 8500.
     ///
     /// ASSUMPTION: DF set, identification and TOS zero (an atomic datagram,
     /// RFC 6864), UDP checksum zero.
+    #[inline]
     pub fn encode(&self, buf: &mut [u8; GENEVE_OUTER_LEN], inner_len: u16, inner_is_v6: bool) {
         *buf = LAYOUT;
         let total_len = inner_len.saturating_add(GENEVE_OUTER_LEN as u16);
@@ -179,7 +200,7 @@ impl GeneveOuter {
         buf[8] = self.ttl;
         buf[12..16].copy_from_slice(&self.src.octets());
         buf[16..20].copy_from_slice(&self.dst.octets());
-        let sum = checksum::Sum::default().bytes(&buf[..20]).checksum();
+        let sum = self.checksum(total_len);
         buf[10..12].copy_from_slice(&sum.to_be_bytes());
         buf[20..22].copy_from_slice(&self.source_port.to_be_bytes());
         buf[24..26].copy_from_slice(&inner_len.saturating_add(48).to_be_bytes());
@@ -190,6 +211,16 @@ impl GeneveOuter {
         buf[64..68].copy_from_slice(&self.cookie.to_be_bytes());
     }
 }
+
+/// Sum of the words of [`LAYOUT`]'s IPv4 header.
+const LAYOUT_SUM: u64 = {
+    let (mut sum, mut at) = (0, 0);
+    while at < 20 {
+        sum += u16::from_be_bytes([LAYOUT[at], LAYOUT[at + 1]]) as u64;
+        at += 2;
+    }
+    sum
+};
 
 /// What is the same in every encapsulation of an IPv4 packet; the rest is zero.
 const LAYOUT: [u8; GENEVE_OUTER_LEN] = {

@@ -182,7 +182,7 @@ impl Pipeline {
         let serial = parsed
             .cookie
             .and_then(|cookie| self.connections.gwlb.by_cookie(cookie))
-            .map_or(0, |(_, flow)| flow.serial);
+            .map_or(0, |(_, flow)| flow.leg.serial);
         let plain = View::plain(inner);
         let view = if inner.fragment == Fragment::Later || inner.is_icmp_error() {
             View {
@@ -277,11 +277,11 @@ impl Pipeline {
             self.connections
                 .gwlb
                 .get(tunnel.flow)
-                .is_some_and(|flow| flow.cookie == tunnel.cookie && flow.is_alive(now))
+                .is_some_and(|flow| flow.leg.cookie == tunnel.cookie && flow.leg.is_alive(now))
         });
         let out = from_flow.is_none_or(|slot| {
             let flow = self.connections.gwlb.get(slot);
-            flow.is_some_and(|flow| flow.takes_returns(now))
+            flow.is_some_and(|flow| flow.leg.takes_returns(now))
         });
         into && out
     }

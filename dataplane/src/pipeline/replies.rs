@@ -187,7 +187,7 @@ impl Pipeline {
         let geneve = arrival.packet.geneve?.ok()?;
         let (_, flow) = self.connections.gwlb.by_cookie(geneve.cookie?)?;
         let mut key = Key {
-            ingress: Ingress::Gwlb(flow.serial),
+            ingress: Ingress::Gwlb(flow.leg.serial),
             tuple: view.headers.tuple,
         };
         for _ in 0..CHAIN_MAX {

@@ -110,7 +110,7 @@ impl Pipeline {
         let Some(way) = self.find_way(context.tables, context.now, &frame, lane) else {
             return Some(frame);
         };
-        if way.is_special || lane.way == Way::Opened {
+        if way.is_linked || way.tunnel.is_some() || lane.way == Way::Opened {
             return self.tunnel_way(context, frame, lane, &way);
         }
         self.count(&way, lane, context.now);
@@ -152,7 +152,8 @@ impl Pipeline {
         open.then_some(Known {
             slot,
             direction,
-            is_special: line.flags & (line_flag::TUNNEL | line_flag::LINKED) != 0,
+            is_linked: line.flags & line_flag::LINKED != 0,
+            tunnel: (line.flags & line_flag::TUNNEL != 0).then_some((line.tunnel, hot.tunnel_ttl)),
             step: Step {
                 out: hot.out,
                 macs: hot.macs,
@@ -186,8 +187,10 @@ impl Pipeline {
 pub(super) struct Known {
     pub(super) slot: u32,
     pub(super) direction: Direction,
-    /// Enters a tunnel, or is tracked by another session as well.
-    is_special: bool,
+    /// It is tracked by another session as well.
+    pub(super) is_linked: bool,
+    /// Cookie and outer TTL of the tunnel that it enters.
+    pub(super) tunnel: Option<(u32, u8)>,
     pub(super) step: Step,
 }
 
@@ -300,8 +303,8 @@ pub(super) fn plain(frame: &Frame, skip: usize, lane: &mut Lane) -> Way {
         return Way::Long;
     }
     // The five words of the header: their sum is all ones.
-    let sum = [14, 18, 22, 26, 30].map(|at| u64::from(word(at)));
-    if fold(sum.iter().sum()) != 0xffff {
+    let wide = |at: usize| u64::from(word(at));
+    if fold(wide(14) + wide(18) + wide(22) + wide(26) + wide(30)) != 0xffff {
         return Way::Long;
     }
     lane.key.src = word(26);

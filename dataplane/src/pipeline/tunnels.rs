@@ -3,10 +3,10 @@
 
 use super::short::{Known, L4, Lane, Way, plain};
 use super::{Context, Pipeline, Sink};
-use crate::flow::{Direction, Tunnel, line_flag};
 use crate::gwlb::Flows;
 use crate::packet::{
-    Checksum, ETHERNET_LEN, Frame, GENEVE_OUTER_LEN, GeneveOuter, GeneveView, Offload,
+    Checksum, ETHERNET_LEN, Frame, GENEVE_LEN, GENEVE_OUTER_LEN, GeneveOuter, GeneveView, Offload,
+    usual_marks,
 };
 use crate::time::Instant;
 
@@ -44,76 +44,69 @@ impl Pipeline {
         way: &Known,
     ) -> Option<Frame> {
         let now = context.now;
-        let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
-        let Some(tunnel) = self.pass_others(way, lane, partial, now) else {
+        let opened = lane.way == Way::Opened;
+        let partial = !opened && matches!(frame.offload.checksum, Checksum::Partial { .. });
+        // A socket gets the inner packet as it is: with its checksum done.
+        let fits = !(partial && way.tunnel.is_some());
+        if !fits || !self.others_live(lane, way, now) {
             return Some(frame);
-        };
+        }
         self.count(way, lane, now);
-        if lane.way == Way::Opened {
+        if way.is_linked {
+            self.count_linked(lane, way, now);
+        }
+        if opened {
+            self.connections.gwlb.returned(lane.from, now);
             frame.pull_front(usize::from(lane.inner_at) - ETHERNET_LEN);
             // Whatever the outer checksum's state was, it is gone with the header.
             frame.offload = Offload::default();
             // Never more than there is: `plain` has looked.
             frame.set_len(ETHERNET_LEN + lane.ip_len as usize);
         }
-        let partial = partial && lane.way != Way::Opened;
         way.step.write(frame.bytes_mut(), lane, partial);
-        if let Some(tunnel) = &tunnel {
-            encapsulate(&mut frame, lane.ip_len, tunnel, &way.step.macs);
+        if let Some((cookie, ttl)) = way.tunnel {
+            let (src, ports) = (way.step.src, way.step.ports);
+            let gwlb = &mut self.connections.gwlb;
+            if let Some(leg) = gwlb.enter(cookie, src, ports, lane.tcp_flags, now) {
+                encapsulate(&mut frame, lane.ip_len, &leg.outer(ttl), &way.step.macs);
+            }
         }
         self.transmit(context, way.step.out, frame);
         None
     }
 
-    /// Tells the flows and the session that the packet passes; the tunnel that
-    /// it enters, if any. `None`, and nobody is told, if one does not live.
-    #[expect(clippy::option_option, reason = "no way; a way without a tunnel")]
-    fn pass_others(
-        &mut self,
-        way: &Known,
-        lane: &Lane,
-        partial: bool,
-        now: Instant,
-    ) -> Option<Option<Tunnel>> {
+    /// Whether the flows that the packet leaves and enters live, and the other
+    /// session that tracks it.
+    #[inline(always)]
+    fn others_live(&self, lane: &Lane, way: &Known, now: Instant) -> bool {
+        let gwlb = &self.connections.gwlb;
+        let leaves = lane.way != Way::Opened
+            || gwlb
+                .get(lane.from)
+                .is_some_and(|flow| flow.leg.takes_returns(now));
+        let enters = way.tunnel.is_none_or(|(cookie, _)| {
+            gwlb.by_cookie(cookie)
+                .is_some_and(|(_, flow)| flow.leg.is_alive(now))
+        });
+        leaves && enters && (!way.is_linked || self.linked_lives(way, now))
+    }
+
+    fn linked_lives(&self, way: &Known, now: Instant) -> bool {
+        let sessions = &self.connections.sessions;
+        let linked = sessions.link4(way.slot, way.direction);
+        linked.is_some_and(|(state, _)| now.since(state.tracking.last_seen()) <= sessions.floor())
+    }
+
+    /// Takes the packet into account where it is tracked as well.
+    fn count_linked(&mut self, lane: &Lane, way: &Known, now: Instant) {
         let sessions = &mut self.connections.sessions;
-        let gwlb = &mut self.connections.gwlb;
-        if lane.way == Way::Opened && !gwlb.get(lane.from)?.takes_returns(now) {
-            return None;
+        let Some((_, (id, direction))) = sessions.link4(way.slot, way.direction) else {
+            return;
+        };
+        if let Some(state) = sessions.linked(id) {
+            state.tracking.touch_flags(lane.tcp_flags, direction, now);
+            sessions.unlist_if_complete(id);
         }
-        let floor = sessions.floor();
-        let (entry, hots) = sessions.short4(way.slot)?;
-        let line = *entry.lines.get(way.direction.index())?;
-        let ttl = hots.get(line.action as usize)?.tunnel_ttl;
-        let mut tunnel = None;
-        if line.flags & line_flag::TUNNEL != 0 {
-            let (slot, flow) = gwlb.by_cookie(line.tunnel)?;
-            // A socket gets the inner packet as it is: with its checksum done.
-            if (partial && lane.way != Way::Opened) || !flow.is_alive(now) {
-                return None;
-            }
-            tunnel = Some(flow.tunnel(slot, ttl)?);
-        }
-        if line.flags & line_flag::LINKED != 0 {
-            let linked = sessions.linked(line.link_slot, line.link_age)?;
-            if now.since(linked.tracking.last_seen()) > floor {
-                return None;
-            }
-            let direction = match line.link_reply {
-                false => Direction::Forward,
-                true => Direction::Reply,
-            };
-            let tracking = &mut linked.tracking;
-            tracking.touch_flags(lane.tcp_flags, direction, now);
-            sessions.unlist_if_complete(line.link_slot);
-        }
-        if lane.way == Way::Opened {
-            gwlb.returned(lane.from, now);
-        }
-        if tunnel.is_some() {
-            let (src, ports) = (way.step.src, way.step.ports);
-            gwlb.touch_short(line.tunnel, src, ports, lane.tcp_flags, now);
-        }
-        Some(tunnel)
     }
 }
 
@@ -128,7 +121,7 @@ fn likely_cookie(frame: &Frame) -> Option<u32> {
 
 /// The packet in a tunnel, if it comes back from a living flow as it must.
 fn open(flows: &Flows, frame: &Frame, lane: &mut Lane) -> Option<Way> {
-    let outer = lane.key;
+    let (src, dst) = (lane.key.src, lane.key.dst);
     let &[l0, l1, s0, s1] = frame.bytes().get(L4 + 4..)?.first_chunk::<4>()?;
     // A checksum that is there is verified on the long way.
     if [s0, s1] != [0, 0] && frame.offload.checksum == Checksum::Unverified {
@@ -136,14 +129,15 @@ fn open(flows: &Flows, frame: &Frame, lane: &mut Lane) -> Option<Way> {
     }
     let end = L4 + usize::from(u16::from_be_bytes([l0, l1]));
     let payload = frame.bytes().get(L4 + 8..end)?;
-    let geneve = GeneveView::parse(payload).ok()?;
-    let (slot, flow) = flows.by_cookie(geneve.cookie?)?;
-    let genuine =
-        geneve.endpoint_id == Some(flow.spec.vpce) && flow.legs()? == (outer.dst, outer.src);
-    if !genuine {
+    let (vpce, cookie, header_len) = match usual_marks(payload) {
+        Some((vpce, cookie)) => (vpce, cookie, GENEVE_LEN),
+        None => unusual_marks(payload)?,
+    };
+    let (slot, flow) = flows.by_cookie(cookie)?;
+    if !flow.leg.is_from(src, dst, vpce) {
         return None;
     }
-    let inner_at = L4 + 8 + geneve.header_len();
+    let inner_at = L4 + 8 + header_len;
     // No tunnel in a tunnel here; and the inner packet ends within the outer.
     if plain(frame, inner_at - ETHERNET_LEN, lane) != Way::Plain
         || inner_at + lane.ip_len as usize > end
@@ -151,22 +145,22 @@ fn open(flows: &Flows, frame: &Frame, lane: &mut Lane) -> Option<Way> {
         return None;
     }
     lane.key.gwlb = true;
-    lane.key.ingress = flow.serial;
+    lane.key.ingress = flow.leg.serial;
     lane.from = slot;
     lane.inner_at = u16::try_from(inner_at).ok()?;
     Some(Way::Opened)
 }
 
+/// Endpoint id, cookie and length of a GENEVE header in any layout.
+#[cold]
+fn unusual_marks(payload: &[u8]) -> Option<(u64, u32, usize)> {
+    let geneve = GeneveView::parse(payload).ok()?;
+    Some((geneve.endpoint_id?, geneve.cookie?, geneve.header_len()))
+}
+
 /// Puts the tunnel header on, and a new Ethernet header before it.
-fn encapsulate(frame: &mut Frame, ip_len: u32, tunnel: &Tunnel, macs: &[u8; 12]) {
-    let outer = GeneveOuter {
-        src: tunnel.node,
-        dst: tunnel.target,
-        source_port: tunnel.source_port,
-        endpoint_id: tunnel.vpce,
-        cookie: tunnel.cookie,
-        ttl: tunnel.ttl,
-    };
+#[inline(always)]
+fn encapsulate(frame: &mut Frame, ip_len: u32, outer: &GeneveOuter, macs: &[u8; 12]) {
     // Ethernet padding is no part of the packet.
     frame.set_len(ETHERNET_LEN + ip_len as usize);
     frame.offload = Offload::default();

@@ -126,7 +126,7 @@ impl Connections {
         let (mut pass, tunnel) = self.sessions.pass(id, direction)?;
         if let Some((cookie, ttl)) = tunnel {
             let (slot, flow) = self.gwlb.by_cookie(cookie)?;
-            pass.rewrite.tunnel = Some(flow.tunnel(slot, ttl)?);
+            pass.rewrite.tunnel = Some(flow.leg.tunnel(slot, ttl));
         }
         Some(pass)
     }

@@ -94,8 +94,8 @@ impl Walk<'_> {
         // Its target has failed or gone since, which resets its connections.
         let ends = |flow: &Flow| targets.is_over(flow.spec.target, 0, flow.spec.failures);
         let lives = |flow: &Flow| {
-            let anew = opens && (flow.is_over() || ends(flow));
-            flow.is_alive(self.now) && !anew
+            let anew = opens && (flow.leg.is_over() || ends(flow));
+            flow.leg.is_alive(self.now) && !anew
         };
         let (target, tunnel) = match known.filter(|(_, flow)| lives(flow)) {
             Some((_, flow))
@@ -113,7 +113,7 @@ impl Walk<'_> {
                     target = other.address;
                     self.path.retargets = Some((slot, target));
                 }
-                (target, (flow.source_port, flow.cookie, slot))
+                (target, (flow.leg.source_port, flow.leg.cookie, slot))
             }
             None => {
                 self.may_open(component, targets, known.map(|(_, flow)| flow))?;
@@ -269,7 +269,7 @@ impl Walk<'_> {
         self.untracked = None;
         self.path.from_flow = Some(slot);
         self.left = Some((endpoint, slot));
-        self.find_own(Ingress::Gwlb(flow.serial));
+        self.find_own(Ingress::Gwlb(flow.leg.serial));
         self.route_from_subnet(exit.subnet)
     }
 
@@ -305,7 +305,7 @@ impl Walk<'_> {
         if flow.spec.vpce != vpce {
             return Err(DropReason::GwlbEndpointId); // 5, another endpoint
         }
-        if !flow.takes_returns(self.now) {
+        if !flow.leg.takes_returns(self.now) {
             return Err(DropReason::GwlbCookie); // 8
         }
         if self.tuple.src != flow.spec.target || !eni.owns(flow.spec.node_address) {
