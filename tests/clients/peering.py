@@ -1,6 +1,6 @@
 """VPC peering: asked for, accepted, and what packets then do."""
 
-from cloud import OTHER_ACCOUNT, check
+from cloud import ACCOUNT, OTHER_ACCOUNT, check
 
 
 def two(cloud):
@@ -127,7 +127,17 @@ def another_account_accepts(cloud):
                   VpcPeeringConnectionId=peering)
     there.accept_vpc_peering_connection(VpcPeeringConnectionId=peering)
     check(status(cloud, peering) == "active", "not active")
+    # Their group, in a rule of ours.
+    group, theirs = cloud.group(vpc), there.create_security_group(
+        GroupName="theirs", Description="theirs", VpcId=other)["GroupId"]
+    cloud.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[
+        {"IpProtocol": "tcp", "FromPort": 81, "ToPort": 81,
+         "UserIdGroupPairs": [{"GroupId": theirs, "UserId": OTHER_ACCOUNT}]}])
+    cloud.refused("InvalidGroup.NotFound", "authorize_security_group_ingress", GroupId=group,
+                  IpPermissions=[{"IpProtocol": "tcp", "FromPort": 82, "ToPort": 82,
+                                  "UserIdGroupPairs": [{"GroupId": theirs, "UserId": ACCOUNT}]}])
     there.delete_vpc_peering_connection(VpcPeeringConnectionId=peering)
+    there.delete_security_group(GroupId=theirs)
     there.delete_vpc(VpcId=other)
 
 

@@ -98,7 +98,11 @@ impl Action for DeleteSecurityGroup {
             ));
         }
         tx.refuse_if_used::<NetworkInterface>(&group.id)?;
-        tx.refuse_if_used::<SecurityGroup>(&group.id)?;
+        // A peer's rule does not hold it: it becomes stale (PE:vpc-peering-security-groups).
+        let users = tx.referrers::<SecurityGroup>(&group.id);
+        if let Some(user) = users.iter().find(|user| user.vpc == group.vpc) {
+            return Err(ApiError::dependency(&group.id, &user.id));
+        }
         tx.refuse_if_used::<LoadBalancer>(&group.id)?;
         tx.refuse_if_used::<VpcEndpoint>(&group.id)?;
         tx.remove(&group.id);

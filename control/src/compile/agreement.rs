@@ -70,7 +70,7 @@ fn execute(c: &mut ControlPlane, (kind, a, b, d): Step) -> bool {
         36.. => agreement_services::execute(c, (kind % KINDS - 36, a, b, d)),
         0 => c
             .execute(CreateVpc {
-                cidr_block: Some(block(1)),
+                cidr_block: Some(block(if b.is_multiple_of(2) { 1 } else { 7 })),
                 ipv6_cidr_block: match a % 2 {
                     0 => Ipv6Block::None,
                     _ => Ipv6Block::AmazonProvided,

@@ -8,7 +8,7 @@ use crate::api::*;
 use crate::model::*;
 
 /// How many kinds of action there are.
-pub(super) const KINDS: u8 = 12;
+pub(super) const KINDS: u8 = 13;
 
 /// Executes one action; says whether it was accepted and did something.
 pub(super) fn execute(c: &mut ControlPlane, (kind, a, b, d): Step) -> bool {
@@ -122,6 +122,21 @@ pub(super) fn execute(c: &mut ControlPlane, (kind, a, b, d): Step) -> bool {
             c.execute(request).is_ok()
         }
         9 => create_endpoint(c, &service, b, d),
+        12 => {
+            let peering = any::<VpcPeeringConnection>(c, a);
+            match d % 4 {
+                0 => c.execute(DeleteVpcPeeringConnection { peering }).is_ok(),
+                1 | 2 => c.execute(AcceptVpcPeeringConnection { peering }).is_ok(),
+                _ => {
+                    let request = CreateVpcPeeringConnection {
+                        vpc: any::<Vpc>(c, a),
+                        peer_vpc: any::<Vpc>(c, b),
+                        ..CreateVpcPeeringConnection::default()
+                    };
+                    c.execute(request).is_ok()
+                }
+            }
+        }
         10 => {
             let services = c.model().get(&endpoint).map(|held| held.service.clone());
             let service = services.unwrap_or_default();

@@ -37,6 +37,12 @@ pub(super) fn expand(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<Resour
             referrers(model, id, Kind::RouteTable, dirty);
             referrers(model, id, Kind::NetworkInterface, dirty);
         }
+        // A peer's rules may name a group that is gone.
+        Kind::SecurityGroup => {
+            if model.row_of(id).is_none() {
+                referrers(model, id, Kind::SecurityGroup, dirty);
+            }
+        }
         Kind::PrefixList => referrers(model, id, Kind::RouteTable, dirty),
         Kind::ElasticIp => {
             let address = model.get(&AllocationId::from_text(text));
@@ -62,7 +68,6 @@ pub(super) fn expand(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<Resour
         | Kind::NetworkInsightsAnalysis
         | Kind::ClientToken
         | Kind::Vpc
-        | Kind::SecurityGroup
         | Kind::NetworkAcl
         | Kind::RouteTable => {}
     }

@@ -10,7 +10,8 @@ use vpclab_dataplane::tables::PortMatch;
 use crate::api::{ApiError, Permission};
 use crate::aws::call::At;
 use crate::model::{
-    Direction, Id, Model, PrefixListId, RulePeer, SecurityGroup, SecurityGroupId, SecurityGroupRule,
+    Direction, Id, Model, PrefixListId, RulePeer, SecurityGroup, SecurityGroupId,
+    SecurityGroupRule, VpcId, VpcPeeringConnection, VpcPeeringConnectionId,
 };
 
 /// A permission of a request: one protocol, several peers.
@@ -271,13 +272,16 @@ struct PrefixListItem {
 struct GroupItem {
     group_id: SecurityGroupId,
     user_id: Arc<str>,
+    vpc_id: Option<VpcId>,
+    vpc_peering_connection_id: Option<VpcPeeringConnectionId>,
+    peering_status: Option<&'static str>,
     description: Option<Arc<str>>,
 }
 
 impl PermissionItem {
     /// A group's rules of one direction; those of the same protocol and ports
     /// are one permission.
-    pub(super) fn all(group: &SecurityGroup, direction: Direction) -> Vec<Self> {
+    pub(super) fn all(group: &SecurityGroup, direction: Direction, model: &Model) -> Vec<Self> {
         let mut items: Vec<Self> = Vec::new();
         for rule in group
             .rules
@@ -299,12 +303,12 @@ impl PermissionItem {
                 });
                 items.len() - 1
             });
-            items[at].add(group, rule);
+            items[at].add(group, rule, model);
         }
         items
     }
 
-    fn add(&mut self, group: &SecurityGroup, rule: &SecurityGroupRule) {
+    fn add(&mut self, group: &SecurityGroup, rule: &SecurityGroupRule, model: &Model) {
         let description = described(rule);
         match &rule.peer {
             RulePeer::Cidr(block) if block.is_ipv4() => self.ip_ranges.push(IpRangeItem {
@@ -319,11 +323,21 @@ impl PermissionItem {
                 prefix_list_id: id.clone(),
                 description,
             }),
-            RulePeer::Group(id) => self.groups.push(GroupItem {
-                group_id: id.clone(),
-                user_id: group.meta.owner.clone(),
-                description,
-            }),
+            RulePeer::Group(id) => {
+                let other = model.get(id);
+                let of_peer = other.filter(|other| other.vpc != group.vpc);
+                let mut peerings = model.referrers::<VpcPeeringConnection>(&group.vpc);
+                let peering = of_peer
+                    .and_then(|other| peerings.find(|held| held.joins(&group.vpc, &other.vpc)));
+                self.groups.push(GroupItem {
+                    group_id: id.clone(),
+                    user_id: other.map_or(&group.meta, |other| &other.meta).owner.clone(),
+                    vpc_id: of_peer.map(|other| other.vpc.clone()),
+                    vpc_peering_connection_id: peering.map(|held| held.id.clone()),
+                    peering_status: peering.map(|held| held.state.name()),
+                    description,
+                });
+            }
         }
     }
 }

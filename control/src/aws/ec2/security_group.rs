@@ -138,7 +138,7 @@ impl Call for DescribeSecurityGroups {
             security_group_info: page
                 .items
                 .iter()
-                .map(|group| GroupInfo::new(group))
+                .map(|group| GroupInfo::new(group, at.model()))
                 .collect(),
             next_token: page.next_token,
         })
@@ -273,7 +273,7 @@ struct GroupInfo {
 }
 
 impl GroupInfo {
-    fn new(group: &SecurityGroup) -> Self {
+    fn new(group: &SecurityGroup, model: &Model) -> Self {
         Self {
             group_id: group.id.clone(),
             security_group_arn: arn(group),
@@ -281,8 +281,8 @@ impl GroupInfo {
             group_description: group.description.clone(),
             vpc_id: group.vpc.clone(),
             owner_id: group.meta.owner.clone(),
-            ip_permissions: PermissionItem::all(group, Direction::Ingress),
-            ip_permissions_egress: PermissionItem::all(group, Direction::Egress),
+            ip_permissions: PermissionItem::all(group, Direction::Ingress, model),
+            ip_permissions_egress: PermissionItem::all(group, Direction::Egress, model),
             tag_set: tags::items(&group.meta.all_tags()),
         }
     }
