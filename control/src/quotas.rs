@@ -61,6 +61,10 @@ quotas! {
     AddressesPerInterface = "Private IPv4 addresses per network interface", 50;
     /// Per account and region.
     InternetGatewaysPerRegion = "Internet gateways per Region", 5;
+    /// Per account and region.
+    VpnGatewaysPerRegion = "Virtual private gateways per Region", 5;
+    /// Per account and region.
+    CustomerGatewaysPerRegion = "Customer gateways per Region", 50;
     /// Active peering connections of a VPC.
     PeeringsPerVpc = "Active VPC peering connections per VPC", 50;
     /// Peering requests of a VPC that nobody has answered.

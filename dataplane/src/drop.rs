@@ -113,6 +113,16 @@ drop_reasons! {
     IngressRedirection = "igw.ingress_redirection", "INGRESS_RTB_TRAFFIC_REDIRECTION";
     /// A peering connection leads to the addresses of the VPC at its other end only, not beyond it.
     PeeringNotInVpc = "peering.not_in_vpc", "PCX_REQUIRES_ADDRESS_IN_VPC_CIDR";
+    /// A virtual private gateway takes only what comes from private addresses of its own VPC.
+    VgwNotFromVpc = "vgw.not_from_vpc", "VGW_PRIVATE_IP_ASSOCIATION_FOR_EGRESS";
+    /// A virtual private gateway brings packets to private addresses of its own VPC only.
+    VgwNotForVpc = "vgw.not_for_vpc", "VGW_PRIVATE_IP_ASSOCIATION_FOR_INGRESS";
+    /// The virtual private gateway knows no prefix with the destination address.
+    VgwNoRoute = "vgw.no_route", "NO_ROUTE_TO_DESTINATION";
+    /// A VPN connection of a virtual private gateway carries IPv4 only.
+    VgwIpv6 = "vgw.ipv6";
+    /// The VPN connection has no tunnel that is up, or no host behind it has the address.
+    OnPremUnreachable = "on_prem.unreachable";
     /// No internet host of the lab has the destination address.
     InternetUnreachable = "internet.unreachable";
     /// Nothing starts a flow toward a consumer through PrivateLink: the endpoint is one-way.

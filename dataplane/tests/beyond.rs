@@ -1,4 +1,4 @@
-//! What lies beyond a VPC's own router: peers.
+//! What lies beyond a VPC's own router: peers, and networks on premises.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -94,4 +94,119 @@ fn between_regions_packets_are_smaller() {
             assert_eq!((told.tuple.src, told.icmp_type), (ip("10.1.1.1"), 3));
         }
     }
+}
+
+/// VPC 1 (ENI 1) with a virtual private gateway, and two networks on premises:
+/// 8 (192.168/16, ENI 8), and 9, whose tunnel is down.
+fn hybrid() -> World {
+    let mut w = World::new();
+    let vgw = RouteTarget::VirtualPrivateGateway;
+    let everything = || {
+        ["0.0.0.0/0", "::/0"]
+            .map(|all| rule(None, PortMatch::Any, worlds::any(all)))
+            .to_vec()
+    };
+    w.vpc(1, &["10.1.0.0/16"], false, None);
+    w.table(
+        10,
+        &[
+            ("10.1.0.0/16", RouteTarget::Local),
+            ("0.0.0.0/0", vgw.clone()),
+            ("::/0", vgw),
+        ],
+    );
+    w.subnet(10, 1, &["10.1.1.0/24", "2001:db8:1:1::/64"], 10);
+    w.group(1, everything(), everything());
+    w.eni(
+        1,
+        10,
+        &["10.1.1.10", "2001:db8:1:1::10"],
+        &[1],
+        EniKind::Host,
+    );
+    w.vpc(8, &["192.168.0.0/16"], false, None);
+    w.table(80, &[]);
+    w.subnet(80, 8, &["0.0.0.0/0"], 80);
+    w.eni(8, 80, &["192.168.1.8"], &[], EniKind::Host);
+    w.eni(9, 80, &["192.168.2.9"], &[], EniKind::Host);
+    w.eni_edit(1, |eni| eni.source_dest_check = false);
+    w.edit(|b| {
+        let mut vpc = b.view().vpcs.row(VpcId(1)).unwrap().clone();
+        let known = [("192.168.0.0/16", Some(8)), ("172.16.0.0/16", None)];
+        vpc.vgw = Some(VgwRow {
+            label: label("vgw"),
+            edge_table: None,
+            known: known
+                .map(|(prefix, vpc)| (prefix.parse().unwrap(), vpc.map(VpcId)))
+                .to_vec(),
+        });
+        b.set_vpc(VpcId(1), Some(vpc));
+        let mut network = b.view().vpcs.row(VpcId(8)).unwrap().clone();
+        network.on_prem = Some(vec![("10.1.0.0/16".parse().unwrap(), VpcId(1))]);
+        b.set_vpc(VpcId(8), Some(network));
+    });
+    w
+}
+
+#[test]
+fn a_virtual_private_gateway_joins_its_vpc_and_what_it_knows() {
+    let mut w = hybrid();
+    let frame = only(w.tcp(8, "192.168.1.8:4000", "10.1.1.10:80", SYN).out, 1);
+    assert_eq!(read(&frame).tuple, tcp("192.168.1.8:4000", "10.1.1.10:80"));
+    let back = w.tcp(1, "10.1.1.10:80", "192.168.1.8:4000", SYN | tcp_flag::ACK);
+    only(back.out, 8);
+    // Neighbours there need no tunnel.
+    only(w.tcp(8, "192.168.1.8:4000", "192.168.2.9:80", SYN).out, 9);
+    for (from, src, dst, reason) in [
+        (1, "10.1.1.10:5", "203.0.113.1:80", DropReason::VgwNoRoute),
+        (
+            1,
+            "10.1.1.10:5",
+            "172.16.0.1:80",
+            DropReason::OnPremUnreachable,
+        ),
+        (
+            1,
+            "10.1.1.10:5",
+            "192.168.7.7:80",
+            DropReason::OnPremUnreachable,
+        ),
+        (
+            1,
+            "10.9.1.10:5",
+            "192.168.1.8:80",
+            DropReason::VgwNotFromVpc,
+        ),
+        (
+            8,
+            "192.168.1.8:5",
+            "203.0.113.1:80",
+            DropReason::VgwNotForVpc,
+        ),
+        (8, "192.168.1.8:5", "10.1.7.7:80", DropReason::VgwNotForVpc),
+        (
+            1,
+            "[2001:db8:1:1::10]:5",
+            "[2001:db8:9::1]:80",
+            DropReason::VgwIpv6,
+        ),
+    ] {
+        let seen = w.tcp(from, src, dst, SYN);
+        assert!(seen.out.is_empty(), "{dst}");
+        assert_eq!(seen.drops, [(EniId(from), reason)], "{dst}");
+    }
+}
+
+/// VPN guide: 1446 bytes, and no path MTU discovery: what may be fragmented is,
+/// what may not vanishes without a word. A hop of the gateway's takes a TTL.
+#[test]
+fn a_tunnel_carries_1446_bytes_and_tells_nobody() {
+    let mut w = hybrid();
+    let datagram = tuple(protocol::UDP, "10.1.1.10:5", "192.168.1.8:9");
+    let frame = w.frame(1, &datagram, 0, &[7; 1446 - 28]);
+    let came = read(&only(w.send(1, frame).out, 8));
+    assert_eq!(came.ttl, 63);
+    let seen = w.send(1, w.frame(1, &datagram, 0, &[7; 1447 - 28]));
+    assert!(seen.out.is_empty());
+    assert_eq!(seen.drops, [(EniId(1), DropReason::Mtu)]);
 }

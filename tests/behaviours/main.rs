@@ -10,6 +10,7 @@ mod c_filters;
 mod d_gateways;
 mod d_nat;
 mod d_peering;
+mod d_vpn;
 mod e_gateway_endpoints;
 mod f_names;
 mod f_one_way;

@@ -33,12 +33,13 @@ import signed
 import state
 import terraform
 import terraform_services
+import vpn
 import walk_gwlb
 import walk_privatelink
 
 MODULES = [quirks, proxied, groups, acls, routes, interfaces, addresses, nats, gateway_endpoints,
            instances, balancers, endpoints, walk_privatelink, walk_gwlb, cli, defaults, dhcp, names,
-           exports, insights, peering, playbook, terraform, terraform_services, records, refusals,
+           exports, insights, peering, vpn, playbook, terraform, terraform_services, records, refusals,
            signed, state, hostile]
 
 

@@ -33,8 +33,17 @@ internet:
   hosts:
     visitor:
       addresses: 203.0.113.7
+on_prem:
+  office:
+    cidrs: 192.168.0.0/16
+    router: 198.51.100.1
+    hosts:
+      office:
+        addresses: 192.168.1.8
 """
 VISITOR = "203.0.113.7"
+OFFICE = "192.168.1.8"
+OFFICE_ROUTER = "198.51.100.1"
 
 
 class Host:
@@ -112,6 +121,7 @@ class Cloud:
         self.ec2 = self.client("ec2")
         self.sts = self.client("sts")
         self.visitor = Host(self, "visitor", VISITOR)
+        self.office = Host(self, "office", OFFICE)
 
     def client(self, service, account=ACCOUNT, region=REGION):
         """A client of an account (its access key) in a region."""
@@ -277,6 +287,14 @@ def wipe(ec2):
             ec2.detach_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"],
                                         VpcId=held["VpcId"])
         ec2.delete_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"])
+    for it in ec2.describe_vpn_connections()["VpnConnections"]:
+        ec2.delete_vpn_connection(VpnConnectionId=it["VpnConnectionId"])
+    for it in ec2.describe_customer_gateways()["CustomerGateways"]:
+        ec2.delete_customer_gateway(CustomerGatewayId=it["CustomerGatewayId"])
+    for gateway in ec2.describe_vpn_gateways()["VpnGateways"]:
+        for held in gateway["VpcAttachments"]:
+            ec2.detach_vpn_gateway(VpnGatewayId=gateway["VpnGatewayId"], VpcId=held["VpcId"])
+        ec2.delete_vpn_gateway(VpnGatewayId=gateway["VpnGatewayId"])
     for subnet in ec2.describe_subnets()["Subnets"]:
         ec2.delete_subnet(SubnetId=subnet["SubnetId"])
     groups = ec2.describe_security_groups()["SecurityGroups"]
@@ -349,9 +367,10 @@ def cloud(name="clients", *options):
                 yield it
             finally:
                 it.visitor.stop()
+                it.office.stop()
         finally:
             lab.down()
 
 
-__all__ = ["ACCOUNT", "ANYTHING", "Cloud", "Host", "OTHER_ACCOUNT", "REGION", "SHOWN", "VISITOR",
-           "check", "cloud", "filters", "instances", "tcp", "wait"]
+__all__ = ["ACCOUNT", "ANYTHING", "Cloud", "Host", "OFFICE", "OFFICE_ROUTER", "OTHER_ACCOUNT",
+           "REGION", "SHOWN", "VISITOR", "check", "cloud", "filters", "instances", "tcp", "wait"]

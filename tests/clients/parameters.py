@@ -13,7 +13,7 @@ import botocore.loaders
 NETWORK = re.compile(
     r"Vpc|Subnet|Route|InternetGateway|SecurityGroup|NetworkAcl|NetworkInterface|Address|Tags"
     r"|(Run|Describe|Terminate|Start|Stop|Reboot)Instances|InstanceAttribute|InstanceTypes|Images$|PrefixList"
-    r"|Regions|AvailabilityZones|AccountAttributes|NetworkInsights|DhcpOptions|NatGateway|CidrBlock"
+    r"|Regions|AvailabilityZones|AccountAttributes|NetworkInsights|DhcpOptions|NatGateway|CidrBlock|Vpn|CustomerGateway|Vgw"
 )
 SERVICES = [("ec2", "2016-11-15"), ("elbv2", "2015-12-01"), ("sts", "2011-06-15")]
 

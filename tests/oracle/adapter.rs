@@ -121,6 +121,8 @@ fn put(builder: &mut t::Builder, change: w::Change) {
                     label: label(),
                     edge_table: igw.edge_table.map(a::RouteTableId),
                 }),
+                vgw: None,
+                on_prem: None,
                 internet: row.internet,
                 dns_support: true,
             }),

@@ -152,6 +152,7 @@ impl<'a> NewInterface<'a> {
             timeouts: TrackingTimeouts::default(),
             auto_public: None,
             internet: false,
+            on_prem: false,
         });
         Ok(id)
     }
@@ -433,7 +434,7 @@ pub(super) fn require_own(
     id: &NetworkInterfaceId,
 ) -> Result<Arc<NetworkInterface>, ApiError> {
     let interface = tx.require(id)?;
-    if interface.requester_managed || interface.internet {
+    if interface.requester_managed || interface.is_outside() {
         return Err(ApiError::new(
             "OperationNotPermitted",
             format!("You do not have permission to change '{id}': a service manages it"),

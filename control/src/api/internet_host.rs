@@ -111,6 +111,7 @@ impl Action for CreateInternetHost {
             timeouts: TrackingTimeouts::default(),
             auto_public: None,
             internet: true,
+            on_prem: false,
         });
         Ok(id)
     }

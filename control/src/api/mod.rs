@@ -42,6 +42,7 @@ pub mod target;
 pub mod target_group;
 pub mod vpc;
 pub mod vpc_cidr;
+pub mod vpn;
 pub mod zone_fault;
 
 pub use caller::{Caller, DEFAULT_ACCOUNT, DEFAULT_REGION};
@@ -78,6 +79,7 @@ pub use target_group::*;
 pub use transaction::Transaction;
 pub use vpc::*;
 pub use vpc_cidr::*;
+pub use vpn::*;
 pub use zone_fault::*;
 
 /// A change to the model, as a typed request.

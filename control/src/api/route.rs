@@ -226,6 +226,10 @@ fn check_target(
             Some(vpc) if *vpc == table.vpc => Ok(()),
             _ => Err(different(id)),
         },
+        RouteTargetSpec::VpnGateway(id) => match &tx.require(id)?.vpc {
+            Some(vpc) if *vpc == table.vpc => Ok(()),
+            _ => Err(different(id)),
+        },
         RouteTargetSpec::NetworkInterface(id) => {
             let interface = tx.require(id)?;
             if interface.vpc != table.vpc {

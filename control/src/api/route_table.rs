@@ -31,6 +31,7 @@ impl Action for CreateRouteTable {
             meta: tx.meta(self.name.as_deref()),
             vpc: vpc.id.clone(),
             routes: local.collect(),
+            propagating: std::collections::BTreeSet::new(),
         });
         Ok(id)
     }
@@ -69,6 +70,8 @@ pub struct AssociateRouteTable {
     pub subnet: Option<SubnetId>,
     /// A gateway without one.
     pub gateway: Option<InternetGatewayId>,
+    /// Or a virtual private gateway without one.
+    pub vpn_gateway: Option<VpnGatewayId>,
 }
 
 impl Action for AssociateRouteTable {
@@ -76,6 +79,18 @@ impl Action for AssociateRouteTable {
 
     fn apply(self, tx: &mut Transaction<'_>) -> Result<RouteTableAssociationId, ApiError> {
         let table = tx.require(&self.route_table)?;
+        if let (Some(gateway), None, None) = (&self.vpn_gateway, &self.subnet, &self.gateway) {
+            let gateway = tx.require(gateway)?;
+            let attached = gateway
+                .vpc
+                .as_ref()
+                .ok_or_else(|| not_attached(&gateway.id))?;
+            same_vpc(&table, &gateway.id, attached)?;
+            refuse_second(tx, &gateway.id)?;
+            check_edge_table(tx, &table)?;
+            let used_by = RouteTableUse::VpnGateway(gateway.id.clone());
+            return Ok(associate(tx, &table.id, used_by));
+        }
         let used_by = match (&self.subnet, &self.gateway) {
             (Some(subnet), None) => {
                 let subnet = tx.require(subnet)?;
@@ -85,13 +100,11 @@ impl Action for AssociateRouteTable {
             }
             (None, Some(gateway)) => {
                 let gateway = tx.require(gateway)?;
-                let Some(vpc) = &gateway.vpc else {
-                    return Err(ApiError::new(
-                        "Gateway.NotAttached",
-                        format!("'{}' is not attached to any VPC", gateway.id),
-                    ));
-                };
-                same_vpc(&table, &gateway.id, vpc)?;
+                let attached = gateway
+                    .vpc
+                    .as_ref()
+                    .ok_or_else(|| not_attached(&gateway.id))?;
+                same_vpc(&table, &gateway.id, attached)?;
                 refuse_second(tx, &gateway.id)?;
                 check_edge_table(tx, &table)?;
                 RouteTableUse::InternetGateway(gateway.id.clone())
@@ -152,7 +165,9 @@ impl Action for ReplaceRouteTableAssociation {
         same_vpc(&table, &old.id, &before.vpc)?;
         match &old.used_by {
             RouteTableUse::Main(_) => refuse_gateway_table(tx, &table.id)?,
-            RouteTableUse::InternetGateway(_) => check_edge_table(tx, &table)?,
+            RouteTableUse::InternetGateway(_) | RouteTableUse::VpnGateway(_) => {
+                check_edge_table(tx, &table)?;
+            }
             RouteTableUse::Subnet(_) => {}
         }
         tx.remove(&old.id);
@@ -178,7 +193,12 @@ fn associate(
 /// Whether a gateway uses the table.
 pub(super) fn is_gateway_table(model: &Model, table: &RouteTableId) -> bool {
     let mut uses = model.referrers::<RouteTableAssociation>(table);
-    uses.any(|held| matches!(held.used_by, RouteTableUse::InternetGateway(_)))
+    uses.any(|held| {
+        matches!(
+            held.used_by,
+            RouteTableUse::InternetGateway(_) | RouteTableUse::VpnGateway(_)
+        )
+    })
 }
 
 fn refuse_gateway_table(tx: &Transaction<'_>, table: &RouteTableId) -> Result<(), ApiError> {
@@ -198,6 +218,12 @@ fn check_edge_table(tx: &Transaction<'_>, table: &RouteTable) -> Result<(), ApiE
             table.id, table.vpc
         )));
     }
+    if let Some(gateway) = table.propagating.iter().next() {
+        return Err(ApiError::invalid_value(format!(
+            "{gateway} propagates routes into '{}', which a gateway's table cannot have",
+            table.id
+        )));
+    }
     check_gateway_routes(tx, table)
 }
 
@@ -213,6 +239,13 @@ fn refuse_second(tx: &Transaction<'_>, user: &impl Id) -> Result<(), ApiError> {
         )),
         None => Ok(()),
     }
+}
+
+fn not_attached(gateway: &impl Id) -> ApiError {
+    ApiError::new(
+        "Gateway.NotAttached",
+        format!("'{gateway}' is not attached to any VPC"),
+    )
 }
 
 fn same_vpc(table: &RouteTable, user: &impl Id, vpc: &VpcId) -> Result<(), ApiError> {
@@ -249,6 +282,7 @@ mod tests {
             route_table: table.clone(),
             subnet: Some(subnet.clone()),
             gateway: None,
+            vpn_gateway: None,
         }
     }
 
@@ -349,6 +383,7 @@ mod tests {
             route_table: edge.clone(),
             subnet: None,
             gateway: Some(gateway.clone()),
+            vpn_gateway: None,
         };
         let code = "Gateway.NotAttached";
         refused(&mut control, request.clone(), code, gateway.as_str());

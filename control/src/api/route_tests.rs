@@ -88,6 +88,7 @@ impl Fixture {
             route_table: self.table.clone(),
             subnet: None,
             gateway: Some(self.igw.clone()),
+            vpn_gateway: None,
         };
         self.control.execute(request).unwrap();
     }
@@ -206,6 +207,7 @@ fn b030_a_table_with_other_routes_cannot_become_a_gateways() {
         route_table: f.table.clone(),
         subnet: None,
         gateway: Some(f.igw.clone()),
+        vpn_gateway: None,
     };
     let igw = f.igw.to_string();
     f.refused(request, &igw);

@@ -83,12 +83,14 @@ impl Action for CreateVpc {
             default_network_acl: acl.clone(),
             is_default: false,
             internet: false,
+            on_prem: None,
         });
         tx.put(RouteTable {
             id: route_table.clone(),
             meta: meta.clone(),
             vpc: vpc.clone(),
             routes: local_routes([block].into_iter().chain(ipv6)),
+            propagating: std::collections::BTreeSet::new(),
         });
         let association = tx.mint();
         tx.put(RouteTableAssociation {
@@ -141,6 +143,7 @@ impl Action for DeleteVpc {
         let vpc = tx.require(&self.vpc)?;
         tx.refuse_if_used::<Subnet>(&vpc.id)?;
         tx.refuse_if_used::<InternetGateway>(&vpc.id)?;
+        tx.refuse_if_used::<VpnGateway>(&vpc.id)?;
         tx.refuse_if_used::<NetworkInterface>(&vpc.id)?;
         tx.refuse_if_used::<LoadBalancer>(&vpc.id)?;
         tx.refuse_if_used::<TargetGroup>(&vpc.id)?;

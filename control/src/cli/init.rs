@@ -46,6 +46,7 @@ const EXAMPLES: &[(&str, &str)] = &[
         "gwlb-inspection",
         include_str!("../../../examples/gwlb-inspection.yaml"),
     ),
+    ("hybrid", include_str!("../../../examples/hybrid.yaml")),
 ];
 
 /// Writes the file, never over another.

@@ -94,6 +94,7 @@ fn execute(c: &mut ControlPlane, (kind, a, b, d): Step) -> bool {
                 route_table: table,
                 subnet: (d % 3 != 0).then_some(subnet),
                 gateway: (d % 3 == 0).then(|| any::<InternetGateway>(c, b)),
+                vpn_gateway: None,
             })
             .is_ok(),
         8 => c

@@ -37,6 +37,16 @@ pub(super) fn expand(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<Resour
             referrers(model, id, Kind::RouteTable, dirty);
             referrers(model, id, Kind::NetworkInterface, dirty);
         }
+        Kind::VpnGateway => {
+            referrers(model, id, Kind::RouteTable, dirty);
+            super::vpn::expand(model, dirty);
+        }
+        Kind::VpnConnection => super::vpn::expand(model, dirty),
+        Kind::Vpc => {
+            if super::vpn::concerns(model, id) {
+                super::vpn::expand(model, dirty);
+            }
+        }
         // A peer's rules may name a group that is gone.
         Kind::SecurityGroup => {
             if model.row_of(id).is_none() {
@@ -64,10 +74,10 @@ pub(super) fn expand(model: &Model, id: &ResourceId, dirty: &mut BTreeSet<Resour
         | Kind::DhcpOptions
         | Kind::HostedZone
         | Kind::Instance
+        | Kind::CustomerGateway
         | Kind::NetworkInsightsPath
         | Kind::NetworkInsightsAnalysis
         | Kind::ClientToken
-        | Kind::Vpc
         | Kind::NetworkAcl
         | Kind::RouteTable => {}
     }
@@ -90,6 +100,10 @@ fn table_use(model: &Model, id: &RouteTableAssociationId, dirty: &mut BTreeSet<R
             referrers(model, &vpc.resource(), Kind::Subnet, dirty);
         }
         Some(RouteTableUse::InternetGateway(gateway)) => {
+            let vpc = model.get(gateway).and_then(|gateway| gateway.vpc.as_ref());
+            dirty.extend(vpc.map(Id::resource));
+        }
+        Some(RouteTableUse::VpnGateway(gateway)) => {
             let vpc = model.get(gateway).and_then(|gateway| gateway.vpc.as_ref());
             dirty.extend(vpc.map(Id::resource));
         }

@@ -14,6 +14,7 @@ mod nat_gateway;
 mod peering;
 pub mod route;
 mod vpc;
+pub mod vpn;
 
 use std::collections::BTreeSet;
 
@@ -55,7 +56,9 @@ pub fn incremental(
     {
         let table = RouteTableId::from_text(id.text.clone());
         match (before.get(&table), after.get(&table)) {
-            (Some(old), Some(new)) => route::changes((before, old), (after, new), builder),
+            (Some(old), Some(new)) if old.propagating == new.propagating => {
+                route::changes((before, old), (after, new), builder)
+            }
             _ => drop(dirty.insert(id.clone())),
         }
     }
@@ -103,6 +106,9 @@ fn set(model: &Model, id: &ResourceId, builder: &mut Builder) {
         | Kind::NetworkAclAssociation
         | Kind::RouteTableAssociation
         | Kind::InternetGateway
+        | Kind::VpnGateway
+        | Kind::CustomerGateway
+        | Kind::VpnConnection
         | Kind::ElasticIp
         | Kind::Listener
         | Kind::EndpointService
@@ -134,6 +140,9 @@ fn clear(kind: Kind, row: u32, builder: &mut Builder) {
         | Kind::NetworkAclAssociation
         | Kind::RouteTableAssociation
         | Kind::InternetGateway
+        | Kind::VpnGateway
+        | Kind::CustomerGateway
+        | Kind::VpnConnection
         | Kind::ElasticIp
         | Kind::Listener
         | Kind::EndpointService

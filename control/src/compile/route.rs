@@ -15,6 +15,14 @@ pub(super) fn table(model: &Model, text: &Arc<str>) -> Option<RouteTableRow> {
     for (destination, route) in table.routes.iter() {
         routes.extend(rows(model, &table.vpc, destination, route));
     }
+    for (prefix, gateway) in super::vpn::propagated(model, table) {
+        routes.push(tables::Route {
+            prefix,
+            target: RouteTarget::VirtualPrivateGateway,
+            origin: tables::RouteOrigin::Propagated,
+            label: gateway.text().clone(),
+        });
+    }
     Some(RouteTableRow {
         label: text.clone(),
         routes,
@@ -103,6 +111,10 @@ pub fn resolve(model: &Model, vpc: &VpcId, target: &RouteTargetSpec) -> RouteTar
             .get(id)
             .filter(|gateway| gateway.vpc.as_ref() == Some(vpc))
             .map(|_| RouteTarget::InternetGateway),
+        RouteTargetSpec::VpnGateway(id) => model
+            .get(id)
+            .filter(|gateway| gateway.vpc.as_ref() == Some(vpc))
+            .map(|_| RouteTarget::VirtualPrivateGateway),
         RouteTargetSpec::NetworkInterface(id) => model
             .get(id)
             .filter(|interface| interface.is_attached())

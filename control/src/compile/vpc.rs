@@ -17,12 +17,14 @@ pub(super) fn vpc(model: &Model, text: &Arc<str>) -> Option<VpcRow> {
             label: gateway.id.text().clone(),
             edge_table: edge_table(model, &gateway.id),
         }),
+        vgw: super::vpn::gateway(model, &vpc.id),
+        on_prem: super::vpn::reached(model, vpc),
         internet: vpc.internet,
         dns_support: vpc.dns_support,
     })
 }
 
-fn edge_table(model: &Model, gateway: &InternetGatewayId) -> Option<addr::RouteTableId> {
+pub(super) fn edge_table(model: &Model, gateway: &impl Id) -> Option<addr::RouteTableId> {
     let association = model.referrers::<RouteTableAssociation>(gateway).next()?;
     model.row(&association.route_table).map(Into::into)
 }

@@ -188,6 +188,7 @@ fn table(
         route_table: table.clone(),
         subnet,
         gateway,
+        vpn_gateway: None,
     })?;
     control.execute(CreateRoute {
         route_table: table,

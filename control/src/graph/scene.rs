@@ -303,6 +303,7 @@ impl View<'_> {
                     RouteTargetSpec::Local => continue,
                     RouteTargetSpec::InternetGateway(id) => id.to_string(),
                     RouteTargetSpec::VpcPeeringConnection(id) => id.to_string(),
+                    RouteTargetSpec::VpnGateway(id) => id.to_string(),
                     RouteTargetSpec::NetworkInterface(id) => id.to_string(),
                     RouteTargetSpec::NatGateway(id) => {
                         let gateway = self.model.get(id);

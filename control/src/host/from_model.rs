@@ -68,9 +68,12 @@ fn hosts_that(model: &Model, wanted: impl Fn(&Plug) -> bool) -> Vec<HostPlan> {
 /// The resolvers and the domain that DHCP tells: those of the VPC's set of options,
 /// without one the resolver on the link.
 fn told_by_dhcp(model: &Model, interface: &NetworkInterface) -> (Vec<IpAddr>, Option<String>) {
-    let Some(vpc) = model.get(&interface.vpc).filter(|vpc| !vpc.internet) else {
+    let Some(vpc) = model.get(&interface.vpc) else {
         return (Vec::new(), None);
     };
+    if vpc.internet || vpc.on_prem.is_some() {
+        return (Vec::new(), None);
+    }
     let Some(options) = model.dhcp_options_of(&vpc.id) else {
         return (vec![RESOLVER_V4.into()], None);
     };
@@ -86,9 +89,9 @@ fn told_by_dhcp(model: &Model, interface: &NetworkInterface) -> (Vec<IpAddr>, Op
 
 fn plan(model: &Model, index: u16, interface: &NetworkInterface) -> Option<InterfacePlan> {
     let subnet = model.get(&interface.subnet)?;
-    // An internet host is alone on its link: the whole internet is no subnet.
+    // A host outside is alone on its link: the whole internet is no subnet.
     let block_of = |address: IpAddr| {
-        if interface.internet {
+        if interface.is_outside() {
             return Prefix::host(address);
         }
         let mut blocks = subnet.blocks();
@@ -99,7 +102,7 @@ fn plan(model: &Model, index: u16, interface: &NetworkInterface) -> Option<Inter
         .addresses()
         .map(|address| (address, block_of(address).len()))
         .collect();
-    let router_v4 = if interface.internet {
+    let router_v4 = if interface.is_outside() {
         Some(GatewayPlan {
             address: ROUTER_LINK_LOCAL_V4.into(),
             onlink: true,

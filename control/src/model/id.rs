@@ -187,6 +187,12 @@ ids! {
     SubnetId => Subnet, "subnet-", "InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed";
     /// An internet gateway.
     InternetGatewayId => InternetGateway, "igw-", "InvalidInternetGatewayID.NotFound", "InvalidInternetGatewayId.Malformed";
+    /// A virtual private gateway.
+    VpnGatewayId => VpnGateway, "vgw-", "InvalidVpnGatewayID.NotFound", "InvalidVpnGatewayId.Malformed";
+    /// A customer gateway.
+    CustomerGatewayId => CustomerGateway, "cgw-", "InvalidCustomerGatewayID.NotFound", "InvalidCustomerGatewayId.Malformed";
+    /// A VPN connection.
+    VpnConnectionId => VpnConnection, "vpn-", "InvalidVpnConnectionID.NotFound", "InvalidVpnConnectionId.Malformed";
     /// A VPC peering connection.
     VpcPeeringConnectionId => VpcPeeringConnection, "pcx-", "InvalidVpcPeeringConnectionID.NotFound", "InvalidVpcPeeringConnectionId.Malformed";
     /// A network interface.

@@ -99,6 +99,9 @@ pub struct NetworkInterface {
     pub auto_public: Option<Ipv4Addr>,
     /// Lives in the pseudo-VPC of internet hosts.
     pub internet: bool,
+    /// Lives in the pseudo-VPC of an on-premises network.
+    #[serde(default)]
+    pub on_prem: bool,
 }
 
 impl NetworkInterface {
@@ -106,6 +109,11 @@ impl NetworkInterface {
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let v4 = self.private_addresses.iter().copied().map(IpAddr::V4);
         v4.chain(self.ipv6_addresses.iter().copied().map(IpAddr::V6))
+    }
+
+    /// Whether it is no interface of AWS's: a host of the internet, or on premises.
+    pub fn is_outside(&self) -> bool {
+        self.internet || self.on_prem
     }
 
     /// Whether something runs behind it: a host, or a service of AWS's.
@@ -146,7 +154,7 @@ impl Resource for NetworkInterface {
     }
 
     fn is_hidden(&self) -> bool {
-        self.internet
+        self.is_outside()
     }
 
     fn aliases(&self, to: &mut Vec<Arc<str>>) {

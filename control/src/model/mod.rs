@@ -32,6 +32,7 @@ mod subnet;
 mod table;
 mod target_group;
 mod vpc;
+mod vpn;
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,7 +76,9 @@ pub use subnet::Subnet;
 pub use table::Table;
 pub(crate) use target_group::target_group_alias;
 pub use target_group::{Target, TargetGroup, TargetGroupAttributes, TargetId, TargetType};
+pub(crate) use vpc::on_prem_alias;
 pub use vpc::{CidrAssociation, InternetGateway, Vpc};
+pub use vpn::{CustomerGateway, VpnConnection, VpnGateway};
 
 /// What every resource carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -325,6 +328,9 @@ tables! {
     route_table_associations: RouteTableAssociation, "associations of route tables";
     subnets: Subnet, "subnets";
     internet_gateways: InternetGateway, "internet gateways";
+    vpn_gateways: VpnGateway, "virtual private gateways";
+    customer_gateways: CustomerGateway, "customer gateways";
+    vpn_connections: VpnConnection, "VPN connections";
     vpc_peering_connections: VpcPeeringConnection, "VPC peering connections";
     interfaces: NetworkInterface, "network interfaces";
     elastic_ips: ElasticIp, "Elastic IP addresses";

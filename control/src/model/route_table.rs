@@ -1,6 +1,7 @@
 //! Route tables, their routes and what uses them.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use vpclab_dataplane::addr::Prefix;
@@ -8,7 +9,7 @@ use vpclab_dataplane::addr::Prefix;
 use super::{
     InternetGatewayId, Meta, NatGatewayId, NetworkInterfaceId, PrefixListId, References, Resource,
     RouteTableAssociationId, RouteTableId, Routes, SubnetId, VpcEndpointId, VpcId,
-    VpcPeeringConnectionId, resource_fields,
+    VpcPeeringConnectionId, VpnGatewayId, resource_fields,
 };
 
 /// What a route covers.
@@ -44,6 +45,8 @@ pub enum RouteTargetSpec {
     VpcPeeringConnection(VpcPeeringConnectionId),
     /// A NAT gateway.
     NatGateway(NatGatewayId),
+    /// A virtual private gateway.
+    VpnGateway(VpnGatewayId),
 }
 
 impl RouteTargetSpec {
@@ -57,6 +60,7 @@ impl RouteTargetSpec {
             Self::VpcEndpoint(id) => id.text().clone(),
             Self::VpcPeeringConnection(id) => id.text().clone(),
             Self::NatGateway(id) => id.text().clone(),
+            Self::VpnGateway(id) => id.text().clone(),
         }
     }
 
@@ -68,7 +72,7 @@ impl RouteTargetSpec {
             | Self::NetworkInterface(_)
             | Self::VpcEndpoint(_)
             | Self::NatGateway(_) => true,
-            Self::InternetGateway(_) | Self::VpcPeeringConnection(_) => false,
+            Self::InternetGateway(_) | Self::VpcPeeringConnection(_) | Self::VpnGateway(_) => false,
         }
     }
 }
@@ -104,6 +108,9 @@ pub struct RouteTable {
     pub vpc: VpcId,
     /// Routes, the local ones included.
     pub routes: Routes,
+    /// Virtual private gateways whose prefixes become routes.
+    #[serde(default)]
+    pub propagating: BTreeSet<VpnGatewayId>,
 }
 
 impl Resource for RouteTable {
@@ -112,6 +119,7 @@ impl Resource for RouteTable {
     fn references(&self, to: &mut References) {
         to.add(&self.vpc);
         to.0.extend(self.routes.named().cloned());
+        to.extend(&self.propagating);
     }
 }
 
@@ -124,6 +132,8 @@ pub enum RouteTableUse {
     Subnet(SubnetId),
     /// Traffic that enters by a gateway (edge association).
     InternetGateway(InternetGatewayId),
+    /// The same, of a virtual private gateway.
+    VpnGateway(VpnGatewayId),
 }
 
 /// The use of a route table.
@@ -148,6 +158,7 @@ impl Resource for RouteTableAssociation {
             RouteTableUse::Main(id) => to.add(id),
             RouteTableUse::Subnet(id) => to.add(id),
             RouteTableUse::InternetGateway(id) => to.add(id),
+            RouteTableUse::VpnGateway(id) => to.add(id),
         }
     }
 }

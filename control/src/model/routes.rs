@@ -62,6 +62,7 @@ impl Routes {
             RouteTargetSpec::VpcEndpoint(id) => Some(id.resource()),
             RouteTargetSpec::VpcPeeringConnection(id) => Some(id.resource()),
             RouteTargetSpec::NatGateway(id) => Some(id.resource()),
+            RouteTargetSpec::VpnGateway(id) => Some(id.resource()),
         };
         let list = match destination {
             Destination::PrefixList(id) => Some(id.resource()),

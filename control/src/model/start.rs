@@ -42,6 +42,7 @@ impl Model {
             default_network_acl: INTERNET_ACL.into(),
             is_default: false,
             internet: true,
+            on_prem: None,
         });
         let zone: Arc<str> = Arc::from("internet");
         let az = model.zone_or_new(&zone);
@@ -64,6 +65,7 @@ impl Model {
             meta: meta.clone(),
             vpc: INTERNET_VPC.into(),
             routes: routes.into_iter().collect(),
+            propagating: BTreeSet::new(),
         });
         model.put(RouteTableAssociation {
             id: "rtbassoc-internet".into(),
@@ -94,5 +96,89 @@ fn association(id: &str, block: Prefix) -> CidrAssociation {
     CidrAssociation {
         id: Arc::from(id),
         block,
+    }
+}
+
+/// An on-premises network as resources: like the internet's, of its own prefixes.
+#[derive(Debug)]
+pub(crate) struct OnPremNetwork {
+    pub(crate) vpc: Vpc,
+    pub(crate) subnet: Subnet,
+    pub(crate) table: RouteTable,
+    pub(crate) table_use: RouteTableAssociation,
+    pub(crate) acl: NetworkAcl,
+    pub(crate) acl_use: NetworkAclAssociation,
+}
+
+impl Model {
+    /// The network of that name; nothing is put.
+    pub(crate) fn on_prem_network(
+        &self,
+        name: &str,
+        cidrs: &[Prefix],
+        address: std::net::Ipv4Addr,
+    ) -> Option<OnPremNetwork> {
+        let internet = self.get(&VpcId::from(INTERNET_VPC))?;
+        let subnet = self.get(&SubnetId::from(INTERNET_SUBNET))?;
+        let meta = Meta {
+            owner: Arc::from("on-prem"),
+            region: Arc::from("on-prem"),
+            name: Some(Arc::from(name)),
+            ..internet.meta.clone()
+        };
+        let vpc = VpcId::from(format!("vpc-on-prem-{name}"));
+        let acl = NetworkAclId::from(format!("acl-on-prem-{name}"));
+        let table = RouteTableId::from(format!("rtb-on-prem-{name}"));
+        let own = SubnetId::from(format!("subnet-on-prem-{name}"));
+        let entries = NetworkAcl::allow_all(false);
+        let block = |(n, cidr): (usize, &Prefix)| {
+            association(&format!("vpc-cidr-assoc-on-prem-{name}-{n}"), *cidr)
+        };
+        Some(OnPremNetwork {
+            vpc: Vpc {
+                id: vpc.clone(),
+                meta: meta.clone(),
+                cidrs: cidrs.iter().enumerate().map(block).collect(),
+                ipv6_cidrs: Vec::new(),
+                default_network_acl: acl.clone(),
+                internet: false,
+                on_prem: Some(address),
+                ..Vpc::clone(internet)
+            },
+            subnet: Subnet {
+                id: own.clone(),
+                meta: meta.clone(),
+                vpc: vpc.clone(),
+                ipv6_cidr: None,
+                ..Subnet::clone(subnet)
+            },
+            table: RouteTable {
+                id: table.clone(),
+                meta: meta.clone(),
+                vpc: vpc.clone(),
+                routes: Routes::default(),
+                propagating: BTreeSet::new(),
+            },
+            table_use: RouteTableAssociation {
+                id: format!("rtbassoc-on-prem-{name}").into(),
+                meta: meta.clone(),
+                route_table: table,
+                used_by: RouteTableUse::Main(vpc.clone()),
+            },
+            acl: NetworkAcl {
+                id: acl.clone(),
+                meta: meta.clone(),
+                vpc,
+                is_default: true,
+                ingress: entries.clone(),
+                egress: entries,
+            },
+            acl_use: NetworkAclAssociation {
+                id: format!("aclassoc-on-prem-{name}").into(),
+                meta,
+                network_acl: acl,
+                subnet: own,
+            },
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! VPCs and their internet gateways.
 
 use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use vpclab_dataplane::addr::Prefix;
@@ -48,6 +49,15 @@ pub struct Vpc {
     pub is_default: bool,
     /// The pseudo-VPC of internet hosts.
     pub internet: bool,
+    /// The pseudo-VPC of an on-premises network: its router's address on the
+    /// internet.
+    #[serde(default)]
+    pub on_prem: Option<Ipv4Addr>,
+}
+
+/// The name under which an on-premises network is found by its router's address.
+pub(crate) fn on_prem_alias(address: Ipv4Addr) -> Arc<str> {
+    Arc::from(format!("on-prem/{address}"))
 }
 
 impl Vpc {
@@ -68,6 +78,7 @@ impl Resource for Vpc {
     fn aliases(&self, to: &mut Vec<Arc<str>>) {
         let all = self.cidrs.iter().chain(&self.ipv6_cidrs);
         to.extend(all.map(|association| association.id.clone()));
+        to.extend(self.on_prem.map(on_prem_alias));
     }
 
     fn reindex(old: Option<&Self>, new: Option<&Self>, indexes: &mut Indexes) {

@@ -147,12 +147,14 @@ fn describe(
         subnet: interface.subnet.as_str().to_owned(),
         subnet_name: if interface.internet {
             "internet".to_owned()
+        } else if interface.on_prem {
+            "on premises".to_owned()
         } else {
             names.subnet(&interface.vpc, &interface.subnet)
         },
         zone: model
             .get(&interface.subnet)
-            .filter(|_| !interface.internet)
+            .filter(|_| !interface.is_outside())
             .map(|subnet| subnet.zone.to_string()),
         mac: interface.mac.to_string(),
         mtu: interface.mtu,

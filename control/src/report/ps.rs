@@ -337,6 +337,8 @@ fn host(model: &Model, names: &Names, plan: &HostPlan, inputs: &Inputs<'_>) -> H
             device: it.device.clone(),
             subnet: if interface.internet {
                 "internet".to_owned()
+            } else if interface.on_prem {
+                "on premises".to_owned()
             } else {
                 names.subnet(&interface.vpc, &interface.subnet)
             },

@@ -177,6 +177,9 @@ impl View<'_> {
         let uses = uses.map(|it| match &it.used_by {
             RouteTableUse::Main(_) => "every subnet without a table of its own".to_owned(),
             RouteTableUse::Subnet(id) => format!("subnet {}", self.short(id)),
+            RouteTableUse::VpnGateway(id) => {
+                format!("what enters by virtual private gateway {}", self.short(id))
+            }
             RouteTableUse::InternetGateway(id) => {
                 format!("what enters by internet gateway {}", self.short(id))
             }
@@ -189,7 +192,13 @@ impl View<'_> {
             };
             [to.to_string(), target]
         });
-        report.list("routes", ["DESTINATION", "TARGET"], rows.collect());
+        let propagated = crate::compile::vpn::propagated(self.model, table);
+        let propagated = propagated.iter().map(|(to, gateway)| {
+            let target = format!("{} (propagated)", self.name(gateway));
+            [to.to_string(), target]
+        });
+        let rows = rows.chain(propagated).collect();
+        report.list("routes", ["DESTINATION", "TARGET"], rows);
         report
     }
 

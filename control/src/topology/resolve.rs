@@ -40,6 +40,7 @@ pub(super) struct Interface<'a> {
 pub(super) enum Via<'a> {
     Local,
     InternetGateway,
+    VirtualPrivateGateway,
     /// A host's interface, by index.
     Host(&'a str, usize),
     Endpoint(&'a str),
@@ -192,6 +193,7 @@ impl Topology {
         match reference.as_str() {
             "local" => return Ok(Via::Local),
             "igw" => return Ok(Via::InternetGateway),
+            "vgw" => return Ok(Via::VirtualPrivateGateway),
             _ => {}
         }
         if let Some((key, _)) = self
@@ -222,7 +224,7 @@ impl Topology {
             .chain(self.nat_gateways.names())
             .chain(self.hosts.names())
             .chain(self.peerings.names())
-            .chain(["igw", "local"]);
+            .chain(["igw", "vgw", "local"]);
         let hint = suggest(reference, names);
         Err(Mistake::new(
             reference.at,
@@ -432,6 +434,10 @@ pub(super) fn addressable(
         .hosts
         .iter()
         .map(|(name, _)| ("internet host", name));
+    let on_prem = topology.on_prem.iter();
+    let on_prem = on_prem.flat_map(|(_, network)| network.hosts.iter());
+    let on_prem = on_prem.map(|(name, _)| ("on-premises host", name));
+    let internet = internet.chain(on_prem);
     let endpoints = topology
         .endpoints
         .iter()

@@ -101,7 +101,11 @@ fn id(tables: &Snapshot, component: Component) -> Option<Arc<str>> {
             let igw = tables.vpcs.row(vpc).and_then(|row| row.igw.as_ref());
             igw.map(|igw| igw.label.clone())
         }
-        Component::Internet => None,
+        Component::Internet | Component::OnPrem(_) => None,
+        Component::VirtualPrivateGateway { vpc, .. } => {
+            let vgw = tables.vpcs.row(vpc).and_then(|row| row.vgw.as_ref());
+            vgw.map(|vgw| vgw.label.clone())
+        }
         Component::Peering(id, _) => tables.peerings.row(id).map(|row| row.label.clone()),
         Component::Endpoint(id) | Component::Tunnel { endpoint: id, .. } => {
             tables.endpoints.row(id).map(|row| row.label.clone())

@@ -93,6 +93,18 @@ pub(super) fn component(tables: &Snapshot, component: Component, names: Names<'_
             )
         }
         Component::Internet => "internet".to_owned(),
+        Component::VirtualPrivateGateway { vpc, outward } => {
+            let vgw = tables.vpcs.row(vpc).and_then(|row| row.vgw.as_ref());
+            let vgw = named(label(vgw.map(|vgw| &vgw.label)), names);
+            format!(
+                "virtual private gateway {vgw} ({})",
+                if outward { "out" } else { "in" }
+            )
+        }
+        Component::OnPrem(id) => {
+            let network = label(tables.vpcs.row(id).map(|row| &row.label));
+            format!("on-premises network {}", named(network, names))
+        }
         Component::Peering(id, vpc) => {
             let peering = label(tables.peerings.row(id).map(|row| &row.label));
             let vpc = label(tables.vpcs.row(vpc).map(|row| &row.label));

@@ -87,7 +87,8 @@ pub struct SizeLimit {
 pub enum Outcome {
     /// It vanishes, without ICMP.
     Silent(DropReason),
-    /// It is fragmented or, with DF, dropped; ICMP comes from this address.
+    /// It is fragmented or, with DF, dropped; ICMP comes from this address, if it
+    /// is one.
     TooBig(IpAddr),
 }
 

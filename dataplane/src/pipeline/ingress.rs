@@ -176,7 +176,8 @@ fn resolve(tables: &Snapshot, port: EniId, address: IpAddr) -> Option<Mac> {
     if eni.owns(address) || address.is_unspecified() {
         return None;
     }
-    if tables.vpcs.row(eni.vpc)?.internet {
+    let vpc = tables.vpcs.row(eni.vpc)?;
+    if vpc.internet || vpc.on_prem.is_some() {
         return Some(subnet.router_mac);
     }
     if let IpAddr::V6(v6) = address

@@ -39,6 +39,9 @@ impl Pipeline {
         if let Some((mtu, source)) = limits.too_big
             && view.size > mtu
         {
+            if source.is_unspecified() {
+                return self.drop_frame(context, arrival.frame, DropReason::Mtu);
+            }
             let error = IcmpError::too_big(&view.headers, mtu);
             return self.refuse(context, arrival, view, error, source, DropReason::Mtu);
         }

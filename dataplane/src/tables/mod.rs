@@ -38,6 +38,8 @@ pub struct Settings {
     pub ttl_vpc_router: u8,
     /// By the internet gateway.
     pub ttl_igw: u8,
+    /// By a virtual private gateway.
+    pub ttl_vgw: u8,
     /// By a gateway load balancer endpoint.
     pub ttl_gateway_endpoint: u8,
     /// By a NAT gateway: AWS says that traceroute shows its private address.
@@ -65,6 +67,7 @@ impl Default for Settings {
         Self {
             ttl_vpc_router: 0,
             ttl_igw: 0,
+            ttl_vgw: 1,
             ttl_gateway_endpoint: 0,
             ttl_nat_gateway: 1,
             ttl_load_balancer: 64,

@@ -22,6 +22,11 @@ pub struct VpcRow {
     pub cidrs: Vec<Prefix>,
     /// The attached internet gateway.
     pub igw: Option<IgwRow>,
+    /// The attached virtual private gateway.
+    pub vgw: Option<VgwRow>,
+    /// Of the pseudo-VPC of an on-premises network: the VPCs that its tunnels
+    /// lead to, with their blocks, in the order of choice.
+    pub on_prem: Option<Vec<(Prefix, VpcId)>>,
     /// True for the one pseudo-VPC in which internet hosts live: its hosts own
     /// public addresses, and every destination is beyond its router.
     pub internet: bool,
@@ -45,6 +50,19 @@ pub struct IgwRow {
     pub label: Arc<str>,
     /// Edge association: the table that rules traffic entering here.
     pub edge_table: Option<RouteTableId>,
+}
+
+/// A virtual private gateway attached to a VPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VgwRow {
+    /// AWS id.
+    pub label: Arc<str>,
+    /// Edge association: the table that rules traffic entering here.
+    pub edge_table: Option<RouteTableId>,
+    /// The prefixes that it knows, in the order of choice among equal ones: static
+    /// routes before those learnt; and the on-premises network of each, if its
+    /// tunnel is up.
+    pub known: Vec<(Prefix, Option<VpcId>)>,
 }
 
 /// A peering connection that is active.
@@ -164,6 +182,8 @@ pub enum RouteTarget {
     Peering(PeeringId),
     /// A gateway endpoint: the addresses of an AWS service.
     ServiceEndpoint(EndpointId),
+    /// The VPC's virtual private gateway.
+    VirtualPrivateGateway,
     /// The target is gone; the route stays and drops.
     Blackhole,
 }

@@ -8,6 +8,7 @@
 //! source_check → security_group (out) → network_acl (out) → route ─┬→ deliver
 //!      │ ╰→ service (resolver, metadata, time, DHCP)                ├→ igw ─→ internet
 //!      ▲                                                           ├→ peering ─→ deliver
+//!      │                                                           ├→ vgw ─→ on premises
 //!      │ entered by a port                                         ├→ gwlb (into a tunnel)
 //!      │                                                           ├→ nat_gateway → route
 //!      │                                                           └→ privatelink → load balancer ─┐
@@ -32,6 +33,7 @@ mod route;
 mod security_group;
 mod service;
 mod source_check;
+mod vgw;
 
 pub use connections::{Connections, Known};
 pub use path::{Component, Hop, Path, Rule, Verdict};
@@ -318,7 +320,9 @@ impl<'a> Walk<'a> {
         if self.tunnel.is_some() {
             limit.bytes = limit.bytes.saturating_sub(TUNNEL_OVERHEAD);
             limit.outcome = Outcome::Silent(DropReason::GwlbMtu);
-        } else if let (Outcome::TooBig(_), Some(front)) = (limit.outcome, self.front) {
+        } else if let (Outcome::TooBig(source), Some(front)) = (limit.outcome, self.front)
+            && !source.is_unspecified()
+        {
             limit.outcome = Outcome::TooBig(front);
         }
         self.limits.add(limit);

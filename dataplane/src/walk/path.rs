@@ -40,6 +40,15 @@ pub enum Component {
         /// Leaving the VPC.
         outward: bool,
     },
+    /// The virtual private gateway of a VPC, outward or inward.
+    VirtualPrivateGateway {
+        /// VPC.
+        vpc: VpcId,
+        /// Leaving the VPC.
+        outward: bool,
+    },
+    /// An on-premises network, by its pseudo-VPC.
+    OnPrem(VpcId),
     /// The internet beyond all gateways.
     Internet,
     /// A peering connection, and the VPC that it leads to.

@@ -385,6 +385,11 @@ impl Walk<'_> {
     /// ASSUMPTION: MSS is clamped to MTU − 40 (IPv4), MTU − 60 (IPv6).
     fn clamp(&mut self) {
         let headers = if self.tuple.src.is_ipv4() { 40 } else { 60 };
-        self.clamp_mss = Some((ENDPOINT_MTU - headers) as u16);
+        self.clamp_mss_to((ENDPOINT_MTU - headers) as u16);
+    }
+
+    /// No segment larger than this; the least of all hops counts.
+    pub(super) fn clamp_mss_to(&mut self, most: u16) {
+        self.clamp_mss = Some(self.clamp_mss.map_or(most, |held| held.min(most)));
     }
 }

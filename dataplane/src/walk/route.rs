@@ -67,6 +67,7 @@ impl<'a> Walk<'a> {
             RouteTarget::GatewayEndpoint(endpoint) => self.gwlb_enter(endpoint, Some(subnet)),
             RouteTarget::Peering(peering) => self.peering(peering, vpc, subnet),
             RouteTarget::ServiceEndpoint(endpoint) => self.gateway_endpoint(endpoint, vpc),
+            RouteTarget::VirtualPrivateGateway => self.vgw_out(vpc),
             RouteTarget::Blackhole => Err(Stop::Drop(DropReason::Blackhole)),
         }
     }
@@ -85,7 +86,8 @@ impl<'a> Walk<'a> {
             RouteTarget::Blackhole => Err(Stop::Drop(DropReason::Blackhole)),
             RouteTarget::InternetGateway
             | RouteTarget::Peering(_)
-            | RouteTarget::ServiceEndpoint(_) => Err(Stop::Drop(DropReason::NotRoutable)),
+            | RouteTarget::ServiceEndpoint(_)
+            | RouteTarget::VirtualPrivateGateway => Err(Stop::Drop(DropReason::NotRoutable)),
         }
     }
 

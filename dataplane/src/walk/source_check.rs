@@ -40,13 +40,12 @@ impl Walk<'_> {
         }
         self.hop(source, check);
         self.unicast(eni, subnet)?;
-        if self
-            .tables
-            .vpcs
-            .row(eni.vpc)
-            .is_some_and(|vpc| vpc.internet)
-        {
+        let vpc = self.tables.vpcs.row(eni.vpc);
+        if vpc.is_some_and(|vpc| vpc.internet) {
             return self.enter_from_internet(eni.subnet);
+        }
+        if let Some(reached) = vpc.and_then(|vpc| vpc.on_prem.as_ref()) {
+            return self.enter_from_on_prem(eni.vpc, reached);
         }
         self.router_or_service(eni, subnet)?;
         if dst_mac != subnet.router_mac {

@@ -116,6 +116,8 @@ impl World {
                 label: label("igw"),
                 edge_table: edge.map(RouteTableId),
             }),
+            vgw: None,
+            on_prem: None,
             internet: id == 0,
             dns_support: true,
         };

@@ -351,7 +351,9 @@ impl Topology {
         for _ in 0..tape.below(4) {
             let prefix = self.narrow(vpc, tape);
             match self.route_target(vpc, tape) {
-                RouteTarget::InternetGateway | RouteTarget::Peering(_) => {}
+                RouteTarget::InternetGateway
+                | RouteTarget::Peering(_)
+                | RouteTarget::VirtualPrivateGateway => {}
                 target => routes.push((prefix, target)),
             }
         }

@@ -27,6 +27,8 @@ pub mod tag;
 pub mod vpc;
 pub mod vpc_cidr;
 pub mod vpc_endpoint;
+pub mod vpn_connection;
+pub mod vpn_gateway;
 
 use super::call::Entry;
 
@@ -56,6 +58,8 @@ pub const FAMILIES: &[&[Entry]] = &[
     vpc::CALLS,
     vpc_cidr::CALLS,
     vpc_endpoint::CALLS,
+    vpn_connection::CALLS,
+    vpn_gateway::CALLS,
 ];
 
 #[cfg(test)]

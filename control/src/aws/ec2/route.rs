@@ -12,7 +12,7 @@ use crate::compile;
 use crate::model::{
     Destination, Id, InternetGatewayId, Model, NatGatewayId, NetworkInterface, NetworkInterfaceId,
     PrefixListId, Route, RouteOrigin, RouteTable, RouteTableId, RouteTargetSpec, VpcEndpointId,
-    VpcPeeringConnectionId,
+    VpcPeeringConnectionId, VpnGatewayId,
 };
 
 calls! {
@@ -40,6 +40,9 @@ impl Target {
                 // The API takes an endpoint's id here, too.
                 id if id.starts_with(VpcEndpointId::PREFIX) => {
                     RouteTargetSpec::VpcEndpoint(VpcEndpointId::from(id))
+                }
+                id if id.starts_with(VpnGatewayId::PREFIX) => {
+                    RouteTargetSpec::VpnGateway(VpnGatewayId::from(id))
                 }
                 id => RouteTargetSpec::InternetGateway(InternetGatewayId::from(id)),
             });
@@ -250,7 +253,15 @@ impl RouteItem {
         table: &'a RouteTable,
         model: &'a Model,
     ) -> impl Iterator<Item = Self> + 'a {
-        table.routes.iter().map(|(destination, route)| {
+        let propagated = compile::vpn::propagated(model, table).into_iter();
+        let propagated = propagated.map(|(prefix, gateway)| {
+            let route = Route {
+                target: RouteTargetSpec::VpnGateway(gateway),
+                origin: RouteOrigin::Propagated,
+            };
+            Self::new(&Destination::Cidr(prefix), &route, "active", model)
+        });
+        let own = table.routes.iter().map(|(destination, route)| {
             let state = match compile::route::resolve(model, &table.vpc, &route.target)
                 == RouteTarget::Blackhole
             {
@@ -258,7 +269,8 @@ impl RouteItem {
                 false => "active",
             };
             Self::new(destination, route, state, model)
-        })
+        });
+        own.chain(propagated)
     }
 
     fn new(destination: &Destination, route: &Route, state: &'static str, model: &Model) -> Self {

@@ -12,7 +12,7 @@ use crate::aws::select::{Known, describe, each, naming, one};
 use crate::aws::tags::{self, TagItem, TagSpecification};
 use crate::model::{
     Id, InternetGatewayId, Model, RouteTable, RouteTableAssociation, RouteTableAssociationId,
-    RouteTableId, RouteTableUse, SubnetId, VpcId,
+    RouteTableId, RouteTableUse, SubnetId, VpcId, VpnGatewayId,
 };
 
 calls! {
@@ -78,7 +78,7 @@ impl Call for DeleteRouteTable {
 pub struct AssociateRouteTable {
     route_table_id: RouteTableId,
     subnet_id: Option<SubnetId>,
-    gateway_id: Option<InternetGatewayId>,
+    gateway_id: Option<String>,
 }
 
 /// An association, made.
@@ -93,10 +93,15 @@ impl Call for AssociateRouteTable {
     type Answer = Associated;
 
     fn call(self, at: &mut At<'_, '_>) -> Result<Associated, ApiError> {
+        let gateway = self.gateway_id.clone();
+        let is_vpn = gateway
+            .as_ref()
+            .is_some_and(|id| id.starts_with(VpnGatewayId::PREFIX));
         let association_id = at.run(api::AssociateRouteTable {
             route_table: self.route_table_id,
             subnet: self.subnet_id,
-            gateway: self.gateway_id,
+            gateway: gateway.filter(|_| !is_vpn).map(InternetGatewayId::from),
+            vpn_gateway: self.gateway_id.filter(|_| is_vpn).map(VpnGatewayId::from),
         })?;
         Ok(Associated {
             association_id,
@@ -258,7 +263,7 @@ pub struct TableItem {
     owner_id: Arc<str>,
     route_set: Vec<RouteItem>,
     association_set: Vec<AssociationItem>,
-    propagating_vgw_set: Vec<String>,
+    propagating_vgw_set: Vec<PropagatingItem>,
     tag_set: Vec<TagItem>,
 }
 
@@ -270,13 +275,25 @@ impl TableItem {
             owner_id: table.meta.owner.clone(),
             route_set: RouteItem::all(table, model).collect(),
             association_set: associations(table, model),
-            propagating_vgw_set: Vec::new(),
+            propagating_vgw_set: table
+                .propagating
+                .iter()
+                .map(|id| PropagatingItem {
+                    gateway_id: id.clone(),
+                })
+                .collect(),
             tag_set: tags::items(&table.meta.all_tags()),
         }
     }
 }
 
 /// What uses a table.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PropagatingItem {
+    gateway_id: VpnGatewayId,
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AssociationItem {
@@ -299,6 +316,7 @@ fn associations(table: &RouteTable, model: &Model) -> Vec<AssociationItem> {
         },
         gateway_id: match &held.used_by {
             RouteTableUse::InternetGateway(id) => Some(id.text().clone()),
+            RouteTableUse::VpnGateway(id) => Some(id.text().clone()),
             _ => None,
         },
         association_state: State::ASSOCIATED,

@@ -65,7 +65,11 @@ impl Applier<'_, '_> {
     }
 
     /// The lab makes no host there: somebody else will.
-    fn unplug(&mut self, name: &Value<String>, id: &NetworkInterfaceId) -> Result<(), ApiError> {
+    pub(super) fn unplug(
+        &mut self,
+        name: &Value<String>,
+        id: &NetworkInterfaceId,
+    ) -> Result<(), ApiError> {
         let action = PlugNetworkInterface {
             network_interface: id.clone(),
             plug: Plug::Waiting,

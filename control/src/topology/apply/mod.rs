@@ -8,6 +8,7 @@ mod kept;
 mod names;
 mod nat_gateways;
 mod network;
+mod on_prem;
 mod peering;
 mod routes;
 mod services;
@@ -144,6 +145,9 @@ impl<'a> Applier<'a, '_> {
             for (group, body) in vpc.security_groups.iter() {
                 self.group_rules(name, group, body)?;
             }
+        }
+        for (n, (name, network)) in topology.on_prem.iter().enumerate() {
+            self.on_prem(n, name, network)?;
         }
         self.hosts()?;
         for (name, gateway) in topology.nat_gateways.iter() {

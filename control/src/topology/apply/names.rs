@@ -7,7 +7,7 @@ use vpclab_dataplane::addr::Prefix;
 use crate::model::{
     AllocationId, EndpointServiceId, InternetGatewayId, ListenerArn, LoadBalancerArn, NatGatewayId,
     NetworkAclId, NetworkInterfaceId, PrefixListId, RouteTableId, SecurityGroupId, SubnetId,
-    TargetGroupArn, VpcEndpointId, VpcId, VpcPeeringConnectionId,
+    TargetGroupArn, VpcEndpointId, VpcId, VpcPeeringConnectionId, VpnGatewayId,
 };
 
 /// AWS ids by the names of the file.
@@ -21,7 +21,7 @@ pub struct Names {
     pub prefix_lists: BTreeMap<String, PrefixListId>,
     /// Hosts in VPCs.
     pub hosts: BTreeMap<String, HostNames>,
-    /// The interfaces of internet hosts.
+    /// The interfaces of hosts on the internet and on premises.
     pub internet_hosts: BTreeMap<String, NetworkInterfaceId>,
     /// NAT gateways.
     pub nat_gateways: BTreeMap<String, NatGatewayNames>,
@@ -52,6 +52,8 @@ pub struct VpcNames {
     pub ipv6: Option<Prefix>,
     /// Its internet gateway.
     pub internet_gateway: Option<InternetGatewayId>,
+    /// Its virtual private gateway.
+    pub vpn_gateway: Option<VpnGatewayId>,
     /// Subnets.
     pub subnets: BTreeMap<String, SubnetId>,
     /// Route tables.

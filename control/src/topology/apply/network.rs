@@ -9,10 +9,11 @@ use vpclab_dataplane::tables::PortMatch;
 use super::{Applier, VpcNames};
 use crate::api::{
     AclEntry, ApiError, AssociateDhcpOptions, AssociateVpcCidrBlock, AttachInternetGateway,
-    AuthorizeSecurityGroup, CreateDhcpOptions, CreateInternetGateway, CreateManagedPrefixList,
-    CreateNetworkAcl, CreateNetworkAclEntry, CreateSecurityGroup, CreateSubnet, CreateVpc,
-    Ipv6Block, ModifySubnetAttribute, ModifyVpcAttribute, Permission, ReplaceNetworkAclAssociation,
-    RevokeSecurityGroup, network_acl_association,
+    AttachVpnGateway, AuthorizeSecurityGroup, CreateDhcpOptions, CreateInternetGateway,
+    CreateManagedPrefixList, CreateNetworkAcl, CreateNetworkAclEntry, CreateSecurityGroup,
+    CreateSubnet, CreateVpc, CreateVpnGateway, Ipv6Block, ModifySubnetAttribute,
+    ModifyVpcAttribute, Permission, ReplaceNetworkAclAssociation, RevokeSecurityGroup,
+    network_acl_association,
 };
 use crate::model::{
     AddressFamily, DhcpValues, Direction, NetworkAclId, PrefixListId, RulePeer, SecurityGroupId,
@@ -72,6 +73,7 @@ impl Applier<'_, '_> {
             default_network_acl: made.default_network_acl,
             ipv6: made.ipv6_cidr_block,
             internet_gateway: None,
+            vpn_gateway: None,
             subnets: BTreeMap::new(),
             route_tables: BTreeMap::new(),
             security_groups: BTreeMap::new(),
@@ -96,6 +98,24 @@ impl Applier<'_, '_> {
         }
         if let Some(options) = &vpc.dhcp_options {
             self.dhcp_options(name, options, &names)?;
+        }
+        if let Some(vgw) = vpc.vgw.as_ref().filter(|vgw| vgw.value != Gateway::Off) {
+            let own = match &vgw.value {
+                Gateway::Named(own) => own.clone(),
+                _ => name.value.clone(),
+            };
+            let create = CreateVpnGateway {
+                name: Some(own),
+                asn: None,
+            };
+            self.name(format_args!("{}/vgw", names.id));
+            let id = self.run(vgw.at, create)?;
+            let attach = AttachVpnGateway {
+                vpn_gateway: id.clone(),
+                vpc: names.id.clone(),
+            };
+            self.run(vgw.at, attach)?;
+            names.vpn_gateway = Some(id);
         }
         self.create_subnets(name, vpc, &mut names)?;
         for (group, body) in vpc.security_groups.iter() {

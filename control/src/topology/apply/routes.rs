@@ -3,7 +3,7 @@
 use super::Applier;
 use crate::api::{
     ApiError, AssociateRouteTable, CreateRoute, CreateRouteTable, ReplaceRoute,
-    ReplaceRouteTableAssociation, main_association,
+    ReplaceRouteTableAssociation, SetVgwRoutePropagation, main_association,
 };
 use crate::model::{Destination, RouteTableId, RouteTargetSpec};
 use crate::topology::located::Value;
@@ -43,6 +43,7 @@ impl Applier<'_, '_> {
                     .unwrap_or_default(),
                 subnet: names.subnets.get(&subnet.value).cloned(),
                 gateway: None,
+                vpn_gateway: None,
             };
             self.name(format_args!("{:?}/route-table", associate.subnet));
             self.run(reference.at, associate)?;
@@ -69,11 +70,24 @@ impl Applier<'_, '_> {
             };
             self.run(name.at, replace)?;
         }
+        if table.propagate {
+            let Some(vpn_gateway) = names.vpn_gateway.clone() else {
+                return Err(self.missing(name.at, "vgw"));
+            };
+            let set = SetVgwRoutePropagation {
+                route_table: id.clone(),
+                vpn_gateway,
+                enabled: true,
+            };
+            self.run(name.at, set)?;
+        }
         if let Some(edge) = &table.edge {
+            let vgw = edge.value == "vgw";
             let associate = AssociateRouteTable {
                 route_table: id.clone(),
                 subnet: None,
-                gateway: names.internet_gateway,
+                gateway: names.internet_gateway.filter(|_| !vgw),
+                vpn_gateway: names.vpn_gateway.clone().filter(|_| vgw),
             };
             self.run(edge.at, associate)?;
         }
@@ -146,6 +160,10 @@ impl Applier<'_, '_> {
                     .get(host)
                     .and_then(|host| host.enis.get(index));
                 eni.cloned().map(RouteTargetSpec::NetworkInterface)
+            }
+            Via::VirtualPrivateGateway => {
+                let gateway = self.vpc(vpc_name)?.vpn_gateway.clone();
+                gateway.map(RouteTargetSpec::VpnGateway)
             }
             Via::Peering(name) => {
                 let peering = self.names.peerings.get(name);

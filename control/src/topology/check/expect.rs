@@ -77,7 +77,7 @@ fn hosts(topology: &Topology) -> Vec<&str> {
     topology
         .hosts
         .names()
-        .chain(topology.internet.hosts.names())
+        .chain(topology.outside_hosts().map(|(name, _)| name.as_str()))
         .collect()
 }
 

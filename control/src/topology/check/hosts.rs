@@ -129,7 +129,12 @@ fn nodes<'a>(topology: &'a Topology, taken: &mut Taken<'a>, found: &mut Findings
 }
 
 /// What is attached runs its own programs.
-fn runs_by_itself(name: &Value<String>, attach: bool, run: &[Value<String>], found: &mut Findings) {
+pub(super) fn runs_by_itself(
+    name: &Value<String>,
+    attach: bool,
+    run: &[Value<String>],
+    found: &mut Findings,
+) {
     if let Some(command) = run.first().filter(|_| attach) {
         let message = format!(
             "host {} has `attach: true`, so it starts its programs itself; remove `run:`, or `attach:`",

@@ -8,6 +8,7 @@ mod cycles;
 mod expect;
 mod hosts;
 mod network;
+mod on_prem;
 mod peering;
 mod publish;
 mod services;
@@ -94,7 +95,7 @@ fn plain(what: &str, name: &Value<String>) -> Result<(), Mistake> {
 fn names(topology: &Topology, found: &mut Findings) {
     for (what, name) in addressable(topology) {
         found.note(host_like(what, name));
-        if let reserved @ ("igw" | "local" | "default") = name.as_str() {
+        if let reserved @ ("igw" | "vgw" | "local" | "default") = name.as_str() {
             let message = format!("'{reserved}' means something else in routes and rules; rename");
             found.add(Mistake::new(name.at, message));
         }

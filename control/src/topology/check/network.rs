@@ -13,6 +13,7 @@ use crate::topology::values::{CidrOrName, Gateway, IcmpType, Ipv6Block, Ports, P
 
 pub(super) fn check(topology: &Topology, found: &mut Findings) {
     super::peering::check(topology, found);
+    super::on_prem::check(topology, found);
     for (name, vpc) in topology.vpcs.iter() {
         blocks(name, vpc, found);
         subnets(name, vpc, found);
@@ -25,11 +26,13 @@ pub(super) fn check(topology: &Topology, found: &mut Findings) {
             vpc.route_tables.iter().filter(|(_, table)| table.main),
             found,
         );
-        let edges = vpc
-            .route_tables
-            .iter()
-            .filter(|(_, table)| table.edge.is_some());
-        one_of("edge:", edges, found);
+        for gateway in ["igw", "vgw"] {
+            let edges = vpc.route_tables.iter().filter(|(_, table)| {
+                let edge = table.edge.as_ref();
+                edge.is_some_and(|edge| (edge.value == "vgw") == (gateway == "vgw"))
+            });
+            one_of("edge:", edges, found);
+        }
         groups(topology, name, vpc, found);
         network_acls(vpc, found);
     }
@@ -190,7 +193,21 @@ fn route_table(
         Gateway::On => name == "igw",
         Gateway::Named(own) => name == "igw" || name == own,
     };
-    if let Some(edge) = &table.edge {
+    let no_vgw = vpc.vgw.as_ref().is_none_or(|vgw| vgw.value == Gateway::Off);
+    if table.propagate && no_vgw {
+        let at = table.edge.as_ref().map_or(vpc_name.at, |edge| edge.at);
+        found.add(no_vpn_gateway(at, vpc_name));
+    }
+    if let Some(edge) = table.edge.as_ref().filter(|edge| edge.value == "vgw") {
+        if no_vgw {
+            found.add(no_vpn_gateway(edge.at, vpc_name));
+        }
+        if table.main || table.propagate {
+            let message = "an edge table is not the main table, and no routes are propagated \
+                           into it; remove `main:` and `propagate:`";
+            found.add(Mistake::new(edge.at, message));
+        }
+    } else if let Some(edge) = &table.edge {
         if *gateway == Gateway::Off {
             found.add(no_gateway(edge.at, vpc_name));
         } else if !is_gateway(edge) {
@@ -243,6 +260,11 @@ fn route_table(
                     .map(|s| s.vpc);
                 other_vpc(&route.via, vpc, vpc_name, found);
             }
+            Some(Via::VirtualPrivateGateway) => {
+                if no_vgw {
+                    found.add(no_vpn_gateway(route.via.at, vpc_name));
+                }
+            }
             Some(Via::Peering(name)) => {
                 let ends = topology.peerings.find(name);
                 let ends = ends.and_then(|peering| topology.peered(peering));
@@ -269,6 +291,13 @@ fn no_gateway(at: At, vpc: &str) -> Mistake {
     Mistake::new(
         at,
         format!("VPC {vpc} has no internet gateway; add `igw: true` to it"),
+    )
+}
+
+fn no_vpn_gateway(at: At, vpc: &str) -> Mistake {
+    Mistake::new(
+        at,
+        format!("VPC {vpc} has no virtual private gateway; add `vgw: true` to it"),
     )
 }
 

@@ -126,6 +126,11 @@ pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
                 RouteTableUse::Main(id) => Facts::new("VPC", name(model, id))
                     .part_of()
                     .with("main route table", table),
+                RouteTableUse::VpnGateway(id) => {
+                    Facts::new("virtual private gateway", name(model, id))
+                        .part_of()
+                        .with("edge route table", table)
+                }
                 RouteTableUse::InternetGateway(id) => {
                     Facts::new("internet gateway", name(model, id))
                         .part_of()
@@ -147,6 +152,22 @@ pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
             let own = it.meta.name.as_deref().unwrap_or(&text);
             let vpc = it.vpc.as_ref().map(|vpc| name(model, vpc));
             Some(Facts::new("internet gateway", own).with("VPC", list(vpc)))
+        }
+        Kind::VpnGateway => {
+            let it = model.get(&crate::model::VpnGatewayId::from_text(text))?;
+            let vpc = it.vpc.as_ref().map(|vpc| name(model, vpc));
+            let own = Facts::new("virtual private gateway", name(model, &it.id));
+            Some(own.with("VPC", list(vpc)))
+        }
+        // Told by its connections.
+        Kind::CustomerGateway => None,
+        Kind::VpnConnection => {
+            let it = model.get(&crate::model::VpnConnectionId::from_text(text))?;
+            let facts = Facts::new("VPN connection", name(model, &it.id))
+                .with("gateway", name(model, &it.vpn_gateway))
+                .with("static routes only", it.static_routes_only.to_string());
+            let route = |facts: Facts, route| facts.item(format!("route {route}"));
+            Some(it.routes.iter().fold(facts, route))
         }
         Kind::VpcPeeringConnection => {
             let it = model.get(&crate::model::VpcPeeringConnectionId::from_text(text))?;
@@ -245,6 +266,11 @@ pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
 }
 
 fn vpc(model: &Model, it: &crate::model::Vpc) -> Option<Facts> {
+    if it.on_prem.is_some() {
+        let facts = Facts::new("on-premises network", name(model, &it.id));
+        let blocks = it.blocks();
+        return Some(blocks.fold(facts, |facts, block| facts.item(format!("block {block}"))));
+    }
     let facts = Facts::new("VPC", name(model, &it.id))
         .with("DNS support", it.dns_support.to_string())
         .with("DNS hostnames", it.dns_hostnames.to_string())
@@ -286,6 +312,8 @@ fn security_group(model: &Model, it: &crate::model::SecurityGroup) -> Option<Fac
 fn route_table(model: &Model, it: &crate::model::RouteTable) -> Option<Facts> {
     let own = within(model, &it.vpc, it.meta());
     let facts = Facts::new("route table", own);
+    let propagating = it.propagating.iter().map(|id| name(model, id));
+    let facts = facts.with("propagates", list(propagating));
     Some(it.routes.iter().fold(facts, |facts, (to, route)| {
         let to = match to {
             Destination::Cidr(block) => block.to_string(),
@@ -298,6 +326,7 @@ fn route_table(model: &Model, it: &crate::model::RouteTable) -> Option<Facts> {
             RouteTargetSpec::VpcEndpoint(id) => name(model, id),
             RouteTargetSpec::VpcPeeringConnection(id) => name(model, id),
             RouteTargetSpec::NatGateway(id) => name(model, id),
+            RouteTargetSpec::VpnGateway(id) => name(model, id),
         };
         facts.with(format!("route {to}"), format!("via {target}"))
     }))

@@ -82,13 +82,13 @@ pub struct Programs<'a> {
 }
 
 impl Topology {
-    /// What runs in each host, internet hosts included.
+    /// What runs in each host, those outside included.
     pub fn programs(&self) -> impl Iterator<Item = (&str, Programs<'_>)> {
         let hosts = self.hosts.iter();
         let hosts = hosts.map(|(name, host)| (name, &host.run, &host.env, &host.restart));
-        let internet = self.internet.hosts.iter();
-        let internet = internet.map(|(name, host)| (name, &host.run, &host.env, &host.restart));
-        hosts.chain(internet).map(|(name, run, env, restart)| {
+        let outside = self.outside_hosts();
+        let outside = outside.map(|(name, host)| (name, &host.run, &host.env, &host.restart));
+        hosts.chain(outside).map(|(name, run, env, restart)| {
             let restart = restart.as_ref().map(|restart| restart.value.0);
             let programs = Programs {
                 run,
@@ -102,10 +102,10 @@ impl Topology {
     /// What is wrong with the links of hosts.
     pub fn link_faults(&self) -> BTreeMap<String, LinkFaults> {
         let hosts = self.hosts.iter().map(|(name, host)| (name, &host.link));
-        let internet = self.internet.hosts.iter();
-        let internet = internet.map(|(name, host)| (name, &host.link));
+        let outside = self.outside_hosts();
+        let outside = outside.map(|(name, host)| (name, &host.link));
         hosts
-            .chain(internet)
+            .chain(outside)
             .filter_map(|(name, link)| Some((name.value.clone(), link.as_ref()?.faults())))
             .collect()
     }

@@ -119,11 +119,11 @@ pub struct Internet {
     pub gateway: Many<Address>,
 }
 
-/// A host on the internet: MTU 1500, no security group.
+/// A host on the internet, or on premises: MTU 1500, no security group.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InternetHost {
-    /// Its public addresses, IPv4 or IPv6.
+    /// Its addresses: public ones, IPv4 or IPv6; on premises IPv4, of the network.
     #[serde(alias = "address")]
     pub addresses: Many<Address>,
     /// Make no host: it waits for `vpclab attach` [default: false].
@@ -142,4 +142,27 @@ pub struct InternetHost {
     /// What is wrong with its link [default: nothing].
     #[serde(default)]
     pub link: Option<Link>,
+}
+
+/// A network on premises, behind a router that makes VPN connections.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OnPrem {
+    /// Its IPv4 prefixes.
+    #[serde(alias = "cidr")]
+    pub cidrs: Many<Cidr>,
+    /// Its router's address on the internet, as a customer gateway has it
+    /// [default: 192.0.2.101, .102, … in the order of the file].
+    #[serde(default)]
+    pub router: Option<Value<Address>>,
+    /// VPCs whose virtual private gateway it has a VPN connection to.
+    #[serde(default)]
+    pub vpn: Many<String>,
+    /// Static routes of the connections: these prefixes [default: all of the
+    /// network's, learnt by BGP].
+    #[serde(default)]
+    pub static_routes: Many<Cidr>,
+    /// Its hosts by name: MTU 1500, no security group.
+    #[serde(default)]
+    pub hosts: Named<InternetHost>,
 }

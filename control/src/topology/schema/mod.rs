@@ -19,7 +19,7 @@ mod settings;
 
 pub use expect::Expectation;
 pub use faults::{Faults, Link, Programs};
-pub use hosts::{Eni, Host, Internet, InternetHost};
+pub use hosts::{Eni, Host, Internet, InternetHost, OnPrem};
 pub use network::{
     DhcpOptions, EgressRule, IngressRule, NetworkAcl, NetworkAclRule, Peering, Route, RouteTable,
     RuleAction, SecurityGroup, Subnet, Vpc,
@@ -83,6 +83,9 @@ pub struct Topology {
     /// NAT gateways by name: targets of routes.
     #[serde(default)]
     pub nat_gateways: Named<NatGateway>,
+    /// Networks on premises by name.
+    #[serde(default)]
+    pub on_prem: Named<OnPrem>,
     /// Network and gateway load balancers by name.
     #[serde(default)]
     pub load_balancers: Named<LoadBalancer>,
@@ -134,6 +137,13 @@ impl Topology {
     /// How fast the lab's clock runs, or its default.
     pub fn time_scale(&self) -> u32 {
         self.time_scale.as_ref().map_or(1, |scale| scale.value.0)
+    }
+
+    /// Hosts outside of AWS: of the internet, and on premises.
+    pub fn outside_hosts(&self) -> impl Iterator<Item = (&Value<String>, &InternetHost)> {
+        let on_prem = self.on_prem.iter();
+        let on_prem = on_prem.flat_map(|(_, network)| network.hosts.iter());
+        self.internet.hosts.iter().chain(on_prem)
     }
 
     /// Whether the lab has a way to or from the machine's real network.

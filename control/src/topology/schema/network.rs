@@ -26,6 +26,9 @@ pub struct Vpc {
     /// Attach an internet gateway.
     #[serde(default, alias = "InternetGateway", alias = "internet_gateway")]
     pub igw: Option<Value<Gateway>>,
+    /// Attach a virtual private gateway, which `on_prem:` networks reach by `vpn:`.
+    #[serde(default, alias = "VpnGateway", alias = "vpn_gateway")]
+    pub vgw: Option<Value<Gateway>>,
     /// Whether the resolver answers [default: true].
     #[serde(default, alias = "EnableDnsSupport")]
     pub enable_dns_support: Option<bool>,
@@ -127,9 +130,13 @@ pub struct RouteTable {
     #[serde(default, alias = "Main")]
     pub main: bool,
     /// Edge association: `igw` makes this table rule what the internet gateway
-    /// brings in.
+    /// brings in, `vgw` what the virtual private gateway does.
     #[serde(default, alias = "GatewayId", alias = "Edge")]
     pub edge: Option<Value<String>>,
+    /// Whether what the VPC's virtual private gateway knows becomes routes of this
+    /// table [default: false].
+    #[serde(default, alias = "PropagateVgwRoutes")]
+    pub propagate: bool,
 }
 
 /// A route.
@@ -144,7 +151,7 @@ pub struct Route {
         alias = "DestinationPrefixListId"
     )]
     pub to: Value<CidrOrName>,
-    /// Target: igw, local, a host (or its ENI, `fw/eth1`), a NAT gateway, a gateway
+    /// Target: igw, vgw, local, a host (or its ENI, `fw/eth1`), a NAT gateway, a gateway
     /// load balancer endpoint, or a peering connection.
     #[serde(
         alias = "target",
