@@ -121,8 +121,6 @@ impl Model {
         let internet = self.get(&VpcId::from(INTERNET_VPC))?;
         let subnet = self.get(&SubnetId::from(INTERNET_SUBNET))?;
         let meta = Meta {
-            owner: Arc::from("on-prem"),
-            region: Arc::from("on-prem"),
             name: Some(Arc::from(name)),
             ..internet.meta.clone()
         };

@@ -1,10 +1,11 @@
 //! What only the file says: its heading, commands, links, assertions, settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Exporter;
 use super::node::{Map, Node};
 use crate::host::plan::RestartPolicy;
+use crate::model::VpnConnection;
 use crate::topology::located::{Item, Value};
 use crate::topology::schema::{Expectation, InternetHost, Link, Waiting};
 use crate::topology::values::{Restart, Zone};
@@ -33,6 +34,56 @@ impl Exporter<'_> {
         let gateway = internet.gateway.iter().map(|address| address.0);
         map.filled("gateway", Node::list(gateway));
         map
+    }
+
+    /// The file's networks on premises, with the VPN connections that they have now.
+    pub(super) fn on_prem(&mut self) -> Map {
+        let mut networks = Map::default();
+        let mut written = BTreeSet::new();
+        for (name, network) in self.file.on_prem.iter() {
+            let id = crate::model::VpcId::from(format!("vpc-on-prem-{}", name.value));
+            let router = self.model.get(&id).and_then(|vpc| vpc.on_prem);
+            let mut map = Map::default();
+            let cidrs = network.cidrs.iter().map(|cidr| cidr.value.0);
+            map.put("cidrs", Node::one_or_list(cidrs));
+            map.some("router", router);
+            let all: Vec<&VpnConnection> = self.own().collect();
+            let mut vpcs = Vec::new();
+            let mut routes = BTreeSet::new();
+            for held in all {
+                let customer = self.model.get(&held.customer_gateway);
+                if customer.map(|it| it.address) != router {
+                    continue;
+                }
+                let gateway = self.model.get(&held.vpn_gateway);
+                let vpc = gateway.and_then(|gateway| gateway.vpc.clone());
+                let user = format!("VPN connection {}", held.id);
+                if let Some(vpc) = vpc.and_then(|vpc| self.label(&vpc, &user)) {
+                    written.insert(held.id.clone());
+                    if held.static_routes_only && held.routes.is_empty() {
+                        self.leave_out(format!("{user}: that it has static routes only"));
+                    }
+                    vpcs.push(vpc);
+                    routes.extend(held.routes.iter().copied());
+                }
+            }
+            map.filled("vpn", Node::one_or_list(vpcs));
+            map.filled("static_routes", Node::list(routes));
+            let hosts = network.hosts.iter();
+            let hosts: Map = hosts
+                .map(|(name, host)| (name.value.clone(), self.internet_host(host)))
+                .collect();
+            map.filled("hosts", hosts.into());
+            networks.put(&name.value, map.into());
+        }
+        let all: Vec<&VpnConnection> = self.own().collect();
+        for held in all.into_iter().filter(|held| !written.contains(&held.id)) {
+            self.leave_out(format!(
+                "{}: a VPN connection to no network of the file",
+                held.id
+            ));
+        }
+        networks
     }
 
     fn internet_host(&self, host: &InternetHost) -> Map {

@@ -285,7 +285,7 @@ impl Naming<'_> {
     /// Hosts, and interfaces that no host has.
     fn hosts(&mut self, model: &Model, names: &Names, space: &mut Space) {
         let is_host = |eni: &&NetworkInterface| {
-            eni.kind == InterfaceKind::Host && !eni.internet && (self.own)(&eni.meta)
+            eni.kind == InterfaceKind::Host && !eni.is_outside() && (self.own)(&eni.meta)
         };
         let all = model.interfaces().iter().map(|eni| &**eni).filter(is_host);
         let (attached, loose): (Vec<_>, Vec<_>) = all.partition(|eni| eni.attachment.is_some());

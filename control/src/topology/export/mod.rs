@@ -78,6 +78,7 @@ impl<'a> Exporter<'a> {
         map.filled("hosts", self.hosts().into());
         map.filled("internet", self.internet().into());
         map.filled("nat_gateways", self.nat_gateways().into());
+        map.filled("on_prem", self.on_prem().into());
         map.filled("load_balancers", self.load_balancers().into());
         map.filled("target_groups", self.target_groups().into());
         map.filled("endpoint_services", self.endpoint_services().into());

@@ -10,6 +10,7 @@ use crate::model::{
     NetworkAclAssociation, NetworkAclEntry, PeeringState, PrefixList, Route, RouteTable,
     RouteTableAssociation, RouteTableUse, RouteTargetSpec, RulePeer, SecurityGroup,
     SecurityGroupId, SecurityGroupRule, Subnet, Vpc, VpcEndpointType, VpcId, VpcPeeringConnection,
+    VpnGateway,
 };
 use crate::topology::values::Protocol;
 
@@ -41,6 +42,10 @@ impl<'a> Exporter<'a> {
         if let Some(gateway) = gateway {
             let own = gateway.meta.name.as_deref().filter(|own| *own != name);
             map.put("igw", own.map_or(Node::Flag(true), Node::shown));
+        }
+        if let Some(gateway) = self.model.referrers::<VpnGateway>(&vpc.id).next() {
+            let own = gateway.meta.name.as_deref().filter(|own| *own != name);
+            map.put("vgw", own.map_or(Node::Flag(true), Node::shown));
         }
         map.flag("enable_dns_support", vpc.dns_support, true);
         map.flag("enable_dns_hostnames", vpc.dns_hostnames, false);
@@ -121,15 +126,19 @@ impl<'a> Exporter<'a> {
             let name = self.label(&table.id, vpc_name)?;
             let routes = self.routes(&format!("{vpc_name}/{name}"), vpc, table);
             // The table that came with the VPC comes with it again.
-            if routes.is_empty() && !explicit && !self.labels.is_given(&table.id) {
+            let plain = routes.is_empty() && table.propagating.is_empty();
+            if plain && !explicit && !self.labels.is_given(&table.id) {
                 return None;
             }
             let mut map = Map::default();
             map.filled("routes", Node::List(routes));
             map.flag("main", is_main, false);
+            map.flag("propagate", !table.propagating.is_empty(), false);
             for used in uses {
-                if let RouteTableUse::InternetGateway(_) = used {
-                    map.put("edge", Node::shown("igw"));
+                match used {
+                    RouteTableUse::InternetGateway(_) => map.put("edge", Node::shown("igw")),
+                    RouteTableUse::VpnGateway(_) => map.put("edge", Node::shown("vgw")),
+                    RouteTableUse::Main(_) | RouteTableUse::Subnet(_) => {}
                 }
             }
             Some((name, map))
@@ -188,6 +197,14 @@ impl<'a> Exporter<'a> {
             RouteTargetSpec::VpcEndpoint(id) => self.label(id, user),
             RouteTargetSpec::VpcPeeringConnection(id) => self.label(id, user),
             RouteTargetSpec::NatGateway(id) => self.label(id, user),
+            RouteTargetSpec::VpnGateway(id) => {
+                let attached = self.model.get(id).and_then(|gateway| gateway.vpc.as_ref());
+                if attached == Some(&vpc.id) {
+                    return Some("vgw".to_owned());
+                }
+                self.leave_out(format!("{user}: a blackhole, {id}"));
+                None
+            }
         }
     }
 
