@@ -93,7 +93,7 @@ pub(super) fn complete(model: &mut Model) {
     if !model.dhcp_options().is_empty() {
         return;
     }
-    let without = |vpc: &&Arc<Vpc>| !vpc.internet && vpc.dhcp_options.is_none();
+    let without = |vpc: &&Arc<Vpc>| !vpc.is_outside() && vpc.dhcp_options.is_none();
     let vpcs: Vec<_> = model.vpcs().iter().filter(without).cloned().collect();
     for vpc in vpcs {
         let options = DhcpOptions::of_region(&vpc.meta.owner, &vpc.meta.region);

@@ -99,7 +99,9 @@ fn end(vpc: VpcId, owner: &Arc<str>, region: &Arc<str>) -> PeeringEnd {
 fn fails(tx: &Transaction<'_>, vpc: &Vpc, accepter: &PeeringEnd) -> Result<bool, ApiError> {
     let found = tx.model().get(&accepter.vpc);
     let peer = found.filter(|peer| {
-        !peer.internet && peer.meta.owner == accepter.owner && peer.meta.region == accepter.region
+        !peer.is_outside()
+            && peer.meta.owner == accepter.owner
+            && peer.meta.region == accepter.region
     });
     let Some(peer) = peer else {
         // Of one's own VPCs one may learn that there is none.

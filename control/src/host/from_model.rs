@@ -68,12 +68,9 @@ fn hosts_that(model: &Model, wanted: impl Fn(&Plug) -> bool) -> Vec<HostPlan> {
 /// The resolvers and the domain that DHCP tells: those of the VPC's set of options,
 /// without one the resolver on the link.
 fn told_by_dhcp(model: &Model, interface: &NetworkInterface) -> (Vec<IpAddr>, Option<String>) {
-    let Some(vpc) = model.get(&interface.vpc) else {
+    let Some(vpc) = model.get(&interface.vpc).filter(|vpc| !vpc.is_outside()) else {
         return (Vec::new(), None);
     };
-    if vpc.internet || vpc.on_prem.is_some() {
-        return (Vec::new(), None);
-    }
     let Some(options) = model.dhcp_options_of(&vpc.id) else {
         return (vec![RESOLVER_V4.into()], None);
     };

@@ -61,6 +61,11 @@ pub(crate) fn on_prem_alias(address: Ipv4Addr) -> Arc<str> {
 }
 
 impl Vpc {
+    /// Whether it is no VPC of AWS's: the internet, or a network on premises.
+    pub fn is_outside(&self) -> bool {
+        self.internet || self.on_prem.is_some()
+    }
+
     /// All blocks, IPv4 first.
     pub fn blocks(&self) -> impl Iterator<Item = Prefix> {
         let all = self.cidrs.iter().chain(&self.ipv6_cidrs);
@@ -85,7 +90,7 @@ impl Resource for Vpc {
         for gone in old.iter().flat_map(|vpc| &vpc.ipv6_cidrs) {
             indexes.drop_ipv6_block(gone.block);
         }
-        if let Some(vpc) = new.filter(|vpc| !vpc.internet) {
+        if let Some(vpc) = new.filter(|vpc| !vpc.is_outside()) {
             for block in &vpc.ipv6_cidrs {
                 indexes.add_ipv6_block(block.block, &vpc.id);
             }

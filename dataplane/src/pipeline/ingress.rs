@@ -176,8 +176,7 @@ fn resolve(tables: &Snapshot, port: EniId, address: IpAddr) -> Option<Mac> {
     if eni.owns(address) || address.is_unspecified() {
         return None;
     }
-    let vpc = tables.vpcs.row(eni.vpc)?;
-    if vpc.internet || vpc.on_prem.is_some() {
+    if tables.vpcs.row(eni.vpc)?.is_outside() {
         return Some(subnet.router_mac);
     }
     if let IpAddr::V6(v6) = address

@@ -35,11 +35,17 @@ pub struct VpcRow {
 }
 
 impl VpcRow {
+    /// Whether it is a pseudo-VPC outside of AWS: the internet, or on premises. Its
+    /// hosts have no services of AWS's, and no neighbours.
+    pub const fn is_outside(&self) -> bool {
+        self.internet || self.on_prem.is_some()
+    }
+
     /// The resolver's address in the VPC: the base of the primary block plus
     /// two (V:AmazonDNS-concepts).
     pub fn resolver(&self) -> Option<IpAddr> {
         let primary = self.cidrs.first().filter(|cidr| cidr.is_ipv4())?;
-        primary.nth(2).filter(|_| !self.internet)
+        primary.nth(2).filter(|_| !self.is_outside())
     }
 }
 

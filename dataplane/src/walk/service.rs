@@ -84,7 +84,7 @@ pub(crate) fn is_dhcp(headers: &Headers) -> bool {
 /// shares the interface's limit must meet the same counter.
 pub fn service_for(tables: &Snapshot, eni: EniId, headers: &Headers) -> Option<Service> {
     let row = tables.enis.row(eni)?;
-    if tables.vpcs.row(row.vpc)?.internet {
+    if tables.vpcs.row(row.vpc)?.is_outside() {
         return None;
     }
     let service = at(tables, row, headers.tuple.dst)?;
@@ -103,7 +103,7 @@ impl Walk<'_> {
             dst => subnet.cidrs.iter().any(|cidr| cidr.nth(1) == Some(dst)),
         };
         let from_client = src.is_unspecified() || eni.owns(src);
-        let inside = |vpc: &crate::tables::VpcRow| !vpc.internet;
+        let inside = |vpc: &crate::tables::VpcRow| !vpc.is_outside();
         let taken = is_dhcp(&self.packet.headers)
             && to_server
             && from_client

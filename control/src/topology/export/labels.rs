@@ -248,9 +248,9 @@ impl Naming<'_> {
     fn networks(&mut self, model: &Model, lists: &Space) {
         let mut plain = Space::new(is_plain);
         let vpcs = model.vpcs().iter().map(|vpc| &**vpc);
-        self.name(&mut plain, vpcs.filter(|vpc| !vpc.internet), |_| None);
+        self.name(&mut plain, vpcs.filter(|vpc| !vpc.is_outside()), |_| None);
         let mut seen = BTreeSet::new();
-        for vpc in model.vpcs().iter().filter(|vpc| !vpc.internet) {
+        for vpc in model.vpcs().iter().filter(|vpc| !vpc.is_outside()) {
             let id = &vpc.id;
             let mut subnets = Space::new(is_plain);
             self.name(
