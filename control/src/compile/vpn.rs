@@ -53,7 +53,7 @@ fn connections<'a>(model: &'a Model, gateway: &VpnGatewayId) -> Vec<&'a VpnConne
 }
 
 /// The on-premises network at the other end of a connection.
-fn network<'a>(model: &'a Model, held: &VpnConnection) -> Option<&'a Vpc> {
+pub fn network<'a>(model: &'a Model, held: &VpnConnection) -> Option<&'a Vpc> {
     let gateway = model.get(&held.customer_gateway)?;
     let alias = on_prem_alias(gateway.address);
     let id = model.indexes().alias(&alias)?;
@@ -62,7 +62,7 @@ fn network<'a>(model: &'a Model, held: &VpnConnection) -> Option<&'a Vpc> {
 }
 
 /// What a gateway knows by a connection.
-fn prefixes(model: &Model, held: &VpnConnection) -> Vec<Prefix> {
+pub fn prefixes(model: &Model, held: &VpnConnection) -> Vec<Prefix> {
     if held.static_routes_only {
         return held.routes.iter().copied().collect();
     }

@@ -19,12 +19,13 @@ pub(super) fn write(scene: &Scene, title: &str) -> String {
         out.push_str("  }\n");
     }
     for vpc in &scene.vpcs {
-        let label = quoted(&format!("VPC {}\n{}", vpc.name, vpc.blocks));
+        let word = if vpc.on_prem { "on premises" } else { "VPC" };
+        let label = quoted(&format!("{word} {}\n{}", vpc.name, vpc.blocks));
         let name = quoted(&format!("cluster_{}", vpc.id));
         out.push_str(&format!(
             "  subgraph {name} {{\n    label={label}; color=\"#7048b6\";\n"
         ));
-        if let Some(gateway) = &vpc.gateway {
+        for gateway in &vpc.border {
             out.push_str(&node("    ", gateway));
         }
         for zone in &vpc.zones {
@@ -59,13 +60,18 @@ pub(super) fn write(scene: &Scene, title: &str) -> String {
             EdgeKind::Geneve => ("dashed", "#b0338a"),
             EdgeKind::Target => ("solid", "#1f8a5b"),
             EdgeKind::UnhealthyTarget => ("dashed", "#c8102e"),
+            EdgeKind::Peering => ("solid", "#8a5a00"),
+            EdgeKind::Vpn => ("bold", "#0b7285"),
         };
         let mut more = String::new();
         if is_subnet(scene, &edge.from) {
             more = format!(", ltail={}", quoted(&cluster(&edge.from)));
         }
         if edge.to == INTERNET {
-            more.push_str(", lhead=\"cluster_internet\", dir=both");
+            more.push_str(", lhead=\"cluster_internet\"");
+        }
+        if edge.kind.is_two_way() {
+            more.push_str(", dir=both");
         }
         out.push_str(&format!(
             "  {} -> {} [label={}, style={style}, color=\"{colour}\", fontcolor=\"{colour}\"{more}];\n",
@@ -101,7 +107,7 @@ fn node(indent: &str, node: &Node) -> String {
     let colour = match node.kind {
         NodeKind::Host => "#d9730d",
         NodeKind::Interface => "#9aa5b1",
-        NodeKind::Endpoint | NodeKind::Gateway => "#7048b6",
+        NodeKind::Endpoint | NodeKind::Gateway | NodeKind::Border => "#7048b6",
         NodeKind::GatewayEndpoint => "#b0338a",
         NodeKind::LoadBalancer => "#1f8a5b",
         NodeKind::NatGateway => "#2b6cb0",

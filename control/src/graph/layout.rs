@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::scene::{INTERNET, Node, Scene, SubnetBox, VpcBox};
+use super::scene::{INTERNET, Node, NodeKind, Scene, SubnetBox, VpcBox};
 use super::wires::{self, Wire};
 
 /// Distance of neighbouring points of the grid, in pixels.
@@ -99,7 +99,11 @@ impl Layout {
     /// Places everything of `scene`.
     pub fn of(scene: &Scene) -> Self {
         let mut layout = Self::default();
-        let has_internet = !scene.internet.is_empty() || scene.vpcs.iter().any(has_gateway);
+        let has_internet = !scene.internet.is_empty()
+            || scene
+                .vpcs
+                .iter()
+                .any(|vpc| vpc.internet_gateway().is_some());
         let top = if has_internet {
             MARGIN + INTERNET_HEAD + NODE_H + SUBNET_PAD + INTERNET_GAP
         } else {
@@ -158,7 +162,10 @@ impl Layout {
     }
 
     fn vpc(&mut self, vpc: &VpcBox, x: i32, y: i32) -> Rect {
-        let head = y + VPC_HEAD + if has_gateway(vpc) { GRID * 2 } else { 0 };
+        // Room for the labels of the arrows that lead to the border.
+        let others = vpc.border.iter().any(|it| it.kind == NodeKind::Border);
+        let rows = count(vpc.border.len()) + i32::from(others);
+        let head = y + VPC_HEAD + rows * 2 * GRID;
         let mut at = x + VPC_PAD;
         let mut bottom = head;
         for zone in &vpc.zones {
@@ -189,23 +196,22 @@ impl Layout {
             at - ZONE_GAP
         };
         let title = title_width(vpc);
-        let gateway = if has_gateway(vpc) {
-            GATEWAY_W + 3 * GRID
-        } else {
-            0
+        let border = count(vpc.border.len()) * (GATEWAY_W + 2 * GRID) - 2 * GRID;
+        let least = match vpc.border.len() {
+            0 => title,
+            _ => title + border + 3 * GRID,
         };
-        let least = title + gateway;
         let rect = Rect {
             x,
             y,
             w: (right + VPC_PAD - x).max(least),
             h: bottom + VPC_PAD - ZONE_PAD - y,
         };
-        if let Some(gateway) = &vpc.gateway {
-            // Half in, half out; right of the title.
-            let middle = (rect.x + rect.w / 2 - GATEWAY_W / 2).max(rect.x + title + GRID);
+        // Half in, half out; right of the title.
+        let left = snap((rect.x + rect.w / 2 - border / 2).max(rect.x + title + GRID));
+        for (n, gateway) in vpc.border.iter().enumerate() {
             let place = Rect {
-                x: snap(middle),
+                x: left + count(n) * (GATEWAY_W + 2 * GRID),
                 y: y - GATEWAY_H / 2,
                 w: GATEWAY_W,
                 h: GATEWAY_H,
@@ -251,7 +257,7 @@ impl Layout {
     fn internet(&mut self, scene: &Scene) {
         let hosts = count(scene.internet.len().max(1));
         let w = hosts * (NODE_W + NODE_GAP) - NODE_GAP + 2 * SUBNET_PAD;
-        let gateways = scene.vpcs.iter().filter_map(|vpc| vpc.gateway.as_ref());
+        let gateways = scene.vpcs.iter().filter_map(VpcBox::internet_gateway);
         let middles: Vec<_> = gateways
             .filter_map(|it| self.nodes.get(&it.id))
             .map(|it| it.x + it.w / 2)
@@ -291,10 +297,6 @@ fn title_width(vpc: &VpcBox) -> i32 {
 
 /// Longer titles are cut.
 pub(super) const TITLE_LETTERS: usize = 28;
-
-fn has_gateway(vpc: &VpcBox) -> bool {
-    vpc.gateway.is_some()
-}
 
 fn subnet_width(subnet: &SubnetBox) -> i32 {
     let columns = columns(subnet.nodes.len());

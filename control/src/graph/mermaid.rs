@@ -19,9 +19,10 @@ pub(super) fn write(scene: &Scene) -> String {
         out.push_str("  end\n");
     }
     for vpc in &scene.vpcs {
-        let title = quoted(&format!("VPC {} {}", vpc.name, vpc.blocks));
+        let word = if vpc.on_prem { "on premises" } else { "VPC" };
+        let title = quoted(&format!("{word} {} {}", vpc.name, vpc.blocks));
         out.push_str(&format!("  subgraph {}[{title}]\n", names.of(&vpc.id)));
-        if let Some(gateway) = &vpc.gateway {
+        for gateway in &vpc.border {
             out.push_str(&node("    ", &mut names, gateway));
         }
         for zone in &vpc.zones {
@@ -43,7 +44,8 @@ pub(super) fn write(scene: &Scene) -> String {
     for edge in &scene.edges {
         let arrow = match edge.kind {
             EdgeKind::Route | EdgeKind::Target => "-->",
-            EdgeKind::Internet => "<-->",
+            EdgeKind::Internet | EdgeKind::Peering => "<-->",
+            EdgeKind::Vpn => "<==>",
             EdgeKind::PrivateLink => "==>",
             EdgeKind::Geneve | EdgeKind::UnhealthyTarget => "-.->",
         };
@@ -66,7 +68,7 @@ fn node(indent: &str, names: &mut Names, node: &Node) -> String {
         NodeKind::Host | NodeKind::Interface => ("[", "]"),
         NodeKind::Endpoint | NodeKind::GatewayEndpoint | NodeKind::NatGateway => ("([", "])"),
         NodeKind::LoadBalancer => ("{{", "}}"),
-        NodeKind::Gateway => ("((", "))"),
+        NodeKind::Gateway | NodeKind::Border => ("((", "))"),
     };
     format!("{indent}{}{open}{text}{close}\n", names.of(&node.id))
 }

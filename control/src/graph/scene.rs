@@ -6,8 +6,9 @@ use vpclab_dataplane::tables::TargetHealth;
 
 use crate::model::{
     EndpointService, InterfaceKind, Listener, LoadBalancer, Model, NetworkInterface,
-    NetworkInterfaceId, RouteTableAssociation, RouteTableUse, RouteTargetSpec, Subnet, SubnetId,
-    TargetGroup, Vpc, VpcEndpoint,
+    NetworkInterfaceId, PeeringState, RouteTable, RouteTableAssociation, RouteTableUse,
+    RouteTargetSpec, Subnet, SubnetId, TargetGroup, Vpc, VpcEndpoint, VpcEndpointType, VpcId,
+    VpcPeeringConnection, VpcPeeringConnectionId, VpnGateway,
 };
 use crate::report::Names;
 use crate::report::ps::public_addresses;
@@ -23,19 +24,30 @@ pub struct Scene {
     pub edges: Vec<Edge>,
 }
 
-/// A VPC.
+/// A VPC, or a network on premises.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VpcBox {
     /// AWS id.
     pub id: String,
     /// Name.
     pub name: String,
+    /// Whether it is a network on premises.
+    pub on_prem: bool,
     /// Address blocks.
     pub blocks: String,
-    /// Its internet gateway.
-    pub gateway: Option<Node>,
+    /// What stands on its border: its internet gateway, its virtual private gateway,
+    /// its ends of peering connections, its gateway endpoints; the router on premises.
+    pub border: Vec<Node>,
     /// Zones that have subnets, by name.
     pub zones: Vec<ZoneColumn>,
+}
+
+impl VpcBox {
+    /// Its internet gateway.
+    pub fn internet_gateway(&self) -> Option<&Node> {
+        let mut border = self.border.iter();
+        border.find(|it| it.kind == NodeKind::Gateway)
+    }
 }
 
 /// An availability zone of a VPC.
@@ -82,6 +94,8 @@ pub enum NodeKind {
     Interface,
     /// An internet gateway.
     Gateway,
+    /// Another thing on the border of a VPC.
+    Border,
 }
 
 /// A small box.
@@ -112,6 +126,10 @@ pub enum EdgeKind {
     Target,
     /// A target that is unhealthy.
     UnhealthyTarget,
+    /// Between the two ends of a peering connection.
+    Peering,
+    /// A VPN connection.
+    Vpn,
 }
 
 impl EdgeKind {
@@ -124,7 +142,14 @@ impl EdgeKind {
             Self::Geneve => "GENEVE",
             Self::Target => "target",
             Self::UnhealthyTarget => "unhealthy target",
+            Self::Peering => "peering",
+            Self::Vpn => "VPN",
         }
+    }
+
+    /// Whether it leads both ways.
+    pub const fn is_two_way(self) -> bool {
+        matches!(self, Self::Internet | Self::Peering | Self::Vpn)
     }
 }
 
@@ -160,6 +185,7 @@ impl Scene {
             }
         }
         view.routes(&mut scene);
+        view.joins(&mut scene);
         view.services(&mut scene);
         view.targets(&mut scene);
         scene.order_vpcs();
@@ -170,7 +196,7 @@ impl Scene {
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         let inner = self.vpcs.iter().flat_map(|vpc| {
             let subnets = vpc.zones.iter().flat_map(|zone| &zone.subnets);
-            subnets.flat_map(|it| &it.nodes).chain(&vpc.gateway)
+            subnets.flat_map(|it| &it.nodes).chain(&vpc.border)
         });
         inner.chain(&self.internet)
     }
@@ -183,6 +209,9 @@ impl Scene {
                 for node in &subnet.nodes {
                     home.insert(node.id.clone(), vpc.id.clone());
                 }
+            }
+            for node in &vpc.border {
+                home.insert(node.id.clone(), vpc.id.clone());
             }
         }
         let mut balance: BTreeMap<&str, i64> = BTreeMap::new();
@@ -200,6 +229,25 @@ impl Scene {
     }
 }
 
+fn on_border(id: String, name: String) -> Node {
+    Node {
+        id,
+        kind: NodeKind::Border,
+        name,
+        detail: String::new(),
+    }
+}
+
+/// The id of a peering connection's end in a VPC.
+fn peering_end(id: &VpcPeeringConnectionId, vpc: &VpcId) -> String {
+    format!("{id}/{vpc}")
+}
+
+/// The id of the router of a network on premises.
+fn router_of(network: &VpcId) -> String {
+    format!("{network}/router")
+}
+
 struct View<'a> {
     model: &'a Model,
     names: Names,
@@ -212,23 +260,149 @@ impl View<'_> {
             let zone = zones.entry(subnet.zone.to_string()).or_default();
             zone.push(self.subnet(subnet));
         }
+        if vpc.on_prem.is_some() {
+            return self.on_prem(vpc, zones);
+        }
         let zones = zones.into_iter().map(|(name, mut subnets)| {
             subnets.sort_by(|a, b| (!a.public, &a.name).cmp(&(!b.public, &b.name)));
             ZoneColumn { name, subnets }
         });
-        let mut gateways = self.model.internet_gateways().iter();
-        let gateway = gateways.find(|it| it.vpc.as_ref() == Some(&vpc.id));
         VpcBox {
             id: vpc.id.to_string(),
             name: self.names.short(vpc.id.as_str()).to_owned(),
+            on_prem: false,
             blocks: joined(vpc.blocks()),
-            gateway: gateway.map(|it| Node {
-                id: it.id.to_string(),
-                kind: NodeKind::Gateway,
-                name: "internet gateway".to_owned(),
-                detail: String::new(),
-            }),
+            border: self.border(vpc),
             zones: zones.collect(),
+        }
+    }
+
+    /// A network on premises: no zones, no subnets, its hosts behind its router.
+    fn on_prem(&self, vpc: &Vpc, zones: BTreeMap<String, Vec<SubnetBox>>) -> VpcBox {
+        let name = self.names.short(vpc.id.as_str()).to_owned();
+        let blocks = joined(vpc.blocks());
+        let subnets = zones.into_values().flatten().map(|subnet| SubnetBox {
+            name: name.clone(),
+            blocks: blocks.clone(),
+            table: String::new(),
+            public: false,
+            ..subnet
+        });
+        let router = vpc.on_prem;
+        let router = router.map(|at| on_border(router_of(&vpc.id), at.to_string()));
+        VpcBox {
+            id: vpc.id.to_string(),
+            on_prem: true,
+            border: router.into_iter().collect(),
+            zones: vec![ZoneColumn {
+                name: "on premises".to_owned(),
+                subnets: subnets.collect(),
+            }],
+            name,
+            blocks,
+        }
+    }
+
+    fn border(&self, vpc: &Vpc) -> Vec<Node> {
+        let mut border = Vec::new();
+        let mut gateways = self.model.internet_gateways().iter();
+        if let Some(it) = gateways.find(|it| it.vpc.as_ref() == Some(&vpc.id)) {
+            border.push(Node {
+                kind: NodeKind::Gateway,
+                ..on_border(it.id.to_string(), "internet gateway".to_owned())
+            });
+        }
+        for it in self.model.referrers::<VpnGateway>(&vpc.id) {
+            border.push(on_border(it.id.to_string(), "VPN gateway".to_owned()));
+        }
+        for it in self.peerings(&vpc.id) {
+            let name = self.names.short(it.id.as_str());
+            border.push(on_border(
+                peering_end(&it.id, &vpc.id),
+                format!("peering {name}"),
+            ));
+        }
+        for it in self.model.referrers::<VpcEndpoint>(&vpc.id) {
+            if it.endpoint_type == VpcEndpointType::Gateway {
+                let name = self.names.short(it.id.as_str());
+                border.push(on_border(it.id.to_string(), format!("endpoint {name}")));
+            }
+        }
+        border
+    }
+
+    /// The active peering connections of a VPC, each once.
+    fn peerings(&self, vpc: &VpcId) -> Vec<&VpcPeeringConnection> {
+        let all = self.model.vpc_peering_connections().iter();
+        let own = all.filter(|it| {
+            it.state == PeeringState::Active && it.ends().iter().any(|end| end.vpc == *vpc)
+        });
+        own.map(|it| &**it).collect()
+    }
+
+    /// Arrows between the ends of peering and VPN connections.
+    fn joins(&self, scene: &mut Scene) {
+        let mut join = |from: String, to: String, kind| {
+            scene.edges.push(Edge {
+                from,
+                to,
+                kind,
+                label: String::new(),
+            });
+        };
+        for it in self.model.vpc_peering_connections().iter() {
+            let [a, b] = it.ends();
+            let here = |end: &crate::model::PeeringEnd| self.model.get(&end.vpc).is_some();
+            if it.state == PeeringState::Active && here(a) && here(b) {
+                let (a, b) = (peering_end(&it.id, &a.vpc), peering_end(&it.id, &b.vpc));
+                join(a, b, EdgeKind::Peering);
+            }
+        }
+        for it in self.model.vpn_connections().iter() {
+            let gateway = self.model.get(&it.vpn_gateway);
+            let attached = gateway.filter(|gateway| gateway.vpc.is_some());
+            let network = crate::compile::vpn::network(self.model, it);
+            if let (Some(gateway), Some(network)) = (attached, network) {
+                join(
+                    router_of(&network.id),
+                    gateway.id.to_string(),
+                    EdgeKind::Vpn,
+                );
+            }
+        }
+    }
+
+    /// What stands for a route's target; nothing does for a blackhole.
+    fn route_end(
+        &self,
+        table: &RouteTable,
+        target: &RouteTargetSpec,
+        zone: Option<&str>,
+    ) -> Option<String> {
+        let attached = |vpc: Option<&VpcId>| vpc == Some(&table.vpc);
+        match target {
+            RouteTargetSpec::Local => None,
+            RouteTargetSpec::InternetGateway(id) => {
+                let gateway = self.model.get(id)?;
+                attached(gateway.vpc.as_ref()).then(|| id.to_string())
+            }
+            RouteTargetSpec::VpnGateway(id) => {
+                let gateway = self.model.get(id)?;
+                attached(gateway.vpc.as_ref()).then(|| id.to_string())
+            }
+            RouteTargetSpec::VpcPeeringConnection(id) => {
+                let mut own = self.peerings(&table.vpc).into_iter();
+                own.any(|it| it.id == *id)
+                    .then(|| peering_end(id, &table.vpc))
+            }
+            RouteTargetSpec::NetworkInterface(id) => Some(self.model.get(id)?.id.to_string()),
+            RouteTargetSpec::NatGateway(id) => {
+                Some(self.model.get(id)?.interface.as_ref()?.to_string())
+            }
+            RouteTargetSpec::VpcEndpoint(id) => match self.model.get(id)?.endpoint_type {
+                VpcEndpointType::Gateway => Some(id.to_string()),
+                _ => Some(self.endpoint_interface(id, zone)?.to_string()),
+            },
         }
     }
 
@@ -297,27 +471,20 @@ impl View<'_> {
     fn routes(&self, scene: &mut Scene) {
         let mut edges: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         let mut add = |from: &str, id: &crate::model::RouteTableId, zone: Option<&str>| {
-            let table = self.model.get(id);
-            for (destination, route) in table.iter().flat_map(|table| table.routes.iter()) {
-                let to = match &route.target {
-                    RouteTargetSpec::Local => continue,
-                    RouteTargetSpec::InternetGateway(id) => id.to_string(),
-                    RouteTargetSpec::VpcPeeringConnection(id) => id.to_string(),
-                    RouteTargetSpec::VpnGateway(id) => id.to_string(),
-                    RouteTargetSpec::NetworkInterface(id) => id.to_string(),
-                    RouteTargetSpec::NatGateway(id) => {
-                        let gateway = self.model.get(id);
-                        match gateway.and_then(|gateway| gateway.interface.as_ref()) {
-                            Some(interface) => interface.to_string(),
-                            None => continue,
-                        }
-                    }
-                    RouteTargetSpec::VpcEndpoint(id) => match self.endpoint_interface(id, zone) {
-                        Some(interface) => interface.to_string(),
-                        None => continue,
-                    },
+            let Some(table) = self.model.get(id) else {
+                return;
+            };
+            let propagated = crate::compile::vpn::propagated(self.model, table);
+            let propagated = propagated.into_iter().map(|(prefix, gateway)| {
+                (prefix.to_string(), RouteTargetSpec::VpnGateway(gateway))
+            });
+            let routes = table.routes.iter();
+            let routes = routes.map(|(to, route)| (to.to_string(), route.target.clone()));
+            for (destination, target) in routes.chain(propagated) {
+                let Some(to) = self.route_end(table, &target, zone) else {
+                    continue;
                 };
-                let label = self.names.short(&destination.to_string()).to_owned();
+                let label = self.names.short(&destination).to_owned();
                 let labels = edges.entry((from.to_owned(), to)).or_default();
                 labels.push(label);
             }
@@ -329,8 +496,12 @@ impl View<'_> {
         }
         for used in self.model.route_table_associations().iter() {
             let RouteTableAssociation { route_table, .. } = &**used;
-            if let RouteTableUse::InternetGateway(gateway) = &used.used_by {
-                add(gateway.as_str(), route_table, None);
+            match &used.used_by {
+                RouteTableUse::InternetGateway(gateway) => {
+                    add(gateway.as_str(), route_table, None);
+                }
+                RouteTableUse::VpnGateway(gateway) => add(gateway.as_str(), route_table, None),
+                RouteTableUse::Main(_) | RouteTableUse::Subnet(_) => {}
             }
         }
         for ((from, to), labels) in edges {
@@ -342,7 +513,7 @@ impl View<'_> {
             });
         }
         for vpc in &scene.vpcs {
-            if let Some(gateway) = &vpc.gateway {
+            if let Some(gateway) = vpc.internet_gateway() {
                 scene.edges.push(Edge {
                     from: gateway.id.clone(),
                     to: INTERNET.to_owned(),

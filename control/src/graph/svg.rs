@@ -8,6 +8,8 @@ use crate::cli::human::middle;
 /// Letters that fit a node: its name, and the line below.
 const NAME_LETTERS: usize = 22;
 const DETAIL_LETTERS: usize = 29;
+/// Letters that fit a box on a border.
+const BORDER_LETTERS: usize = 16;
 /// Radius of an arrow's bends.
 const BEND: i32 = 6;
 /// Below the picture.
@@ -159,7 +161,10 @@ impl Writer {
             rect.y + 20,
             &middle(&subnet.name, letters),
         );
-        let detail = format!("{} · routes: {}", subnet.blocks, subnet.table);
+        let detail = match subnet.table.as_str() {
+            "" => subnet.blocks.clone(),
+            table => format!("{} · routes: {table}", subnet.blocks),
+        };
         let letters = usize::try_from((rect.w - 24) / 6).unwrap_or(0);
         self.text(
             "small",
@@ -188,11 +193,15 @@ impl Writer {
         ));
         let left = rect.x + 14;
         if node.detail.is_empty() && word.is_empty() {
+            let letters = match node.kind {
+                NodeKind::Gateway | NodeKind::Border => BORDER_LETTERS,
+                _ => NAME_LETTERS,
+            };
             self.text(
                 "name",
                 left,
                 rect.y + rect.h / 2 + 4,
-                &middle(&node.name, NAME_LETTERS),
+                &middle(&node.name, letters),
             );
         } else {
             self.text("name", left, rect.y + 17, &middle(&node.name, NAME_LETTERS));
@@ -218,12 +227,14 @@ impl Writer {
         let dash = match kind {
             EdgeKind::UnhealthyTarget => " stroke-dasharray=\"5 4\"",
             EdgeKind::Geneve => " stroke-dasharray=\"8 3\"",
-            // Both ways.
-            EdgeKind::Internet => " marker-start=\"url(#tip-internet)\"",
             _ => "",
         };
+        let back = match kind.is_two_way() {
+            true => format!(" marker-start=\"url(#tip-{})\"", class(kind)),
+            false => String::new(),
+        };
         self.line(&format!(
-            "<path class=\"wire\" d=\"{path}\" stroke=\"{}\"{dash} marker-end=\"url(#tip-{})\"/>",
+            "<path class=\"wire\" d=\"{path}\" stroke=\"{}\"{dash}{back} marker-end=\"url(#tip-{})\"/>",
             colour(kind),
             class(kind)
         ));
@@ -284,7 +295,7 @@ const fn look(kind: NodeKind) -> (&'static str, &'static str) {
         NodeKind::GatewayEndpoint => ("#b0338a", "GWLB endpoint"),
         NodeKind::LoadBalancer => ("#1f8a5b", "lb node"),
         NodeKind::NatGateway => ("#2b6cb0", "NAT"),
-        NodeKind::Gateway => ("#7048b6", ""),
+        NodeKind::Gateway | NodeKind::Border => ("#7048b6", ""),
     }
 }
 
@@ -296,6 +307,8 @@ const fn colour(kind: EdgeKind) -> &'static str {
         EdgeKind::Geneve => "#b0338a",
         EdgeKind::Target => "#1f8a5b",
         EdgeKind::UnhealthyTarget => "#c8102e",
+        EdgeKind::Peering => "#8a5a00",
+        EdgeKind::Vpn => "#0b7285",
     }
 }
 
@@ -307,6 +320,8 @@ const fn class(kind: EdgeKind) -> &'static str {
         EdgeKind::Geneve => "geneve",
         EdgeKind::Target => "target",
         EdgeKind::UnhealthyTarget => "unhealthy",
+        EdgeKind::Peering => "peering",
+        EdgeKind::Vpn => "vpn",
     }
 }
 

@@ -196,7 +196,7 @@ fn every_host_and_subnet_is_shown() {
         for format in pictures {
             let picture = picture(control.model(), name, format);
             let hosts = topology.hosts.iter().map(|(name, _)| &*name.value);
-            let outside = topology.internet.hosts.iter().map(|(name, _)| &*name.value);
+            let outside = topology.outside_hosts().map(|(name, _)| &*name.value);
             let vpcs = scene.vpcs.iter();
             let subnets = vpcs.flat_map(|vpc| vpc.zones.iter().flat_map(|zone| &zone.subnets));
             let subnets = subnets.map(|subnet| subnet.name.as_str());

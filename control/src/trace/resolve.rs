@@ -122,7 +122,11 @@ pub fn names(model: &Model) -> HashMap<String, String> {
         internet_gateways,
         prefix_lists,
         vpc_endpoints,
-        nat_gateways
+        nat_gateways,
+        vpc_peering_connections,
+        vpn_gateways,
+        vpn_connections,
+        customer_gateways
     );
     for group in model.security_groups().iter() {
         names.insert(group.id.as_str().to_owned(), group.group_name.to_string());
