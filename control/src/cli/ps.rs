@@ -75,6 +75,7 @@ pub fn text(report: &PsReport) -> String {
         hosts(report),
         endpoints(report),
         nat_gateways(report),
+        joins(report),
         load_balancers(report),
         targets(report),
         report.gateway.as_ref().map(published).unwrap_or_default(),
@@ -243,6 +244,21 @@ fn nat_gateways(report: &PsReport) -> String {
             addresses.into(),
             gateway.subnet.as_str().into(),
             Cell::state(Mood::of(&gateway.state), &gateway.state),
+        ]);
+    }
+    table.render()
+}
+
+fn joins(report: &PsReport) -> String {
+    let mut table = Table::new(["~CONNECTION", "TYPE", "~JOINS", "~AND", "STATE"]);
+    for join in &report.joins {
+        let [one, other] = &join.joins;
+        table.row([
+            join.name.as_ref().unwrap_or(&join.id).as_str().into(),
+            join.kind.as_str().into(),
+            one.as_str().into(),
+            other.as_str().into(),
+            Cell::state(Mood::of(&join.state), &join.state),
         ]);
     }
     table.render()

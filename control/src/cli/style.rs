@@ -36,8 +36,8 @@ impl Mood {
     pub fn of(state: &str) -> Self {
         match state {
             "available" | "healthy" | "active" | "up" | "established" | "two_way" => Self::Good,
-            "initial" | "draining" | "pendingAcceptance" | "half_open" | "one_way"
-            | "unassured" => Self::Waiting,
+            "initial" | "draining" | "pendingAcceptance" | "pending-acceptance" | "half_open"
+            | "one_way" | "unassured" => Self::Waiting,
             "unused" | "closed" => Self::Idle,
             _ => Self::Bad,
         }

@@ -12,6 +12,7 @@ use vpclab_dataplane::worker::PortCounters;
 
 use super::Names;
 use super::gateway::GatewayReport;
+use super::joins::JoinReport;
 use crate::faults::HostFault;
 use crate::host::init::ProgramStatus;
 use crate::host::plan::HostPlan;
@@ -37,6 +38,8 @@ pub struct PsReport {
     pub endpoints: Vec<EndpointReport>,
     /// NAT gateways.
     pub nat_gateways: Vec<NatGatewayReport>,
+    /// Peering and VPN connections.
+    pub joins: Vec<JoinReport>,
     /// Load balancers.
     pub load_balancers: Vec<LoadBalancerReport>,
     /// Target groups with the health of their targets.
@@ -294,6 +297,7 @@ impl PsReport {
                 .iter()
                 .map(|it| nat_gateway(model, &names, it))
                 .collect(),
+            joins: super::joins::all(model, &names),
             load_balancers: model
                 .load_balancers()
                 .iter()

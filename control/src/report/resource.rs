@@ -1,5 +1,7 @@
 //! One resource of the model, as a reader wants it: facts, and lists of its parts.
 
+mod joins;
+
 use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
@@ -12,7 +14,7 @@ use crate::model::{
     DhcpOptions, Direction, ElasticIp, EndpointService, HostedZone, Id, InternetGateway, Listener,
     LoadBalancer, Meta, Model, NatGateway, NetworkAcl, NetworkAclAssociation, NetworkInterface,
     PrefixList, RouteTable, RouteTableAssociation, RouteTableUse, RouteTargetSpec, RulePeer,
-    SecurityGroup, Subnet, TargetGroup, Vpc, VpcEndpoint,
+    SecurityGroup, Subnet, TargetGroup, Vpc, VpcEndpoint, VpcPeeringConnection, VpnGateway,
 };
 
 /// A resource.
@@ -80,6 +82,10 @@ pub(super) fn find(model: &Model, names: &Names, asked: &str) -> Vec<ResourceRep
         endpoint_services: endpoint_service;
         vpc_endpoints: endpoint;
         nat_gateways: nat_gateway;
+        vpc_peering_connections: peering;
+        vpn_gateways: vpn_gateway;
+        customer_gateways: customer_gateway;
+        vpn_connections: vpn_connection;
     }
     for subnet in model.subnets().iter() {
         let id = subnet.id.as_str();
@@ -131,6 +137,16 @@ impl View<'_> {
         report.fact(
             "internet gateway",
             joined(gateways.map(|it| self.name(&it.id))),
+        );
+        let gateways = self.model.referrers::<VpnGateway>(&vpc.id);
+        report.fact(
+            "virtual private gateway",
+            joined(gateways.map(|it| self.name(&it.id))),
+        );
+        let peerings = self.model.referrers::<VpcPeeringConnection>(&vpc.id);
+        report.fact(
+            "peering connections",
+            joined(peerings.map(|it| self.name(&it.id))),
         );
         let subnets = self.model.referrers::<Subnet>(&vpc.id);
         let rows = subnets.map(|subnet| {
