@@ -154,7 +154,9 @@ fn from_on_premises_only_the_vpcs_private_addresses_are_reached() {
     assert!(seen.peer().to_string().starts_with("192.168.1.8:"));
     w.echo("app", "192.168.1.8", 80);
     w.expect_counters("flow.created +2");
-    w.mute(&["laptop"]);
+    w.mute(&["laptop", "app", "web"]);
+    w.settle();
+    w.reset_counters();
     for beyond in ["198.51.100.7", "203.0.113.10", "172.31.0.5", "10.1.200.1"] {
         w.send(
             "laptop",
@@ -162,7 +164,6 @@ fn from_on_premises_only_the_vpcs_private_addresses_are_reached() {
         );
         w.expect_counters("rx +1, tx +0, drop.vgw.not_for_vpc +1");
     }
-    w.mute(&["app"]);
     let set = SetVgwRoutePropagation {
         route_table: w.table("main/app"),
         vpn_gateway: w.names.vpcs["main"].vpn_gateway.clone().unwrap(),
@@ -171,6 +172,48 @@ fn from_on_premises_only_the_vpcs_private_addresses_are_reached() {
     w.apply(set);
     w.send("app", &Packet::udp("10.1.1.10:5", "192.168.1.8:9"));
     w.expect_counters("rx +1, tx +0, drop.route.none +1");
+}
+
+/// A private NAT gateway may stand before the virtual private gateway (VPC guide "NAT
+/// gateway use cases"): the office sees its address, and cannot use it.
+#[test]
+fn behind_a_private_nat_gateway_the_office_sees_its_address() {
+    let nat = "nat_gateways:\n  inside: {subnet: inspection, address: 10.1.3.5, type: private}\n";
+    let mut w = World::new(&format!("{HYBRID}{nat}"));
+    w.host("laptop").tcp_listen(80).echo();
+    let target = RouteTargetSpec::NatGateway(w.names.nat_gateways["inside"].id.clone());
+    w.route("main/public", "192.168.0.0/16", target);
+    let conn = w.echo("web", "192.168.1.8", 80);
+    let seen = w.host("laptop").accepted_from(&conn).unwrap();
+    assert!(seen.peer().to_string().starts_with("10.1.3.5:"));
+    w.mute(&["laptop", "web"]);
+    w.settle();
+    w.reset_counters();
+    w.send("laptop", &Packet::syn("192.168.1.8:5", "10.1.3.5:80"));
+    w.expect_counters("rx +1, tx +0, drop.nat.unsolicited +1");
+}
+
+/// A host on premises with prefixes is a router: it gets what is for any address of
+/// them but another host's own, and what it forwards from there gets in.
+#[test]
+fn a_router_on_premises_stands_for_prefixes() {
+    let router = "laptop: {addresses: 192.168.1.8}
+      router: {addresses: 192.168.0.1, prefixes: 192.168.0.0/16}";
+    let mut w = World::new(&HYBRID.replace("laptop: {addresses: 192.168.1.8}", router));
+    w.mute(&["app", "laptop", "router"]);
+    w.send("app", &Packet::udp("10.1.1.10:5", "192.168.77.5:9"));
+    assert_eq!(w.take("router")[0].to(), "192.168.77.5:9");
+    w.send("app", &Packet::udp("10.1.1.10:5", "192.168.1.8:9"));
+    assert!(w.take("router").is_empty());
+    assert_eq!(w.take("laptop").len(), 1);
+    w.take("app");
+    w.send("router", &Packet::udp("192.168.77.5:7", "10.1.1.10:9"));
+    assert_eq!(w.take("app")[0].from(), "192.168.77.5:7");
+    // Not what is no address of its prefixes, nor by a host without any.
+    w.reset_counters();
+    w.send("router", &Packet::udp("172.16.0.1:7", "10.1.1.10:9"));
+    w.send("laptop", &Packet::udp("192.168.77.5:7", "10.1.1.10:9"));
+    w.expect_counters("rx +2, tx +0, drop.source_dest_check +2");
 }
 
 /// An interface endpoint in a VPC that an office reaches by VPN.

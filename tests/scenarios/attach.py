@@ -222,4 +222,49 @@ def attach_others(report):
                 check(done.returncode == 0, f"exit {done.returncode}: {done.stderr}")
 
 
-SCENARIOS = [attach_container, attach_errors, attach_machine, attach_others]
+OFFICE = """name: office
+vpcs:
+  main:
+    cidr: 10.5.0.0/16
+    vgw: true
+    subnets: {one: {cidr: 10.5.1.0/24}}
+    route_tables: {one: {main: true, propagate: true}}
+    security_groups: {open: {ingress: [{proto: all, from: 0.0.0.0/0}]}}
+hosts:
+  web: {subnet: one, address: 10.5.1.10, groups: open, run: python3 -m http.server 80}
+on_prem:
+  office:
+    cidrs: 192.168.0.0/16
+    vpn: main
+    hosts:
+      router: {addresses: 192.168.0.1, prefixes: 192.168.0.0/16, attach: true}
+"""
+
+
+def attach_office(report):
+    """A network of one's own as the office behind a VPN."""
+    behind, url = "192.168.77.5", "http://10.5.1.10/"
+    with topology(OFFICE) as file, lab("attach-office", file) as it, container() as box:
+        done = vpclab("attach", "router", "--pid", box.pid, "--lab", it.name)
+        check(done.returncode == 0, done.stderr)
+        # A machine behind the router, as far as the lab can see.
+        box.run("ip", "link", "set", "lo", "up")
+        box.run("ip", "addr", "add", f"{behind}/32", "dev", "lo")
+        with report.part("attach an office's router, and machines behind it are reached"):
+            ping = it.exec("web", "ping", "-c", 1, "-W", 2, behind)
+            check(ping.returncode == 0, ping.stdout)
+        with report.part("attach machines behind an office's router reach the VPC"):
+            curl = ["curl", "-sS", "-m", 2, "--interface", behind, "-o", "/dev/null", url]
+            wait("the web answers", lambda: box.run(*curl).returncode == 0)
+            check(f"{behind} - -" in it.log("web"), it.log("web"))
+        with report.part("attach an office's router keeps the tunnel's size"):
+            with it.drops("mtu"):
+                big = box.run("ping", "-c", 1, "-W", 1, "-M", "do", "-s", 1446 - 28 + 1,
+                              "-I", behind, "10.5.1.10")
+                check(big.returncode == 1, big.stdout)
+            fits = box.run("ping", "-c", 1, "-W", 2, "-M", "do", "-s", 1446 - 28,
+                           "-I", behind, "10.5.1.10")
+            check(fits.returncode == 0, fits.stdout)
+
+
+SCENARIOS = [attach_container, attach_office, attach_errors, attach_machine, attach_others]

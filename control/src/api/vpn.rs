@@ -416,6 +416,8 @@ pub struct CreateOnPremHost {
     pub name: String,
     /// Its addresses, inside the network's prefixes.
     pub addresses: Vec<Ipv4Addr>,
+    /// What it stands for beside them: it is a router. Inside the network's prefixes.
+    pub prefixes: Vec<Prefix>,
 }
 
 impl Action for CreateOnPremHost {
@@ -450,6 +452,23 @@ impl Action for CreateOnPremHost {
                 return Err(super::address::in_use(address, owner));
             }
         }
+        let others = tx.model().referrers::<NetworkInterface>(&network.id);
+        let others: Vec<Prefix> = others.flat_map(|other| other.prefixes.clone()).collect();
+        for (n, &prefix) in self.prefixes.iter().enumerate() {
+            if !network.blocks().any(|block| block.covers(prefix)) {
+                return Err(ApiError::invalid_value(format!(
+                    "{prefix} is in none of the prefixes of '{}'",
+                    network.id
+                )));
+            }
+            let mut before = others.iter().chain(self.prefixes.iter().take(n));
+            if let Some(other) = before.find(|other| other.overlaps(prefix)) {
+                return Err(ApiError::invalid_value(format!(
+                    "{prefix} overlaps {other}, for which a host of '{}' stands",
+                    network.id
+                )));
+            }
+        }
         let id: NetworkInterfaceId = tx.mint();
         let attachment = tx.mint_text("eni-attach-");
         let mac = super::interface::new_mac(tx);
@@ -470,7 +489,7 @@ impl Action for CreateOnPremHost {
                 since_s: 0,
             }),
             ipv6_addresses: Vec::new(),
-            prefixes: Vec::new(),
+            prefixes: self.prefixes,
             groups: Vec::new(),
             source_dest_check: true,
             kind: InterfaceKind::Host,

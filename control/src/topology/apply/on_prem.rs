@@ -91,6 +91,7 @@ impl Applier<'_, '_> {
             network: network.clone(),
             name: name.value.clone(),
             addresses: addresses.collect(),
+            prefixes: host.prefixes.iter().map(|prefix| prefix.value.0).collect(),
         };
         self.name(format_args!(
             "{network}/{}/{:?}",

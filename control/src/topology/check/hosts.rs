@@ -43,6 +43,13 @@ pub(super) fn check(topology: &Topology, found: &mut Findings) {
             );
             found.add(Mistake::new(name.at, message));
         }
+        if let Some(prefix) = host.prefixes.first() {
+            let message = format!(
+                "internet host {} has prefixes, which only hosts under `on_prem:` can stand for",
+                name.value
+            );
+            found.add(Mistake::new(prefix.at, message));
+        }
         for address in host.addresses.iter() {
             if let Some(why) = not_public(address.0) {
                 let message = format!("{} is {why}; an internet host has a public one", address.0);

@@ -73,6 +73,7 @@ fn connections(topology: &Topology, network: &OnPrem, found: &mut Findings) {
 fn hosts(network: &OnPrem, found: &mut Findings) {
     let blocks: Vec<Prefix> = network.cidrs.iter().map(|cidr| cidr.value.0).collect();
     let mut taken: Vec<(IpAddr, u32)> = Vec::new();
+    let mut stood_for: Vec<(Prefix, u32)> = Vec::new();
     for (name, host) in network.hosts.iter() {
         super::hosts::runs_by_itself(name, host.attach, &host.run, found);
         if host.addresses.is_empty() {
@@ -90,6 +91,19 @@ fn hosts(network: &OnPrem, found: &mut Findings) {
                 found.add(Mistake::new(address.at, message));
             }
             taken.push((own, address.at.line as u32));
+        }
+        for prefix in host.prefixes.iter() {
+            let own = prefix.value.0;
+            if !blocks.iter().any(|block| block.covers(own)) {
+                let message = format!("{own} is in none of the network's prefixes");
+                found.add(Mistake::new(prefix.at, message));
+            }
+            let other = stood_for.iter().find(|(other, _)| other.overlaps(own));
+            if let Some((other, line)) = other {
+                let message = format!("{own} overlaps {other} at line {line}; one host has it");
+                found.add(Mistake::new(prefix.at, message));
+            }
+            stood_for.push((own, prefix.at.line as u32));
         }
     }
 }

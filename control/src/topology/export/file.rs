@@ -90,6 +90,8 @@ impl Exporter<'_> {
         let mut map = Map::default();
         let addresses = host.addresses.iter().map(|address| address.0);
         map.put("addresses", Node::one_or_list(addresses));
+        let prefixes = host.prefixes.iter().map(|prefix| prefix.value.0);
+        map.filled("prefixes", Node::list(prefixes));
         map.flag("attach", host.attach, false);
         self.programs(&mut map, &host.run, &host.env, host.restart.as_ref());
         self.link(&mut map, host.link.as_ref());

@@ -126,6 +126,10 @@ pub struct InternetHost {
     /// Its addresses: public ones, IPv4 or IPv6; on premises IPv4, of the network.
     #[serde(alias = "address")]
     pub addresses: Many<Address>,
+    /// On premises: what it stands for beside its own addresses, as a router does for
+    /// machines behind it; a host's own address counts before [default: none].
+    #[serde(default)]
+    pub prefixes: Many<Cidr>,
     /// Make no host: it waits for `vpclab attach` [default: false].
     #[serde(default)]
     pub attach: bool,
