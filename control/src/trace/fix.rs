@@ -106,6 +106,30 @@ pub(super) fn fix(
                  `internet: {{uplink: true}}`"
             )
         }
+        (DropReason::PeeringNotInVpc, _) => {
+            format!("route {dst} another way: of a peer only its own addresses are reached")
+        }
+        (DropReason::VgwNotForVpc, _) => {
+            format!(
+                "reach what {dst} offers by an interface endpoint or a proxy in the VPC: from \
+                 on premises only its private addresses are reached"
+            )
+        }
+        (DropReason::VgwNotFromVpc, _) => {
+            format!(
+                "send from an interface of the VPC: {} is no private address of it",
+                hop.before.src
+            )
+        }
+        (DropReason::VgwNoRoute, _) => {
+            format!("add {dst} to the static routes of a VPN connection, or to what it learns")
+        }
+        (DropReason::VgwIpv6, _) => "use IPv4: a virtual private gateway has no IPv6".to_owned(),
+        (DropReason::OnPremUnreachable, _) => {
+            format!(
+                "give {dst} to a host under `on_prem:`, whose `router:` is the customer gateway"
+            )
+        }
         (DropReason::PrivateLinkOneWay, _) => {
             "let the consumer start the connection: an endpoint is one-way".to_owned()
         }

@@ -103,7 +103,11 @@ pub(super) fn component(tables: &Snapshot, component: Component, names: Names<'_
         }
         Component::OnPrem(id) => {
             let network = label(tables.vpcs.row(id).map(|row| &row.label));
-            format!("on-premises network {}", named(network, names))
+            // Its id is vpclab's own, and says no more than its name.
+            format!(
+                "on-premises network {}",
+                names(network).unwrap_or_else(|| network.to_owned())
+            )
         }
         Component::Peering(id, vpc) => {
             let peering = label(tables.peerings.row(id).map(|row| &row.label));
