@@ -18,3 +18,4 @@ mod f_privatelink;
 mod f_proxy_protocol;
 mod fixtures;
 mod g_gwlb;
+mod mtu_matrix;

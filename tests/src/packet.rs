@@ -21,6 +21,8 @@ pub struct Packet {
     sequence: u32,
     acknowledgement: u32,
     ttl: u8,
+    mss: Option<u16>,
+    may_fragment: bool,
     payload: Vec<u8>,
 }
 
@@ -38,6 +40,8 @@ impl Packet {
             sequence: 1000,
             acknowledgement: 0,
             ttl: 64,
+            mss: None,
+            may_fragment: false,
             payload: Vec::new(),
         }
     }
@@ -99,6 +103,24 @@ impl Packet {
         Self { ttl, ..self }
     }
 
+    /// With this maximum segment size as an option (TCP).
+    #[must_use]
+    pub fn mss(self, mss: u16) -> Self {
+        Self {
+            mss: Some(mss),
+            ..self
+        }
+    }
+
+    /// Without DF (IPv4).
+    #[must_use]
+    pub fn may_fragment(self) -> Self {
+        Self {
+            may_fragment: true,
+            ..self
+        }
+    }
+
     /// With this payload.
     #[must_use]
     pub fn payload(self, payload: &[u8]) -> Self {
@@ -108,7 +130,7 @@ impl Packet {
         }
     }
 
-    /// Padded so that the IP packet has `len` bytes. DF is always set.
+    /// Padded so that the IP packet has `len` bytes.
     #[must_use]
     pub fn ip_len(mut self, len: usize) -> Self {
         let ip = if self.src.is_ipv4() { 20 } else { 40 };
@@ -129,6 +151,11 @@ impl Packet {
                 header[12] = 0x50;
                 header[13] = self.flags;
                 header[14..16].copy_from_slice(&[0xff, 0xff]);
+                if let Some(mss) = self.mss {
+                    header[12] = 0x60;
+                    header.extend([2, 4]);
+                    header.extend(mss.to_be_bytes());
+                }
                 header
             }
             protocol::UDP => {
@@ -161,7 +188,11 @@ impl Packet {
         frame.extend(&self.payload);
         let headers = parse_ip(frame.bytes(), ETHERNET_LEN).unwrap();
         checksum::fill_transport(frame.bytes_mut(), &headers);
-        frame.bytes().to_vec()
+        let mut bytes = frame.bytes().to_vec();
+        if self.may_fragment {
+            clear_dont_fragment(&mut bytes);
+        }
+        bytes
     }
 
     /// The same in fragments of at most `mtu` bytes of IP packet (IPv4).
@@ -170,17 +201,21 @@ impl Packet {
     /// If the packet does not fit an IP packet.
     pub fn fragments(&self, from: Mac, to: Mac, mtu: usize) -> Vec<Vec<u8>> {
         let mut frame = Frame::with_capacity(0);
-        frame.extend(&self.frame(from, to));
-        // DF off, and the header's checksum as it must be then.
-        frame.bytes_mut()[20..22].copy_from_slice(&[0, 0]);
-        frame.bytes_mut()[24..26].copy_from_slice(&[0, 0]);
-        let sum = checksum::sum(&frame.bytes()[14..34]);
-        frame.bytes_mut()[24..26].copy_from_slice(&(!sum).to_be_bytes());
+        let whole = self.clone().may_fragment();
+        frame.extend(&whole.frame(from, to));
         let mut pieces = Vec::new();
         let emit = &mut |piece: Frame| pieces.push(piece.bytes().to_vec());
         fragment_ipv4(frame, mtu, &mut FramePool::new(8), emit).unwrap();
         pieces
     }
+}
+
+/// DF off, and the header's checksum as it must be then.
+fn clear_dont_fragment(frame: &mut [u8]) {
+    frame[20..22].copy_from_slice(&[0, 0]);
+    frame[24..26].copy_from_slice(&[0, 0]);
+    let sum = checksum::sum(&frame[14..34]);
+    frame[24..26].copy_from_slice(&(!sum).to_be_bytes());
 }
 
 /// `10.0.0.1:80`, `[2001:db8::1]:80`, or an address alone (port 0).

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use smoltcp::iface::{Config, Interface, PollIngressSingleResult, PollResult, SocketSet};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 use vpclab_dataplane::addr::{EniId, Mac, Prefix};
-use vpclab_dataplane::packet::{Checksum, Frame};
+use vpclab_dataplane::packet::{Checksum, Frame, FramePool, Segmentation, segment};
 use vpclab_dataplane::tables::{EniRow, SubnetRow};
 use vpclab_dataplane::time::Instant;
 
@@ -163,7 +163,22 @@ impl Stack {
     }
 
     /// A frame from the data plane.
-    pub(crate) fn receive(&mut self, now: Instant, mut frame: Frame) {
+    pub(crate) fn receive(&mut self, now: Instant, frame: Frame) {
+        // A train of datagrams is nothing but datagrams to whom it is for.
+        if matches!(frame.offload.segmentation, Segmentation::Udp(_)) {
+            let mut pieces = Vec::new();
+            let emit = &mut |piece| pieces.push(piece);
+            // One that cannot be cut is none.
+            let _ = segment(frame, &mut FramePool::new(0), emit);
+            for piece in pieces {
+                self.receive_whole(now, piece);
+            }
+            return;
+        }
+        self.receive_whole(now, frame);
+    }
+
+    fn receive_whole(&mut self, now: Instant, mut frame: Frame) {
         self.now = now;
         complete_checksum(&mut frame);
         self.record.push(now, Direction::Received, frame.bytes());
