@@ -125,3 +125,30 @@ fn a_peers_group_counts_until_the_connection_is_deleted() {
     };
     w.refused(again, "InvalidGroup.NotFound", &open.to_string());
 }
+
+/// An interface endpoint is a private address of its VPC, so a peer reaches it
+/// (PrivateLink guide "Concepts"): its groups judge the peer's address, the
+/// provider sees the load balancer's. Nothing comes back but answers.
+#[test]
+fn an_interface_endpoint_is_reached_from_a_peer_and_by_vpn() {
+    let mut w = World::new(include_str!("../../examples/hybrid.yaml"));
+    w.host("server").tcp_listen(80).echo();
+    w.healthy();
+    for client in ["peer", "laptop", "app"] {
+        let conn = w.echo(client, "10.1.1.100", 80);
+        let node = w.nlb("web").address("az1");
+        assert_eq!(w.host("server").peer_of(&conn), node, "{client}");
+        // Nor can the provider start anything toward them.
+        let seen = w.host("server").accepted_from(&conn).unwrap().peer();
+        w.reset_counters();
+        w.send("server", &Packet::syn("10.1.3.10:80", seen));
+        w.expect_counters("drop.privatelink.one_way +1, flow.created +0");
+    }
+    w.revoke_all("consumer/endpoint", Direction::Ingress);
+    for (client, own) in [("peer", "10.2.1.10"), ("laptop", "192.168.1.10")] {
+        w.mute(&[client]);
+        w.reset_counters();
+        w.send(client, &Packet::syn(format!("{own}:999"), "10.1.1.100:80"));
+        w.expect_counters("rx +1, tx +0, drop.security_group +1");
+    }
+}

@@ -106,14 +106,30 @@ fn b063_other_regions_take_the_default_route() {
     }
 }
 
-/// When a peered VPC tries the endpoint, then it cannot.
+/// When a peered VPC or an office behind a VPN tries the endpoint, then it cannot;
+/// the endpoint's own VPC can.
 #[test]
-fn b064_a_peered_vpc_cannot_use_the_endpoint() {
-    let mut w = World::new(S3);
-    w.mute(&["far", "s3-host"]);
-    w.send("far", &Packet::syn("10.1.1.10:5", "52.216.1.1:443"));
-    assert!(w.take("s3-host").is_empty());
-    w.expect_counters("rx +1, drop.peering.not_in_vpc +1, tx +0");
+fn b064_neither_a_peer_nor_an_office_can_use_the_endpoint() {
+    let mut w = World::new(include_str!("../../examples/hybrid.yaml"));
+    w.mute(&["app", "peer", "laptop", "s3-server"]);
+    w.run_for(vpclab_tests::seconds(1));
+    w.reset_counters();
+    w.take("laptop");
+    w.take("peer");
+    w.send("peer", &Packet::syn("10.2.1.10:5", "52.216.1.1:443"));
+    w.expect_counters("drop.peering.not_in_vpc +1");
+    w.send("laptop", &Packet::syn("192.168.1.10:5", "52.216.1.1:443"));
+    w.expect_counters("drop.vgw.not_for_vpc +1");
+    assert!(w.take("s3-server").is_empty());
+    w.send("app", &Packet::syn("10.1.1.10:5", "52.216.1.1:443"));
+    assert_eq!(w.take("s3-server")[0].from(), "10.1.1.10:5");
+    // Nor does the service answer anybody else through it.
+    for other in ["192.168.1.10:5", "10.2.1.10:5"] {
+        w.reset_counters();
+        w.send("s3-server", &Packet::ack("52.216.1.1:443", other));
+        w.expect_counters("drop.igw.no_private_address +1");
+    }
+    assert!(w.take("laptop").is_empty() && w.take("peer").is_empty());
 }
 
 /// When the user deletes the route by hand, then refused; deleting the endpoint

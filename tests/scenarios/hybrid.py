@@ -1,45 +1,64 @@
 """A VPC with an office behind a VPN and a peer: what each reaches, and trace says why."""
 
 import json
+import re
 
-from harness import EXAMPLES, check, lab, vpclab
+from harness import EXAMPLES, ROOT, check, lab, vpclab
 
 FILE = EXAMPLES / "hybrid.yaml"
 SERVICE = "http://10.1.1.100/"
+APP = "http://10.1.1.10/"
 SITE = "http://198.51.100.80/"
+S3 = "http://52.216.1.1/"
+NOT_FOR_VPC = "VGW_PRIVATE_IP_ASSOCIATION_FOR_INGRESS"
 
 
-def code(it, source, destination):
+def says(it, source, destination, code):
+    """`trace` of the running lab gives this reason."""
     done = vpclab("trace", "--lab", it.name, "--json", source, destination)
-    check(done.returncode in (0, 1), done.stderr)
-    return json.loads(done.stdout)["code"]
+    check(done.returncode == 1, done.stdout + done.stderr)
+    found = json.loads(done.stdout)["code"]
+    check(found == code, found)
 
 
 def hybrid(report):
     with lab("hybrid", FILE, "--wait") as it:
         with report.part("hybrid b086 an office reaches the endpoint by the VPN"):
             it.eventually_reaches("laptop", SERVICE)
-            it.eventually_reaches("laptop", "http://10.1.1.10/")
+            it.eventually_reaches("laptop", APP)
             check("192.168.1.10 - -" in it.log("app"), it.log("app"))
         with report.part("hybrid a peer reaches host and endpoint"):
-            it.reaches("peer", "http://10.1.1.10/")
+            it.reaches("peer", APP)
             it.reaches("peer", SERVICE)
-        with report.part("hybrid the VPC's gateway is not the office's way out"):
+        with report.part("hybrid the VPC's own hosts have its ways out"):
             it.eventually_reaches("app", SITE)
-            with it.drops("vgw.not_for_vpc"):
-                it.no_way("laptop", SITE)
-            found = code(it, "laptop", "198.51.100.80:80")
-            check(found == "VGW_PRIVATE_IP_ASSOCIATION_FOR_INGRESS", found)
-        with report.part("hybrid b056 nor the peer's"):
-            with it.drops("peering.not_in_vpc"):
-                it.no_way("peer", SITE)
-            with it.drops("peering.not_in_vpc"):
-                it.no_way("peer", "http://192.168.1.10/")
-            found = code(it, "peer", "198.51.100.80:80")
-            check(found == "PCX_REQUIRES_ADDRESS_IN_VPC_CIDR", found)
+            check("203.0.113.5 - -" in it.log("site"), it.log("site"))
+            it.eventually_reaches("app", S3)
+            check("10.1.1.10 - -" in it.log("s3-server"), it.log("s3-server"))
+        with report.part("hybrid b064 neither its NAT nor internet gateway nor its gateway endpoint is the office's"):
+            for url, address in [(SITE, "198.51.100.80:80"), (S3, "52.216.1.1:80"),
+                                 ("http://203.0.113.5/", "203.0.113.5:80")]:
+                with it.drops("vgw.not_for_vpc"):
+                    it.no_way("laptop", url)
+                says(it, "laptop", address, NOT_FOR_VPC)
+            with it.drops("nat.unsolicited"):
+                it.no_way("laptop", "http://10.1.0.5/")
+            says(it, "laptop", "10.1.0.5:80", "NGW_DEST_ADDRESS_PRESERVATION")
+        with report.part("hybrid b056 b064 nor the peer's"):
+            for url in (SITE, S3, "http://192.168.1.10/"):
+                with it.drops("peering.not_in_vpc"):
+                    it.no_way("peer", url)
+            says(it, "peer", "52.216.1.1:80", "PCX_REQUIRES_ADDRESS_IN_VPC_CIDR")
         with report.part("hybrid what the file expects holds"):
             done = vpclab("test", FILE)
             check(done.returncode == 0, done.stdout + done.stderr)
+        with report.part("hybrid the traces are those of docs/hybrid.md"):
+            document = (ROOT / "docs/hybrid.md").read_text()
+            traces = re.findall(r"```\n\$ vpclab (trace .*?)\n(.*?)```", document, re.DOTALL)
+            check(len(traces) == 3, f"{len(traces)} traces")
+            for command, shown in traces:
+                done = vpclab(*command.replace("examples/hybrid.yaml", str(FILE)).split())
+                check(done.stdout == shown, done.stdout)
 
 
 SCENARIOS = [hybrid]

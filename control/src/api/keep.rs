@@ -228,6 +228,7 @@ mod tests {
             include_str!("../../../examples/three-tier.yaml"),
             include_str!("../../../examples/inspection-nat.yaml"),
             include_str!("../../../examples/s3-gateway.yaml"),
+            include_str!("../../../examples/hybrid.yaml"),
         ] {
             let topology = crate::topology::Topology::parse("example", text).unwrap();
             let (mut control, _) = topology.control_plane_keeping(&Default::default()).unwrap();
