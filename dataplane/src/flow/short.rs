@@ -107,6 +107,13 @@ impl Table {
         Some((entry, &self.hot))
     }
 
+    /// The same of one direction, to look at only.
+    #[inline(always)]
+    pub(crate) fn way4(&self, slot: u32, direction: Direction) -> Option<(&Line<u32>, &Hot)> {
+        let line = self.v4.line(slot, direction)?;
+        Some((line, self.hot.get(line.action as usize)?))
+    }
+
     /// A handshake that is complete is no longer half-open.
     #[inline(always)]
     pub(crate) fn unlist_if_complete(&mut self, slot: u32) {

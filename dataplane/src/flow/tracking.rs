@@ -132,12 +132,8 @@ impl Tracking {
                 self.tcp = TcpState::Closed;
             }
         } else if self.flags & REPLY_SEEN != 0 && flags & tcp_flag::SYN == 0 {
-            let completes = match self.tcp {
-                TcpState::HalfOpen => direction == Direction::Forward,
-                TcpState::Unassured => true,
-                TcpState::Established | TcpState::Closed => false,
-            };
-            if completes {
+            let answered = self.tcp == TcpState::HalfOpen && direction == Direction::Forward;
+            if answered || self.tcp == TcpState::Unassured {
                 self.tcp = TcpState::Established;
             }
         }

@@ -125,18 +125,26 @@ impl Frame {
 
     /// Adds `n` bytes (of unspecified value) at the front and returns the whole
     /// frame. Falls back to moving the bytes when the headroom is too small.
+    #[inline]
     pub fn push_front(&mut self, n: usize) -> &mut [u8] {
         if n > self.head {
-            let grow = n - self.head + HEADROOM;
-            self.buffer.splice(0..0, std::iter::repeat_n(0, grow));
-            self.head += grow;
-            self.end += grow;
+            self.move_back(n);
         }
         self.head -= n;
         self.bytes_mut()
     }
 
+    /// Makes room for `n` bytes in front.
+    #[cold]
+    fn move_back(&mut self, n: usize) {
+        let grow = n - self.head + HEADROOM;
+        self.buffer.splice(0..0, std::iter::repeat_n(0, grow));
+        self.head += grow;
+        self.end += grow;
+    }
+
     /// Removes `n` bytes (or all there are) from the front.
+    #[inline]
     pub fn pull_front(&mut self, n: usize) {
         self.head = (self.head + n).min(self.end);
     }
@@ -152,12 +160,14 @@ impl Frame {
 
     /// Shortens or lengthens the frame to `len` bytes; new ones have
     /// unspecified values: for whoever overwrites them next.
+    #[inline]
     pub fn set_len(&mut self, len: usize) {
         self.reserve(len);
         self.end = self.head + len;
     }
 
     /// Makes room for a frame of `len` bytes.
+    #[inline]
     fn reserve(&mut self, len: usize) {
         if self.head + len > self.buffer.len() {
             self.grow(len);

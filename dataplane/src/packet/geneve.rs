@@ -192,7 +192,7 @@ impl GeneveOuter {
     ///
     /// ASSUMPTION: DF set, identification and TOS zero (an atomic datagram,
     /// RFC 6864), UDP checksum zero.
-    #[inline]
+    #[inline(always)]
     pub fn encode(&self, buf: &mut [u8; GENEVE_OUTER_LEN], inner_len: u16, inner_is_v6: bool) {
         *buf = LAYOUT;
         let total_len = inner_len.saturating_add(GENEVE_OUTER_LEN as u16);

@@ -148,6 +148,7 @@ impl Pipeline {
     ) {
         let mut lanes = std::mem::take(&mut self.lanes);
         let mut frames = batch.drain(..);
+        let mut context = Context { now, tables, sink };
         loop {
             let ahead = frames.as_slice();
             let ahead = ahead.get(..LANES).unwrap_or(ahead);
@@ -157,8 +158,7 @@ impl Pipeline {
             self.look_ahead(ahead, &mut lanes);
             for (lane, frame) in lanes.iter().zip(&mut frames) {
                 self.counters.received += 1;
-                sink.received(frame.port, frame.bytes());
-                let mut context = Context { now, tables, sink };
+                context.sink.received(frame.port, frame.bytes());
                 if let Some(frame) = self.short_way(&mut context, frame, lane) {
                     self.ingress(&mut context, frame);
                 }
@@ -166,7 +166,7 @@ impl Pipeline {
         }
         drop(frames);
         self.lanes = lanes;
-        self.send_due_headers(&mut Context { now, tables, sink });
+        self.send_due_headers(&mut context);
         self.expire(now, tables);
     }
 

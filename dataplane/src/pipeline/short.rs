@@ -13,7 +13,7 @@
 use super::{Context, Pipeline, Sink};
 use crate::addr::EniId;
 use crate::flow::{Direction, Hot, Key4, line_flag};
-use crate::packet::checksum::fold;
+use crate::packet::checksum::fold_few;
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV4_LEN, Segmentation, protocol, tcp_flag,
 };
@@ -107,20 +107,24 @@ impl Pipeline {
         if matches!(lane.way, Way::Long | Way::Opens) {
             return Some(frame);
         }
-        let Some(way) = self.find_way(context.tables, context.now, &frame, lane) else {
+        let Some((slot, direction)) = self.find_way(context.tables, context.now, &frame, lane)
+        else {
+            return Some(frame);
+        };
+        let Some(way) = self.known(slot, direction, lane) else {
             return Some(frame);
         };
         if way.is_linked || way.tunnel.is_some() || lane.way == Way::Opened {
-            return self.tunnel_way(context, frame, lane, &way);
+            return self.tunnel_way(context, frame, lane, (slot, direction));
         }
-        self.count(&way, lane, context.now);
+        self.count(slot, direction, lane, context.now);
         let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
         way.step.write(frame.bytes_mut(), lane, partial);
         self.transmit(context, way.step.out, frame);
         None
     }
 
-    /// The way that the packet's session knows for it, if it is open.
+    /// The session and direction whose way the packet may go as it is.
     #[inline(always)]
     fn find_way(
         &mut self,
@@ -128,18 +132,13 @@ impl Pipeline {
         now: Instant,
         frame: &Frame,
         lane: &Lane,
-    ) -> Option<Known> {
+    ) -> Option<(u32, Direction)> {
         let sessions = &mut self.connections.sessions;
         let (slot, direction) = sessions.find4(&lane.key, lane.hash, lane.guess)?;
         let floor = sessions.floor();
         let (entry, hots) = sessions.short4(slot)?;
         let line = entry.lines.get(direction.index())?;
         let hot: &Hot = hots.get(line.action as usize)?;
-        let ttl = if hot.ttl_set == 0 {
-            lane.ttl.wrapping_sub(hot.ttl_less)
-        } else {
-            hot.ttl_set
-        };
         let open = line.flags & (line_flag::COMPILED | line_flag::SHIFTED) == line_flag::COMPILED
             && hot.version == tables.version
             && hot.port == frame.port
@@ -149,9 +148,19 @@ impl Pipeline {
             && !hot.local
             && hot.decapsulate == (lane.way == Way::Opened)
             && now.since(entry.state.tracking.last_seen()) <= floor;
-        open.then_some(Known {
-            slot,
-            direction,
+        open.then_some((slot, direction))
+    }
+
+    /// What a direction of a session knows of its packets' way.
+    #[inline(always)]
+    pub(super) fn known(&self, slot: u32, direction: Direction, lane: &Lane) -> Option<Known> {
+        let (line, hot) = self.connections.sessions.way4(slot, direction)?;
+        let ttl = if hot.ttl_set == 0 {
+            lane.ttl.wrapping_sub(hot.ttl_less)
+        } else {
+            hot.ttl_set
+        };
+        Some(Known {
             is_linked: line.flags & line_flag::LINKED != 0,
             tunnel: (line.flags & line_flag::TUNNEL != 0).then_some((line.tunnel, hot.tunnel_ttl)),
             step: Step {
@@ -167,26 +176,24 @@ impl Pipeline {
 
     /// Takes the packet into account: it is sent.
     #[inline(always)]
-    pub(super) fn count(&mut self, way: &Known, lane: &Lane, now: Instant) {
+    pub(super) fn count(&mut self, slot: u32, direction: Direction, lane: &Lane, now: Instant) {
         self.counters.flow_hits += 1;
         let sessions = &mut self.connections.sessions;
-        let Some((entry, _)) = sessions.short4(way.slot) else {
+        let Some((entry, _)) = sessions.short4(slot) else {
             return;
         };
-        if let Some(line) = entry.lines.get_mut(way.direction.index()) {
+        if let Some(line) = entry.lines.get_mut(direction.index()) {
             line.packets += 1;
             line.bytes += u64::from(lane.ip_len);
         }
         let tracking = &mut entry.state.tracking;
-        tracking.touch_flags(lane.tcp_flags, way.direction, now);
-        sessions.unlist_if_complete(way.slot);
+        tracking.touch_flags(lane.tcp_flags, direction, now);
+        sessions.unlist_if_complete(slot);
     }
 }
 
 /// The way of one packet.
 pub(super) struct Known {
-    pub(super) slot: u32,
-    pub(super) direction: Direction,
     /// It is tracked by another session as well.
     pub(super) is_linked: bool,
     /// Cookie and outer TTL of the tunnel that it enters.
@@ -250,7 +257,7 @@ impl Step {
             let ttl = swap(u32::from(lane.ttl) << 8, u32::from(self.ttl) << 8);
             header[22] = self.ttl;
             let held = u16::from_be_bytes([header[24], header[25]]);
-            let sum = !fold(u64::from(!held) + addresses + ttl);
+            let sum = !fold_few(u64::from(!held) + addresses + ttl);
             header[24..26].copy_from_slice(&sum.to_be_bytes());
         }
         if moved {
@@ -266,9 +273,9 @@ impl Step {
     #[inline(always)]
     fn tcp_sum(&self, held: u16, key: &Key4, addresses: u64, partial: bool) -> u16 {
         if partial {
-            fold(u64::from(held) + addresses)
+            fold_few(u64::from(held) + addresses)
         } else {
-            !fold(u64::from(!held) + addresses + swap(key.ports, self.ports))
+            !fold_few(u64::from(!held) + addresses + swap(key.ports, self.ports))
         }
     }
 }
@@ -302,9 +309,12 @@ pub(super) fn plain(frame: &Frame, skip: usize, lane: &mut Lane) -> Way {
     if !(ipv4 & whole & fits) || frame.offload.segmentation != Segmentation::None {
         return Way::Long;
     }
-    // The five words of the header: their sum is all ones.
-    let wide = |at: usize| u64::from(word(at));
-    if fold(wide(14) + wide(18) + wide(22) + wide(26) + wide(30)) != 0xffff {
+    // The five words of the header: their sum is all ones, in any byte order.
+    let native = |at: usize| match header.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
+        Some(bytes) => u64::from(u32::from_ne_bytes(*bytes)),
+        None => 0,
+    };
+    if fold_few(native(14) + native(18) + native(22) + native(26) + native(30)) != 0xffff {
         return Way::Long;
     }
     lane.key.src = word(26);

@@ -3,6 +3,7 @@
 
 use super::short::{Known, L4, Lane, Way, plain};
 use super::{Context, Pipeline, Sink};
+use crate::flow::Direction;
 use crate::gwlb::Flows;
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_LEN, GENEVE_OUTER_LEN, GeneveOuter, GeneveView, Offload,
@@ -41,19 +42,22 @@ impl Pipeline {
         context: &mut Context<'_, S>,
         mut frame: Frame,
         lane: &Lane,
-        way: &Known,
+        of: (u32, Direction),
     ) -> Option<Frame> {
+        let Some(way) = self.known(of.0, of.1, lane) else {
+            return Some(frame);
+        };
         let now = context.now;
         let opened = lane.way == Way::Opened;
         let partial = !opened && matches!(frame.offload.checksum, Checksum::Partial { .. });
         // A socket gets the inner packet as it is: with its checksum done.
         let fits = !(partial && way.tunnel.is_some());
-        if !fits || !self.others_live(lane, way, now) {
+        if !fits || !self.others_live(lane, of, &way, now) {
             return Some(frame);
         }
-        self.count(way, lane, now);
+        self.count(of.0, of.1, lane, now);
         if way.is_linked {
-            self.count_linked(lane, way, now);
+            self.count_linked(lane, of, now);
         }
         if opened {
             self.connections.gwlb.returned(lane.from, now);
@@ -78,7 +82,7 @@ impl Pipeline {
     /// Whether the flows that the packet leaves and enters live, and the other
     /// session that tracks it.
     #[inline(always)]
-    fn others_live(&self, lane: &Lane, way: &Known, now: Instant) -> bool {
+    fn others_live(&self, lane: &Lane, of: (u32, Direction), way: &Known, now: Instant) -> bool {
         let gwlb = &self.connections.gwlb;
         let leaves = lane.way != Way::Opened
             || gwlb
@@ -88,19 +92,19 @@ impl Pipeline {
             gwlb.by_cookie(cookie)
                 .is_some_and(|(_, flow)| flow.leg.is_alive(now))
         });
-        leaves && enters && (!way.is_linked || self.linked_lives(way, now))
+        leaves && enters && (!way.is_linked || self.linked_lives(of, now))
     }
 
-    fn linked_lives(&self, way: &Known, now: Instant) -> bool {
+    fn linked_lives(&self, (slot, direction): (u32, Direction), now: Instant) -> bool {
         let sessions = &self.connections.sessions;
-        let linked = sessions.link4(way.slot, way.direction);
+        let linked = sessions.link4(slot, direction);
         linked.is_some_and(|(state, _)| now.since(state.tracking.last_seen()) <= sessions.floor())
     }
 
     /// Takes the packet into account where it is tracked as well.
-    fn count_linked(&mut self, lane: &Lane, way: &Known, now: Instant) {
+    fn count_linked(&mut self, lane: &Lane, (slot, direction): (u32, Direction), now: Instant) {
         let sessions = &mut self.connections.sessions;
-        let Some((_, (id, direction))) = sessions.link4(way.slot, way.direction) else {
+        let Some((_, (id, direction))) = sessions.link4(slot, direction) else {
             return;
         };
         if let Some(state) = sessions.linked(id) {

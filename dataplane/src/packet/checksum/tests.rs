@@ -28,6 +28,27 @@ fn rfc_1071_example() {
     assert_eq!(sum(&[]), 0);
 }
 
+proptest! {
+    #[test]
+    fn few_words_fold_to_the_same(total in 0u64..1 << 36) {
+        prop_assert_eq!(fold_few(total), fold(total));
+    }
+}
+
+#[test]
+fn few_words_fold_to_the_same_at_the_edges() {
+    for high in 0..16u64 {
+        for near in [0, 0x1_0000, 0xffff_0000, 0xffff_ffff] {
+            for by in 0..4 {
+                let total = (high << 32) + near - u64::min(near, by);
+                assert_eq!(fold_few(total), fold(total), "{total:#x}");
+                let more = (total + by).min((1 << 36) - 1);
+                assert_eq!(fold_few(more), fold(more), "{more:#x}");
+            }
+        }
+    }
+}
+
 #[test]
 fn rfc_1624_example() {
     // §4: the case in which RFC 1141's equation gives 0xffff.
