@@ -8,10 +8,12 @@
 //! tables of their own first packet.
 
 mod action;
+mod bulk;
 mod common;
 mod deps;
 mod entry;
 mod fragments;
+pub mod fuzzing;
 mod hash;
 mod held;
 mod index;

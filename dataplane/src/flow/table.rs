@@ -5,7 +5,6 @@
 //! (ARCHITECTURE §8).
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use super::action::{Action, Hot};
 use super::deps::DepsId;
@@ -157,24 +156,10 @@ impl Table {
     }
 
     pub(super) fn find_slot(&self, key: &Key) -> Option<(u32, Direction)> {
-        let found = match (key.tuple.src, key.tuple.dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                let (ingress, gwlb) = match key.ingress {
-                    Ingress::Eni(eni) => (eni.0, false),
-                    Ingress::Gwlb(serial) => (serial, true),
-                };
-                let key = Key4 {
-                    src: src.to_bits(),
-                    dst: dst.to_bits(),
-                    ports: ports(&key.tuple),
-                    ingress,
-                    protocol: key.tuple.protocol,
-                    gwlb,
-                };
-                return self.find4(&key, self.hash4(&key), u32::MAX);
-            }
-            _ => self.find_line(&self.v6, 1, &Line::<u128>::new(key)?),
-        };
+        if let Some(key) = Key4::of(key) {
+            return self.find4(&key, self.hash4(&key), u32::MAX);
+        }
+        let found = self.find_line(&self.v6, 1, &Line::<u128>::new(key)?);
         found.map(split)
     }
 

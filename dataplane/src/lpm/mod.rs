@@ -17,6 +17,7 @@
 
 mod direct;
 mod each;
+pub mod fuzzing;
 mod intervals;
 mod key;
 mod level;

@@ -5,7 +5,7 @@
 //! accepted, or the reason for which a frame like this is dropped.
 
 use super::build::Endpoints;
-use super::checksum::{fill_transport, verify_transport};
+use super::checksum::{self, Delta, Sum, fill_transport, verify_transport};
 use super::frame::{Checksum, Frame, FramePool, Segmentation};
 use super::headers::{Fragment, Headers, protocol};
 use super::icmp::{IcmpError, echo_reply, may_cause_error};
@@ -21,7 +21,7 @@ use crate::drop::DropReason;
 pub type Target = fn(&[u8]) -> Result<(), DropReason>;
 
 /// All targets by name, which is also the name of their corpus.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("ethernet_ip", fuzz_ethernet_ip),
     ("quoted", fuzz_quoted),
     ("geneve", fuzz_geneve),
@@ -29,6 +29,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("nd", fuzz_nd),
     ("tcp_options", fuzz_tcp_options),
     ("segment", fuzz_segment),
+    ("checksum", fuzz_checksum),
 ];
 
 /// A frame: Ethernet, IP, transport, and the answers that routers give to it.
@@ -167,6 +168,53 @@ pub fn fuzz_segment(data: &[u8]) -> Result<(), DropReason> {
             }
         })?;
     }
+    Ok(())
+}
+
+/// Sums: a length of the first part, a 16-bit field that changes (its place and its
+/// new value), then bytes. The vector loop, in parts and after a change, says what
+/// adding up one word after the other says.
+pub fn fuzz_checksum(data: &[u8]) -> Result<(), DropReason> {
+    let Some((&[part, place, v0, v1], bytes)) = data.split_first_chunk::<4>() else {
+        return Err(DropReason::MalformedFrame);
+    };
+    let naive = |bytes: &[u8]| {
+        let words = bytes.chunks(2).map(|word| {
+            let low = word.get(1).copied().unwrap_or(0);
+            u32::from(u16::from_be_bytes([
+                word.first().copied().unwrap_or(0),
+                low,
+            ]))
+        });
+        words.fold(0u32, |sum, word| {
+            let sum = sum + word;
+            (sum & 0xffff) + (sum >> 16)
+        }) as u16
+    };
+    let whole = naive(bytes);
+    assert_eq!(checksum::sum(bytes), whole);
+    // Parts but the last are of even length.
+    let (first, second) = bytes.split_at((usize::from(part) & !1).min(bytes.len() & !1));
+    assert_eq!(Sum::default().bytes(first).bytes(second).folded(), whole);
+    // Wherever it lies in memory.
+    for start in 1..bytes.len().min(9) {
+        let rest = bytes.get(start..).unwrap_or_default();
+        assert_eq!(checksum::sum(rest), naive(rest));
+    }
+    let at = usize::from(place) * 2;
+    let mut changed = bytes.to_vec();
+    let Some(field) = changed
+        .get_mut(at..)
+        .and_then(|rest| rest.first_chunk_mut::<2>())
+    else {
+        return Err(DropReason::MalformedFrame);
+    };
+    let (old, new) = (u16::from_be_bytes(*field), u16::from_be_bytes([v0, v1]));
+    *field = [v0, v1];
+    let delta = Delta::default().replace16(old, new).apply(!whole);
+    // Two checksums are the same if they differ by the two zeros.
+    let same = |a: u16, b: u16| a == b || (a ^ b == 0xffff && (a == 0 || b == 0));
+    assert!(same(delta, !naive(&changed)), "{delta:04x}");
     Ok(())
 }
 

@@ -1,0 +1,87 @@
+//! The fuzz targets of the search structures on a stable toolchain: their corpora,
+//! and fixed streams of bytes. A finding is a panic there.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a missing or unreadable corpus is a failed test"
+)]
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::PathBuf;
+
+use vpclab_dataplane::flow::Seed;
+use vpclab_dataplane::flow::fuzzing::{Done, fuzz_flow};
+use vpclab_dataplane::lpm::fuzzing::fuzz_lpm;
+
+fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let files = fs::read_dir(folder.join(name)).unwrap();
+    let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let read = |path: PathBuf| (path.display().to_string(), fs::read(path).unwrap());
+    files.into_iter().map(read).collect()
+}
+
+/// `len` bytes that `seed` decides.
+fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    (0..len as u64)
+        .map(|n| Seed(seed).words(&[n]) as u8)
+        .collect()
+}
+
+#[test]
+fn the_corpus_of_route_tables_reaches_every_structure_and_agrees_with_a_list() {
+    let mut reached = HashSet::new();
+    for (name, data) in corpus("lpm") {
+        let family = data.first().map(|kind| kind & 1);
+        if let Some(structure) = fuzz_lpm(&data) {
+            reached.insert(format!("{family:?} {structure:?}"));
+        } else {
+            assert!(data.len() < 2, "{name} made no table");
+        }
+    }
+    // IPv4: registers, tree, direct index, bitmap; IPv6: trees, bitmap.
+    assert_eq!(reached.len(), 6, "{reached:?}");
+}
+
+#[test]
+fn arbitrary_route_tables_agree_with_a_list() {
+    for seed in 0..400 {
+        let mut data = bytes(seed, 2 + (seed as usize * 7) % 300);
+        // Few of them huge: those take a hundred times as long.
+        if seed % 40 > 0 {
+            data[0] = data[0] & 0xf1 | (seed as u8 % 6) << 1;
+        }
+        fuzz_lpm(&data);
+    }
+}
+
+#[test]
+fn the_flow_table_agrees_with_a_map() {
+    let mut all = Done::default();
+    let mut count = |data: &[u8]| {
+        let done = fuzz_flow(data);
+        all.added += done.added;
+        all.refused += done.refused;
+        all.removed += done.removed;
+        all.expired += done.expired;
+    };
+    for (_, data) in corpus("flow") {
+        count(&data);
+    }
+    for seed in 0..100 {
+        count(&bytes(seed, 600));
+    }
+    // Each kind of step must have had an effect.
+    let Done {
+        added,
+        refused,
+        removed,
+        expired,
+    } = all;
+    assert!(
+        added > 1_000 && refused > 10 && removed > 100 && expired > 100,
+        "{all:?}"
+    );
+}
