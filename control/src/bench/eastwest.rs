@@ -90,7 +90,10 @@ struct Lab {
 impl Lab {
     fn new(options: &Options, flows: u64, filters: &Filters) -> Result<Self, BenchError> {
         let count = hosts_for(flows);
-        let world = World::new(&yaml(count, filters))?;
+        Self::of(&World::new(&yaml(count, filters))?, options, count)
+    }
+
+    fn of(world: &World, options: &Options, count: u64) -> Result<Self, BenchError> {
         let tables = world.snapshot();
         let mut clients = Vec::new();
         let mut servers = Vec::new();
@@ -146,6 +149,40 @@ pub fn established(options: &Options, size: Size, flows: u64) -> Result<CachedPa
     })
 }
 
+/// The same, and the world that they are in: what changes there is seen by
+/// [`CachedPath::drive_published`].
+pub(super) fn established_in(
+    options: &Options,
+    size: Size,
+    flows: u64,
+) -> Result<(World, CachedPath), BenchError> {
+    let count = hosts_for(flows);
+    let world = World::new(&yaml(count, &Filters::default()))?;
+    let lab = Lab::of(&world, options, count)?;
+    let ends = lab.ends(flows);
+    let path =
+        CachedPath::both_directions(options, size, lab.tables.clone(), ends, |connection| {
+            check_arrival(&lab.servers, &connection.client, &connection.expected(0))
+        })?;
+    Ok((world, path))
+}
+
+/// The tables, and the clients' ends of `flows` connections.
+pub(super) fn ends(
+    options: &Options,
+    flows: u64,
+) -> Result<(Snapshot, impl ExactSizeIterator<Item = End>), BenchError> {
+    let lab = Lab::new(options, flows, &Filters::default())?;
+    let addresses: Vec<IpAddr> = lab.servers.iter().map(|server| server.2).collect();
+    let seed = Seed(options.seed);
+    let ends = client_ends(flows, lab.clients, move |n| {
+        let pick = seed.words(&[n]) % addresses.len().max(1) as u64;
+        let address = addresses.get(pick as usize);
+        address.copied().unwrap_or(IpAddr::from([0; 4]))
+    });
+    Ok((lab.tables, ends))
+}
+
 /// The first packets of such connections.
 ///
 /// # Errors
@@ -174,12 +211,13 @@ pub(super) fn opening_with(
 /// the other, toward the address that `server` says.
 pub(super) fn client_ends(
     flows: u64,
-    clients: &[(EniId, Mac, Mac, IpAddr)],
+    clients: impl AsRef<[(EniId, Mac, Mac, IpAddr)]>,
     server: impl Fn(u64) -> IpAddr,
 ) -> impl ExactSizeIterator<Item = End> {
-    let count = clients.len().max(1) as u32;
+    let count = clients.as_ref().len().max(1) as u32;
     (0..flows as u32).map(move |n| {
         let (port, src_mac, dst_mac, src) = clients
+            .as_ref()
             .get((n % count) as usize)
             .copied()
             .unwrap_or_else(|| {

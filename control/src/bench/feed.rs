@@ -6,7 +6,7 @@ use std::hint::black_box;
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::packet::Frame;
 use vpclab_dataplane::pipeline::{Pipeline, Sink};
-use vpclab_dataplane::tables::Snapshot;
+use vpclab_dataplane::tables::{Snapshot, Tables};
 use vpclab_dataplane::time::{Duration, Instant};
 
 use super::frames::FrameStore;
@@ -110,6 +110,16 @@ impl Feed {
             left -= self.gather(left);
             self.now += Duration::from_nanos(self.batch.len() as u64 * PACKET_TIME_NS);
             pipeline.process(self.now, tables, &mut self.batch, &mut self.sink);
+        }
+    }
+
+    /// The same by the tables that are published when each batch begins.
+    pub fn drive_published(&mut self, pipeline: &mut Pipeline, tables: &Tables, packets: u64) {
+        let mut left = packets;
+        while left > 0 {
+            left -= self.gather(left);
+            self.now += Duration::from_nanos(self.batch.len() as u64 * PACKET_TIME_NS);
+            pipeline.process(self.now, &tables.load(), &mut self.batch, &mut self.sink);
         }
     }
 

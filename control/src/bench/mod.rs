@@ -20,10 +20,12 @@ pub mod eastwest;
 mod error;
 mod feed;
 pub mod first_packet;
+pub mod flow;
 mod frames;
 pub mod gwlb;
 mod heap;
 mod lifecycle;
+pub mod lpm;
 mod machine;
 mod options;
 pub mod parse;
@@ -32,7 +34,9 @@ pub mod plot;
 pub mod privatelink;
 mod report;
 pub mod run;
+pub mod scale;
 mod topology;
+pub mod updates;
 
 pub use compare::{Change, Comparison};
 pub use connections::{Connection, Expected, Opened};
@@ -60,12 +64,16 @@ pub trait Suite: Sync {
 
 /// Every suite, in the order in which they run.
 pub const SUITES: &[&dyn Suite] = &[
+    &lpm::Longest,
+    &flow::Flow,
     &parse::Parse,
     &acl::Acl,
     &eastwest::EastWest,
     &privatelink::PrivateLink,
     &gwlb::Gwlb,
     &first_packet::FirstPacket,
+    &updates::Updates,
+    &scale::Scale,
 ];
 
 /// The suite of this name.
@@ -85,8 +93,8 @@ pub enum Unit {
     Connection,
     /// A published change of the tables.
     Update,
-    /// A byte.
-    Byte,
+    /// A network interface, with all that belongs to it.
+    Interface,
 }
 
 impl Unit {
@@ -97,7 +105,7 @@ impl Unit {
             Self::Lookup => "lookup",
             Self::Connection => "connection",
             Self::Update => "update",
-            Self::Byte => "byte",
+            Self::Interface => "interface",
         }
     }
 }

@@ -112,8 +112,8 @@ pub struct Options {
     pub batch: usize,
     /// Seed of every random choice.
     pub seed: u64,
-    /// A real prefix table, one prefix a line, for the suites that look up routes.
-    pub prefixes: Option<std::path::PathBuf>,
+    /// A real prefix table, looked up in besides those that are made.
+    pub prefixes: Option<std::sync::Arc<super::lpm::Prefixes>>,
 }
 
 impl Default for Options {

@@ -6,7 +6,7 @@ use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::flow::Seed;
 use vpclab_dataplane::packet::{Frame, tcp_flag};
 use vpclab_dataplane::pipeline::{Config, Pipeline};
-use vpclab_dataplane::tables::Snapshot;
+use vpclab_dataplane::tables::{Snapshot, Tables};
 
 use super::connections::{End, Opened};
 use super::driver::{self, Driver};
@@ -28,6 +28,14 @@ pub(super) fn config(options: &Options, connections: u64, gwlb_flows: u64) -> Co
         gwlb_flows: room(gwlb_flows),
         seed: options.seed,
         ..Config::default()
+    }
+}
+
+/// A pipeline with room for exactly so many connections.
+pub(super) fn exact_config(options: &Options, connections: u64) -> Config {
+    Config {
+        connections: usize::try_from(connections).unwrap_or(usize::MAX),
+        ..config(options, 0, 0)
     }
 }
 
@@ -158,6 +166,38 @@ impl CachedPath {
     pub fn drive(&mut self, packets: u64) -> Done {
         drive(&mut self.feed, &mut self.pipeline, &self.tables, packets)
     }
+
+    /// The same by the tables that are published when each batch begins, as a
+    /// worker has them.
+    pub fn drive_published(&mut self, tables: &Tables, packets: u64) -> Done {
+        let counters = self.pipeline.counters();
+        let (hits, misses) = (counters.flow_hits, counters.flow_misses);
+        let sent = self.feed.sink.sent;
+        self.feed
+            .drive_published(&mut self.pipeline, tables, packets);
+        self.tables = (*tables.snapshot()).clone();
+        let counters = self.pipeline.counters();
+        Done {
+            operations: self.feed.sink.sent - sent,
+            hits: counters.flow_hits - hits,
+            misses: counters.flow_misses - misses,
+            elapsed: None,
+        }
+    }
+
+    /// Sends some packets more, and judges each that comes out.
+    pub(super) fn inspect(&mut self) -> Result<(), BenchError> {
+        let count = self.feed.len().min(CHECKED);
+        let mut inspection = Inspection::new(&*self.judge);
+        self.feed.rewind();
+        self.feed.inspect(
+            &mut self.pipeline,
+            &self.tables,
+            count as u64,
+            |port, frame| inspection.take(port, frame),
+        );
+        inspection.finish(count)
+    }
 }
 
 impl Work for CachedPath {
@@ -178,16 +218,7 @@ impl Work for CachedPath {
                 self.packets, done.operations
             )));
         }
-        let count = self.feed.len().min(CHECKED);
-        let mut inspection = Inspection::new(&*self.judge);
-        self.feed.rewind();
-        self.feed.inspect(
-            &mut self.pipeline,
-            &self.tables,
-            count as u64,
-            |port, frame| inspection.take(port, frame),
-        );
-        inspection.finish(count)
+        self.inspect()
     }
 }
 

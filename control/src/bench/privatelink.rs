@@ -120,13 +120,18 @@ impl Lab {
 /// # Errors
 /// When the lab cannot be made or a connection not opened.
 pub fn established(options: &Options, size: Size, flows: u64) -> Result<CachedPath, BenchError> {
-    // A node has 55 000 source ports toward a target.
-    let servers = flows.div_ceil(40_000).max(hosts_for(flows).min(8));
-    let lab = Lab::new(hosts_for(flows), servers)?;
+    let lab = lab_for(flows)?;
     let ends = lab.ends(flows);
     CachedPath::both_directions(options, size, lab.tables.clone(), ends, |connection| {
         lab.check(connection)
     })
+}
+
+/// A lab that has room for `flows` connections.
+pub(super) fn lab_for(flows: u64) -> Result<Lab, BenchError> {
+    // A node has 55 000 source ports toward a target.
+    let servers = flows.div_ceil(40_000).max(hosts_for(flows).min(8));
+    Lab::new(hosts_for(flows), servers)
 }
 
 fn yaml(clients: u64, servers: u64) -> String {

@@ -1,11 +1,13 @@
 //! `vpclab bench`: packet rates, measured here and now.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::table::Table;
 use super::{CliError, Exit, Globals, print, print_json};
+use crate::bench::lpm::Prefixes;
 use crate::bench::{
     BenchError, CaseResult, Comparison, Depth, Options, Report, SUITES, Size, Suite, parse_count,
     plot, run, suite,
@@ -47,7 +49,7 @@ pub struct Args {
     /// Compare with a report that `--json` printed before.
     #[arg(long, value_name = "OLD.json")]
     pub compare: Option<PathBuf>,
-    /// A real prefix table for the route suites: one prefix a line.
+    /// A real prefix table for the suite lpm: a text file, one prefix a line.
     #[arg(long, value_name = "FILE")]
     pub prefixes: Option<PathBuf>,
 }
@@ -58,8 +60,9 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         return list(globals);
     }
     let suites = chosen(&args.suites)?;
-    let options = options(&args);
     // Wrong files are better known before the run than after it.
+    let prefixes = args.prefixes.as_deref().map(prefixes).transpose()?;
+    let options = options(&args, prefixes);
     let old = args.compare.as_deref().map(read).transpose()?;
     if let Some(directory) = &args.svg {
         std::fs::create_dir_all(directory).map_err(|error| cannot(directory, &error))?;
@@ -93,6 +96,15 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
 
 fn cannot(path: &Path, error: &std::io::Error) -> CliError {
     CliError::usage(format!("{}: {error}", path.display()))
+}
+
+/// A prefix table.
+fn prefixes(path: &Path) -> Result<Prefixes, CliError> {
+    let text = std::fs::read_to_string(path).map_err(|error| cannot(path, &error))?;
+    Prefixes::parse(&text).map_err(|error| {
+        CliError::usage(format!("{}: {error}", path.display()))
+            .fix("give a text file of prefixes, one a line; zstd -d unpacks a packed one")
+    })
 }
 
 /// An older report.
@@ -178,7 +190,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static dyn Suite>, CliError> {
     Ok(chosen)
 }
 
-fn options(args: &Args) -> Options {
+fn options(args: &Args, prefixes: Option<Prefixes>) -> Options {
     let depth = match (args.full, args.smoke) {
         (true, _) => Depth::Full,
         (_, true) => Depth::Smoke,
@@ -191,7 +203,7 @@ fn options(args: &Args) -> Options {
         rounds: if args.smoke { 1 } else { args.rounds as usize },
         batch: args.batch as usize,
         seed: args.seed,
-        prefixes: args.prefixes.clone(),
+        prefixes: prefixes.map(Arc::new),
     }
 }
 

@@ -1,0 +1,142 @@
+//! Thousands of tables, and a random one of them for each address: what a
+//! machine full of VPCs looks up.
+
+use std::hint::black_box;
+
+use vpclab_dataplane::flow::Seed;
+use vpclab_dataplane::lpm::{Lpm, NO_MATCH};
+use vpclab_dataplane::worker::Clock;
+
+use super::oracle::Oracle;
+use super::prefixes::made_v4;
+use super::table::key_count;
+use super::traffic::{Traffic, keys};
+use super::{BULK, compare};
+use crate::bench::{BenchError, Done, Options, Work};
+
+/// Many tables, none like another.
+#[derive(Debug)]
+pub struct Many {
+    tables: Vec<Lpm<u32>>,
+    /// Which table the n-th key is looked up in.
+    order: Vec<u32>,
+    keys: Vec<u32>,
+    expected: Vec<u32>,
+    found: u64,
+    passes: u64,
+    routes: usize,
+    build_ns: f64,
+}
+
+impl Many {
+    /// Builds `count` tables of `routes` routes each.
+    ///
+    /// # Errors
+    /// When one answers differently from the naive one.
+    pub fn new(
+        options: &Options,
+        count: usize,
+        routes: usize,
+        traffic: Traffic,
+    ) -> Result<Self, BenchError> {
+        let seed = |table: u64| Seed(options.seed).words(&[table]);
+        let made: Vec<_> = (0..count as u64)
+            .map(|table| made_v4(routes as u64, seed(table)))
+            .collect();
+        let clock = Clock::start();
+        let start = clock.now();
+        let tables: Vec<Lpm<u32>> = made
+            .iter()
+            .map(|routes| Lpm::build(routes.iter().copied()))
+            .collect();
+        let build_ns = clock.now().since(start).as_nanos() as f64;
+        let keys_each = key_count(options).div_ceil(count).max(1);
+        let mut asked = Vec::with_capacity(keys_each * count);
+        for (table, routes) in made.iter().enumerate() {
+            let oracle = Oracle::new(routes);
+            for key in keys(routes, traffic, keys_each, seed(table as u64)) {
+                asked.push((table as u32, key, oracle.lookup(key)));
+            }
+        }
+        crate::bench::path::shuffle(&mut asked, options.seed);
+        let expected: Vec<u32> = asked.iter().map(|asked| asked.2).collect();
+        let this = Self {
+            tables,
+            order: asked.iter().map(|asked| asked.0).collect(),
+            keys: asked.iter().map(|asked| asked.1).collect(),
+            found: expected.iter().filter(|&&hop| hop != NO_MATCH).count() as u64,
+            passes: (options.operations() * 4).div_ceil(expected.len() as u64),
+            expected,
+            routes: count * routes,
+            build_ns,
+        };
+        Ok(this)
+    }
+
+    /// The tables of the next keys.
+    #[inline]
+    fn gather(&self, order: &[u32; BULK]) -> Option<[&Lpm<u32>; BULK]> {
+        let first = self.tables.first()?;
+        Some(order.map(|table| self.tables.get(table as usize).unwrap_or(first)))
+    }
+
+    fn looked_up(&self) -> Vec<u32> {
+        let mut out = vec![0; self.keys.len()];
+        let (order, _) = self.order.as_chunks::<BULK>();
+        let (keys, _) = self.keys.as_chunks::<BULK>();
+        let (places, _) = out.as_chunks_mut::<BULK>();
+        for ((order, keys), out) in order.iter().zip(keys).zip(places) {
+            if let Some(tables) = self.gather(order) {
+                Lpm::lookup_each(&tables, keys, out);
+            }
+        }
+        out
+    }
+}
+
+impl Work for Many {
+    fn round(&mut self) -> Done {
+        let mut out = [0; BULK];
+        let (order, _) = self.order.as_chunks::<BULK>();
+        let (keys, _) = self.keys.as_chunks::<BULK>();
+        for _ in 0..self.passes {
+            for (order, keys) in order.iter().zip(keys) {
+                if let Some(tables) = self.gather(order) {
+                    Lpm::lookup_each(&tables, black_box(keys), &mut out);
+                    black_box(&out);
+                }
+            }
+        }
+        let operations = self.passes * (order.len() * BULK) as u64;
+        let hits = self.passes * self.found;
+        Done {
+            operations,
+            hits,
+            misses: operations - hits,
+            elapsed: None,
+        }
+    }
+
+    /// Finding the tables' headers, which is the caller's work.
+    fn floor(&mut self) -> Option<u64> {
+        let (order, _) = self.order.as_chunks::<BULK>();
+        for _ in 0..self.passes {
+            for order in order {
+                black_box(self.gather(order));
+            }
+        }
+        Some(self.passes * (order.len() * BULK) as u64)
+    }
+
+    fn verify(&mut self, _done: &Done) -> Result<(), BenchError> {
+        compare(&self.keys, &self.looked_up(), &self.expected)
+    }
+
+    fn metrics(&self) -> Vec<(&'static str, f64)> {
+        let bytes: usize = self.tables.iter().map(Lpm::memory).sum();
+        vec![
+            ("route_bytes", bytes as f64 / self.routes as f64),
+            ("table_build_ns", self.build_ns / self.tables.len() as f64),
+        ]
+    }
+}

@@ -1,0 +1,200 @@
+//! Packets of established connections while another thread changes a route of
+//! the table that they were decided by, thousands of times a second.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use vpclab_dataplane::time::Duration;
+use vpclab_dataplane::worker::Clock;
+
+use crate::api::{ApiError, ReplaceRoute};
+use crate::bench::path::CachedPath;
+use crate::bench::report::Spread;
+use crate::bench::topology::World;
+use crate::bench::{BenchError, Done, Options, Size, Work, eastwest};
+use crate::model::{Destination, NetworkInterfaceId, RouteTableId, RouteTargetSpec};
+
+/// East-west packets beside route changes.
+#[derive(Debug)]
+pub struct UnderLoad {
+    path: CachedPath,
+    publisher: Mutex<Publisher>,
+    packets: u64,
+    /// Nanoseconds a packet of each round, without changes and with them.
+    quiet_ns: Vec<f64>,
+    busy_ns: Vec<f64>,
+    /// Changes a second that were really made in each round.
+    rates: Vec<f64>,
+    wrong: Option<String>,
+}
+
+/// Who changes routes.
+#[derive(Debug)]
+struct Publisher {
+    world: World,
+    table: RouteTableId,
+    targets: [NetworkInterfaceId; 2],
+    interval: Duration,
+    made: u64,
+}
+
+/// Longer than this before the next change, the thread sleeps.
+const SPIN: Duration = Duration::from_micros(80);
+
+impl Publisher {
+    /// Changes the target of a route that no packet here takes.
+    fn once(&mut self) -> Result<(), ApiError> {
+        let target = self.targets[self.made as usize % 2].clone();
+        let prefix = format!("172.16.{}.0/24", self.made / 2 % 49).parse();
+        self.made += 1;
+        self.world.control.execute(ReplaceRoute {
+            route_table: self.table.clone(),
+            destination: Destination::Cidr(prefix.map_err(|_| ApiError::missing("prefix"))?),
+            target: RouteTargetSpec::NetworkInterface(target),
+        })
+    }
+
+    /// Changes routes at its pace until told to stop; `count` says how many.
+    fn run(&mut self, stop: &AtomicBool, count: &AtomicU64) -> Result<(), ApiError> {
+        let clock = Clock::start();
+        let mut next = clock.now();
+        while !stop.load(Ordering::Relaxed) {
+            let now = clock.now();
+            if now < next {
+                let left = next.since(now);
+                if left > SPIN {
+                    std::thread::sleep(std::time::Duration::from_nanos(
+                        left.as_nanos() - SPIN.as_nanos(),
+                    ));
+                } else {
+                    std::hint::spin_loop();
+                }
+                continue;
+            }
+            self.once()?;
+            count.fetch_add(1, Ordering::Relaxed);
+            next += self.interval;
+        }
+        Ok(())
+    }
+}
+
+impl UnderLoad {
+    /// Opens `flows` connections; `per_second` routes will change.
+    ///
+    /// # Errors
+    /// When the lab cannot be made or a connection not opened.
+    pub fn new(options: &Options, flows: u64, per_second: u64) -> Result<Self, BenchError> {
+        let (world, path) = eastwest::established_in(options, Size::Bytes(64), flows)?;
+        let missing = || BenchError::wrong("the benchmark's lab lacks a name");
+        let main = world.names.vpcs.get("main").ok_or_else(missing)?;
+        let table = main
+            .route_tables
+            .get("clients")
+            .ok_or_else(missing)?
+            .clone();
+        let target = |host: &str| {
+            let host = world.names.hosts.get(host);
+            let first = host.and_then(|host| host.enis.first());
+            first.cloned().ok_or_else(missing)
+        };
+        let targets = [target("client0")?, target("server0")?];
+        Ok(Self {
+            packets: path.round_len() * 4,
+            path,
+            publisher: Mutex::new(Publisher {
+                table,
+                targets,
+                world,
+                interval: Duration::from_nanos(1_000_000_000 / per_second.max(1)),
+                made: 0,
+            }),
+            quiet_ns: Vec::new(),
+            busy_ns: Vec::new(),
+            rates: Vec::new(),
+            wrong: None,
+        })
+    }
+}
+
+impl Work for UnderLoad {
+    fn round(&mut self) -> Done {
+        let Self {
+            path,
+            publisher,
+            packets,
+            ..
+        } = self;
+        let publisher = match publisher.get_mut() {
+            Ok(publisher) => publisher,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        let tables = publisher.world.control.tables().clone();
+        let clock = Clock::start();
+        let start = clock.now();
+        let quiet = path.drive_published(&tables, *packets);
+        let quiet_ns = clock.now().since(start).as_nanos() as f64;
+
+        let (stop, count) = (AtomicBool::new(false), AtomicU64::new(0));
+        let (done, busy_ns, made, published) = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| publisher.run(&stop, &count));
+            while count.load(Ordering::Relaxed) == 0 && !thread.is_finished() {
+                std::thread::yield_now();
+            }
+            let before = count.load(Ordering::Relaxed);
+            let start = clock.now();
+            let done = path.drive_published(&tables, *packets);
+            let busy_ns = clock.now().since(start).as_nanos();
+            let made = count.load(Ordering::Relaxed) - before;
+            stop.store(true, Ordering::Relaxed);
+            (done, busy_ns, made, thread.join())
+        });
+        let wrong = match published {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("the API refused: {error}")),
+            Err(_) => Some(String::from("the thread that changes routes panicked")),
+        };
+        self.wrong = self.wrong.take().or(wrong);
+        self.quiet_ns
+            .push(quiet_ns / quiet.operations.max(1) as f64);
+        self.busy_ns
+            .push(busy_ns as f64 / done.operations.max(1) as f64);
+        self.rates.push(made as f64 / (busy_ns.max(1) as f64 / 1e9));
+        Done {
+            elapsed: Some(std::time::Duration::from_nanos(busy_ns)),
+            ..done
+        }
+    }
+
+    fn verify(&mut self, done: &Done) -> Result<(), BenchError> {
+        if let Some(wrong) = self.wrong.take() {
+            return Err(BenchError::Wrong(wrong));
+        }
+        if done.operations != self.packets || done.misses != 0 || done.hits != self.packets {
+            return Err(BenchError::wrong(format!(
+                "of {} packets {} came out and {} were walked: a change to one prefix must not stale the flows of others",
+                self.packets, done.operations, done.misses
+            )));
+        }
+        self.path.inspect()
+    }
+
+    fn metrics(&self) -> Vec<(&'static str, f64)> {
+        // The first round warmed everything up.
+        let timed = |values: &[f64]| values.get(1..).unwrap_or_default().to_vec();
+        let (quiet, busy) = (timed(&self.quiet_ns), timed(&self.busy_ns));
+        let lost: Vec<f64> = quiet
+            .iter()
+            .zip(&busy)
+            .map(|(quiet, busy)| 100.0 * (1.0 - quiet / busy))
+            .collect();
+        let lost = Spread::of(&lost);
+        vec![
+            ("updates_per_second", Spread::of(&timed(&self.rates)).median),
+            ("without_updates_ns", Spread::of(&quiet).median),
+            ("throughput_lost_percent", lost.median),
+            ("throughput_lost_min_percent", lost.min),
+            ("throughput_lost_max_percent", lost.max),
+        ]
+    }
+}
