@@ -1,0 +1,287 @@
+//! One hot path, prepared and then run a fixed number of times inside
+//! [`counted_by_callgrind`]: what `benches/instructions/run` has counted.
+//!
+//! `vpclab-instructions PATH` prints the number of operations that were counted;
+//! `vpclab-instructions --list` names the paths that this machine can run.
+//!
+//! The worlds are those of the data plane's tests, so that nothing but the data
+//! plane has to be built.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a measuring program may panic: its caller says what it was measuring"
+)]
+
+#[path = "../../../dataplane/tests/common/mod.rs"]
+mod common;
+
+use std::hint::black_box;
+use std::process::ExitCode;
+
+use common::worlds::{bounce, east_west, privatelink, worked};
+use common::{World, tcp};
+use vpclab_dataplane::addr::EniId;
+use vpclab_dataplane::flow::Seed;
+use vpclab_dataplane::lpm::{Level, Lpm};
+use vpclab_dataplane::packet::{FiveTuple, Frame, tcp_flag};
+use vpclab_dataplane::pipeline::Sink;
+
+/// A path: its name, and what runs it and says how many operations that were.
+type Path = (&'static str, fn() -> u64);
+
+/// The paths, in the order of the budget file.
+const PATHS: [Path; 6] = [
+    ("eastwest-cached", cached_east_west),
+    ("privatelink-cached", cached_privatelink),
+    ("gwlb-encapsulate", || tunnelled(false)),
+    ("gwlb-decapsulate", || tunnelled(true)),
+    ("first-packet-planned", planned_first_packets),
+    ("first-packet-walked", walked_first_packets),
+];
+
+/// Connections of the cached paths: instructions do not depend on their number as
+/// time does.
+const CONNECTIONS: u16 = 32;
+/// Batches that are counted, and those that warm up before.
+const BATCHES: u64 = 50;
+
+/// The toggle: instructions are counted in here and nowhere else.
+#[inline(never)]
+fn counted_by_callgrind(work: &mut dyn FnMut()) {
+    work();
+    // Or the call above would be the function's end, and a jump.
+    black_box(());
+}
+
+/// Keeps what leaves, to use its memory again.
+#[derive(Default)]
+struct Out {
+    frames: Vec<Frame>,
+    elsewhere: u64,
+}
+
+impl Sink for Out {
+    fn transmit(&mut self, _port: EniId, frame: Frame) {
+        self.frames.push(frame);
+    }
+    fn local(&mut self, _eni: EniId, _frame: Frame) {
+        self.elsewhere += 1;
+    }
+}
+
+/// Sends one frame and returns what came out of it.
+fn pass(w: &mut World, frame: Frame) -> (EniId, Frame) {
+    let mut seen = w.send(frame.port.0, frame);
+    assert_eq!(seen.out.len(), 1, "one frame in, one out: {:?}", seen.drops);
+    seen.out.remove(0)
+}
+
+/// A client's frame.
+fn sent(w: &World, from: u32, tuple: &FiveTuple, flags: u8) -> Frame {
+    let mut frame = w.frame(from, tuple, flags, b"");
+    frame.port = EniId(from);
+    frame
+}
+
+/// Opens a connection; returns an ACK of either end. `via` takes a frame that
+/// came out on to where it goes in next, if it is not at a host yet.
+fn open(
+    w: &mut World,
+    from: u32,
+    tuple: &FiveTuple,
+    via: fn(&mut World, EniId, Frame) -> (EniId, Frame),
+) -> [Frame; 2] {
+    let cross = |w: &mut World, frame| {
+        let (at, frame) = pass(w, frame);
+        via(w, at, frame)
+    };
+    let (server, arrived) = cross(w, sent(w, from, tuple, tcp_flag::SYN));
+    let back = common::read(&arrived).tuple.reversed();
+    let answer = sent(w, server.0, &back, tcp_flag::SYN | tcp_flag::ACK);
+    cross(w, answer);
+    let acks = [
+        sent(w, from, tuple, tcp_flag::ACK),
+        sent(w, server.0, &back, tcp_flag::ACK),
+    ];
+    for ack in &acks {
+        cross(w, ack.clone());
+    }
+    acks
+}
+
+/// Sends the frames over and over, counted; every one must be a hit.
+fn established(w: &mut World, frames: &[Frame]) -> u64 {
+    let mut out = Out::default();
+    let mut batch = Vec::with_capacity(frames.len());
+    let hits = w.pipeline.counters().flow_hits;
+    for round in 0..2 * BATCHES {
+        for frame in frames {
+            let spare = out.frames.pop();
+            let mut copy = spare.unwrap_or_else(|| Frame::with_capacity(2_048));
+            copy.refill(frame.port, frame.bytes());
+            batch.push(copy);
+        }
+        let mut process = || w.pipeline.process(w.now, &w.tables, &mut batch, &mut out);
+        if round < BATCHES {
+            process();
+        } else {
+            counted_by_callgrind(&mut process);
+        }
+    }
+    let count = frames.len() as u64;
+    let hits = w.pipeline.counters().flow_hits - hits;
+    assert_eq!(
+        (hits, out.elsewhere),
+        (2 * BATCHES * count, 0),
+        "all cached"
+    );
+    assert_eq!(out.frames.len() as u64, count, "all delivered");
+    BATCHES * count
+}
+
+fn cached_east_west() -> u64 {
+    let mut w = east_west();
+    let frames: Vec<Frame> = (0..CONNECTIONS)
+        .flat_map(|n| {
+            let tuple = tcp(&format!("10.0.1.10:{}", 2_000 + n), "10.0.2.10:80");
+            open(&mut w, 1, &tuple, |_, at, frame| (at, frame))
+        })
+        .collect();
+    established(&mut w, &frames)
+}
+
+fn client(port: u16) -> FiveTuple {
+    tcp(&format!("10.0.1.10:{port}"), "10.0.2.20:443")
+}
+
+/// Both ways mixed, NAT both ways.
+fn cached_privatelink() -> u64 {
+    let mut w = privatelink();
+    let frames: Vec<Frame> = (0..CONNECTIONS)
+        .flat_map(|n| open(&mut w, 1, &client(2_000 + n), |_, at, frame| (at, frame)))
+        .collect();
+    established(&mut w, &frames)
+}
+
+/// Frames out of a host into the tunnel, or out of the tunnel: what the appliance
+/// (interface 4) returns.
+fn tunnelled(out: bool) -> u64 {
+    const APPLIANCE: EniId = EniId(4);
+    let mut w = worked();
+    let mut frames = Vec::new();
+    for n in 0..CONNECTIONS {
+        let tuple = tcp(&format!("10.0.1.10:{}", 2_000 + n), "203.0.113.80:80");
+        let [ack, _] = open(&mut w, 1, &tuple, |w, at, frame| {
+            assert_eq!(at, APPLIANCE, "every packet is inspected");
+            let mut returned = bounce(frame);
+            returned.port = at;
+            pass(w, returned)
+        });
+        if out {
+            let (_, frame) = pass(&mut w, ack);
+            let mut returned = bounce(frame);
+            returned.port = APPLIANCE;
+            frames.push(returned);
+        } else {
+            frames.push(ack);
+        }
+    }
+    established(&mut w, &frames)
+}
+
+/// First packets of connections like one that was walked before: NAT included.
+fn planned_first_packets() -> u64 {
+    let mut w = privatelink();
+    for n in 0..64 {
+        open(&mut w, 1, &client(2_000 + n), |_, at, frame| (at, frame));
+    }
+    opening(&mut w, |w, n| sent(w, 1, &client(4_000 + n), tcp_flag::SYN))
+}
+
+/// First packets that have nothing in common with others but their ends: each
+/// goes to another port, and is walked.
+fn walked_first_packets() -> u64 {
+    let mut w = east_west();
+    opening(&mut w, |w, n| {
+        let tuple = tcp("10.0.1.10:2000", &format!("10.0.2.10:{}", 4_000 + n));
+        sent(w, 1, &tuple, tcp_flag::SYN)
+    })
+}
+
+/// Sends 512 first packets in batches of 32, the second half of them counted.
+fn opening(w: &mut World, frame: impl Fn(&World, u16) -> Frame) -> u64 {
+    const BATCH: u16 = 32;
+    const COUNT: u16 = 512;
+    let mut out = Out::default();
+    let created = w.pipeline.counters().flows_created;
+    for first in (0..COUNT).step_by(usize::from(BATCH)) {
+        let mut batch: Vec<Frame> = (first..first + BATCH).map(|n| frame(w, n)).collect();
+        let mut process = || w.pipeline.process(w.now, &w.tables, &mut batch, &mut out);
+        if first < COUNT / 2 {
+            process();
+        } else {
+            counted_by_callgrind(&mut process);
+        }
+    }
+    let created = w.pipeline.counters().flows_created - created;
+    assert_eq!(created, u64::from(COUNT), "all new");
+    assert_eq!(out.frames.len(), usize::from(COUNT), "all delivered");
+    u64::from(COUNT / 2)
+}
+
+/// Lookups in bulks of 32 with the instructions of a level, in a table of a VPC's
+/// size and in one of a hundred thousand routes.
+fn lookups(level: Level, count: u64) -> u64 {
+    let random = |seed: u64, n: u64| Seed(seed).words(&[n]);
+    let routes = (0..count).map(|n| {
+        let len = 8 + (random(1, n) >> 40) as u8 % 17;
+        let address = random(1, n) as u32 & (u32::MAX << (32 - len));
+        (address, len, n as u32 % 200)
+    });
+    let table = Lpm::build(routes);
+    let keys: Vec<u32> = (0..4_096).map(|n| random(2, n) as u32).collect();
+    let mut out = [0; 32];
+    let mut all = || {
+        for keys in keys.chunks_exact(32) {
+            table.lookup_bulk_at(level, black_box(keys), &mut out);
+            black_box(&out);
+        }
+    };
+    all();
+    counted_by_callgrind(&mut all);
+    keys.len() as u64
+}
+
+/// The paths of route lookups: every set of instructions that is here, twice.
+fn lpm_paths() -> impl Iterator<Item = (String, Level, u64)> {
+    Level::available().flat_map(|level| {
+        let name = match level {
+            Level::Scalar => "scalar",
+            Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+        };
+        [50, 100_000].map(|count| (format!("lpm-{count}-routes-{name}"), level, count))
+    })
+}
+
+fn main() -> ExitCode {
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    if wanted == "--list" {
+        let lpm = lpm_paths().map(|path| path.0);
+        let names = PATHS.iter().map(|path| path.0.to_owned()).chain(lpm);
+        println!("{}", names.collect::<Vec<_>>().join("\n"));
+        return ExitCode::SUCCESS;
+    }
+    let operations = match PATHS.iter().find(|path| path.0 == wanted) {
+        Some((_, run)) => run(),
+        None => match lpm_paths().find(|path| path.0 == wanted) {
+            Some((_, level, count)) => lookups(level, count),
+            None => {
+                eprintln!("error: no path is called `{wanted}`; --list names them");
+                return ExitCode::from(2);
+            }
+        },
+    };
+    println!("{operations}");
+    ExitCode::SUCCESS
+}
