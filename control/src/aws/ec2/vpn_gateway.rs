@@ -197,7 +197,7 @@ impl Call for DescribeVpnGateways {
     fn call(self, at: &mut At<'_, '_>) -> Result<Gateways, ApiError> {
         let page = self.wanted().select(at, FILTERS)?;
         Ok(Gateways {
-            vpn_gateway_set: page.items.iter().map(|it| GatewayItem::new(it)).collect(),
+            vpn_gateway_set: page.items.iter().map(GatewayItem::new).collect(),
         })
     }
 }

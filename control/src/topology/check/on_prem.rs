@@ -90,7 +90,7 @@ fn hosts(network: &OnPrem, found: &mut Findings) {
                 let message = format!("{own} is in use at line {line} already; choose another");
                 found.add(Mistake::new(address.at, message));
             }
-            taken.push((own, address.at.line as u32));
+            taken.push((own, address.at.line));
         }
         for prefix in host.prefixes.iter() {
             let own = prefix.value.0;
@@ -103,7 +103,7 @@ fn hosts(network: &OnPrem, found: &mut Findings) {
                 let message = format!("{own} overlaps {other} at line {line}; one host has it");
                 found.add(Mistake::new(prefix.at, message));
             }
-            stood_for.push((own, prefix.at.line as u32));
+            stood_for.push((own, prefix.at.line));
         }
     }
 }
