@@ -194,11 +194,14 @@ impl Applier<'_, '_> {
                 Some(values::Ipv6Block::None) | None => None,
             };
             let region = self.topology.region();
+            // Written or not, the region's first zone is the same subnet.
+            let zone = subnet.az.as_ref();
+            let zone = zone.map_or_else(|| format!("{region}a"), |az| az.name(region));
             let create = CreateSubnet {
                 vpc: names.id.clone(),
                 cidr_block: Some(subnet.cidr.value.0),
                 ipv6_cidr_block: ipv6,
-                availability_zone: subnet.az.as_ref().map(|az| az.name(region)),
+                availability_zone: Some(zone),
                 name: Some(name.value.clone()),
             };
             let at = subnet

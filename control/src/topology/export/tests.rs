@@ -53,6 +53,15 @@ fn examples_come_back_as_they_were() {
     assert!(count >= 3, "{count} examples");
 }
 
+/// A subnet whose zone the file leaves open is the same one as that which is written.
+#[test]
+fn a_subnet_without_a_zone_comes_back() {
+    round(&parse(
+        "name: x\nvpcs: {v: {cidr: 10.0.0.0/16, subnets: {s: {cidr: 10.0.0.0/24}}}}\n\
+         hosts: {h: {subnet: s}}\n",
+    ));
+}
+
 /// Something of everything that a file can say, with what would be chosen
 /// otherwise: ids follow from it.
 const ALL: &str = r#"
