@@ -11,10 +11,11 @@ use vpclab_dataplane::tables::PortMatch;
 use super::Names;
 use super::ps::{balancer_kind, health_name};
 use crate::model::{
-    DhcpOptions, Direction, ElasticIp, EndpointService, HostedZone, Id, InternetGateway, Listener,
-    LoadBalancer, Meta, Model, NatGateway, NetworkAcl, NetworkAclAssociation, NetworkInterface,
-    PrefixList, RouteTable, RouteTableAssociation, RouteTableUse, RouteTargetSpec, RulePeer,
-    SecurityGroup, Subnet, TargetGroup, Vpc, VpcEndpoint, VpcPeeringConnection, VpnGateway,
+    DhcpOptions, Direction, ElasticIp, EndpointService, HostedZone, INTERNET_OWNER, Id,
+    InternetGateway, Listener, LoadBalancer, Meta, Model, NatGateway, NetworkAcl,
+    NetworkAclAssociation, NetworkInterface, PrefixList, RouteTable, RouteTableAssociation,
+    RouteTableUse, RouteTargetSpec, RulePeer, SecurityGroup, Subnet, TargetGroup, Vpc, VpcEndpoint,
+    VpcPeeringConnection, VpnGateway,
 };
 
 /// A resource.
@@ -62,6 +63,10 @@ pub(super) fn find(model: &Model, names: &Names, asked: &str) -> Vec<ResourceRep
         ($($table:ident: $function:ident;)*) => {$(
             for it in model.$table().iter() {
                 let id = it.id.as_str();
+                // What the world outside is made of is no resource.
+                if &*it.meta.owner == INTERNET_OWNER {
+                    continue;
+                }
                 if is(id, it.meta.name.as_deref()) || is(id, names.get(id)) {
                     found.push(view.$function(it));
                 }
@@ -87,7 +92,13 @@ pub(super) fn find(model: &Model, names: &Names, asked: &str) -> Vec<ResourceRep
         customer_gateways: customer_gateway;
         vpn_connections: vpn_connection;
     }
-    for subnet in model.subnets().iter() {
+    for network in model.vpcs().iter().filter(|it| it.on_prem.is_some()) {
+        if is(network.id.as_str(), network.meta.name.as_deref()) {
+            found.push(view.on_prem(network));
+        }
+    }
+    let own = |it: &&std::sync::Arc<Subnet>| &*it.meta.owner != INTERNET_OWNER;
+    for subnet in model.subnets().iter().filter(own) {
         let id = subnet.id.as_str();
         if is(id, names.get(id)) || names.subnet(&subnet.vpc, &subnet.id) == asked {
             found.push(view.subnet(subnet));

@@ -3,7 +3,8 @@
 use super::{ResourceReport, View, joined};
 use crate::compile::vpn;
 use crate::model::{
-    CustomerGateway, PeeringEnd, RouteTable, VpcPeeringConnection, VpnConnection, VpnGateway,
+    CustomerGateway, NetworkInterface, PeeringEnd, RouteTable, Vpc, VpcPeeringConnection,
+    VpnConnection, VpnGateway,
 };
 
 impl View<'_> {
@@ -92,6 +93,35 @@ impl View<'_> {
         report.fact("routes", routes.to_owned());
         report.fact("prefixes", joined(vpn::prefixes(self.model, held).iter()));
         report.fact("largest packet", "1446 bytes, TCP segments 1406".to_owned());
+        report
+    }
+}
+
+impl View<'_> {
+    /// A network on premises.
+    pub(super) fn on_prem(&self, network: &Vpc) -> ResourceReport {
+        let mut report = self.start("network on premises", &network.id, &network.meta);
+        report.fact("blocks", joined(network.blocks()));
+        report.fact("router", joined(network.on_prem.iter()));
+        let hosts = self.model.referrers::<NetworkInterface>(&network.id);
+        let rows = hosts.map(|it| {
+            let prefixes = joined(it.prefixes.iter());
+            [self.short(&it.id), joined(it.addresses()), prefixes]
+        });
+        report.list("hosts", ["HOST", "ADDRESS", "STANDS FOR"], rows.collect());
+        let all = self.model.vpn_connections().iter();
+        let own = all.filter(|held| {
+            vpn::network(self.model, held).is_some_and(|found| found.id == network.id)
+        });
+        let rows = own.map(|held| {
+            let gateway = self.model.get(&held.vpn_gateway);
+            let vpc = gateway.and_then(|gateway| gateway.vpc.as_ref());
+            [
+                self.name(&held.id),
+                vpc.map_or("none".to_owned(), |vpc| self.name(vpc)),
+            ]
+        });
+        report.list("connections", ["VPN CONNECTION", "VPC"], rows.collect());
         report
     }
 }
