@@ -3,7 +3,7 @@
 use super::*;
 use crate::topology::Topology;
 
-const EXAMPLES: [&str; 3] = ["privatelink", "gwlb-inspection", "three-tier"];
+const EXAMPLES: [&str; 4] = ["privatelink", "gwlb-inspection", "three-tier", "hybrid"];
 
 fn scene_of(text: &str) -> Scene {
     let topology = Topology::parse("lab.yaml", text).expect("a topology");
