@@ -174,6 +174,24 @@ fn from_on_premises_only_the_vpcs_private_addresses_are_reached() {
     w.expect_counters("rx +1, tx +0, drop.route.none +1");
 }
 
+/// An edge table of the virtual private gateway leads what the office sends through a
+/// middlebox (V:gateway-route-tables); replies that go around it do not matter to it.
+#[test]
+fn an_edge_table_of_the_gateway_leads_to_a_middlebox() {
+    let edge = "route_tables:
+      edge: {edge: vgw, routes: [{to: 10.1.1.0/24, via: fw}]}";
+    let mut w = World::new(&HYBRID.replacen("route_tables:", edge, 1));
+    w.mute(&["app", "fw", "web", "laptop"]);
+    w.send("laptop", &Packet::udp("192.168.1.8:5", "10.1.1.10:9"));
+    assert_eq!(w.take("fw")[0].to(), "10.1.1.10:9");
+    assert!(w.take("app").is_empty());
+    // Forwarded by it, it arrives; what is for another subnet goes straight there.
+    w.send("fw", &Packet::udp("192.168.1.8:5", "10.1.1.10:9"));
+    assert_eq!(w.take("app")[0].from(), "192.168.1.8:5");
+    w.send("laptop", &Packet::udp("192.168.1.8:5", "10.1.4.10:9"));
+    assert_eq!(w.take("web").len(), 1);
+}
+
 /// A private NAT gateway may stand before the virtual private gateway (VPC guide "NAT
 /// gateway use cases"): the office sees its address, and cannot use it.
 #[test]
