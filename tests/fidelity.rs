@@ -102,6 +102,55 @@ fn every_row_that_is_not_missing_names_its_test() {
     }
 }
 
+/// Numbers of the behaviours that scenarios with real programs check: `bNNN` in the
+/// name of a part, or as the name of a function whose name its part has.
+fn with_real_programs() -> BTreeSet<u16> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(root().join("tests/scenarios")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ext| ext != "py") {
+            continue;
+        }
+        let source = fs::read_to_string(path).unwrap();
+        let says = |line: &&str| line.contains("report.part(\"") || line.starts_with("def b");
+        for line in source.lines().filter(says) {
+            let words = line.split(|c: char| !c.is_ascii_alphanumeric());
+            let numbers = words.filter_map(|word| word.strip_prefix('b'));
+            let numbers = numbers.filter(|digits| digits.len() == 3);
+            found.extend(numbers.filter_map(|digits| digits.parse::<u16>().ok()));
+        }
+    }
+    found
+}
+
+#[test]
+fn behaviours_with_real_programs_are_listed() {
+    let found = with_real_programs();
+    let text = fidelity();
+    let words: Vec<_> = text.split_whitespace().collect();
+    let flat = words.join(" ");
+    let (_, after) = flat.split_once("with real programs too:").unwrap();
+    let (list, _) = after.split_once('.').unwrap();
+    let listed: BTreeSet<u16> = list
+        .split(',')
+        .map(|number| number.trim().parse().unwrap())
+        .collect();
+    assert_eq!(listed, found, "FIDELITY.md, and tests/scenarios");
+    // Those of endpoints, NAT, peering and load balancers, of services on the link.
+    let wanted = |number: &u16| matches!(number, 11..=14 | 20..=23 | 50..=56 | 61..=67 | 71..=102);
+    let of_services = found.iter().filter(|number| wanted(number)).count();
+    assert!(of_services >= 25, "only {of_services}");
+    // Nothing that is missing is shown.
+    let rows = rows(&text);
+    let missing = rows.iter().filter(|row| row.status == "missing");
+    let shown: Vec<_> = missing.filter(|row| found.contains(&row.number)).collect();
+    assert!(
+        shown.is_empty(),
+        "{:?}",
+        shown.first().map(|row| row.number)
+    );
+}
+
 #[test]
 fn the_counts_in_the_introduction_are_right() {
     let text = fidelity();

@@ -38,6 +38,42 @@ macro_rules! drop_reasons {
 }
 
 impl DropReason {
+    /// Whether it says that a load balancer or an endpoint lets nothing new in, or
+    /// has nothing to send it to (`RejectedFlowCount`).
+    pub const fn is_of_new_flow(self) -> bool {
+        matches!(
+            self,
+            Self::GwlbNoFlow
+                | Self::GwlbNoTarget
+                | Self::NoTarget
+                | Self::NoListener
+                | Self::ListenerNoTargetGroup
+                | Self::PortAllocation
+                | Self::FlowTableFull
+        )
+    }
+
+    /// Whether a load balancer or an endpoint drops for this reason
+    /// (`PacketsDropped`).
+    pub const fn is_of_balancer(self) -> bool {
+        self.is_of_new_flow()
+            || matches!(
+                self,
+                Self::EndpointUnavailable
+                    | Self::EndpointNotInAz
+                    | Self::EndpointProtocol
+                    | Self::EndpointMtu
+                    | Self::PrivateLinkOneWay
+                    | Self::LbFragment
+                    | Self::LbNotForNode
+                    | Self::GwlbMtu
+                    | Self::GwlbTunnel
+                    | Self::GwlbEndpointId
+                    | Self::GwlbCookie
+                    | Self::MalformedGeneve
+            )
+    }
+
     /// Whether a NAT gateway drops for this reason (`PacketsDropCount`).
     pub const fn is_of_nat_gateway(self) -> bool {
         matches!(

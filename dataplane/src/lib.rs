@@ -5,10 +5,11 @@
 //! (DESIGN §3.1):
 //!
 //! ```text
-//! addr, time, drop ← packet ← lpm, acl, flow, nat, gwlb ← tables ← walk ← pipeline ← worker
+//! addr, time, drop ← packet ← lpm, acl, flow, accounts, nat, gwlb ← tables ← walk ← pipeline ← worker
 //!                    packet ← io ← worker
 //! ```
 
+pub mod accounts;
 pub mod addr;
 pub mod counters;
 pub mod drop;

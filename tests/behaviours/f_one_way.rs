@@ -24,7 +24,7 @@ fn fragment(mut frame: Vec<u8>, offset: u16, more: bool) -> Vec<u8> {
 }
 
 /// An ICMP error, type 3 code 3, that quotes the packet of a frame.
-fn unreachable(from: &str, to: &str, quoted: &[u8]) -> Vec<u8> {
+pub(crate) fn unreachable(from: &str, to: &str, quoted: &[u8]) -> Vec<u8> {
     let mut frame = Packet::ping(from, to)
         .payload(&quoted[14..quoted.len().min(14 + 28)])
         .frame(Default::default(), Default::default());

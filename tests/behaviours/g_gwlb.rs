@@ -13,10 +13,10 @@ use crate::fixtures::{FIREWALLS, INSPECTION};
 
 /// Bytes of GENEVE before the inner packet: header and three options.
 const GENEVE_LEN: usize = 40;
-const PEER: &str = "198.51.100.7";
+pub(crate) const PEER: &str = "198.51.100.7";
 
 /// A lab whose appliances run and are healthy.
-fn inspection() -> (World, [RunningAppliance; 3]) {
+pub(crate) fn inspection() -> (World, [RunningAppliance; 3]) {
     inspection_of(INSPECTION)
 }
 
@@ -28,7 +28,7 @@ fn inspection_of(topology: &str) -> (World, [RunningAppliance; 3]) {
 }
 
 /// Every GENEVE packet that the appliances received so far, with who received it.
-fn all(firewalls: &[RunningAppliance]) -> Vec<(usize, Encapsulated)> {
+pub(crate) fn all(firewalls: &[RunningAppliance]) -> Vec<(usize, Encapsulated)> {
     let numbered = firewalls.iter().enumerate();
     numbered
         .flat_map(|(index, fw)| fw.received().into_iter().map(move |packet| (index, packet)))
@@ -604,7 +604,7 @@ fn b102_connections_of_a_lost_appliance_are_reset_where_the_attributes_say_so() 
 }
 
 /// Which appliance got which flow, by source port: what came since the last look.
-fn flows_at(w: &World, appliances: &[String]) -> BTreeMap<u16, usize> {
+pub(crate) fn flows_at(w: &World, appliances: &[String]) -> BTreeMap<u16, usize> {
     let mut found = BTreeMap::new();
     for (index, host) in appliances.iter().enumerate() {
         for seen in w.take(host) {

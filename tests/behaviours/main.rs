@@ -18,4 +18,5 @@ mod f_privatelink;
 mod f_proxy_protocol;
 mod fixtures;
 mod g_gwlb;
+mod g_gwlb_scale;
 mod mtu_matrix;

@@ -5,7 +5,7 @@ import json
 import signal
 import subprocess
 
-from harness import EXAMPLES, HERE, check, lab, replaced, topology, wait
+from harness import EXAMPLES, HERE, check, lab, replaced, sh, topology, traced, wait
 
 FILE = EXAMPLES / "gwlb-inspection.yaml"
 OUT = "http://203.0.113.80/"
@@ -28,6 +28,10 @@ def inspection(report):
             it.reaches("app", OUT)
             after = [stats(it, name) for name in APPLIANCES]
             check(before != after, f"{before} {after}")
+        with report.part("inspection it counts by CloudWatch's names"):
+            counts(it)
+        with report.part("inspection the trace is that of docs/gwlb-inspection.md"):
+            traced("docs/gwlb-inspection.md", FILE, "app", "203.0.113.80:80")
         with report.part("inspection new flows leave an appliance that stopped"):
             fail_over(it)
 
@@ -42,6 +46,28 @@ def stats(it, host):
     check(done.returncode == 0, done.stderr)
     lines = wait(f"{host} prints counters", lambda: it.log(host).splitlines()[seen:])
     return json.loads(lines[-1])
+
+
+def counts(it):
+    """In `ps --json` and at /metrics; what one connection more adds."""
+    def now():
+        seen = it.json("ps")
+        return seen, seen["load_balancers"][0]["metrics"], seen["endpoints"][0]["metrics"]
+
+    _, before, at_endpoint = now()
+    it.reaches("app", OUT)
+    seen, after, endpoint = now()
+    check(after["NewFlowCount"] == before["NewFlowCount"] + 1, f"{before} {after}")
+    check(endpoint["NewConnections"] == at_endpoint["NewConnections"] + 1, f"{endpoint}")
+    grown = endpoint["BytesProcessed"] - at_endpoint["BytesProcessed"]
+    # Ten packets, a page; there and back.
+    check(grown == after["ProcessedBytes"] - before["ProcessedBytes"] > 1000, f"{grown}: {after}")
+    check(after["RejectedFlowCount"] == before["RejectedFlowCount"], f"{before} {after}")
+    health = seen["target_groups"][0]["metrics"]
+    check(health == {"HealthyHostCount": 2, "UnHealthyHostCount": 0}, f"{health}")
+    served = sh("curl", "-sS", f"{seen['http']}/metrics").stdout
+    label = '{load_balancer="firewalls",type="gateway",zone="us-east-1a"}'
+    check(f"vpclab_lb_flows_total{label} {after['NewFlowCount']}\n" in served, served[-3000:])
 
 
 def same_appliance(it):

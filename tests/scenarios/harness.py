@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -348,6 +349,14 @@ def topology(text):
         file = directory / "lab.yaml"
         file.write_text(text)
         yield file
+
+
+def traced(document, file, *argv):
+    """The document shows what `vpclab trace --file` prints of an example."""
+    text = (ROOT / document).read_text()
+    shown = re.search(r"```\n\$ vpclab trace.*?\n(.*?)```", text, re.DOTALL)
+    done = vpclab("trace", "--file", file, *argv)
+    check(shown and done.stdout == shown.group(1), f"{document} shows another: {done.stdout}")
 
 
 def replaced(text, *pairs):

@@ -14,12 +14,12 @@ def privatelink_ha(report):
     with lab("privatelink-ha", FILE, "--wait") as it:
         wait("all zones are healthy", lambda: asked(it, NAME) == ALL, seconds=60)
         regional = endpoint_names(it)
-        with report.part("privatelink-ha: the regional and the private name lead to all zones"):
+        with report.part("privatelink-ha b084 the regional and the private name lead to all zones"):
             check(asked(it, regional["regional"]) == ALL, "the regional name")
             firsts = {short(it, "client-a", NAME)[0] for _ in range(6)}
             check(firsts == ALL, f"always first: {firsts}")
             check(it.curl("client-a", f"http://{NAME}/").returncode == 0, "curl by the name")
-        with report.part("privatelink-ha: a zonal name leads to its zone"):
+        with report.part("privatelink-ha b085 a zonal name leads to its zone"):
             for letter, address in zip("abc", sorted(ALL)):
                 found = asked(it, regional[letter])
                 check(found == {address}, f"{letter}: {found}")

@@ -47,6 +47,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("../../../examples/gwlb-inspection.yaml"),
     ),
     ("hybrid", include_str!("../../../examples/hybrid.yaml")),
+    (
+        "east-west",
+        include_str!("../../../examples/east-west.yaml"),
+    ),
 ];
 
 /// Writes the file, never over another.

@@ -375,6 +375,7 @@ mod tests {
             faults: &BTreeMap::new(),
             programs: &BTreeMap::new(),
             ports: &BTreeMap::new(),
+            counted: &Default::default(),
             gateway: None,
         };
         let report = PsReport::new(control.model(), &inputs);

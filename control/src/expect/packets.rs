@@ -19,6 +19,9 @@ const QUESTION: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long is waited for an answer that is expected not to come.
 const SILENCE: Duration = Duration::from_secs(3);
+/// Pings that are sent, and how long each waits.
+const PINGS: u32 = 3;
+const PING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What became of a question.
 #[derive(Clone, Debug, Default)]
@@ -113,8 +116,13 @@ impl Packets {
                 sent.answered = self.until(|_| !socket.received().is_empty());
             }
             protocol::ICMP | protocol::ICMPV6 => {
-                let ping = from.ping(to);
-                sent.answered = self.until(|_| ping.is_answered());
+                // Once a second, as ping does: a host that has yet to ask for its
+                // neighbour's MAC address may lose its first answer.
+                self.lab.set_limit(PING_INTERVAL);
+                sent.answered = (0..PINGS).any(|_| {
+                    let ping = from.ping(to);
+                    self.until(|_| ping.is_answered())
+                });
             }
             _ => {
                 let conn = from.tcp_connect_from(query.source_port, to, query.port);

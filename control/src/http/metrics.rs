@@ -9,6 +9,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
+use vpclab_dataplane::accounts::BalancerCounts;
 use vpclab_dataplane::drop::DropReason;
 use vpclab_dataplane::nat::GatewayCounts;
 use vpclab_dataplane::worker::WorkerCounters;
@@ -34,8 +35,10 @@ pub struct Sample {
     pub enis: Vec<EniSample>,
     /// Targets.
     pub targets: Vec<TargetSample>,
-    /// Endpoints: name (or id), service, whether it is available.
-    pub endpoints: Vec<(String, String, bool)>,
+    /// Nodes of load balancers.
+    pub balancers: Vec<BalancerSample>,
+    /// Endpoints.
+    pub endpoints: Vec<EndpointSample>,
     /// NAT gateways: name (or id), and what it has counted.
     pub nat_gateways: Vec<(String, GatewayCounts)>,
     /// The way to and from the real network, if there is one.
@@ -66,6 +69,32 @@ pub struct TargetSample {
     pub target: String,
     /// AWS's state.
     pub health: String,
+}
+
+/// A load balancer's node.
+#[derive(Clone, Debug, Default)]
+pub struct BalancerSample {
+    /// Load balancer.
+    pub name: String,
+    /// `network` or `gateway`.
+    pub kind: &'static str,
+    /// The node's zone.
+    pub zone: String,
+    /// What it has counted.
+    pub counts: BalancerCounts,
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointSample {
+    /// Name, or id.
+    pub name: String,
+    /// Service.
+    pub service: String,
+    /// Whether it is available.
+    pub available: bool,
+    /// What it has counted; a gateway endpoint counts nothing.
+    pub counts: Option<BalancerCounts>,
 }
 
 /// A metric: how it is named, what it means, and where it is read.
@@ -296,9 +325,36 @@ metrics! {
     Gauge "vpclab_targets" {"target_group", "health"} "Targets in each state (AWS: HealthyHostCount, UnHealthyHostCount)."
         targets_by_state;
     Gauge "vpclab_endpoint_available" {"endpoint", "service"} "1 if the endpoint is available, else 0."
-        |it, to| for (endpoint, service, available) in &it.endpoints {
-            to.with([endpoint, service], *available);
+        |it, to| for endpoint in &it.endpoints {
+            to.with([&endpoint.name, &endpoint.service], endpoint.available);
         };
+    Gauge "vpclab_endpoint_active_connections" {"endpoint", "service"} "Connections that the endpoint carries (AWS: ActiveConnections)."
+        |it, to| for_endpoints(it, to, |counts| counts.active);
+    Counter "vpclab_endpoint_connections" {"endpoint", "service"} "Connections that began at the endpoint (AWS: NewConnections)."
+        |it, to| for_endpoints(it, to, |counts| counts.created);
+    Counter "vpclab_endpoint_processed" ["bytes"] {"endpoint", "service"} "Bytes of IP packets both ways (AWS: BytesProcessed)."
+        |it, to| for_endpoints(it, to, |counts| counts.bytes);
+    Counter "vpclab_endpoint_dropped_packets" {"endpoint", "service"} "Packets that the endpoint, or the load balancer behind it, dropped (AWS: PacketsDropped)."
+        |it, to| for_endpoints(it, to, |counts| counts.dropped);
+    Counter "vpclab_endpoint_resets" {"endpoint", "service"} "TCP resets that came from the service (AWS: RstPacketsReceived)."
+        |it, to| for_endpoints(it, to, |counts| counts.resets);
+
+    Gauge "vpclab_lb_active_flows" {"load_balancer", "type", "zone"} "Connections that the load balancer carries (AWS: ActiveFlowCount)."
+        |it, to| for_balancers(it, to, "", |counts| counts.active);
+    Counter "vpclab_lb_flows" {"load_balancer", "type", "zone"} "Connections that the load balancer gave a target (AWS: NewFlowCount)."
+        |it, to| for_balancers(it, to, "", |counts| counts.created);
+    Counter "vpclab_lb_processed" ["bytes"] {"load_balancer", "type", "zone"} "Bytes of IP packets both ways, of a gateway load balancer those inside its tunnels (AWS: ProcessedBytes)."
+        |it, to| for_balancers(it, to, "", |counts| counts.bytes);
+    Counter "vpclab_lb_rejected_flows" {"load_balancer", "type", "zone"} "Packets that might have begun a connection and found no target, listener or port, or came too late for one (AWS: RejectedFlowCount)."
+        |it, to| for_balancers(it, to, "", |counts| counts.rejected);
+    Counter "vpclab_lb_rejected_tcp_flows" {"load_balancer", "type", "zone"} "Of these, TCP (AWS: RejectedFlowCount_TCP)."
+        |it, to| for_balancers(it, to, "", |counts| counts.rejected_tcp);
+    Counter "vpclab_gwlb_invalid_geneve_tunnel_packets" {"load_balancer", "type", "zone"} "Packets of appliances with other outer addresses, port or form than they must have (AWS: PacketsDroppedCount_InvalidGeneveTunnel)."
+        |it, to| for_balancers(it, to, "gateway", |counts| counts.invalid_tunnel);
+    Counter "vpclab_gwlb_invalid_endpoint_id_packets" {"load_balancer", "type", "zone"} "Packets of appliances without the endpoint's id (AWS: PacketsDroppedCount_InvalidGwlbEndpointId)."
+        |it, to| for_balancers(it, to, "gateway", |counts| counts.invalid_endpoint_id);
+    Counter "vpclab_gwlb_invalid_flow_cookie_packets" {"load_balancer", "type", "zone"} "Packets of appliances without the flow's cookie (AWS: PacketsDroppedCount_InvalidGwlbFlowCookie)."
+        |it, to| for_balancers(it, to, "gateway", |counts| counts.invalid_cookie);
 
     Gauge "vpclab_nat_active_connections" {"nat_gateway"} "Connections that the NAT gateway carries (AWS: ActiveConnectionCount)."
         |it, to| for_nats(it, to, |counts| counts.active);
@@ -342,6 +398,22 @@ metrics! {
 fn for_enis(sample: &Sample, to: &mut Points, pick: fn(&PortCountersReport) -> u64) {
     for eni in &sample.enis {
         to.with([&eni.id, &eni.host, &eni.device], pick(&eni.port));
+    }
+}
+
+fn for_endpoints(sample: &Sample, to: &mut Points, pick: fn(&BalancerCounts) -> u64) {
+    for endpoint in &sample.endpoints {
+        if let Some(counts) = &endpoint.counts {
+            to.with([&endpoint.name, &endpoint.service], pick(counts));
+        }
+    }
+}
+
+/// Those of this kind only, if one is named.
+fn for_balancers(sample: &Sample, to: &mut Points, kind: &str, pick: fn(&BalancerCounts) -> u64) {
+    let wanted = sample.balancers.iter();
+    for node in wanted.filter(|node| kind.is_empty() || node.kind == kind) {
+        to.with([&node.name, node.kind, &node.zone], pick(&node.counts));
     }
 }
 

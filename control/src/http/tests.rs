@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use vpclab_dataplane::accounts::BalancerCounts;
 use vpclab_dataplane::drop::DropReason;
 
-use super::metrics::{EniSample, METRICS, Sample, TargetSample, documentation, text};
+use super::metrics::{
+    BalancerSample, EndpointSample, EniSample, METRICS, Sample, TargetSample, documentation, text,
+};
 use super::*;
 use crate::report::gateway::GatewayReport;
 use crate::report::ps::PortCountersReport;
@@ -43,7 +46,24 @@ fn sample() -> Sample {
             target: "10.0.0.1:80".to_owned(),
             health: "unhealthy".to_owned(),
         }],
-        endpoints: vec![("service".to_owned(), "web".to_owned(), true)],
+        balancers: vec![BalancerSample {
+            name: "firewalls".to_owned(),
+            kind: "gateway",
+            zone: "us-east-1a".to_owned(),
+            counts: BalancerCounts {
+                active: 2,
+                ..BalancerCounts::default()
+            },
+        }],
+        endpoints: vec![EndpointSample {
+            name: "service".to_owned(),
+            service: "web".to_owned(),
+            available: true,
+            counts: Some(BalancerCounts {
+                bytes: 99,
+                ..BalancerCounts::default()
+            }),
+        }],
         nat_gateways: vec![("out".to_owned(), Default::default())],
         gateway: Some(GatewayReport::default()),
         ..Sample::default()
@@ -83,6 +103,8 @@ fn metrics_and_health_are_served() {
         "vpclab_uptime_seconds 1.5\n",
         "vpclab_target_healthy{target_group=\"servers\",target=\"10.0.0.1:80\"} 0\n",
         "vpclab_targets{target_group=\"servers\",health=\"unhealthy\"} 1\n",
+        "vpclab_endpoint_processed_bytes_total{endpoint=\"service\",service=\"web\"} 99\n",
+        "vpclab_lb_active_flows{load_balancer=\"firewalls\",type=\"gateway\",zone=\"us-east-1a\"} 2\n",
         "vpclab_endpoint_available{endpoint=\"service\",service=\"web\"} 1\n",
     ] {
         assert!(body.contains(line), "{line}missing in:\n{body}");

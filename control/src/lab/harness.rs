@@ -25,6 +25,7 @@ use super::stack::Wiring;
 use crate::api::{Action, ApiError, ControlPlane};
 use crate::faults::LinkFaults;
 use crate::model::NatGatewayId;
+use crate::report::Counted;
 use crate::topology::Topology;
 
 /// How long [`Lab::run_until`] waits unless told otherwise.
@@ -363,6 +364,19 @@ impl Lab {
         let counts = self.plane.pipeline.connections().nat_counts();
         row.and_then(|row| counts.get(&row.into()).copied())
             .unwrap_or_default()
+    }
+
+    /// How many flows of gateway load balancers are remembered, live and expired.
+    pub fn gwlb_flows(&self) -> usize {
+        self.plane.pipeline.connections().gwlb.iter().count()
+    }
+
+    /// What load balancers and endpoints have counted.
+    pub fn counted(&self) -> Counted {
+        let connections = self.plane.pipeline.connections();
+        let mut counted = Counted::default();
+        counted.add(&connections.accounts(self.now()), &connections.nat_counts());
+        counted
     }
 
     /// Traces a packet that is not sent.

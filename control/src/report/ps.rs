@@ -13,6 +13,7 @@ use vpclab_dataplane::worker::PortCounters;
 use super::Names;
 use super::gateway::GatewayReport;
 use super::joins::JoinReport;
+use super::metrics::{Counted, Metrics};
 use crate::faults::HostFault;
 use crate::host::init::ProgramStatus;
 use crate::host::plan::HostPlan;
@@ -182,6 +183,10 @@ pub struct EndpointReport {
     pub state: String,
     /// Addresses of its interfaces.
     pub addresses: Vec<IpAddr>,
+    /// What it has counted, by the names of CloudWatch (`AWS/PrivateLinkEndpoints`);
+    /// a gateway endpoint has none.
+    #[serde(default)]
+    pub metrics: Metrics,
 }
 
 /// A NAT gateway.
@@ -201,6 +206,9 @@ pub struct NatGatewayReport {
     pub public_addresses: Vec<IpAddr>,
     /// `available` or `failed`.
     pub state: String,
+    /// What it has counted, by the names of CloudWatch (`AWS/NATGateway`).
+    #[serde(default)]
+    pub metrics: Metrics,
 }
 
 /// A load balancer.
@@ -216,6 +224,10 @@ pub struct LoadBalancerReport {
     pub addresses: Vec<IpAddr>,
     /// Listeners, as `TCP:80 → group`.
     pub listeners: Vec<String>,
+    /// What it has counted, by the names of CloudWatch (`AWS/NetworkELB`,
+    /// `AWS/GatewayELB`).
+    #[serde(default)]
+    pub metrics: Metrics,
 }
 
 /// A target group.
@@ -229,6 +241,9 @@ pub struct TargetGroupReport {
     pub protocol: String,
     /// Its targets.
     pub targets: Vec<TargetReport>,
+    /// `HealthyHostCount` and `UnHealthyHostCount` of CloudWatch.
+    #[serde(default)]
+    pub metrics: Metrics,
 }
 
 /// A target.
@@ -269,6 +284,8 @@ pub struct Inputs<'a> {
     pub programs: &'a BTreeMap<String, ProgramStatus>,
     /// Accounts of the ports.
     pub ports: &'a BTreeMap<EniId, PortCounters>,
+    /// What load balancers, endpoints and NAT gateways have counted.
+    pub counted: &'a Counted,
     /// The way to and from the machine's network.
     pub gateway: Option<GatewayReport>,
 }
@@ -290,18 +307,18 @@ impl PsReport {
             endpoints: model
                 .vpc_endpoints()
                 .iter()
-                .map(|it| endpoint(model, &names, it))
+                .map(|it| endpoint(model, &names, it, inputs))
                 .collect(),
             nat_gateways: model
                 .nat_gateways()
                 .iter()
-                .map(|it| nat_gateway(model, &names, it))
+                .map(|it| nat_gateway(model, &names, it, inputs))
                 .collect(),
             joins: super::joins::all(model, &names),
             load_balancers: model
                 .load_balancers()
                 .iter()
-                .map(|it| load_balancer(model, &names, it))
+                .map(|it| load_balancer(model, &names, it, inputs))
                 .collect(),
             target_groups: model
                 .target_groups()
@@ -383,7 +400,12 @@ pub(crate) fn public_addresses(model: &Model, interface: &NetworkInterface) -> V
         .collect()
 }
 
-fn endpoint(model: &Model, names: &Names, endpoint: &VpcEndpoint) -> EndpointReport {
+fn endpoint(
+    model: &Model,
+    names: &Names,
+    endpoint: &VpcEndpoint,
+    inputs: &Inputs<'_>,
+) -> EndpointReport {
     EndpointReport {
         id: endpoint.id.as_str().to_owned(),
         name: endpoint.meta.name.as_deref().map(str::to_owned),
@@ -392,10 +414,16 @@ fn endpoint(model: &Model, names: &Names, endpoint: &VpcEndpoint) -> EndpointRep
         service_label: names.short(&endpoint.service_name).to_owned(),
         state: endpoint.state.name().to_owned(),
         addresses: addresses(model, endpoint.interfaces.iter().map(|it| &it.interface)),
+        metrics: inputs.counted.of_endpoint(model, endpoint),
     }
 }
 
-fn nat_gateway(model: &Model, names: &Names, gateway: &NatGateway) -> NatGatewayReport {
+fn nat_gateway(
+    model: &Model,
+    names: &Names,
+    gateway: &NatGateway,
+    inputs: &Inputs<'_>,
+) -> NatGatewayReport {
     let interface = gateway.interface.as_ref().and_then(|id| model.get(id));
     NatGatewayReport {
         id: gateway.id.as_str().to_owned(),
@@ -407,10 +435,16 @@ fn nat_gateway(model: &Model, names: &Names, gateway: &NatGateway) -> NatGateway
             .map(|interface| public_addresses(model, interface))
             .unwrap_or_default(),
         state: gateway.state().to_owned(),
+        metrics: inputs.counted.of_nat_gateway(model, gateway),
     }
 }
 
-fn load_balancer(model: &Model, names: &Names, balancer: &LoadBalancer) -> LoadBalancerReport {
+fn load_balancer(
+    model: &Model,
+    names: &Names,
+    balancer: &LoadBalancer,
+    inputs: &Inputs<'_>,
+) -> LoadBalancerReport {
     let listeners = listeners(model, balancer).into_iter();
     LoadBalancerReport {
         name: balancer.name.to_string(),
@@ -418,11 +452,12 @@ fn load_balancer(model: &Model, names: &Names, balancer: &LoadBalancer) -> LoadB
         kind: balancer_kind(balancer.kind).to_owned(),
         addresses: addresses(model, balancer.nodes.iter().map(|it| &it.interface)),
         listeners: listeners.map(|it| listener(names, it)).collect(),
+        metrics: inputs.counted.of_balancer(model, balancer),
     }
 }
 
 /// AWS's name of a kind of load balancer.
-pub(super) const fn balancer_kind(kind: LoadBalancerKind) -> &'static str {
+pub(crate) const fn balancer_kind(kind: LoadBalancerKind) -> &'static str {
     match kind {
         LoadBalancerKind::Network => "network",
         LoadBalancerKind::Gateway => "gateway",
@@ -470,7 +505,22 @@ fn target_group(model: &Model, group: &TargetGroup) -> TargetGroupReport {
         arn: group.id.as_str().to_owned(),
         protocol: group.protocol.name().to_owned(),
         targets: targets.collect(),
+        metrics: health_counts(group),
     }
+}
+
+fn health_counts(group: &TargetGroup) -> Metrics {
+    let count = |health| {
+        let of = group.targets.iter().filter(|it| it.health == health);
+        of.count() as u64
+    };
+    Metrics::from([
+        ("HealthyHostCount".to_owned(), count(TargetHealth::Healthy)),
+        (
+            "UnHealthyHostCount".to_owned(),
+            count(TargetHealth::Unhealthy),
+        ),
+    ])
 }
 
 fn host_with(model: &Model, group: &TargetGroup, address: IpAddr) -> Option<String> {

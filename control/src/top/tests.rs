@@ -25,6 +25,7 @@ fn report(second: u64) -> TopReport {
         hosts: &from_model::hosts(control.model()),
         programs: &BTreeMap::new(),
         ports: &BTreeMap::new(),
+        counted: &Default::default(),
         gateway: None,
     };
     let mut ps = PsReport::new(control.model(), &inputs);

@@ -265,7 +265,7 @@ impl State {
     }
 
     /// The name of the session in this slot.
-    pub(super) fn id(&self, slot: u32) -> SessionId {
+    pub(crate) fn id(&self, slot: u32) -> SessionId {
         SessionId {
             slot,
             age: self.age,

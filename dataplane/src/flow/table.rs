@@ -253,6 +253,16 @@ impl Table {
         Some((lb, released))
     }
 
+    /// Bytes that a session has carried, both ways.
+    pub(crate) fn carried(&self, id: SessionId) -> u64 {
+        let bytes = |slot| {
+            store!(self, slot, store => {
+                store.entry(slot).map(|entry| entry.lines.iter().map(|line| line.bytes).sum())
+            })
+        };
+        self.alive(id).and_then(|_| bytes(id.slot)).unwrap_or(0)
+    }
+
     /// Takes one packet of a session into account; `bytes` are counted if given.
     pub fn touch(
         &mut self,

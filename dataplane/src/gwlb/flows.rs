@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::leg::Leg;
 use super::target::Stickiness;
+use crate::accounts::{Account, Accounts};
 use crate::addr::{EndpointId, EniId, TargetGroupId};
 use crate::flow::{Direction, Seed, Seeded, Shard};
 use crate::packet::{FiveTuple, Headers, protocol, tcp_flag};
@@ -17,6 +18,9 @@ use crate::time::{Duration, Instant};
 
 /// Slots looked at for expired flows when the table is full.
 const RECLAIM_STEPS: usize = 256;
+
+/// For so long a table that was found to be full is taken to be so.
+const FULL_TIME: Duration = Duration::from_millis(100);
 
 /// What makes packets one flow: endpoint, and as much of the tuple as the
 /// stickiness says, the ends sorted so that both directions agree.
@@ -150,6 +154,14 @@ impl Flow {
         before: [None; 2],
     };
 
+    /// Whose account it is in.
+    pub(crate) const fn account(&self) -> Account {
+        Account {
+            node: Some(self.spec.node),
+            endpoint: Some(self.spec.endpoint),
+        }
+    }
+
     /// Which way a packet with this tuple travels.
     pub fn direction(&self, tuple: &FiveTuple) -> Direction {
         let ports = self.spec.key.has_ports();
@@ -173,6 +185,9 @@ pub struct Flows {
     created: u32,
     injected: Option<(u32, u16)>,
     hand: usize,
+    full_until: Instant,
+    /// What flows have counted that are over.
+    ended: Accounts,
 }
 
 impl Flows {
@@ -190,6 +205,8 @@ impl Flows {
             created: 0,
             injected: None,
             hand: 0,
+            full_until: Instant::ZERO,
+            ended: Accounts::new(seed),
         }
     }
 
@@ -306,12 +323,21 @@ impl Flows {
         }
     }
 
+    /// A packet came back and goes on: what it was.
+    #[inline(always)]
+    pub(crate) fn carried_back(&mut self, slot: u32, ip_len: u32, tcp_flags: u8) {
+        if let Some(flow) = self.get_mut(slot) {
+            flow.leg.carried_back(ip_len, tcp_flags);
+        }
+    }
+
     /// Takes a packet that enters the endpoint into account.
     pub fn touch(&mut self, slot: u32, headers: &Headers, now: Instant) {
         let Some(flow) = self.get_mut(slot) else {
             return;
         };
         flow.leg.last_seen = now;
+        flow.leg.bytes += u64::from(headers.ip_len);
         if headers.tuple.protocol != protocol::TCP || !flow.spec.key.has_ports() {
             return;
         }
@@ -331,7 +357,7 @@ impl Flows {
         cookie: u32,
         src: u32,
         ports: u32,
-        tcp_flags: u8,
+        (ip_len, tcp_flags): (u32, u8),
         now: Instant,
     ) -> Option<&Leg> {
         let slot = cookie & self.mask;
@@ -340,6 +366,7 @@ impl Flows {
         }
         let leg = &mut self.slots.get_mut(slot as usize)?.leg;
         leg.last_seen = now;
+        leg.bytes += u64::from(ip_len);
         Some(leg)
     }
 
@@ -355,6 +382,8 @@ impl Flows {
         };
         let headers = Headers {
             tcp_flags,
+            // Counted by who calls.
+            ip_len: 0,
             ..Headers::synthetic(tuple)
         };
         self.touch(slot, &headers, now);
@@ -373,14 +402,38 @@ impl Flows {
                 self.by_key.remove(&flow.spec.key);
             }
             self.free.push(slot);
+            let counts = self.ended.of(flow.account());
+            counts.created += 1;
+            counts.bytes += flow.leg.bytes;
+            counts.resets += u64::from(flow.leg.resets);
         }
     }
 
-    /// Removes expired flows, however little so, until some slots are free.
+    /// What they have counted, those that are over and those that live. Looks at
+    /// every flow.
+    pub fn accounts(&self, now: Instant) -> Accounts {
+        let mut all = self.ended.clone();
+        for (_, flow) in self.iter() {
+            let counts = all.of(flow.account());
+            counts.active += u64::from(flow.leg.is_alive(now) && !flow.leg.is_over());
+            counts.created += 1;
+            counts.bytes += flow.leg.bytes;
+            counts.resets += u64::from(flow.leg.resets);
+        }
+        all
+    }
+
+    /// Removes expired flows, however little so, until some slots are free. Flows
+    /// that live lie together, so a few steps may find none: then the whole table
+    /// is looked at, but not again for a while.
     #[cold]
     fn reclaim(&mut self, now: Instant) {
-        for _ in 0..self.slots.len().min(RECLAIM_STEPS) {
-            let slot = self.hand % self.slots.len();
+        let size = self.slots.len();
+        for step in 0..size {
+            if step >= RECLAIM_STEPS && (!self.free.is_empty() || now < self.full_until) {
+                return;
+            }
+            let slot = self.hand % size;
             self.hand = slot + 1;
             if self
                 .get(slot as u32)
@@ -388,6 +441,9 @@ impl Flows {
             {
                 self.remove(slot as u32);
             }
+        }
+        if self.free.is_empty() {
+            self.full_until = now + FULL_TIME;
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::NewFlow;
 use crate::flow::{Direction, Tunnel};
-use crate::packet::{GeneveOuter, protocol};
+use crate::packet::{GeneveOuter, protocol, tcp_flag};
 use crate::time::{Duration, Instant};
 
 /// Idle timeout of everything but TCP; fixed (GWLB guide "Idle timeout").
@@ -37,6 +37,10 @@ pub struct Leg {
     idle: Duration,
     /// Until then its target must have returned a packet.
     answer_by: Instant,
+    /// Bytes of the packets inside that went to the target and came back.
+    pub(super) bytes: u64,
+    /// Resets among those that came back.
+    pub(super) resets: u32,
     /// Outer UDP source port, the same in both directions.
     pub source_port: u16,
     /// FIN seen forward, back.
@@ -57,6 +61,8 @@ impl Leg {
         last_seen: Instant::ZERO,
         idle: Duration::ZERO,
         answer_by: Instant::ZERO,
+        bytes: 0,
+        resets: 0,
         source_port: 0,
         fins: 0,
         closed: true,
@@ -86,6 +92,8 @@ impl Leg {
             last_seen: now,
             idle,
             answer_by: now + ANSWER_TIME,
+            bytes: 0,
+            resets: 0,
             source_port: 0,
             fins: 0,
             closed: false,
@@ -138,6 +146,13 @@ impl Leg {
     pub(super) fn returned(&mut self, now: Instant) {
         self.last_seen = now;
         self.answer_by = Instant::NEVER;
+    }
+
+    /// What came back goes on.
+    #[inline(always)]
+    pub(super) fn carried_back(&mut self, ip_len: u32, tcp_flags: u8) {
+        self.bytes += u64::from(ip_len);
+        self.resets += u32::from(tcp_flags & tcp_flag::RST != 0);
     }
 
     /// A side of the connection sent FIN.

@@ -4,7 +4,7 @@ use super::Pipeline;
 use super::forward::Arrival;
 use crate::drop::DropReason;
 use crate::flow::{Direction, Ingress, Key, Pass, Rewrite, Session, SessionId, Tracking, Tunnel};
-use crate::packet::{Fragment, Headers};
+use crate::packet::{Fragment, Headers, tcp_flag};
 use crate::tables::Snapshot;
 use crate::time::Instant;
 use crate::walk::{Entry, Path, Verdict, View};
@@ -253,7 +253,8 @@ impl Pipeline {
             .ok_or(DropReason::FlowTableFull)?;
         let proxied = self.connections.proxied.remove(id);
         let nats = self.connections.take_nats(id);
-        self.connections.end(id);
+        // It goes on under other keys: its account stays open.
+        self.connections.remove(id);
         let mut session = Session {
             keys: [Some(near), Some(far)],
             ..old
@@ -281,6 +282,9 @@ impl Pipeline {
     /// Takes a packet of a session into account.
     pub(super) fn touch(&mut self, id: SessionId, direction: Direction, view: &View, now: Instant) {
         let bytes = Some(view.headers.ip_len);
+        if view.headers.tcp_flags & tcp_flag::RST != 0 && direction == Direction::Reply {
+            self.connections.reset_from_target(id);
+        }
         self.connections
             .sessions
             .touch(id, direction, &view.headers, now, bytes);
@@ -309,7 +313,11 @@ impl Pipeline {
         now: Instant,
     ) {
         if let Some(slot) = from {
+            let headers = &view.headers;
             self.connections.gwlb.returned(slot, now);
+            self.connections
+                .gwlb
+                .carried_back(slot, headers.ip_len, headers.tcp_flags);
         }
         if let Some(tunnel) = rewrite.tunnel {
             // As it enters the tunnel: a translation may lie before.

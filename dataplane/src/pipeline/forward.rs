@@ -2,6 +2,7 @@
 
 use super::rewrite::{Fit, fit};
 use super::{Context, Pipeline, Sink};
+use crate::accounts::Account;
 use crate::addr::Mac;
 use crate::drop::DropReason;
 use crate::flow::{Direction, Ingress, Key, Pass, Rewrite, SessionId};
@@ -301,6 +302,14 @@ impl Pipeline {
         let view = self.inside(&arrival, pass.rewrite.decapsulate);
         let fit = fit(&view, &pass.rewrite);
         if fit == Fit::Not {
+            if let Some((bytes, reason)) = pass.rewrite.limits.silent
+                && view.size > bytes
+            {
+                let at = self
+                    .connections
+                    .account_of(id, pass.rewrite.tunnel.as_ref());
+                self.tell_balancer(at, reason, &arrival);
+            }
             return self.does_not_fit(context, arrival, &view, &pass.rewrite);
         }
         self.touch(id, direction, &view, context.now);
@@ -370,6 +379,14 @@ impl Pipeline {
         &self.path
     }
 
+    /// A packet is dropped; if a load balancer or an endpoint does it, it is counted there.
+    fn tell_balancer(&mut self, at: Account, reason: DropReason, arrival: &Arrival) {
+        if at != Account::default() && reason.is_of_balancer() {
+            let is_tcp = arrival.packet.outer.headers.tuple.protocol == protocol::TCP;
+            self.connections.balancer_dropped(at, reason, is_tcp);
+        }
+    }
+
     #[cold]
     fn miss<S: Sink>(&mut self, context: &mut Context<'_, S>, arrival: Arrival) {
         self.counters.flow_misses += 1;
@@ -393,11 +410,19 @@ impl Pipeline {
         {
             self.connections.nat_dropped(gateway, reason);
         }
+        if let Some(reason) = path.drop_reason() {
+            self.tell_balancer(path.account, reason, &arrival);
+        }
         match path.verdict {
             Verdict::Forward(rewrite) => {
                 let view = self.inside(&arrival, rewrite.decapsulate);
                 let fit = fit(&view, &rewrite);
                 if fit == Fit::Not {
+                    if let Some((bytes, reason)) = rewrite.limits.silent
+                        && view.size > bytes
+                    {
+                        self.tell_balancer(path.account, reason, &arrival);
+                    }
                     self.does_not_fit(context, arrival, &view, &rewrite);
                 } else {
                     match self.commit(tables, now, &arrival, &view, &path) {
@@ -405,7 +430,10 @@ impl Pipeline {
                             self.send_shifted(context, arrival, view, of, &rewrite, fit);
                         }
                         Ok((rewrite, _)) => self.send_on(context, arrival, &view, &rewrite, fit),
-                        Err(reason) => self.drop_frame(context, arrival.frame, reason),
+                        Err(reason) => {
+                            self.tell_balancer(path.account, reason, &arrival);
+                            self.drop_frame(context, arrival.frame, reason);
+                        }
                     }
                 }
             }

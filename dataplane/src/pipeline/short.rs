@@ -188,7 +188,12 @@ impl Pipeline {
         }
         let tracking = &mut entry.state.tracking;
         tracking.touch_flags(lane.tcp_flags, direction, now);
+        let resets = lane.tcp_flags & tcp_flag::RST != 0 && direction == Direction::Reply;
+        let reset = resets.then(|| entry.state.id(slot));
         sessions.unlist_if_complete(slot);
+        if let Some(id) = reset {
+            self.connections.reset_from_target(id);
+        }
     }
 }
 

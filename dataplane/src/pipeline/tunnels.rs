@@ -60,7 +60,9 @@ impl Pipeline {
             self.count_linked(lane, of, now);
         }
         if opened {
-            self.connections.gwlb.returned(lane.from, now);
+            let gwlb = &mut self.connections.gwlb;
+            gwlb.returned(lane.from, now);
+            gwlb.carried_back(lane.from, lane.ip_len, lane.tcp_flags);
             frame.pull_front(usize::from(lane.inner_at) - ETHERNET_LEN);
             // Whatever the outer checksum's state was, it is gone with the header.
             frame.offload = Offload::default();
@@ -71,7 +73,8 @@ impl Pipeline {
         if let Some((cookie, ttl)) = way.tunnel {
             let (src, ports) = (way.step.src, way.step.ports);
             let gwlb = &mut self.connections.gwlb;
-            if let Some(leg) = gwlb.enter(cookie, src, ports, lane.tcp_flags, now) {
+            let what = (lane.ip_len, lane.tcp_flags);
+            if let Some(leg) = gwlb.enter(cookie, src, ports, what, now) {
                 encapsulate(&mut frame, lane.ip_len, &leg.outer(ttl), &way.step.macs);
             }
         }

@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::accounts::{Account, Accounts};
 use crate::addr::EniId;
 use crate::drop::DropReason;
 use crate::flow::{
     DepSets, Direction, First, FragmentKey, Fragments, Held, Ingress, Key, LbFlow, NatFlow, Nats,
-    Pass, ProxiedFlows, Seed, Seeded, SessionId, Shard, Table, TrackingTimeouts,
+    Pass, ProxiedFlows, Seed, Seeded, SessionId, Shard, Table, TrackingTimeouts, Tunnel,
 };
 use crate::gwlb::Flows;
 use crate::nat::{GatewayCounts, Ports};
@@ -36,6 +37,9 @@ pub struct Connections {
     /// What each NAT gateway has counted of connections that are over, by its
     /// interface.
     nat_counts: HashMap<EniId, GatewayCounts, Seeded>,
+    /// What network load balancers and their endpoints have counted of connections
+    /// that are over, and what was dropped at any load balancer or endpoint.
+    accounts: Accounts,
     /// Ports of TCP connections that are over, and until when they rest: the server
     /// must not take another's SYN for the end of what it remembers.
     resting: VecDeque<(Instant, NatFlow)>,
@@ -67,6 +71,7 @@ impl Connections {
             ports: Ports::new(seed),
             proxied: ProxiedFlows::new(seed),
             nat_counts: HashMap::with_hasher(Seeded(seed)),
+            accounts: Accounts::new(seed),
             resting: VecDeque::new(),
         }
     }
@@ -139,6 +144,8 @@ impl Connections {
         // The old one first: a flow may keep its port.
         if let Some(old) = self.sessions.set_lb(id, flow) {
             self.ports.release(old.node, &old.translated);
+            // Its bytes stay with the session.
+            self.accounts.of(account(&old)).created += 1;
         }
         self.ports.take(flow.node, &flow.translated);
     }
@@ -228,28 +235,86 @@ impl Connections {
         }
     }
 
+    /// A packet was dropped at a load balancer or an endpoint.
+    pub(crate) fn balancer_dropped(&mut self, at: Account, reason: DropReason, is_tcp: bool) {
+        self.accounts.of(at).drop(reason, is_tcp);
+    }
+
+    /// Where packets of this session are counted: by the tunnel that they enter, or
+    /// by the load balancer that carries them.
+    pub(crate) fn account_of(&self, id: SessionId, tunnel: Option<&Tunnel>) -> Account {
+        let flow = tunnel.and_then(|tunnel| self.gwlb.get(tunnel.flow));
+        if let Some(flow) = flow {
+            return flow.account();
+        }
+        let lb = self.sessions.held(id).and_then(|held| held.lb());
+        lb.map_or(Account::default(), |flow| account(&flow))
+    }
+
+    /// A target has reset this connection.
+    #[cold]
+    pub(crate) fn reset_from_target(&mut self, id: SessionId) {
+        if let Some(flow) = self.sessions.held(id).and_then(|held| held.lb()) {
+            self.accounts.of(account(&flow)).resets += 1;
+        }
+    }
+
+    /// What load balancers and endpoints have counted. Looks at every session.
+    pub fn accounts(&self, now: Instant) -> Accounts {
+        let mut all = self.gwlb.accounts(now);
+        all.add(&self.accounts);
+        for (id, session) in self.sessions.iter() {
+            if let Some(flow) = session.lb {
+                let counts = all.of(account(&flow));
+                let held = self.sessions.held(id);
+                let alive = held.is_some_and(|held| held.lb_alive(now));
+                counts.active += u64::from(alive && !session.tracking.is_closed());
+                counts.created += 1;
+                counts.bytes += session.bytes.iter().sum::<u64>();
+            }
+        }
+        all
+    }
+
     /// Ends a session.
     pub fn end(&mut self, id: SessionId) {
         let nats = self.sessions.held(id).map(|held| held.nats());
         for flow in nats.unwrap_or_default().iter().flatten() {
             self.end_nat(id, flow);
         }
-        if let Some((lb, unused)) = self.sessions.remove(id) {
-            if let Some(flow) = lb {
-                self.ports.release(flow.node, &flow.translated);
-                if flow.proxied {
-                    self.proxied.remove(id);
-                }
-            }
-            for deps in unused.into_iter().flatten() {
-                self.deps.release(deps);
+        let bytes = self.sessions.carried(id);
+        if let Some(flow) = self.remove(id) {
+            let counts = self.accounts.of(account(&flow));
+            counts.created += 1;
+            counts.bytes += bytes;
+        }
+    }
+
+    /// Forgets a session; its load balancer's connection, which may go on as another.
+    pub(crate) fn remove(&mut self, id: SessionId) -> Option<LbFlow> {
+        let (lb, unused) = self.sessions.remove(id)?;
+        if let Some(flow) = lb {
+            self.ports.release(flow.node, &flow.translated);
+            if flow.proxied {
+                self.proxied.remove(id);
             }
         }
+        for deps in unused.into_iter().flatten() {
+            self.deps.release(deps);
+        }
+        lb
     }
 
     /// Whether a cached pass still stands on the tables it was decided from.
     pub fn is_current(&mut self, pass: &Pass, tables: &Snapshot) -> bool {
         self.deps.hold(pass.deps, tables)
+    }
+}
+
+const fn account(flow: &LbFlow) -> Account {
+    Account {
+        node: Some(flow.node),
+        endpoint: flow.endpoint,
     }
 }
 

@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 
 use super::{Component, Geneve, Rule, Step, Stop, View, Walk};
+use crate::accounts::Account;
 use crate::addr::{EndpointId, EniId, LoadBalancerId, SubnetId};
 use crate::drop::DropReason;
 use crate::flow::{Direction, Ingress, Limits, Object, Outcome, SizeLimit, Tunnel};
@@ -32,6 +33,10 @@ impl Walk<'_> {
             outward: true,
         };
         self.depend(Object::Endpoint, id);
+        self.path.account = Account {
+            node: None,
+            endpoint: Some(id),
+        };
         let row = self.tables.endpoints.row(id);
         let Some((endpoint, load_balancers, eni)) = row.and_then(|row| match &row.kind {
             EndpointKind::GatewayLoadBalancer {
@@ -69,6 +74,7 @@ impl Walk<'_> {
         let Some((_, balancer, node)) = found else {
             return Err(self.end(component, Rule::None, DropReason::EndpointNotInAz));
         };
+        self.path.account.node = Some(node.eni);
         let listener = balancer.listeners.first();
         let group = listener.and_then(|listener| listener.target_group);
         let Some((group, targets)) =
@@ -221,6 +227,10 @@ impl Walk<'_> {
     /// A packet at a gateway load balancer's node: back from an appliance?
     pub(super) fn gwlb_leave(&mut self, id: LoadBalancerId, node: EniId, eni: &EniRow) -> Step {
         let component = Component::LoadBalancer(id, node);
+        self.path.account = Account {
+            node: Some(node),
+            endpoint: None,
+        };
         if self.tuple.protocol != protocol::UDP {
             return Err(self.end(component, Rule::None, DropReason::LbNotForNode));
         }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::accounts::Account;
 use crate::addr::{
     EndpointId, EniId, LoadBalancerId, NatGatewayId, NetworkAclId, PeeringId, Prefix, RouteTableId,
     SecurityGroupId, TargetGroupId, VpcId,
@@ -162,6 +163,8 @@ pub struct Path {
     pub opens_nat: bool,
     /// The last NAT gateway that it came to, by its interface.
     pub nat_gateway: Option<EniId>,
+    /// The load balancer's node or the endpoint that it came to last.
+    pub account: Account,
     /// A gateway load balancer flow that this packet opens. Its slot, cookie
     /// and port are filled into the rewrite's tunnel when it is created.
     pub opens_gwlb: Option<NewFlow>,
@@ -204,6 +207,10 @@ impl Path {
             nats: [None; NATS_MAX],
             opens_nat: false,
             nat_gateway: None,
+            account: Account {
+                node: None,
+                endpoint: None,
+            },
             opens_gwlb: None,
             retargets: None,
             from_flow: None,
@@ -235,6 +242,7 @@ impl Path {
         self.nats = Nats::default();
         self.opens_nat = false;
         self.nat_gateway = None;
+        self.account = Account::default();
         self.opens_gwlb = None;
         self.retargets = None;
         self.from_flow = None;

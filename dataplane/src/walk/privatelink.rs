@@ -13,6 +13,7 @@
 use std::net::IpAddr;
 
 use super::{Component, Pick, Rule, Step, Stop, Walk};
+use crate::accounts::Account;
 use crate::addr::{EndpointId, EniId, LoadBalancerId};
 use crate::drop::DropReason;
 use crate::flow::{Direction, Ingress, LbFlow, Object, Outcome, SizeLimit};
@@ -27,6 +28,10 @@ impl Walk<'_> {
     pub(super) fn privatelink_enter(&mut self, id: EndpointId, front: EniId, eni: &EniRow) -> Step {
         let component = Component::Endpoint(id);
         self.depend(Object::Endpoint, id);
+        self.path.account = Account {
+            node: None,
+            endpoint: Some(id),
+        };
         let Some(endpoint) = self.tables.endpoints.row(id) else {
             return Err(self.end(component, Rule::None, DropReason::EndpointUnavailable));
         };
@@ -74,6 +79,7 @@ impl Walk<'_> {
         let Some((balancer, node)) = choice else {
             return Err(self.end(component, Rule::None, DropReason::EndpointNotInAz));
         };
+        self.path.account.node = Some(node);
         self.hop(component, Rule::None);
         self.depend(Object::LoadBalancer, balancer);
         let Some(row) = self.tables.load_balancers.row(balancer) else {
@@ -95,6 +101,10 @@ impl Walk<'_> {
     ) -> Step {
         self.depend(Object::LoadBalancer, id);
         let component = Component::LoadBalancer(id, node);
+        self.path.account = Account {
+            node: Some(node),
+            endpoint: None,
+        };
         let Some(row) = self.tables.load_balancers.row(id) else {
             return Err(self.end(component, Rule::None, DropReason::LbNotForNode));
         };

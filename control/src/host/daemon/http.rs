@@ -1,20 +1,20 @@
 //! What the lab's HTTP port serves of this daemon.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::nat::GatewayCounts;
 
 use super::{Lab, gateway, load, show};
 use crate::aws;
 use crate::cli::CliError;
 use crate::host::runtime_dir::State;
-use crate::http::metrics::{EniSample, Sample, TargetSample};
+use crate::http::metrics::{BalancerSample, EndpointSample, EniSample, Sample, TargetSample};
 use crate::http::{self, Source};
 use crate::model::Model;
-use crate::report::ps::{Inputs, PsReport};
+use crate::report::ps::{Inputs, PsReport, balancer_kind};
+use crate::report::{Counted, Names};
 
 /// Listens as the lab's state asks for; says where, unless nowhere.
 pub(super) fn start(lab: &Arc<Lab>, state: &State) -> Result<Option<SocketAddr>, CliError> {
@@ -56,10 +56,7 @@ fn sample(lab: &Lab) -> Result<Sample, CliError> {
         .map_err(gone)?
         .iter()
         .sum::<usize>();
-    let counted = lab
-        .worker
-        .visit_each(|pipeline, _, _| pipeline.connections().nat_counts())
-        .map_err(gone)?;
+    let counted = show::counted(lab)?;
     let ports: BTreeMap<_, _> = counters.ports.iter().copied().collect();
     let uptime_s = show::uptime_s(lab);
     let inputs = Inputs {
@@ -71,13 +68,18 @@ fn sample(lab: &Lab) -> Result<Sample, CliError> {
         hosts: &lab.model.hosts(),
         programs: &BTreeMap::new(),
         ports: &ports,
+        counted: &counted,
         gateway: None,
     };
-    let (report, nat_gateways) = {
+    let (report, balancers, endpoints, nat_gateways) = {
         let control = lab.model.control();
         let model = control.model();
-        let nat_gateways = nat_gateways(model, &counted);
-        (PsReport::new(model, &inputs), nat_gateways)
+        (
+            PsReport::new(model, &inputs),
+            balancers(model, &counted),
+            endpoints(model, &counted),
+            nat_gateways(model, &counted),
+        )
     };
     let enis = report.hosts.iter().flat_map(|host| {
         host.interfaces.iter().map(|port| EniSample {
@@ -94,17 +96,13 @@ fn sample(lab: &Lab) -> Result<Sample, CliError> {
             health: target.health.clone(),
         })
     });
-    let endpoints = report.endpoints.iter().map(|endpoint| {
-        let name = endpoint.name.as_ref().unwrap_or(&endpoint.id).clone();
-        let available = endpoint.state == "available";
-        (name, endpoint.service_label.clone(), available)
-    });
     Ok(Sample {
         uptime_s,
         flows: flows as u64,
         enis: enis.collect(),
         targets: targets.collect(),
-        endpoints: endpoints.collect(),
+        endpoints,
+        balancers,
         nat_gateways,
         gateway: gateway::report(lab),
         resident_bytes: resident_bytes(),
@@ -113,24 +111,44 @@ fn sample(lab: &Lab) -> Result<Sample, CliError> {
     })
 }
 
-/// What the workers have counted of each NAT gateway.
-fn nat_gateways<S>(
-    model: &Model,
-    counted: &[HashMap<EniId, GatewayCounts, S>],
-) -> Vec<(String, GatewayCounts)>
-where
-    S: std::hash::BuildHasher,
-{
-    let working = model.nat_gateways().iter().filter_map(|gateway| {
-        let row = EniId(model.row(gateway.interface.as_ref()?)?);
-        let mut sum = GatewayCounts::default();
-        for worker in counted {
-            if let Some(counts) = worker.get(&row) {
-                sum.add(counts);
-            }
+/// What the nodes of load balancers have counted.
+fn balancers(model: &Model, counted: &Counted) -> Vec<BalancerSample> {
+    let all = model.load_balancers().iter();
+    let nodes = all.flat_map(|balancer| balancer.nodes.iter().map(move |node| (balancer, node)));
+    let samples = nodes.map(|(balancer, node)| BalancerSample {
+        name: balancer.name.to_string(),
+        kind: balancer_kind(balancer.kind),
+        zone: model
+            .get(&node.subnet)
+            .map(|subnet| subnet.zone.to_string())
+            .unwrap_or_default(),
+        counts: counted.node(model, node),
+    });
+    samples.collect()
+}
+
+/// What each endpoint has counted.
+fn endpoints(model: &Model, counted: &Counted) -> Vec<EndpointSample> {
+    let names = Names::of(model);
+    let samples = model.vpc_endpoints().iter().map(|endpoint| {
+        let name = endpoint.meta.name.as_deref();
+        EndpointSample {
+            name: name.unwrap_or(endpoint.id.as_str()).to_owned(),
+            service: names.short(&endpoint.service_name).to_owned(),
+            available: endpoint.state.name() == "available",
+            // A gateway endpoint has none.
+            counts: (!endpoint.interfaces.is_empty()).then(|| counted.endpoint(model, endpoint)),
         }
+    });
+    samples.collect()
+}
+
+/// What each NAT gateway has counted.
+fn nat_gateways(model: &Model, counted: &Counted) -> Vec<(String, GatewayCounts)> {
+    let working = model.nat_gateways().iter().filter_map(|gateway| {
         let name = gateway.meta.name.as_deref();
-        Some((name.unwrap_or(gateway.id.as_str()).to_owned(), sum))
+        let name = name.unwrap_or(gateway.id.as_str()).to_owned();
+        Some((name, counted.nat_gateway(model, gateway)?))
     });
     working.collect()
 }

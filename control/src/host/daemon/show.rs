@@ -12,7 +12,7 @@ use crate::host::protocol::FlowsRequest;
 use crate::host::{Context, from_model};
 use crate::report::flows::FlowSample;
 use crate::report::ps::Inputs;
-use crate::report::{FlowsReport, InspectReport, Names, PsReport};
+use crate::report::{Counted, FlowsReport, InspectReport, Names, PsReport};
 
 /// Hosts, endpoints, load balancers and targets.
 pub(super) fn ps(lab: &Lab) -> Result<PsReport, CliError> {
@@ -30,9 +30,23 @@ pub(super) fn ps(lab: &Lab) -> Result<PsReport, CliError> {
         hosts: &hosts,
         programs: &status.programs,
         ports: &ports,
+        counted: &counted(lab)?,
         gateway: gateway::report(lab),
     };
     Ok(PsReport::new(lab.model.control().model(), &inputs))
+}
+
+/// What the workers have counted of load balancers, endpoints and NAT gateways.
+pub(super) fn counted(lab: &Lab) -> Result<Counted, CliError> {
+    let workers = lab.worker.visit_each(|pipeline, _, now| {
+        let connections = pipeline.connections();
+        (connections.accounts(now), connections.nat_counts())
+    });
+    let mut all = Counted::default();
+    for (accounts, nat_gateways) in &workers.context("counters")? {
+        all.add(accounts, nat_gateways);
+    }
+    Ok(all)
 }
 
 /// Seconds since the daemon started: the clock began with it.
