@@ -421,3 +421,60 @@ fn a_target_has_answered_even_if_its_packet_gets_no_further() {
     let geneve = only(w.tcp(1, "10.0.1.10:40000", dst, SYN).out, 4);
     assert_eq!(cookie(&geneve), first, "the flow is still known");
 }
+
+/// Host 1 calls host 2 by its public address. Then 2's subnet routes answers to 1
+/// directly: they come from an address that 1 has not called.
+#[test]
+fn what_an_end_tracks_is_what_it_sent_not_the_session() {
+    let mut w = east_west();
+    w.vpc(1, &["10.0.0.0/16"], true, None);
+    let by_igw = [
+        ("10.0.0.0/16", RouteTarget::Local),
+        ("0.0.0.0/0", RouteTarget::InternetGateway),
+    ];
+    w.table(1, &by_igw);
+    w.table(2, &by_igw);
+    w.subnet(2, 1, &["10.0.2.0/24"], 2);
+    w.group(
+        3,
+        vec![],
+        vec![rule(None, PortMatch::Any, any("0.0.0.0/0"))],
+    );
+    w.group(4, everything(), everything());
+    for (id, private, public) in [
+        (1, "10.0.1.10", "198.51.100.1"),
+        (2, "10.0.2.10", "198.51.100.2"),
+    ] {
+        w.eni_edit(id, |eni| {
+            eni.public = vec![PublicAddress {
+                private: ip(private),
+                public: ip(public),
+            }];
+            eni.groups = vec![SecurityGroupId(2 + id)];
+            eni.source_dest_check = id != 1;
+        });
+    }
+    only(w.tcp(1, "10.0.1.10:1", "198.51.100.2:2", SYN).out, 2);
+    only(w.tcp(2, "10.0.2.10:2", "198.51.100.1:1", SYN | ACK).out, 1);
+    let past_it = ("198.51.100.1/32", RouteTarget::Eni(EniId(1)));
+    w.table(2, &[by_igw.as_slice(), &[past_it]].concat());
+    let seen = w.tcp(2, "10.0.2.10:2", "198.51.100.1:1", ACK);
+    assert_eq!(seen.drops, [(EniId(2), DropReason::SecurityGroup)]);
+    w.table(2, &by_igw);
+    only(w.tcp(2, "10.0.2.10:2", "198.51.100.1:1", ACK).out, 1);
+}
+
+/// A frame of a connection through node 3, sent to another node of the balancer.
+#[test]
+fn a_load_balancers_flow_is_known_where_it_was_called() {
+    let mut w = privatelink();
+    let node = EniKind::LoadBalancer(LoadBalancerId(0));
+    w.eni(5, 20, &["10.0.1.31"], &[], node);
+    w.eni(6, 20, &["10.0.1.50"], &[], EniKind::Host);
+    only(w.tcp(6, "10.0.1.50:1000", "10.0.1.30:443", SYN).out, 4);
+    let mut frame = w.frame(6, &tcp("10.0.1.50:1000", "10.0.1.30:443"), ACK, b"");
+    let other = w.tables.enis.row(EniId(5)).unwrap().mac;
+    frame.bytes_mut()[..6].copy_from_slice(&other.0);
+    let seen = w.send(6, frame);
+    assert_eq!(seen.drops, [(EniId(6), DropReason::NoConnection)]);
+}

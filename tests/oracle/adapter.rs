@@ -187,6 +187,14 @@ fn put(builder: &mut t::Builder, change: w::Change) {
         w::Change::TargetGroup(id, row) => {
             builder.set_target_group(a::TargetGroupId(id), Some(target_group(row)));
         }
+        w::Change::Peering(id, row) => builder.set_peering(
+            a::PeeringId(id),
+            row.map(|row| t::PeeringRow {
+                label: label(),
+                vpcs: row.vpcs.map(a::VpcId),
+                cross_region: row.far,
+            }),
+        ),
     }
 }
 
@@ -231,6 +239,7 @@ fn route(route: &w::Route) -> t::Route {
             w::RouteTo::Igw => t::RouteTarget::InternetGateway,
             w::RouteTo::Eni(id) => t::RouteTarget::Eni(a::EniId(id)),
             w::RouteTo::GatewayEndpoint(id) => t::RouteTarget::GatewayEndpoint(a::EndpointId(id)),
+            w::RouteTo::Peering(id) => t::RouteTarget::Peering(a::PeeringId(id)),
             w::RouteTo::Blackhole => t::RouteTarget::Blackhole,
         },
         origin: match route.origin {

@@ -90,19 +90,16 @@ fn assert_worth(tally: &Tally) {
     assert!(tally.reasons.len() >= 38, "only {:?}", tally.reasons.keys());
 }
 
-#[test]
-fn the_data_plane_does_what_the_reference_says() {
-    let (first, wanted) = (
-        number("ORACLE_SEED", 1),
-        number("ORACLE_PACKETS", 1_000_000),
-    );
+/// Plays cases until so many packets have passed, and compares.
+fn compare(wanted: u64, peered: bool) -> Tally {
+    let (first, wanted) = (number("ORACLE_SEED", 1), number("ORACLE_PACKETS", wanted));
     // How many different failures are shown before it ends.
     let most = number("ORACLE_FAILURES", 1);
     let mut all = Tally::default();
     let mut failures = std::collections::BTreeMap::new();
     let mut seed = first;
     while all.packets < wanted && (failures.len() as u64) < most && seed < first + 100_000 {
-        match run::play(seed, STEPS) {
+        match run::play(seed, STEPS, peered) {
             Ok(tally) => all.add(&tally),
             Err(failure) => {
                 failures
@@ -117,4 +114,20 @@ fn the_data_plane_does_what_the_reference_says() {
     assert_worth(&all);
     let text: Vec<String> = failures.into_values().collect();
     assert!(text.is_empty(), "{}", text.join("\n"));
+    all
+}
+
+#[test]
+fn the_data_plane_does_what_the_reference_says() {
+    compare(1_000_000, false);
+}
+
+#[test]
+fn the_data_plane_does_what_the_reference_says_of_peers() {
+    let seen = compare(150_000, true);
+    let beyond = seen.reasons.get("peering.not_in_vpc").copied();
+    assert!(
+        beyond.unwrap_or(0) > 50 || seen.packets < 100_000,
+        "{beyond:?}"
+    );
 }

@@ -121,8 +121,8 @@ pub struct Failure {
 }
 
 /// Draws and plays a case.
-pub fn play(seed: u64, steps: usize) -> Result<Tally, Box<Failure>> {
-    let mut maker = Maker::new(seed);
+pub fn play(seed: u64, steps: usize, peered: bool) -> Result<Tally, Box<Failure>> {
+    let mut maker = Maker::new(seed, peered);
     let world = maker.world.clone();
     let mut case = Case {
         pair: Pair::new(world.clone(), seed),

@@ -143,6 +143,7 @@ pub enum RouteTo {
     Igw,
     Eni(Id),
     GatewayEndpoint(Id),
+    Peering(Id),
     Blackhole,
 }
 
@@ -272,6 +273,14 @@ pub struct TargetGroup {
     pub reset_on_idle: bool,
 }
 
+/// An active peering connection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Peering {
+    pub vpcs: [Id; 2],
+    /// Its ends are in different regions.
+    pub far: bool,
+}
+
 /// TTL that hops take away, and the fresh one of a load balancer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
@@ -293,6 +302,7 @@ pub struct World {
     pub endpoints: BTreeMap<Id, Endpoint>,
     pub balancers: BTreeMap<Id, Balancer>,
     pub target_groups: BTreeMap<Id, TargetGroup>,
+    pub peerings: BTreeMap<Id, Peering>,
 }
 
 /// One row put in place of another; `None` takes it away.
@@ -309,6 +319,7 @@ pub enum Change {
     Endpoint(Id, Endpoint),
     Balancer(Id, Balancer),
     TargetGroup(Id, TargetGroup),
+    Peering(Id, Option<Peering>),
 }
 
 impl World {
@@ -329,6 +340,7 @@ impl World {
             endpoints: BTreeMap::new(),
             balancers: BTreeMap::new(),
             target_groups: BTreeMap::new(),
+            peerings: BTreeMap::new(),
         }
     }
 
@@ -346,6 +358,8 @@ impl World {
             Change::Endpoint(id, row) => _ = self.endpoints.insert(id, row),
             Change::Balancer(id, row) => _ = self.balancers.insert(id, row),
             Change::TargetGroup(id, row) => _ = self.target_groups.insert(id, row),
+            Change::Peering(id, Some(row)) => _ = self.peerings.insert(id, row),
+            Change::Peering(id, None) => _ = self.peerings.remove(&id),
         }
     }
 
@@ -401,6 +415,11 @@ impl World {
             self.target_groups
                 .iter()
                 .map(|(id, row)| Change::TargetGroup(*id, row.clone())),
+        );
+        rows.extend(
+            self.peerings
+                .iter()
+                .map(|(id, row)| Change::Peering(*id, Some(*row))),
         );
         rows
     }

@@ -5,6 +5,7 @@ use super::session::NLB_UDP_IDLE;
 use super::table::Table;
 use super::{Direction, Ingress, Key, LbFlow, SessionId, Tracking, TrackingTimeouts};
 use crate::addr::EniId;
+use crate::packet::FiveTuple;
 use crate::time::Instant;
 
 /// A session in its table.
@@ -101,6 +102,21 @@ impl<'a> Held<'a> {
     /// answers for it.
     pub fn end(&self, direction: Direction) -> Option<Key> {
         self.table.end(self.slot, direction)
+    }
+
+    /// Whether `tuple` is what interface `eni` sends in this session. Where the
+    /// interface is at neither end (an endpoint's, a load balancer's) nobody says.
+    ///
+    /// Packets of a session may reach its ends as others than before: a changed
+    /// route leads past an internet gateway that translated, a load balancer took
+    /// another port. What the end tracked says nothing of those.
+    pub fn is_sent_by(&self, eni: EniId, tuple: &FiveTuple) -> bool {
+        let mut ends = [Direction::Forward, Direction::Reply]
+            .into_iter()
+            .filter_map(|direction| self.end(direction))
+            .filter(|key| key.ingress == Ingress::Eni(eni))
+            .peekable();
+        ends.peek().is_none() || ends.any(|key| key.tuple == *tuple)
     }
 
     /// By what packets of this direction enter.

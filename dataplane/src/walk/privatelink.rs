@@ -43,7 +43,7 @@ impl Walk<'_> {
         if !matches!(self.tuple.protocol, protocol::TCP | protocol::UDP) || self.tunnel.is_some() {
             return Err(self.end(component, Rule::None, DropReason::EndpointProtocol));
         }
-        let known = self.known_flow();
+        let known = self.known_flow(front);
         // A rejected connection's flows live on; it takes no new ones.
         if !endpoint.available && known.is_none() {
             return Err(self.end(component, Rule::None, DropReason::EndpointUnavailable));
@@ -147,13 +147,14 @@ impl Walk<'_> {
         self.balance(None, node, id, row, node)
     }
 
-    /// The load balancer's flow that this packet belongs to, if still known.
-    fn known_flow(&self) -> Option<LbFlow> {
+    /// The load balancer's flow that this packet belongs to, if still known; not
+    /// when a frame came to another interface than the one it called.
+    fn known_flow(&self, front: EniId) -> Option<LbFlow> {
         let own = self.own?;
         if self.is_reply() || !own.session.lb_alive(self.now) {
             return None;
         }
-        own.session.lb()
+        own.session.lb().filter(|flow| flow.front_eni == front)
     }
 
     /// Whether a known flow's target has failed or gone since, and its group says
@@ -176,7 +177,7 @@ impl Walk<'_> {
     ) -> Step {
         let component = Component::LoadBalancer(id, node);
         self.passes_balancer(component)?;
-        let known = match self.known_flow() {
+        let known = match self.known_flow(front) {
             Some(flow) if self.is_over(&flow) => {
                 let opens = self.packet.headers.is_tcp_open() && self.packet.error.is_none();
                 if self.is_tcp() && !opens {

@@ -81,9 +81,15 @@ impl Walk<'_> {
         }
         // What comes back to its sender arrives there as any other packet does.
         let hairpin = !egress && self.entered == Some(id) && self.left.is_none();
+        let sent = if egress {
+            self.tuple
+        } else {
+            self.tuple.reversed()
+        };
         if let Some(own) = self.own
             && !hairpin
             && own.session.tracked_by(id, &eni.timeouts, self.now)
+            && own.session.is_sent_by(id, &sent)
         {
             return true;
         }
@@ -91,11 +97,6 @@ impl Walk<'_> {
         if eni.kind != EniKind::Host || self.packet.is_stateless() {
             return false;
         }
-        let sent = if egress {
-            self.tuple
-        } else {
-            self.tuple.reversed()
-        };
         let known = self.connections.tracked(id, &eni.timeouts, sent, self.now);
         // A SYN to a closed connection begins another.
         let opens = self.packet.headers.is_tcp_open();

@@ -21,7 +21,10 @@ impl Maker {
             .filter(|id| *id != 0)
             .collect();
         let vpc = self.rng.of(&vpcs);
-        match self.rng.below(20) {
+        match self
+            .rng
+            .below(20 + usize::from(!self.world.peerings.is_empty()))
+        {
             0..4 => {
                 let subnet = self.rng.of(&subnets);
                 Some(Change::Table(subnet, self.table(subnet)))
@@ -95,6 +98,14 @@ impl Maker {
                     row.acl = self.rng.of(&[100 + id, id / 10 * 10]);
                 }
                 Some(Change::Subnet(id, row))
+            }
+            20 => {
+                let ids: Vec<Id> = self.world.peerings.keys().copied().collect();
+                let id = self.rng.of(&ids);
+                let mut row = self.world.peerings[&id];
+                row.far = !row.far;
+                // One that is deleted leaves its routes behind.
+                Some(Change::Peering(id, self.rng.chance(70).then_some(row)))
             }
             _ => {
                 let mut row = self.world.settings;

@@ -32,9 +32,18 @@ fn hosts_of(world: &World, vpc: Id) -> Vec<&Eni> {
 fn destination(world: &World, rng: &mut Rng, from: &Eni, v4: bool) -> IpAddr {
     let family = |addresses: &[IpAddr]| addresses.iter().copied().find(|a| a.is_ipv4() == v4);
     let all: Vec<&Eni> = world.enis.values().collect();
+    let peers: Vec<u32> = world
+        .peerings
+        .values()
+        .filter(|row| row.vpcs.contains(&from.vpc))
+        .flat_map(|row| row.vpcs)
+        .filter(|vpc| *vpc != from.vpc)
+        .collect();
+    let beyond = !peers.is_empty() && rng.chance(25);
+    let vpc = if beyond { rng.of(&peers) } else { from.vpc };
     let chosen = match rng.below(24) {
         0..7 => {
-            let here = hosts_of(world, from.vpc);
+            let here = hosts_of(world, vpc);
             let eni = here[rng.below(here.len())];
             let mut own: Vec<IpAddr> = eni.addresses.clone();
             own.extend(eni.prefixes.iter().map(|prefix| prefix.nth(3)));
@@ -48,7 +57,7 @@ fn destination(world: &World, rng: &mut Rng, from: &Eni, v4: bool) -> IpAddr {
         7..11 => {
             let fronts: Vec<&&Eni> = all
                 .iter()
-                .filter(|eni| matches!(eni.kind, Kind::Endpoint(_)) && eni.vpc == from.vpc)
+                .filter(|eni| matches!(eni.kind, Kind::Endpoint(_)) && eni.vpc == vpc)
                 .collect();
             if fronts.is_empty() {
                 None
@@ -59,7 +68,7 @@ fn destination(world: &World, rng: &mut Rng, from: &Eni, v4: bool) -> IpAddr {
         11..13 => {
             let nodes: Vec<&&Eni> = all
                 .iter()
-                .filter(|eni| matches!(eni.kind, Kind::Node(_)) && eni.vpc == from.vpc)
+                .filter(|eni| matches!(eni.kind, Kind::Node(_)) && eni.vpc == vpc)
                 .collect();
             if nodes.is_empty() {
                 None

@@ -38,7 +38,8 @@ pub(super) fn bases(world: &World, vpc: Id) -> (String, String) {
 }
 
 impl Maker {
-    pub fn new(seed: u64) -> Self {
+    /// `peered`: VPCs that may be are connected.
+    pub fn new(seed: u64, peered: bool) -> Self {
         let mut rng = Rng::new(seed);
         let plain = Timeouts {
             tcp: 432_000,
@@ -60,6 +61,9 @@ impl Maker {
         let vpcs = 1 + maker.rng.below(3) as Id;
         for vpc in 1..=vpcs {
             maker.vpc(vpc);
+        }
+        if peered {
+            maker.peerings();
         }
         if maker.rng.chance(75) {
             maker.privatelink();
@@ -220,6 +224,41 @@ impl Maker {
                 self.world.enis.insert(vpc * 100 + j * 10 + n, row);
             }
         }
+    }
+
+    /// Some of those VPCs whose blocks do not overlap are peered.
+    fn peerings(&mut self) {
+        let vpcs: Vec<Id> = self
+            .world
+            .vpcs
+            .keys()
+            .copied()
+            .filter(|id| *id != 0)
+            .collect();
+        let mut id = 0;
+        for (n, &one) in vpcs.iter().enumerate() {
+            for &other in &vpcs[n + 1..] {
+                let blocks = |vpc: Id| self.world.vpcs[&vpc].cidrs.clone();
+                let (mine, theirs) = (blocks(one), blocks(other));
+                let overlap = |a: &Cidr| theirs.iter().any(|b| a.covers(b) || b.covers(a));
+                if !mine.iter().any(overlap) && self.rng.chance(80) {
+                    let far = self.rng.chance(30);
+                    let vpcs = [one, other];
+                    self.world.peerings.insert(id, Peering { vpcs, far });
+                    id += 1;
+                }
+            }
+        }
+    }
+
+    /// Peering connections of a VPC, and who is at their other end.
+    pub(super) fn peers(&self, vpc: Id) -> Vec<(Id, Id)> {
+        let across = |(id, row): (&Id, &Peering)| match row.vpcs {
+            [one, other] if one == vpc => Some((*id, other)),
+            [other, one] if one == vpc => Some((*id, other)),
+            _ => None,
+        };
+        self.world.peerings.iter().filter_map(across).collect()
     }
 
     /// A host's interface, drawn anew.
@@ -471,6 +510,25 @@ impl Maker {
             for to in ["0.0.0.0/0", "::/0"] {
                 let target = self.route_target(vpc);
                 add(&mut routes, cidr(to), target, Origin::Static);
+            }
+        }
+        let ends: Vec<(Id, Id)> = self.peers(vpc);
+        for (peering, peer) in ends {
+            let (v4, v6) = bases(&self.world, peer);
+            let j = self.rng.below(4);
+            let narrow = [format!("{v4}.{j}.0/24"), format!("{v6}:{j}::/64")];
+            // Wider than the peer: what is left over must not be taken there.
+            let wide = ["10.0.0.0/8".to_owned(), format!("{v6}::/40")];
+            let whole = [format!("{v4}.0.0/16"), format!("{v6}::/48")];
+            for to in self.rng.of(&[whole.clone(), whole, narrow, wide]) {
+                if self.rng.chance(90) {
+                    add(
+                        &mut routes,
+                        cidr(&to),
+                        RouteTo::Peering(peering),
+                        Origin::Static,
+                    );
+                }
             }
         }
         for _ in 0..self.rng.below(4) {

@@ -311,6 +311,7 @@ impl Walk<'_> {
             RouteTo::Eni(eni) => self.arrive(eni, Some(id)),
             RouteTo::Igw => self.igw_out(subnet.vpc, id),
             RouteTo::GatewayEndpoint(endpoint) => self.enter_endpoint(endpoint, Some(id)),
+            RouteTo::Peering(peering) => self.cross_peering(peering, subnet.vpc, id),
             RouteTo::Blackhole => drop(&["route.blackhole"]),
         }
     }
@@ -323,8 +324,32 @@ impl Walk<'_> {
             Some(RouteTo::Eni(eni)) => self.arrive(eni, None),
             Some(RouteTo::GatewayEndpoint(endpoint)) => self.enter_endpoint(endpoint, None),
             Some(RouteTo::Blackhole) => drop(&["route.blackhole"]),
-            Some(RouteTo::Igw) => drop(&["route.not_routable"]),
+            Some(RouteTo::Igw | RouteTo::Peering(_)) => drop(&["route.not_routable"]),
         }
+    }
+
+    /// To the VPC at the other end of a peering connection (§4.3): only to an
+    /// address in its blocks, whatever its own tables say.
+    fn cross_peering(&mut self, id: Id, vpc: Id, subnet: Id) -> Step {
+        let peering = self.world.peerings.get(&id).copied();
+        let Some(peering) = peering.filter(|peering| peering.vpcs.contains(&vpc)) else {
+            return drop(&["route.blackhole"]);
+        };
+        let [one, other] = peering.vpcs;
+        let peer = if one == vpc { other } else { one };
+        if peering.far {
+            self.limit(8500, None, self.router(subnet));
+        }
+        let blocks = self.world.vpcs.get(&peer).map(|vpc| &vpc.cidrs[..]);
+        let dst = self.tuple.dst;
+        if !blocks
+            .unwrap_or_default()
+            .iter()
+            .any(|cidr| cidr.contains(dst))
+        {
+            return drop(&["peering.not_in_vpc"]);
+        }
+        self.hand_to_owner(peer, None)
     }
 
     pub(super) fn hand_to_owner(&mut self, vpc: Id, from: Option<Id>) -> Step {
