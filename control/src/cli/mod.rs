@@ -2,9 +2,12 @@
 //! `run`. Doc comments on arguments are the help text.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::model::{IpRanges, PUBLISHED};
 
 pub mod appliance;
 pub mod attach;
@@ -82,9 +85,28 @@ pub struct Globals {
     /// The lab to work on [default: the only running one; for `up`, the topology's name].
     #[arg(long, global = true, value_name = "NAME")]
     pub lab: Option<String>,
+    /// Take the addresses of S3 and DynamoDB, in all regions, from this file: AWS's
+    /// ip-ranges.json [default: those of four regions, built in].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ip_ranges: Option<PathBuf>,
     /// Say more; twice for even more.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+impl Globals {
+    /// The addresses in the file that was named, if one was.
+    pub(crate) fn ip_ranges(&self) -> Result<Option<IpRanges>, CliError> {
+        let Some(file) = &self.ip_ranges else {
+            return Ok(None);
+        };
+        let bad = |why: String| {
+            CliError::usage(format!("--ip-ranges {}: {why}", file.display()))
+                .fix(format!("fetch it: curl -O {PUBLISHED}"))
+        };
+        let text = std::fs::read_to_string(file).map_err(|error| bad(error.to_string()))?;
+        IpRanges::parse(&text).map(Some).map_err(bad)
+    }
 }
 
 /// The subcommands.
@@ -188,6 +210,9 @@ pub fn main() -> ExitCode {
 /// Runs a parsed command.
 pub fn run(cli: Cli) -> Result<Exit, CliError> {
     let globals = &cli.globals;
+    if let Some(ranges) = globals.ip_ranges()? {
+        ranges.install();
+    }
     match cli.command {
         Command::Demo(args) => demo::run(args, globals),
         Command::Init(args) => init::run(args, globals),

@@ -109,6 +109,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         allow_reset: args.allow_reset,
         run_user_data: args.run_user_data,
         attach_only: args.attach_only,
+        ip_ranges: globals.ip_ranges()?,
         lab,
     };
     let started = up::up(&state, &signals)?;

@@ -106,6 +106,7 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         allow_reset: args.allow_reset,
         run_user_data: args.run_user_data,
         attach_only: false,
+        ip_ranges: globals.ip_ranges()?,
     };
     if args.dry_run {
         return dry_run(&state, globals);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, HostError, line};
 use crate::http::HttpChoice;
+use crate::model::IpRanges;
 use crate::topology::Kept;
 
 /// Longest name of a lab.
@@ -67,6 +68,9 @@ pub struct State {
     /// Whether instances run their user data.
     #[serde(default)]
     pub run_user_data: bool,
+    /// AWS's addresses, if not those that are built in.
+    #[serde(default)]
+    pub ip_ranges: Option<IpRanges>,
 }
 
 /// The directory that holds this user's labs.

@@ -174,6 +174,7 @@ fn adopt(
             allow_reset: state.allow_reset || old.allow_reset,
             run_user_data: state.run_user_data || old.run_user_data,
             attach_only: old.attach_only,
+            ip_ranges: state.ip_ranges.clone().or(old.ip_ranges.clone()),
             http: match state.http {
                 HttpChoice::Default => old.http,
                 asked => asked,
@@ -194,6 +195,7 @@ fn asks_the_same(old: &State, state: &State) -> bool {
         && (state.http == HttpChoice::Default || state.http == old.http)
         && (state.credentials.is_none() || state.credentials == old.credentials)
         && (state.state_file.is_none() || state.state_file == old.state_file)
+        && (state.ip_ranges.is_none() || state.ip_ranges == old.ip_ranges)
         && (!state.default_vpc || old.default_vpc)
         && (!state.allow_reset || old.allow_reset)
         && (!state.run_user_data || old.run_user_data)

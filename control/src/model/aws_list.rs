@@ -1,10 +1,11 @@
 //! AWS's own prefix lists: the public ranges of S3 and DynamoDB by region.
 //!
 //! Facts from AWS's published ip-ranges.json of 2026-08-22. Regions that are not
-//! here have no lists.
+//! here have no lists, unless a file says so (`ip_ranges`).
 
 use std::sync::Arc;
 
+use super::ip_ranges::all;
 use super::{AddressFamily, Meta, PrefixList, PrefixListId, Tags};
 
 /// Who owns AWS's lists.
@@ -19,24 +20,24 @@ pub struct AwsList {
     pub service: &'static str,
     /// `pl-…`
     pub id: &'static str,
-    blocks: &'static [&'static str],
+    pub(super) blocks: &'static [&'static str],
 }
 
 impl AwsList {
     /// The list of a service in a region.
     pub fn of(region: &str, service: &str) -> Option<&'static Self> {
-        ALL.iter()
-            .find(|list| list.region == region && list.service == service)
+        let mut all = all().iter();
+        all.find(|list| list.region == region && list.service == service)
     }
 
     /// The list with this id.
     pub fn by_id(id: &str) -> Option<&'static Self> {
-        ALL.iter().find(|list| list.id == id)
+        all().iter().find(|list| list.id == id)
     }
 
     /// All lists of a region.
     pub fn in_region(region: &str) -> impl Iterator<Item = &'static Self> {
-        ALL.iter().filter(move |list| list.region == region)
+        all().iter().filter(move |list| list.region == region)
     }
 
     /// `com.amazonaws.us-east-1.s3`
@@ -68,7 +69,7 @@ impl AwsList {
 
 macro_rules! lists {
     ($($region:literal $service:literal $id:literal: $($block:literal)*;)*) => {
-        const ALL: &[AwsList] = &[$(AwsList {
+        pub(super) const BUILT_IN: &[AwsList] = &[$(AwsList {
             region: $region,
             service: $service,
             id: $id,
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn every_block_is_one_and_no_two_lists_share_an_id() {
-        for list in ALL {
+        for list in BUILT_IN {
             assert_eq!(list.resource().entries.len(), list.blocks.len(), "{list:?}");
             assert_eq!(AwsList::by_id(list.id), Some(list));
             assert_eq!(AwsList::of(list.region, list.service), Some(list));

@@ -17,6 +17,7 @@ mod index;
 mod insights;
 mod instance;
 mod interface;
+mod ip_ranges;
 mod load_balancer;
 mod names;
 mod nat_gateway;
@@ -57,6 +58,7 @@ pub(crate) use interface::device_alias;
 pub use interface::{
     Attachment, ElasticIp, ElasticIpAssociation, InterfaceKind, NetworkInterface, Plug,
 };
+pub use ip_ranges::{IpRanges, PUBLISHED};
 pub(crate) use load_balancer::load_balancer_alias;
 pub use load_balancer::{LbProtocol, Listener, LoadBalancer, Node};
 pub use names::{EndpointName, private_domain, private_name, public_domain, public_name};

@@ -44,6 +44,13 @@ pub(super) fn keep(lab: &Lab, before: &State, state: &mut State) -> Result<(), C
             )));
         }
     }
+    state.ip_ranges = state.ip_ranges.take().or(before.ip_ranges.clone());
+    if state.ip_ranges != before.ip_ranges {
+        return Err(refuse(
+            "the lab takes AWS's addresses as it did at its start and cannot change that"
+                .to_owned(),
+        ));
+    }
     state.default_vpc = before.default_vpc;
     state.attach_only = before.attach_only;
     (state.allow_reset, state.run_user_data) = (before.allow_reset, before.run_user_data);

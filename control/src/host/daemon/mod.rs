@@ -119,6 +119,9 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
     let state = dir.state().ok_or_else(load::no_state)?;
     let credentials = load::credentials(&state)?;
     let model = Model::load(&state, &dir)?;
+    if let Some(ranges) = &state.ip_ranges {
+        ranges.install();
+    }
 
     let seed = random_seed()?;
     let config = Config {
