@@ -24,3 +24,4 @@ pub mod store;
 pub mod top;
 pub mod topology;
 pub mod trace;
+pub mod upstream;

@@ -150,10 +150,11 @@ fn leg(
         };
         headers.tuple = rewrite.tuple;
         at = rewrite.out;
-        let passes_on = tables
-            .enis
-            .row(at)
-            .is_some_and(|eni| !eni.owns(rewrite.tuple.dst));
+        // Where AWS's services are, an address may be anybody's.
+        let passes_on = tables.enis.row(at).is_some_and(|eni| {
+            let internet = tables.vpcs.row(eni.vpc).is_some_and(|vpc| vpc.internet);
+            !internet && !eni.owns(rewrite.tuple.dst)
+        });
         match rewrite.tunnel {
             // The appliance sends back what it got, the outer addresses swapped.
             Some(tunnel) => {

@@ -36,7 +36,7 @@ fn world() -> World {
                 vpce: id.into(),
                 vpc: VpcId(id),
                 available: true,
-                kind: EndpointKind::Gateway,
+                kind: EndpointKind::Gateway { service: None },
             };
             b.set_endpoint(EndpointId(id), Some(row));
         });

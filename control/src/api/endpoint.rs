@@ -40,6 +40,8 @@ pub struct CreateVpcEndpoint {
     /// `com.amazonaws.vpce.<region>.vpce-svc-…`; of gateway endpoints
     /// `com.amazonaws.<region>.s3` or `.dynamodb`.
     pub service_name: String,
+    /// `ServiceRegion`: where the service is, if not here (interface endpoints).
+    pub service_region: Option<String>,
     /// One subnet per zone; exactly one for a gateway load balancer endpoint.
     pub subnets: Vec<EndpointSubnet>,
     /// Gateway endpoints: the tables that get its route.
@@ -66,6 +68,7 @@ impl CreateVpcEndpoint {
             endpoint_type,
             vpc,
             service_name: service_name.to_owned(),
+            service_region: None,
             subnets: subnets.into_iter().map(Into::into).collect(),
             route_tables: Vec::new(),
             security_groups: Vec::new(),
@@ -80,6 +83,19 @@ impl Action for CreateVpcEndpoint {
     type Output = VpcEndpointId;
 
     fn apply(self, tx: &mut Transaction<'_>) -> Result<VpcEndpointId, ApiError> {
+        let own = tx.caller().region.clone();
+        let remote = self
+            .service_region
+            .clone()
+            .filter(|region| **region != *own);
+        if let Some(region) = remote
+            .as_ref()
+            .filter(|_| self.endpoint_type != VpcEndpointType::Interface)
+        {
+            return Err(invalid(format!(
+                "Only endpoints of type Interface reach services of another region: {region}"
+            )));
+        }
         if self.endpoint_type == VpcEndpointType::Gateway {
             let region = tx.caller().region.clone();
             let list = gateway_endpoint::service(&region, &self.service_name);
@@ -92,7 +108,16 @@ impl Action for CreateVpcEndpoint {
             )));
         }
         let vpc = tx.require(&self.vpc)?;
-        let service = find_service(tx, &self.service_name)?;
+        let region = remote.as_deref().unwrap_or(&own);
+        let service = find_service(tx, &self.service_name, region)?;
+        if !service.serves(&own) {
+            let regions: Vec<_> = service.regions().map(|region| &**region).collect();
+            return Err(invalid(format!(
+                "The VPC endpoint service {} does not support the Region {own}; it supports {}",
+                self.service_name,
+                regions.join(", ")
+            )));
+        }
         let gateway = self.endpoint_type == VpcEndpointType::GatewayLoadBalancer;
         if gateway != (service.kind == LoadBalancerKind::Gateway) {
             return Err(invalid(format!(
@@ -148,6 +173,8 @@ impl Action for CreateVpcEndpoint {
             policy: None,
             route_tables: Vec::new(),
             private_dns: self.private_dns,
+            service_region: remote.map(Arc::from),
+            service_port: None,
         };
         if endpoint.private_dns {
             private_dns::check(tx, &endpoint, &service)?;
@@ -298,16 +325,21 @@ fn delete(tx: &mut Transaction<'_>, id: &VpcEndpointId) -> Result<(), ApiError> 
             table.id
         )));
     }
-    for place in &endpoint.interfaces {
-        tx.remove(&place.interface);
+    let places = endpoint.interfaces.iter().map(|place| &place.interface);
+    for interface in places.chain(&endpoint.service_port) {
+        tx.remove(interface);
     }
     tx.remove(id);
     Ok(())
 }
 
-/// The service of this name, if there is one that the caller may use. A caller
+/// The service of this name in a region, if there is one that the caller may use. A caller
 /// without permission learns no more than if there were none.
-fn find_service(tx: &Transaction<'_>, name: &str) -> Result<Arc<EndpointService>, ApiError> {
+pub(super) fn find_service(
+    tx: &Transaction<'_>,
+    name: &str,
+    region: &str,
+) -> Result<Arc<EndpointService>, ApiError> {
     let known = tx.model().indexes().alias(name);
     let id = known.filter(|known| known.kind == Kind::EndpointService);
     let service = id.and_then(|id| {
@@ -316,7 +348,7 @@ fn find_service(tx: &Transaction<'_>, name: &str) -> Result<Arc<EndpointService>
     });
     let caller = tx.caller();
     service
-        .filter(|service| service.meta.region == caller.region && service.allows(&caller.account))
+        .filter(|service| *service.meta.region == *region && service.allows(&caller.account))
         .ok_or_else(|| no_service(name))
 }
 
@@ -340,7 +372,9 @@ fn add_interface(
             subnet.id, subnet.vpc, endpoint.vpc
         )));
     }
-    if !service_zones(tx, service).any(|az| az == subnet.az) {
+    // Any zone of a service in another region serves.
+    let anywhere = service.aws.is_some() || endpoint.service_region.is_some();
+    if !anywhere && !service_zones(tx, service).any(|az| az == subnet.az) {
         return Err(invalid(format!(
             "The VPC endpoint service {} does not support the availability zone of the subnet: \
              {} ({})",
@@ -380,7 +414,7 @@ fn add_interface(
 }
 
 /// The zones in which a load balancer of the service has a node.
-fn service_zones<'a>(
+pub(super) fn service_zones<'a>(
     tx: &'a Transaction<'_>,
     service: &'a EndpointService,
 ) -> impl Iterator<Item = AzId> + 'a {

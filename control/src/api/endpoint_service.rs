@@ -20,6 +20,8 @@ pub struct CreateVpcEndpointServiceConfiguration {
     pub acceptance_required: bool,
     /// A name by which consumers may reach it, once it is verified.
     pub private_dns_name: Option<String>,
+    /// Regions in which it may have endpoints; its own always is one.
+    pub supported_regions: Vec<String>,
     /// `Name` tag.
     pub name: Option<String>,
 }
@@ -31,6 +33,7 @@ impl Default for CreateVpcEndpointServiceConfiguration {
             gateway_load_balancer_arns: Vec::new(),
             acceptance_required: true,
             private_dns_name: None,
+            supported_regions: Vec::new(),
             name: None,
         }
     }
@@ -74,6 +77,8 @@ impl Action for CreateVpcEndpointServiceConfiguration {
             acceptance_required: self.acceptance_required,
             principals: BTreeSet::new(),
             private_dns: None,
+            supported_regions: BTreeSet::new(),
+            aws: None,
         };
         if let Some(name) = &self.private_dns_name {
             service.private_dns = Some(named(name, kind == LoadBalancerKind::Gateway)?);
@@ -81,6 +86,7 @@ impl Action for CreateVpcEndpointServiceConfiguration {
         for arn in &arns {
             add_load_balancer(tx, &mut service, arn)?;
         }
+        add_regions(tx, &mut service, self.supported_regions)?;
         let output = CreateVpcEndpointServiceConfigurationOutput {
             service: service.id.clone(),
             service_name: service.service_name(),
@@ -101,6 +107,10 @@ pub struct ModifyVpcEndpointServiceConfiguration {
     pub add_load_balancer_arns: Vec<LoadBalancerArn>,
     /// Load balancers to take away; not while endpoints are connected.
     pub remove_load_balancer_arns: Vec<LoadBalancerArn>,
+    /// Regions in which it may have endpoints from now on.
+    pub add_supported_regions: Vec<String>,
+    /// Regions in which it gets no new ones.
+    pub remove_supported_regions: Vec<String>,
     /// Another private DNS name, to be verified.
     pub private_dns_name: Option<String>,
     /// No private DNS name any more.
@@ -133,6 +143,18 @@ impl Action for ModifyVpcEndpointServiceConfiguration {
                 service.id
             )));
         }
+        for region in &self.remove_supported_regions {
+            if *service.meta.region == **region {
+                return Err(invalid(format!(
+                    "{} is in {region}: that Region cannot be removed",
+                    service.id
+                )));
+            }
+            if !service.supported_regions.remove(region.as_str()) {
+                return Err(invalid(format!("{} does not support {region}", service.id)));
+            }
+        }
+        add_regions(tx, &mut service, self.add_supported_regions)?;
         if self.remove_private_dns_name {
             service.private_dns = None;
         }
@@ -323,6 +345,50 @@ fn add_load_balancer(
         )));
     }
     service.load_balancers.push(arn.clone());
+    Ok(())
+}
+
+/// AWS: PrivateLink "Share your services", cross-Region access: network load
+/// balancers in two zones or more, with the usual idle timeout.
+fn add_regions(
+    tx: &Transaction<'_>,
+    service: &mut EndpointService,
+    regions: Vec<String>,
+) -> Result<(), ApiError> {
+    let own = service.meta.region.clone();
+    let others = regions.into_iter().filter(|region| **region != *own);
+    let others: Vec<Arc<str>> = others.map(Arc::from).collect();
+    let Some(first) = others.first() else {
+        return Ok(());
+    };
+    if service.kind == LoadBalancerKind::Gateway {
+        return Err(invalid(format!(
+            "Services of Gateway Load Balancers support their own Region only, not {first}"
+        )));
+    }
+    let zones: BTreeSet<_> = super::endpoint::service_zones(tx, service).collect();
+    if zones.len() < 2 {
+        return Err(invalid(format!(
+            "To support {first}, the load balancers of {} must be in at least two Availability \
+             Zones",
+            service.id
+        )));
+    }
+    let mut listeners = service
+        .load_balancers
+        .iter()
+        .flat_map(|arn| tx.model().referrers::<Listener>(arn));
+    if let Some(listener) =
+        listeners.find(|it| it.tcp_idle_s != super::listener::TCP_IDLE_DEFAULT_S)
+    {
+        return Err(invalid(format!(
+            "To support {first}, the listener {} must have the usual TCP idle timeout, {} s, not {}",
+            listener.id,
+            super::listener::TCP_IDLE_DEFAULT_S,
+            listener.tcp_idle_s
+        )));
+    }
+    service.supported_regions.extend(others);
     Ok(())
 }
 

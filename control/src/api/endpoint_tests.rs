@@ -4,6 +4,9 @@ use super::super::testing::*;
 use super::super::*;
 use super::*;
 
+#[path = "endpoint_state_tests.rs"]
+mod states;
+
 const CONSUMER: &str = "222222222222";
 
 /// A provider with a service in zones a and b, and a consumer account whose VPC
@@ -404,4 +407,117 @@ fn a_gateway_endpoint_stays_while_a_route_leads_to_it() {
     f.consume(gone).unwrap();
     assert_eq!(f.consume(delete).unwrap(), []);
     assert_consistent(&f.control);
+}
+
+/// The consumer is in another region, which the service supports or does not.
+#[test]
+fn a_service_serves_the_regions_that_it_supports() {
+    let mut f = fixture(LoadBalancerKind::Network, false);
+    let abroad = Caller::new(CONSUMER, "eu-west-1");
+    let request = CreateVpc {
+        cidr_block: Some(cidr("10.0.0.0/16")),
+        ..CreateVpc::default()
+    };
+    let vpc = f.control.execute_as(&abroad, request).unwrap().vpc;
+    let request = CreateSubnet {
+        vpc: vpc.clone(),
+        cidr_block: Some(cidr("10.0.1.0/24")),
+        // The service has no zone of this letter.
+        availability_zone: Some("eu-west-1c".into()),
+        ..CreateSubnet::default()
+    };
+    let subnet = f.control.execute_as(&abroad, request).unwrap();
+    let create = |region: Option<&str>| CreateVpcEndpoint {
+        service_region: region.map(str::to_owned),
+        ..CreateVpcEndpoint::new(
+            VpcEndpointType::Interface,
+            vpc.clone(),
+            &f.service_name,
+            [subnet.clone()],
+        )
+    };
+    let (here, there) = (create(None), create(Some("us-east-1")));
+    let refusal = |f: &mut Fixture, action| f.control.execute_as(&abroad, action).unwrap_err();
+    assert_eq!(refusal(&mut f, here.clone()).code, "InvalidServiceName");
+    let error = refusal(&mut f, there.clone());
+    assert_eq!(error.code, "InvalidParameter");
+    assert!(error.message.contains("it supports us-east-1"), "{error}");
+    let gateway = CreateVpcEndpoint {
+        endpoint_type: VpcEndpointType::GatewayLoadBalancer,
+        ..there.clone()
+    };
+    assert_eq!(refusal(&mut f, gateway).code, "InvalidParameter");
+
+    let support = ModifyVpcEndpointServiceConfiguration {
+        service: f.service.clone(),
+        add_supported_regions: vec!["eu-west-1".into(), "us-east-1".into()],
+        ..Default::default()
+    };
+    f.control.execute(support).unwrap();
+    assert_eq!(
+        refusal(&mut f, here).code,
+        "InvalidServiceName",
+        "ServiceRegion is needed"
+    );
+    let id = f.control.execute_as(&abroad, there.clone()).unwrap();
+    assert!(matches!(f.row(&id).kind, EndpointKind::Remote { ref enis, .. } if enis.len() == 1));
+    let endpoint = f.control.model().get(&id).unwrap();
+    assert_eq!(&**endpoint.region_of_service(), "us-east-1");
+    assert_eq!(endpoint.state, VpcEndpointState::Available);
+    let name = &endpoint.dns_names(f.control.model())[0].name;
+    assert!(name.ends_with(".eu-west-1.vpce.amazonaws.com"), "{name}");
+    assert_consistent(&f.control);
+
+    // What it has stays when the region goes.
+    let remove = ModifyVpcEndpointServiceConfiguration {
+        service: f.service.clone(),
+        remove_supported_regions: vec!["eu-west-1".into()],
+        ..Default::default()
+    };
+    f.control.execute(remove.clone()).unwrap();
+    assert!(f.row(&id).available);
+    refusal(&mut f, there);
+    refused(&mut f.control, remove, "InvalidParameter", "eu-west-1");
+    let own = ModifyVpcEndpointServiceConfiguration {
+        service: f.service.clone(),
+        remove_supported_regions: vec!["us-east-1".into()],
+        ..Default::default()
+    };
+    refused(&mut f.control, own, "InvalidParameter", "cannot be removed");
+    assert_eq!(f.reject(&id), []);
+    assert!(!f.row(&id).available);
+    assert_consistent(&f.control);
+}
+
+#[test]
+fn other_regions_need_two_zones_and_the_usual_idle_timeout() {
+    let support = |service: &EndpointServiceId| ModifyVpcEndpointServiceConfiguration {
+        service: service.clone(),
+        add_supported_regions: vec!["eu-west-1".into()],
+        ..Default::default()
+    };
+    let mut f = fixture(LoadBalancerKind::Gateway, false);
+    let change = support(&f.service);
+    refused(
+        &mut f.control,
+        change,
+        "InvalidParameter",
+        "Gateway Load Balancers",
+    );
+    let mut control = ControlPlane::default();
+    let provider = vpc(&mut control);
+    let subnet = subnet_in(&mut control, &provider, "10.0.1.0/24", "us-east-1a");
+    let one = CreateLoadBalancer::new("one", LoadBalancerKind::Network, [subnet]);
+    let one = control.execute(one).unwrap();
+    let request = CreateVpcEndpointServiceConfiguration {
+        network_load_balancer_arns: vec![one],
+        supported_regions: vec!["eu-west-1".into()],
+        ..Default::default()
+    };
+    refused(
+        &mut control,
+        request,
+        "InvalidParameter",
+        "two Availability",
+    );
 }

@@ -57,7 +57,14 @@ pub(super) fn create(
         policy: None,
         route_tables: Vec::new(),
         private_dns: false,
+        service_region: None,
+        service_port: None,
     };
+    // What of the lab's answers for the service, if something does.
+    if let Ok(service) = super::endpoint::find_service(tx, &list.name(), list.region) {
+        endpoint.service_port = Some(super::aws_service::port(tx, &endpoint.id, &service));
+        endpoint.service = service.id.clone();
+    }
     ensure(tx, list);
     tx.put(endpoint.clone());
     add_tables(tx, &mut endpoint, list, request.route_tables)?;

@@ -74,46 +74,7 @@ impl Action for CreateInternetHost {
                 return Err(in_use(address, &self.name));
             }
         }
-        let id: NetworkInterfaceId = tx.mint();
-        let attachment = tx.mint_text("eni-attach-");
-        let mac = super::interface::new_mac(tx);
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for address in self.addresses {
-            match address {
-                IpAddr::V4(address) => v4.push(address),
-                IpAddr::V6(address) => v6.push(address),
-            }
-        }
-        tx.put(NetworkInterface {
-            id: id.clone(),
-            meta: tx.meta(Some(&self.name)),
-            description: Arc::from("internet host"),
-            vpc: INTERNET_VPC.into(),
-            subnet: INTERNET_SUBNET.into(),
-            mac,
-            private_addresses: v4,
-            ipv6_addresses: v6,
-            prefixes: Vec::new(),
-            groups: Vec::new(),
-            source_dest_check: true,
-            kind: InterfaceKind::Host,
-            attachment: Some(Attachment {
-                id: attachment,
-                host: Arc::from(self.name),
-                device_index: 0,
-                plug: Plug::Lab,
-                delete_on_termination: false,
-                since_s: 0,
-            }),
-            requester_managed: false,
-            deny_all_igw_traffic: false,
-            mtu: 1500,
-            timeouts: TrackingTimeouts::default(),
-            auto_public: None,
-            internet: true,
-            on_prem: false,
-        });
-        Ok(id)
+        Ok(put(tx, &self.name, self.addresses))
     }
 }
 
@@ -133,7 +94,55 @@ impl Action for DeleteInternetHost {
     }
 }
 
-fn check_address(tx: &Transaction<'_>, address: IpAddr) -> Result<(), ApiError> {
+/// A host of the internet, with addresses that nobody has.
+pub(super) fn put(
+    tx: &mut Transaction<'_>,
+    name: &str,
+    addresses: Vec<IpAddr>,
+) -> NetworkInterfaceId {
+    let id: NetworkInterfaceId = tx.mint();
+    let attachment = tx.mint_text("eni-attach-");
+    let mac = super::interface::new_mac(tx);
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for address in addresses {
+        match address {
+            IpAddr::V4(address) => v4.push(address),
+            IpAddr::V6(address) => v6.push(address),
+        }
+    }
+    tx.put(NetworkInterface {
+        id: id.clone(),
+        meta: tx.meta(Some(name)),
+        description: Arc::from("internet host"),
+        vpc: INTERNET_VPC.into(),
+        subnet: INTERNET_SUBNET.into(),
+        mac,
+        private_addresses: v4,
+        ipv6_addresses: v6,
+        prefixes: Vec::new(),
+        groups: Vec::new(),
+        source_dest_check: true,
+        kind: InterfaceKind::Host,
+        attachment: Some(Attachment {
+            id: attachment,
+            host: Arc::from(name),
+            device_index: 0,
+            plug: Plug::Lab,
+            delete_on_termination: false,
+            since_s: 0,
+        }),
+        requester_managed: false,
+        deny_all_igw_traffic: false,
+        mtu: 1500,
+        timeouts: TrackingTimeouts::default(),
+        auto_public: None,
+        internet: true,
+        on_prem: false,
+    });
+    id
+}
+
+pub(super) fn check_address(tx: &Transaction<'_>, address: IpAddr) -> Result<(), ApiError> {
     if !is_public(address) {
         return Err(ApiError::invalid_value(format!(
             "'{address}' cannot be on the internet; use a public address such as 203.0.113.80"

@@ -229,6 +229,7 @@ mod tests {
             include_str!("../../../examples/inspection-nat.yaml"),
             include_str!("../../../examples/s3-gateway.yaml"),
             include_str!("../../../examples/hybrid.yaml"),
+            include_str!("../../../examples/aws-services.yaml"),
         ] {
             let topology = crate::topology::Topology::parse("example", text).unwrap();
             let (mut control, _) = topology.control_plane_keeping(&Default::default()).unwrap();

@@ -9,7 +9,7 @@ use crate::model::*;
 use crate::quotas::Quota;
 
 /// Idle timeout of TCP flows unless set.
-const TCP_IDLE_DEFAULT_S: u32 = 350;
+pub(super) const TCP_IDLE_DEFAULT_S: u32 = 350;
 
 /// `CreateListener`
 #[derive(Clone, Debug, Default)]

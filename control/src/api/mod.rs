@@ -11,6 +11,7 @@ mod error;
 mod keep;
 mod transaction;
 
+pub mod aws_service;
 pub mod default_vpc;
 pub mod dhcp_options;
 pub mod elastic_ip;
@@ -45,6 +46,7 @@ pub mod vpc_cidr;
 pub mod vpn;
 pub mod zone_fault;
 
+pub use aws_service::*;
 pub use caller::{Caller, DEFAULT_ACCOUNT, DEFAULT_REGION};
 pub use control::{ControlPlane, ControlPlaneOptions, Reader};
 pub use default_vpc::*;

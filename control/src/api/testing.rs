@@ -135,6 +135,8 @@ pub(crate) fn gateway_endpoint(control: &mut ControlPlane, vpc: &VpcId) -> VpcEn
                 policy: None,
                 route_tables: Vec::new(),
                 private_dns: false,
+                service_region: None,
+                service_port: None,
             });
             Ok(id)
         })

@@ -1,12 +1,15 @@
 //! Requests as clients send them, answered without HTTP.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use axum::body::to_bytes;
 use axum::http::{HeaderMap, header};
 
 use super::alone::Alone;
 use super::*;
+use crate::api::{ControlPlane, DEFAULT_ACCOUNT};
+use crate::topology::export::export;
+use crate::topology::{Names, Topology};
 
 /// An API and what is behind it.
 pub(crate) struct Client {
@@ -21,6 +24,26 @@ impl Client {
             api: Api::new(Arc::clone(&backend) as Arc<dyn Backend>),
             backend,
         }
+    }
+
+    /// The control plane behind it.
+    pub(crate) fn control(&self) -> MutexGuard<'_, ControlPlane> {
+        self.backend.control()
+    }
+
+    /// All that there is: what a topology file can say, and every id.
+    pub(crate) fn state(&self) -> String {
+        let control = self.control();
+        let model = control.model();
+        let file = Topology::parse("lab.yaml", "name: lab\n").unwrap();
+        let exported = export(model, &file, &Names::default(), DEFAULT_ACCOUNT);
+        let ids = model.ids();
+        format!(
+            "{}\n{:?}\n{ids:?}\nversion {}",
+            exported.topology,
+            exported.left_out,
+            control.tables().load().version
+        )
     }
 
     /// Sends a form to a service; status and body.

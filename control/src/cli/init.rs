@@ -39,6 +39,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         include_str!("../../../examples/s3-gateway.yaml"),
     ),
     (
+        "aws-services",
+        include_str!("../../../examples/aws-services.yaml"),
+    ),
+    (
         "inspection-nat",
         include_str!("../../../examples/inspection-nat.yaml"),
     ),

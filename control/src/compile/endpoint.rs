@@ -21,12 +21,24 @@ pub(super) fn endpoint(model: &Model, text: &Arc<str>) -> Option<EndpointRow> {
     let enis: Vec<EniId> = places
         .filter_map(|place| model.row(&place.interface).map(Into::into))
         .collect();
+    let aws = service.and_then(|service| service.aws.as_ref());
     let kind = match endpoint.endpoint_type {
+        VpcEndpointType::Interface if aws.is_some() => EndpointKind::Service { enis },
+        VpcEndpointType::Interface if endpoint.service_region.is_some() => EndpointKind::Remote {
+            load_balancers,
+            enis,
+        },
         VpcEndpointType::Interface => EndpointKind::Interface {
             load_balancers,
             enis,
         },
-        VpcEndpointType::Gateway => EndpointKind::Gateway,
+        VpcEndpointType::Gateway => EndpointKind::Gateway {
+            service: aws
+                .zip(endpoint.service_port.as_ref())
+                .and_then(|(aws, port)| {
+                    Some((model.row(&aws.interface)?.into(), model.row(port)?.into()))
+                }),
+        },
         VpcEndpointType::GatewayLoadBalancer => EndpointKind::GatewayLoadBalancer {
             load_balancers,
             eni: *enis.first()?,

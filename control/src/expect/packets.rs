@@ -38,6 +38,8 @@ pub(super) struct Sent {
 pub(super) struct Packets {
     lab: Lab,
     hosts: BTreeMap<String, Host>,
+    /// Those of them that are services of AWS's.
+    services: Vec<Host>,
     /// Frames that each host had received before the last question.
     before: BTreeMap<String, usize>,
 }
@@ -56,6 +58,13 @@ impl Packets {
                     hosts.insert(held.host.to_string(), host.clone());
                 }
                 hosts.insert(format!("{}/eth{}", held.host, held.device_index), host);
+            }
+        }
+        let mut services = Vec::new();
+        for (id, _) in model.service_ports() {
+            if let Ok(host) = lab.try_host(id.as_str()) {
+                hosts.insert(id.to_string(), host.clone());
+                services.push(host);
             }
         }
         let mut listens = Vec::new();
@@ -84,6 +93,7 @@ impl Packets {
         Ok(Self {
             lab,
             hosts,
+            services,
             before: BTreeMap::new(),
         })
     }
@@ -161,6 +171,8 @@ impl Packets {
                 .find(|host| host.addresses().contains(&address));
             places.extend(reached.map(|host| (host.clone(), port)));
         }
+        // Whoever of them it is; what they say is not the question here.
+        places.extend(self.services.iter().map(|host| (host.clone(), query.port)));
         for (host, port) in places.into_iter().filter(|(_, port)| *port != 0) {
             match query.protocol {
                 protocol::TCP => {

@@ -178,6 +178,8 @@ impl Scene {
         for vpc in model.vpcs().iter() {
             if vpc.internet {
                 let hosts = model.referrers::<NetworkInterface>(&vpc.id);
+                // What a service of AWS's has for each gateway endpoint is nothing to see.
+                let hosts = hosts.filter(|it| it.addresses().next().is_some());
                 scene.internet = hosts.map(|it| view.node(it)).collect();
                 scene.internet.sort_by(|a, b| a.name.cmp(&b.name));
             } else {

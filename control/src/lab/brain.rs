@@ -12,7 +12,7 @@ use super::plane::Services;
 use crate::api::ControlPlane;
 use crate::health::{HealthChanges, HealthChecks};
 use crate::local::{LocalServices, Now};
-use crate::model::{Id, InterfaceKind, NetworkInterface, NetworkInterfaceId, VpcEndpoint};
+use crate::model::{Id, InterfaceKind, NetworkInterface, NetworkInterfaceId, Through, VpcEndpoint};
 
 /// The control plane, and the services that act on its behalf.
 pub(crate) struct Brain {
@@ -118,6 +118,15 @@ impl Brain {
         names
     }
 
+    /// Where services of AWS's answer.
+    pub(crate) fn service_ports(&self) -> BTreeMap<EniId, Through> {
+        let model = self.control.model();
+        let ports = model.service_ports().into_iter();
+        ports
+            .filter_map(|(id, through)| Some((EniId(model.row(&id)?), through)))
+            .collect()
+    }
+
     /// The presences of a load balancer by its name or ARN.
     pub(crate) fn load_balancer(&self, kind: LoadBalancerKind, name: &str) -> Option<Presences> {
         let snapshot = self.control.tables().snapshot();
@@ -144,9 +153,11 @@ impl Brain {
         let endpoint = model.vpc_endpoints().iter().find(|e| is_called(e))?;
         let row = snapshot.endpoints.row(model.row(&endpoint.id)?)?;
         let enis = match &row.kind {
-            EndpointKind::Interface { enis, .. } => enis.clone(),
+            EndpointKind::Interface { enis, .. }
+            | EndpointKind::Remote { enis, .. }
+            | EndpointKind::Service { enis } => enis.clone(),
             EndpointKind::GatewayLoadBalancer { eni, .. } => vec![*eni],
-            EndpointKind::Gateway => Vec::new(),
+            EndpointKind::Gateway { .. } => Vec::new(),
         };
         Some(self.presences(&snapshot, name, enis.into_iter()))
     }

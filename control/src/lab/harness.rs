@@ -1,7 +1,7 @@
 //! [`Lab`]: hosts on a data plane, run in virtual time.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,6 +34,9 @@ pub const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
 /// Timers that are due within this time keep a lab from being idle: delayed
 /// acknowledgements do, retransmissions of what nobody answers do not.
 const IDLE_WINDOW: Duration = Duration::from_millis(200);
+
+/// The address from which a service sends that has none of its own: it never does.
+const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 0, 1));
 
 /// Simulated hosts on the real data plane, in virtual time.
 ///
@@ -140,14 +143,22 @@ impl Lab {
         }
         let snapshot = self.plane.tables.snapshot();
         self.names = self.plane.services.interfaces();
+        let services = self.plane.services.service_ports();
         let mut wanted = BTreeMap::new();
         for (eni, row) in snapshot.enis.iter() {
-            if row.kind != EniKind::Host || !row.attached {
+            let service = services.contains_key(&EniId(eni));
+            if !(row.kind == EniKind::Host || service) || !row.attached {
                 continue;
             }
-            if let Some(subnet) = snapshot.subnets.row(row.subnet) {
-                wanted.insert(EniId(eni), Wiring::of(row, subnet));
+            let Some(subnet) = snapshot.subnets.row(row.subnet) else {
+                continue;
+            };
+            let mut wiring = Wiring::of(row, subnet);
+            // A gateway endpoint's has no address, and hears what is for any.
+            if service && wiring.addresses.is_empty() {
+                wiring.addresses.push((NOBODY, 0));
             }
+            wanted.insert(EniId(eni), wiring);
         }
         for eni in self.sim.attached() {
             // A row that another interface took over is another host.
@@ -163,6 +174,10 @@ impl Lab {
                 .map(|(name, _)| name.as_str())
                 .min_by_key(|n| n.len());
             self.sim.attach(eni, name.unwrap_or("?"), wiring);
+            let service = services.get(&eni).zip(self.sim.stack(eni));
+            if let Some((through, stack)) = service {
+                stack.borrow_mut().serve(through.clone());
+            }
         }
     }
 

@@ -14,8 +14,10 @@ use super::datagram::{Pings, UdpSockets};
 use super::device::{MemoryDevice, deadline, to_smol};
 use super::node::Node;
 use super::record::{Direction, Record};
-use super::tcp::Tcp;
+use super::tcp::{Behaviour, Tcp};
 use crate::appliance::wire;
+use crate::model::Through;
+use crate::upstream::PORT;
 
 /// The router's IPv6 address in every subnet.
 const ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0xec2, 0, 0, 0, 0, 0, 1);
@@ -128,6 +130,13 @@ impl Stack {
             self.wiring = wiring;
             self.dirty = true;
         }
+    }
+
+    /// Becomes a service of AWS's: it answers at whatever address it is asked.
+    pub(crate) fn serve(&mut self, through: Through) {
+        self.iface.set_any_ip(true);
+        let behaviour = Behaviour::Service(through);
+        self.tcp.listen(&mut self.sockets, PORT, behaviour);
     }
 
     /// Moves the clock; called before anything that asks for the time.

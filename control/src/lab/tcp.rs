@@ -11,6 +11,8 @@ use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::wire::{IpAddress, TcpPacket};
 
 use super::device::socket_addr;
+use crate::model::Through;
+use crate::upstream::{Client, echo};
 
 /// What a connection does with what it receives.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +26,8 @@ pub(crate) enum Behaviour {
     Serve(Vec<u8>),
     /// Counts it only.
     Discard,
+    /// Answers as `echo` does for a service of AWS's, then closes.
+    Service(Through),
 }
 
 /// One connection, from its first segment on; outlives its socket.
@@ -348,6 +352,19 @@ impl TcpConn {
                     Behaviour::Serve(answer) => {
                         self.rx.extend_from_slice(bytes);
                         if !self.served {
+                            self.served = true;
+                            self.tx.extend(answer);
+                            self.closing = true;
+                        }
+                    }
+                    Behaviour::Service(through) => {
+                        self.rx.extend_from_slice(bytes);
+                        let client = Client {
+                            through: through.clone(),
+                            address: self.peer.ip(),
+                        };
+                        let answer = echo::answer(&client, &self.rx).filter(|_| !self.served);
+                        if let Some(answer) = answer {
                             self.served = true;
                             self.tx.extend(answer);
                             self.closing = true;

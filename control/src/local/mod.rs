@@ -24,6 +24,8 @@ use vpclab_dataplane::tables::Snapshot;
 use vpclab_dataplane::time::Instant;
 use vpclab_dataplane::walk::{Service, service_for};
 
+pub(crate) use metadata::http;
+
 use crate::model::{Model, hash};
 use asker::Asker;
 use forward::Forward;

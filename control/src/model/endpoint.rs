@@ -77,7 +77,7 @@ pub struct VpcEndpoint {
     pub endpoint_type: VpcEndpointType,
     /// The service's name.
     pub service_name: Arc<str>,
-    /// The service; none if it is AWS's.
+    /// The service; none if it is AWS's and the lab has nothing for it.
     pub service: EndpointServiceId,
     /// One interface per zone.
     pub interfaces: Vec<EndpointInterface>,
@@ -95,9 +95,21 @@ pub struct VpcEndpoint {
     /// Its VPC finds it by the service's private name, too.
     #[serde(default)]
     pub private_dns: bool,
+    /// The service's region, if it is another one.
+    #[serde(default)]
+    pub service_region: Option<Arc<str>>,
+    /// Gateway endpoints: where the service takes what comes through it, if the lab
+    /// has the service. Hidden, on the internet.
+    #[serde(default)]
+    pub service_port: Option<NetworkInterfaceId>,
 }
 
 impl VpcEndpoint {
+    /// The region of its service.
+    pub fn region_of_service(&self) -> &Arc<str> {
+        self.service_region.as_ref().unwrap_or(&self.meta.region)
+    }
+
     /// The low 64 bits of the id, which GENEVE option 1 carries.
     pub fn low_bits(&self) -> u64 {
         let digits = self.id.as_str();
@@ -112,9 +124,10 @@ impl Resource for VpcEndpoint {
 
     fn references(&self, to: &mut References) {
         to.add(&self.vpc);
-        if self.endpoint_type != VpcEndpointType::Gateway {
+        if self.endpoint_type != VpcEndpointType::Gateway || self.service_port.is_some() {
             to.add(&self.service);
         }
+        to.extend(&self.service_port);
         to.extend(&self.groups);
         to.extend(&self.route_tables);
         for place in &self.interfaces {

@@ -56,6 +56,8 @@ pub enum Plug {
     Foreign(Arc<str>),
     /// The way to and from the real network of the machine.
     Gateway,
+    /// A service of AWS's.
+    Service,
 }
 
 /// An elastic network interface.
@@ -126,6 +128,12 @@ impl NetworkInterface {
     pub fn is_gateway(&self) -> bool {
         let at = self.attachment.as_ref();
         at.is_some_and(|at| at.plug == Plug::Gateway)
+    }
+
+    /// Whether a service of AWS's is behind it, on the internet.
+    pub fn is_service(&self) -> bool {
+        let at = self.attachment.as_ref();
+        at.is_some_and(|at| at.plug == Plug::Service)
     }
 
     /// The primary IPv4 address.

@@ -47,7 +47,7 @@ pub use aws_list::{AWS_OWNER, AwsList};
 pub use client_token::ClientToken;
 pub use dhcp_options::{DhcpOptions, DhcpValues, NameServer};
 pub use endpoint::{EndpointInterface, VpcEndpoint, VpcEndpointState, VpcEndpointType};
-pub use endpoint_service::EndpointService;
+pub use endpoint_service::{AWS_SERVICE_OWNER, AwsService, EndpointService, Through};
 pub use health_check::{CheckPort, CheckProtocol, HealthCheck, Matcher, ProbeFailure};
 pub use hosted_zone::{HostedZone, RecordValue};
 pub use id::*;

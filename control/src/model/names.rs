@@ -58,13 +58,15 @@ impl VpcEndpoint {
                 char::from_digit(digit, 36)
             })
             .collect();
+        let service = model.get(&self.service).and_then(|it| it.aws.as_ref());
+        let service = service.map_or(self.service.as_str(), |aws| &*aws.label);
         let name = |zone: Option<Arc<str>>| {
             let of_zone = zone.as_ref().map(|zone| format!("-{zone}"));
             let of_zone = of_zone.unwrap_or_default();
             EndpointName {
                 name: format!(
-                    "{}-{random}{of_zone}.{}.{}.vpce.amazonaws.com",
-                    self.id, self.service, self.meta.region
+                    "{}-{random}{of_zone}.{service}.{}.vpce.amazonaws.com",
+                    self.id, self.meta.region
                 ),
                 zone,
             }

@@ -63,6 +63,10 @@ impl Names {
     /// `host eth0`; of a service's interface, whose it is.
     pub fn interface(&self, interface: &NetworkInterface) -> String {
         if let Some(held) = &interface.attachment {
+            // Of a gateway endpoint, or the service's own on the internet.
+            if interface.is_service() {
+                return interface.description.to_string();
+            }
             return format!("{} eth{}", held.host, held.device_index);
         }
         match &interface.kind {

@@ -349,7 +349,7 @@ fn host(model: &Model, names: &Names, plan: &HostPlan, inputs: &Inputs<'_>) -> H
         let (state, attached_to) = match interface.attachment.as_ref().map(|held| &held.plug) {
             Some(Plug::Waiting) => (PortState::Detached, None),
             Some(Plug::Foreign(to)) => (PortState::Attached, Some(to.to_string())),
-            Some(Plug::Lab | Plug::Gateway) | None => (PortState::Up, None),
+            Some(Plug::Lab | Plug::Gateway | Plug::Service) | None => (PortState::Up, None),
         };
         Some(PortReport {
             state,

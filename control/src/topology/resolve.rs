@@ -9,6 +9,7 @@ use super::error::{Mistake, suggest};
 use super::located::{At, Many, Named, Value};
 use super::schema::{Host, Peering, Subnet, TargetGroup, Topology, Vpc};
 use super::values::{Address, Cidr, CidrOrName, ElasticIp};
+use crate::api::aws_service_name;
 use crate::model::AwsList;
 
 /// A VPC's own security group or network ACL.
@@ -142,6 +143,14 @@ impl Topology {
     /// The service of AWS's that a built-in prefix list is for: `pl-s3`.
     pub(super) fn aws_list(&self, name: &str) -> Option<&'static AwsList> {
         AwsList::of(self.region(), name.strip_prefix("pl-")?)
+    }
+
+    /// The service of AWS's that the lab has by this name, in its short form.
+    pub(super) fn aws_service<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let wanted = aws_service_name(self.region(), name).ok()?;
+        let mut all = self.services.iter();
+        let is_it = |own: &str| aws_service_name(self.region(), own).is_ok_and(|own| own == wanted);
+        all.any(|(own, _)| is_it(&own.value)).then_some(wanted)
     }
 
     /// Every subnet of every VPC.

@@ -290,6 +290,16 @@ impl Scalar for Upstream {
     }
 }
 
+/// What answers for a service of AWS's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceUpstream(pub crate::upstream::Upstream);
+
+impl Scalar for ServiceUpstream {
+    fn parse(text: &str) -> Result<Self, String> {
+        crate::upstream::Upstream::parse(text).map(Self)
+    }
+}
+
 /// What a DNS name has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordText(pub RecordValue);
@@ -551,6 +561,7 @@ schemas! {
     IcmpType: { "type": ["string", "integer"], "description": "An ICMP type (8), type/code (3/4) or all." };
     NameServer: { "type": "string", "pattern": "^([0-9A-Fa-f.:]+|AmazonProvidedDNS)$", "description": "An IP address, or AmazonProvidedDNS: the VPC's own resolver." };
     Upstream: { "type": "string", "pattern": "^[0-9A-Fa-f.:\\[\\]]+$", "description": "An IP address, with a port or without." };
+    ServiceUpstream: { "type": "string", "pattern": "^(echo|http://.+)$", "description": "echo, or an HTTP server: http://HOST:PORT." };
     RecordText: { "type": "string", "description": "An IP address, `cname NAME` or `txt TEXT`." };
     Address: { "type": "string", "pattern": "^[0-9A-Fa-f.:]+$", "description": "An IP address." };
     ElasticIp: { "type": ["string", "boolean"], "description": "true for any public IPv4 address, or the address." };

@@ -133,6 +133,7 @@ pub fn names(model: &Model) -> HashMap<String, String> {
     }
     for interface in model.interfaces().iter() {
         let name = match (&interface.attachment, &interface.kind) {
+            (Some(_), _) if interface.is_service() => interface.description.to_string(),
             (Some(held), _) => held.host.to_string(),
             (None, InterfaceKind::Endpoint(id) | InterfaceKind::GatewayEndpoint(id))
                 if names.contains_key(id.as_str()) =>

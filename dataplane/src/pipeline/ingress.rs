@@ -16,7 +16,7 @@ use crate::packet::{
     NeighborSolicitation, RouterAdvertisement, RouterSolicitation, ethertype, nd_type,
     parse_ethernet, parse_ip, protocol,
 };
-use crate::tables::{EniRow, Snapshot, SubnetRow};
+use crate::tables::{EniKind, EniRow, Snapshot, SubnetRow};
 use crate::walk::{Entry, is_dhcp, router_address};
 
 /// Life of the router advertisement in seconds.
@@ -151,15 +151,16 @@ impl Pipeline {
         self.give_back(context, port, reply);
     }
 
-    /// A frame that the data plane made, to the one who caused it: a host, or
-    /// the local stack of a load balancer's node.
+    /// A frame that the data plane made, to the one who caused it: a host, a service
+    /// of AWS's at its endpoint, or the local stack of a load balancer's node.
     pub(super) fn give_back<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
         port: EniId,
         frame: Frame,
     ) {
-        if context.tables.enis.row(port).is_some_and(EniRow::is_host) {
+        let has_port = |eni: &EniRow| eni.is_host() || matches!(eni.kind, EniKind::Endpoint(_));
+        if context.tables.enis.row(port).is_some_and(has_port) {
             self.transmit(context, port, frame);
         } else {
             self.counters.local += 1;

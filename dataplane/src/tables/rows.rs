@@ -324,8 +324,25 @@ pub enum EndpointKind {
         /// The requester-managed interfaces, one per zone.
         enis: Vec<EniId>,
     },
+    /// The same to a service in another region: any zone of it serves any interface.
+    Remote {
+        /// The service's load balancers.
+        load_balancers: Vec<LoadBalancerId>,
+        /// The requester-managed interfaces, one per zone.
+        enis: Vec<EniId>,
+    },
+    /// Interface endpoint to a service of AWS's: it answers at the interfaces
+    /// themselves.
+    Service {
+        /// The requester-managed interfaces, one per zone.
+        enis: Vec<EniId>,
+    },
     /// Gateway endpoint: a route to an AWS service's addresses.
-    Gateway,
+    Gateway {
+        /// The service, if the lab has it: the host of the internet that has its
+        /// addresses, and where it takes what comes through this endpoint.
+        service: Option<(EniId, EniId)>,
+    },
     /// Gateway load balancer endpoint.
     GatewayLoadBalancer {
         /// The service's load balancers.

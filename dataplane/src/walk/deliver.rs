@@ -48,6 +48,11 @@ impl Walk<'_> {
     /// Groups in, destination check, and out by the interface's port.
     pub(super) fn deliver(&mut self, id: EniId, eni: &EniRow) -> Step {
         self.security_groups_in(id, eni)?;
+        self.deliver_judged(id, eni)
+    }
+
+    /// The same, once its groups have had their say.
+    pub(super) fn deliver_judged(&mut self, id: EniId, eni: &EniRow) -> Step {
         let component = Component::Destination(id);
         let check = Rule::Check(eni.source_dest_check);
         if eni.source_dest_check && !eni.owns(self.tuple.dst) {

@@ -22,7 +22,7 @@ impl Walk<'_> {
     /// A route leads into a gateway endpoint of `vpc`.
     pub(super) fn gateway_endpoint(&mut self, id: EndpointId, vpc: VpcId) -> Step {
         let component = Component::Endpoint(id);
-        self.gateway_endpoint_works(id)?;
+        let own = self.gateway_endpoint_works(id)?;
         let carried = match self.tuple.protocol {
             protocol::TCP => true,
             protocol::ICMP => self.packet.error.is_some() || self.packet.headers.icmp_type == 8,
@@ -36,8 +36,15 @@ impl Walk<'_> {
         if self.left.is_some() || self.tables.owner(vpc, self.tuple.src).is_none() {
             return Err(self.end(component, Rule::None, DropReason::GatewayEndpointSource));
         }
-        let service = self.tables.public_owner(self.tuple.dst);
-        let Some(service) = service.filter(|&service| self.is_internet_host(service)) else {
+        let owner = self.tables.public_owner(self.tuple.dst);
+        let owner = owner.filter(|&owner| self.is_internet_host(owner));
+        // Where the lab has the service, all of the list's addresses are its own but
+        // those that somebody else has: and it knows the endpoint by where it takes
+        // the packet.
+        let through = own.filter(|(public, _)| {
+            owner.is_none_or(|owner| owner == *public || self.tables.uplink == Some(owner))
+        });
+        let Some(service) = through.map(|(_, through)| through).or(owner) else {
             return Err(self.end(component, Rule::None, DropReason::InternetUnreachable));
         };
         // The service tells its clients by their private addresses: two VPCs with
@@ -107,11 +114,12 @@ impl Walk<'_> {
         self.hand_to_owner(vpc, None)
     }
 
-    fn gateway_endpoint_works(&mut self, id: EndpointId) -> Result<(), Stop> {
+    /// The service behind it, if the lab has that.
+    fn gateway_endpoint_works(&mut self, id: EndpointId) -> Result<Option<(EniId, EniId)>, Stop> {
         self.depend(Object::Endpoint, id);
-        let row = self.tables.endpoints.row(id);
-        if row.is_some_and(|row| row.available && row.kind == EndpointKind::Gateway) {
-            return Ok(());
+        let row = self.tables.endpoints.row(id).filter(|row| row.available);
+        if let Some(EndpointKind::Gateway { service }) = row.map(|row| &row.kind) {
+            return Ok(*service);
         }
         let component = Component::Endpoint(id);
         Err(self.end(component, Rule::None, DropReason::EndpointUnavailable))

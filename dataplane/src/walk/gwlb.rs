@@ -43,7 +43,10 @@ impl Walk<'_> {
                 load_balancers,
                 eni,
             } => Some((row, load_balancers, *eni)),
-            EndpointKind::Interface { .. } | EndpointKind::Gateway => None,
+            EndpointKind::Interface { .. }
+            | EndpointKind::Remote { .. }
+            | EndpointKind::Service { .. }
+            | EndpointKind::Gateway { .. } => None,
         }) else {
             return Err(self.end(component, Rule::None, DropReason::EndpointUnavailable));
         };
@@ -249,7 +252,10 @@ impl Walk<'_> {
             .row(endpoint)
             .and_then(|row| match row.kind {
                 EndpointKind::GatewayLoadBalancer { eni, .. } => Some(eni),
-                EndpointKind::Interface { .. } | EndpointKind::Gateway => None,
+                EndpointKind::Interface { .. }
+                | EndpointKind::Remote { .. }
+                | EndpointKind::Service { .. }
+                | EndpointKind::Gateway { .. } => None,
             });
         let Some(exit) = exit else {
             return Err(self.end(component, Rule::None, DropReason::GwlbEndpointId));

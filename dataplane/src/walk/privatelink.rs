@@ -35,12 +35,20 @@ impl Walk<'_> {
         let Some(endpoint) = self.tables.endpoints.row(id) else {
             return Err(self.end(component, Rule::None, DropReason::EndpointUnavailable));
         };
-        let EndpointKind::Interface { load_balancers, .. } = &endpoint.kind else {
-            return Err(self.end(component, Rule::None, DropReason::EndpointUnavailable));
+        let (load_balancers, protocols) = match &endpoint.kind {
+            EndpointKind::Interface { load_balancers, .. }
+            | EndpointKind::Remote { load_balancers, .. } => (
+                load_balancers.as_slice(),
+                &[protocol::TCP, protocol::UDP][..],
+            ),
+            EndpointKind::Service { .. } => (&[][..], &[protocol::TCP][..]),
+            EndpointKind::Gateway { .. } | EndpointKind::GatewayLoadBalancer { .. } => {
+                return Err(self.end(component, Rule::None, DropReason::EndpointUnavailable));
+            }
         };
         self.track_always();
         self.security_groups_in(front, eni)?;
-        if !matches!(self.tuple.protocol, protocol::TCP | protocol::UDP) || self.tunnel.is_some() {
+        if !protocols.contains(&self.tuple.protocol) || self.tunnel.is_some() {
             return Err(self.end(component, Rule::None, DropReason::EndpointProtocol));
         }
         let known = self.known_flow(front);
@@ -48,17 +56,29 @@ impl Walk<'_> {
         if !endpoint.available && known.is_none() {
             return Err(self.end(component, Rule::None, DropReason::EndpointUnavailable));
         }
-        self.limit(SizeLimit {
-            bytes: ENDPOINT_MTU,
-            outcome: Outcome::Silent(DropReason::EndpointMtu),
-        });
-        self.clamp();
+        self.endpoint_size();
+        if matches!(endpoint.kind, EndpointKind::Service { .. }) {
+            self.hop(component, Rule::None);
+            return self.deliver_judged(front, eni);
+        }
+        let remote = matches!(endpoint.kind, EndpointKind::Remote { .. });
+        // P:privatelink-share-your-services: no fragmented UDP between regions.
+        if remote && self.packet.headers.fragment != Fragment::Whole {
+            return Err(self.end(component, Rule::None, DropReason::LbFragment));
+        }
         // One load balancer of the zone, always the same for this interface.
         self.depend(Object::Subnet, eni.subnet);
         let az = self.tables.subnets.row(eni.subnet).map(|subnet| subnet.az);
+        let seed = self.connections.seed;
         let in_zone = |id: LoadBalancerId| {
             let row = self.tables.load_balancers.row(id)?;
-            let node = row.nodes.iter().find(|node| Some(node.az) == az)?;
+            let node = if remote {
+                let turn = seed.words(&[u64::from(front.0), u64::from(id.0)]);
+                row.nodes
+                    .get((turn % row.nodes.len().max(1) as u64) as usize)?
+            } else {
+                row.nodes.iter().find(|node| Some(node.az) == az)?
+            };
             Some((id, node.eni))
         };
         let count = load_balancers
@@ -370,11 +390,7 @@ impl Walk<'_> {
         if let Some(endpoint) = flow.endpoint {
             self.depend(Object::Endpoint, endpoint);
             self.hop(Component::Endpoint(endpoint), Rule::KnownFlow);
-            self.limit(SizeLimit {
-                bytes: ENDPOINT_MTU,
-                outcome: Outcome::Silent(DropReason::EndpointMtu),
-            });
-            self.clamp();
+            self.endpoint_size();
             if !self.tables.settings.sabotage.two_way {
                 self.security_groups_out(flow.front_eni, front)?;
             }
@@ -391,6 +407,27 @@ impl Walk<'_> {
             .find(|flow| {
                 flow.translated.src == self.tuple.dst && flow.translated.sport == self.tuple.dport
             })
+    }
+
+    /// What a service of AWS's sends from its interface in a consumer's VPC: it
+    /// answers, and never begins.
+    pub(super) fn service_answers(&mut self, id: EndpointId) -> Result<(), Stop> {
+        self.depend(Object::Endpoint, id);
+        if !self.is_reply() {
+            let component = Component::Endpoint(id);
+            return Err(self.end(component, Rule::None, DropReason::PrivateLinkOneWay));
+        }
+        self.track_always();
+        self.endpoint_size();
+        Ok(())
+    }
+
+    fn endpoint_size(&mut self) {
+        self.limit(SizeLimit {
+            bytes: ENDPOINT_MTU,
+            outcome: Outcome::Silent(DropReason::EndpointMtu),
+        });
+        self.clamp();
     }
 
     /// ASSUMPTION: MSS is clamped to MTU − 40 (IPv4), MTU − 60 (IPv6).

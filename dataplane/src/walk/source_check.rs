@@ -1,7 +1,8 @@
 //! Entering: from the host behind an interface.
 //!
 //! Reads:  the ENI's addresses and check, its subnet, the frame's MAC address
-//! Drops:  NoSuchPort, ZoneDown, SourceDestCheck, NotUnicast, NotAnswered, UnknownMac, NotRoutable
+//! Drops:  NoSuchPort, ZoneDown, SourceDestCheck, NotUnicast, NotAnswered, UnknownMac, NotRoutable,
+//!         PrivateLinkOneWay
 //! AWS:    EC2 User Guide, "Elastic network interfaces"; route tables act only
 //!         on frames sent to the router (VPC "Gateway route tables")
 
@@ -48,6 +49,9 @@ impl Walk<'_> {
             return self.enter_from_on_prem(eni.vpc, reached);
         }
         self.router_or_service(eni, subnet)?;
+        if let EniKind::Endpoint(endpoint) = eni.kind {
+            self.service_answers(endpoint)?;
+        }
         if dst_mac != subnet.router_mac {
             return self.send_to_neighbor(id, eni, dst_mac);
         }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use vpclab_dataplane::tables::LoadBalancerKind;
 
-use super::region::zone_id;
+use super::region::{check_region, zone_id};
 use super::shape::{DONE, Done, Refused};
-use super::vpc_endpoint::{invalid, unsupported};
-use crate::api::{self, ApiError};
+use super::vpc_endpoint::invalid;
+use crate::api::{self, ApiError, ZONES};
 use crate::aws::call::{At, Call, calls};
 use crate::aws::select::{self, Filter, Known, describe, each, one};
 use crate::aws::tags::{self, TagItem, TagSpecification};
@@ -49,12 +49,13 @@ impl Call for CreateVpcEndpointServiceConfiguration {
 
     fn call(self, at: &mut At<'_, '_>) -> Result<OneService, ApiError> {
         let tags = tags::specified(&self.tag_specification, "vpc-endpoint-service")?;
-        check_regions(at, &self.supported_region)?;
+        check_regions(&self.supported_region)?;
         let made = at.run(api::CreateVpcEndpointServiceConfiguration {
             network_load_balancer_arns: self.network_load_balancer_arn,
             gateway_load_balancer_arns: self.gateway_load_balancer_arn,
             acceptance_required: self.acceptance_required.unwrap_or(true),
             private_dns_name: self.private_dns_name,
+            supported_regions: self.supported_region,
             name: None,
         })?;
         tags::put(at, &made.service, tags);
@@ -66,14 +67,8 @@ impl Call for CreateVpcEndpointServiceConfiguration {
     }
 }
 
-fn check_regions(at: &At<'_, '_>, regions: &[String]) -> Result<(), ApiError> {
-    let own = &at.caller().region;
-    match regions.iter().find(|region| ***region != **own) {
-        Some(other) => Err(unsupported(format!(
-            "Consumers in another region are not emulated; SupportedRegion is '{other}'"
-        ))),
-        None => Ok(()),
-    }
+fn check_regions(regions: &[String]) -> Result<(), ApiError> {
+    regions.iter().try_for_each(|region| check_region(region))
 }
 
 /// Refuses an address type that a load balancer of the service has not.
@@ -120,12 +115,17 @@ pub struct ModifyVpcEndpointServiceConfiguration {
     add_gateway_load_balancer_arn: Vec<LoadBalancerArn>,
     #[serde(default)]
     remove_gateway_load_balancer_arn: Vec<LoadBalancerArn>,
+    #[serde(default)]
+    add_supported_region: Vec<String>,
+    #[serde(default)]
+    remove_supported_region: Vec<String>,
 }
 
 impl Call for ModifyVpcEndpointServiceConfiguration {
     type Answer = Done;
 
     fn call(self, at: &mut At<'_, '_>) -> Result<Done, ApiError> {
+        check_regions(&self.add_supported_region)?;
         let mut add = self.add_network_load_balancer_arn;
         add.extend(self.add_gateway_load_balancer_arn);
         let mut remove = self.remove_network_load_balancer_arn;
@@ -135,6 +135,8 @@ impl Call for ModifyVpcEndpointServiceConfiguration {
             acceptance_required: self.acceptance_required,
             add_load_balancer_arns: add,
             remove_load_balancer_arns: remove,
+            add_supported_regions: self.add_supported_region,
+            remove_supported_regions: self.remove_supported_region,
             private_dns_name: self.private_dns_name,
             remove_private_dns_name: self.remove_private_dns_name.unwrap_or(false),
         })?;
@@ -209,7 +211,13 @@ fn service_type(service: &EndpointService) -> &'static str {
 }
 
 /// The zones in which a load balancer of the service has a node.
+///
+/// Services of AWS's are in every zone.
 fn zones(service: &EndpointService, model: &Model) -> BTreeSet<Arc<str>> {
+    if service.aws.is_some() {
+        let name = |letter: &u8| format!("{}{}", service.meta.region, char::from(*letter));
+        return ZONES.iter().map(|letter| Arc::from(name(letter))).collect();
+    }
     let balancers = service
         .load_balancers
         .iter()
@@ -222,7 +230,9 @@ fn zones(service: &EndpointService, model: &Model) -> BTreeSet<Arc<str>> {
 
 /// Names that every endpoint's begin from; network services only.
 fn base_names(service: &EndpointService) -> Vec<String> {
-    let name = || format!("{}.{}.vpce.amazonaws.com", service.id, service.meta.region);
+    let label = service.aws.as_ref().map(|aws| &*aws.label);
+    let label = label.unwrap_or(service.id.as_str());
+    let name = || format!("{label}.{}.vpce.amazonaws.com", service.meta.region);
     let named = service.kind == LoadBalancerKind::Network;
     named.then(name).into_iter().collect()
 }
@@ -242,10 +252,30 @@ struct ServiceItem {
     network_load_balancer_arn_set: Vec<LoadBalancerArn>,
     gateway_load_balancer_arn_set: Vec<LoadBalancerArn>,
     supported_ip_address_type_set: Vec<&'static str>,
+    supported_region_set: Vec<SupportedRegion>,
+    remote_access_enabled: bool,
     base_endpoint_dns_name_set: Vec<String>,
     private_dns_name: Option<Arc<str>>,
     private_dns_name_configuration: Option<PrivateDnsConfiguration>,
     tag_set: Vec<TagItem>,
+}
+
+/// A region in which a service may have endpoints.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SupportedRegion {
+    region: Arc<str>,
+    service_state: &'static str,
+}
+
+impl SupportedRegion {
+    fn of(service: &EndpointService) -> Vec<Self> {
+        let region = |region: &Arc<str>| Self {
+            region: region.clone(),
+            service_state: "Available",
+        };
+        service.regions().map(region).collect()
+    }
 }
 
 /// How a private name is to be proved: a TXT record of the lab's public zones.
@@ -290,6 +320,8 @@ impl ServiceItem {
             network_load_balancer_arn_set: network,
             gateway_load_balancer_arn_set: gateway,
             supported_ip_address_type_set: address_types(service, model),
+            supported_region_set: SupportedRegion::of(service),
+            remote_access_enabled: !service.supported_regions.is_empty(),
             base_endpoint_dns_name_set: base_names(service),
             private_dns_name: service.private_dns.as_ref().map(|held| held.name.clone()),
             private_dns_name_configuration: PrivateDnsConfiguration::new(service),
@@ -339,15 +371,24 @@ impl Call for DescribeVpcEndpointServices {
             "supported-ip-address-types",
         ];
         select::check(&self.filter, names.into_iter())?;
-        check_regions(at, &self.service_region)?;
+        check_regions(&self.service_region)?;
         let caller = at.caller();
         let services = at.model().endpoint_services().iter();
         let offered = services.filter(|service| {
-            service.meta.region == caller.region && service.allows(&caller.account)
+            let region = &service.meta.region;
+            let asked = match self.service_region.is_empty() {
+                true => *region == caller.region,
+                false => self.service_region.iter().any(|asked| **asked == **region),
+            };
+            asked && service.serves(&caller.region) && service.allows(&caller.account)
         });
         let offer = |service: &Arc<EndpointService>| Offer::new(service, at);
         let mut offers: Vec<Offer> = offered.map(offer).collect();
-        offers.extend(AwsList::in_region(&caller.region).map(Offer::of_aws));
+        if self.service_region.is_empty()
+            || self.service_region.iter().any(|it| **it == *caller.region)
+        {
+            offers.extend(AwsList::in_region(&caller.region).map(Offer::of_aws));
+        }
         for name in &self.service_name {
             if !offers.iter().any(|offer| offer.service_name == *name) {
                 return Err(ApiError::new(
@@ -361,19 +402,20 @@ impl Call for DescribeVpcEndpointServices {
             (wanted.is_empty() || wanted.contains(&offer.service_name))
                 && self.filter.iter().all(|filter| offer.fits(filter))
         });
-        offers.sort_by(|a, b| a.service_name.cmp(&b.service_name));
-        let page = select::page(
-            offers.into_iter(),
-            |offer| offer.service_name.clone(),
-            self.max_results,
-            self.next_token,
-        )?;
+        // S3 and DynamoDB are offered in two ways.
+        let key = |offer: &Offer| {
+            let kind = offer.service_type[0].service_type;
+            format!("{} {kind}", offer.service_name)
+        };
+        offers.sort_by_key(key);
+        let page = select::page(offers.into_iter(), key, self.max_results, self.next_token)?;
         Ok(Offers {
-            service_name_set: page
-                .items
-                .iter()
-                .map(|offer| offer.service_name.clone())
-                .collect(),
+            service_name_set: {
+                let names = page.items.iter().map(|offer| offer.service_name.clone());
+                let mut names: Vec<String> = names.collect();
+                names.dedup();
+                names
+            },
             service_detail_set: page.items,
             next_token: page.next_token,
         })
@@ -428,7 +470,7 @@ impl Offer {
                 .private_dns
                 .as_ref()
                 .map(|held| held.state.name()),
-            vpc_endpoint_policy_supported: false,
+            vpc_endpoint_policy_supported: service.aws.is_some(),
             acceptance_required: service.acceptance_required,
             manages_vpc_endpoints: false,
             supported_ip_address_type_set: address_types(service, at.model()),

@@ -198,9 +198,10 @@ fn endpoints_that_cannot_be_are_refused() {
         ),
         (
             "&ServiceRegion=eu-west-1",
-            "UnsupportedOperation",
-            "eu-west-1",
+            "InvalidServiceName",
+            "vpce-svc-",
         ),
+        ("&ServiceRegion=moon-1", "InvalidParameterValue", "moon-1"),
         (
             "&SecurityGroupId.1=sg-00000000",
             "InvalidGroup.NotFound",
@@ -392,8 +393,13 @@ fn a_service_is_described_changed_and_deleted() {
             "InvalidParameter",
         ),
         (
+            // Its load balancer is in one zone.
             format!("{create}&NetworkLoadBalancerArn.1={free}&SupportedRegion.1=eu-west-1"),
-            "UnsupportedOperation",
+            "InvalidParameter",
+        ),
+        (
+            format!("{create}&NetworkLoadBalancerArn.1={free}&SupportedRegion.1=moon-1"),
+            "InvalidParameterValue",
         ),
         (
             format!("{modify}&AcceptanceRequired=true"),

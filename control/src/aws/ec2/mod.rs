@@ -63,4 +63,6 @@ pub const FAMILIES: &[&[Entry]] = &[
 ];
 
 #[cfg(test)]
+mod endpoint_mistakes_tests;
+#[cfg(test)]
 mod endpoint_tests;

@@ -66,6 +66,16 @@ pub(super) fn zone_of_id(caller: &Caller, id: &str) -> Result<String, ApiError> 
     }
 }
 
+/// Refuses what is no region.
+pub(super) fn check_region(region: &str) -> Result<(), ApiError> {
+    match REGIONS.iter().any(|(known, _)| *known == region) {
+        true => Ok(()),
+        false => Err(ApiError::invalid_value(format!(
+            "Invalid region name: '{region}'"
+        ))),
+    }
+}
+
 fn short(region: &str) -> &str {
     let known = REGIONS.iter().find(|(name, _)| *name == region);
     known.map_or(region, |(_, short)| short)

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint_policy;
 use super::interface::GroupItem;
+use super::region::check_region;
 use super::shape::{DONE, Done, Refused, time};
 use crate::api::{self, ApiError, EndpointSubnet};
 use crate::aws::call::{At, Call, calls};
@@ -19,7 +20,7 @@ use crate::model::{
 
 calls! {
     Read: DescribeVpcEndpoints;
-    Write: CreateVpcEndpoint ModifyVpcEndpoint DeleteVpcEndpoints;
+    Hosts: CreateVpcEndpoint ModifyVpcEndpoint DeleteVpcEndpoints;
 }
 
 /// `CreateVpcEndpoint`
@@ -69,7 +70,9 @@ impl Call for CreateVpcEndpoint {
         let service_name = self
             .service_name
             .ok_or_else(|| ApiError::missing("ServiceName"))?;
-        check_region(at, self.service_region.as_deref())?;
+        if let Some(region) = &self.service_region {
+            check_region(region)?;
+        }
         let policy = policy(self.policy_document)?;
         if policy.is_some() && endpoint_type == VpcEndpointType::GatewayLoadBalancer {
             return Err(invalid(
@@ -77,15 +80,20 @@ impl Call for CreateVpcEndpoint {
                     .to_owned(),
             ));
         }
+        // AWS's default is true, and its services are the ones that have such names.
+        let of_aws = endpoint_type == VpcEndpointType::Interface
+            && service_name.starts_with("com.amazonaws.")
+            && !service_name.starts_with("com.amazonaws.vpce.");
         let id = at.run(api::CreateVpcEndpoint {
             endpoint_type,
             vpc: self.vpc_id,
             service_name,
+            service_region: self.service_region,
             subnets: places(self.subnet_id, &self.subnet_configuration)?,
             route_tables: self.route_table_id,
             security_groups: self.security_group_id,
             dualstack: is_dualstack(self.ip_address_type.as_deref())?.unwrap_or(false),
-            private_dns: self.private_dns_enabled.unwrap_or(false),
+            private_dns: self.private_dns_enabled.unwrap_or(of_aws),
             name: None,
         })?;
         at.tx.update(&id, |endpoint| endpoint.policy = policy);
@@ -111,15 +119,6 @@ fn endpoint_type(name: Option<&str>) -> Result<VpcEndpointType, ApiError> {
             "Value ({other}) for parameter VpcEndpointType is invalid: Interface, Gateway, \
              GatewayLoadBalancer, Resource or ServiceNetwork"
         ))),
-    }
-}
-
-fn check_region(at: &At<'_, '_>, region: Option<&str>) -> Result<(), ApiError> {
-    match region {
-        Some(other) if *other != *at.caller().region => Err(unsupported(format!(
-            "Services of another region are not emulated; ServiceRegion is '{other}'"
-        ))),
-        _ => Ok(()),
     }
 }
 
@@ -296,7 +295,7 @@ const FILTERS: &[Known<VpcEndpoint>] = &[
     ("vpc-endpoint-type", |it, _| one(it.endpoint_type.name())),
     ("vpc-id", |it, _| one(&it.vpc)),
     ("service-name", |it, _| one(&it.service_name)),
-    ("service-region", |it, _| one(&it.meta.region)),
+    ("service-region", |it, _| one(it.region_of_service())),
     ("ip-address-type", |it, _| one(address_type(it))),
     ("owner-id", |it, _| one(&it.meta.owner)),
     ("subnet-id", |it, _| {
@@ -384,7 +383,7 @@ impl EndpointItem {
             vpc_endpoint_type: endpoint.endpoint_type.name(),
             vpc_id: endpoint.vpc.clone(),
             service_name: endpoint.service_name.clone(),
-            service_region: meta.region.clone(),
+            service_region: endpoint.region_of_service().clone(),
             state: endpoint.state.name(),
             policy_document: has_policy.then(|| endpoint.policy.clone().unwrap_or_else(policy)),
             route_table_id_set: endpoint.route_tables.clone(),

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use vpclab_dataplane::tables::Tables;
 use vpclab_dataplane::worker::Clock;
 
-use super::{Lab, change, load};
+use super::{Lab, change, load, services};
 use crate::api::{Action, Caller, ControlPlane, CreateDefaultVpc, default_vpc};
 use crate::aws::{Backend, Credentials};
 use crate::cli::CliError;
@@ -62,6 +62,7 @@ impl Backend for Lab {
             old: self.hosts_of(before),
             new: self.hosts_of(after),
         };
+        services::sync(self, after).map_err(|error| error.to_string())?;
         change::rewire(self, &hosts).map_err(|error| error.to_string())
     }
 

@@ -9,7 +9,7 @@ use vpclab_dataplane::addr::EniId;
 
 use super::load::{self, File};
 use super::model::with_commands;
-use super::{Lab, faults, fixed, gateway, local, wiring};
+use super::{Lab, faults, fixed, gateway, local, services, wiring};
 use crate::cli::CliError;
 use crate::host::init::DAEMON_KEY;
 use crate::host::init_client::InitClient;
@@ -49,6 +49,7 @@ pub(super) fn change(lab: &Lab, mut state: State, dry_run: bool) -> Result<Chang
     let difference = topology.difference(&control, &file.topology, &file.names, now)?;
     let listeners = gateway::prepare(lab, &topology)?;
     let mut published = gateway::changes(&file.topology, &topology);
+    published.extend(services::changes(&file.topology, &topology));
     published.extend(local::change(&file.topology, &topology));
     let next = File::new(topology, difference.names.clone(), &state, &lab.dir);
     let mut report = ChangeReport {
@@ -92,12 +93,17 @@ pub(super) fn change(lab: &Lab, mut state: State, dry_run: bool) -> Result<Chang
     let old_links = std::mem::replace(&mut *file, next).links;
     let links = file.links.clone();
     let topology = file.topology.clone();
+    let now_there = control.model().clone();
     drop(control);
     drop(file);
     state.kept = lab.model.kept();
     let saved = lab.dir.save(&state).map_err(CliError::from);
     let made = saved
         .and_then(|()| gateway::apply(lab, &topology, listeners))
+        .and_then(|()| {
+            services::configure(lab, &topology);
+            Ok(services::sync(lab, &now_there)?)
+        })
         .and_then(|()| rewire(lab, &hosts));
     if let Err(error) = made {
         // Half of it is done: the next daemon begins with what there is.

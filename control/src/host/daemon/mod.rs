@@ -13,6 +13,7 @@ pub(crate) mod load;
 mod local;
 mod model;
 mod server;
+mod services;
 mod show;
 mod top;
 mod upstream;
@@ -53,6 +54,7 @@ pub(crate) struct Lab {
     pub(crate) model: Model,
     attachments: attach::Attachments,
     gateway: gateway::Slot,
+    services: services::Slot,
     pub(crate) faults: faults::Faults,
     /// Held by a change until all of it is done.
     changing: Mutex<()>,
@@ -117,11 +119,11 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
     let signals = Signals::collect(&[Signal::SIGTERM, Signal::SIGINT])?;
     let dir = RuntimeDir::at(dir)?;
     let state = dir.state().ok_or_else(load::no_state)?;
-    let credentials = load::credentials(&state)?;
-    let model = Model::load(&state, &dir)?;
     if let Some(ranges) = &state.ip_ranges {
         ranges.install();
     }
+    let credentials = load::credentials(&state)?;
+    let model = Model::load(&state, &dir)?;
 
     let seed = random_seed()?;
     let config = Config {
@@ -160,6 +162,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
         model,
         attachments: attach::Attachments::default(),
         gateway: gateway::Slot::default(),
+        services: services::Slot::default(),
         faults: faults::Faults::default(),
         changing: Mutex::default(),
         readiness: Mutex::default(),
@@ -187,6 +190,7 @@ pub fn run(dir: &Path) -> Result<(), CliError> {
             let _ = lab.http.set(at);
         }
         open_gateway(&lab)?;
+        open_services(&lab)?;
         wire(&lab)
     });
     drop(starting);
@@ -234,6 +238,14 @@ fn open_gateway(lab: &Lab) -> Result<(), CliError> {
     let topology = lab.model.file().topology.clone();
     let listeners = gateway::prepare(lab, &topology)?;
     gateway::apply(lab, &topology, listeners)
+}
+
+/// AWS's services that the lab has.
+fn open_services(lab: &Lab) -> Result<(), CliError> {
+    let topology = lab.model.file().topology.clone();
+    services::configure(lab, &topology);
+    let model = lab.model.control().model().clone();
+    Ok(services::sync(lab, &model)?)
 }
 
 /// Namespaces, interfaces, addresses and commands of every host.

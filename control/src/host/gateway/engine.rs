@@ -2,8 +2,9 @@
 //! the lab go in, frames for it come out, the clock is an argument.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use nix::poll::PollFlags;
@@ -11,8 +12,8 @@ use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::packet::{
-    ETHERNET_LEN, Fragment, Frame, FramePool, Headers, IcmpError, Segmentation, TcpReset, parse_ip,
-    protocol, segment, udp_payload,
+    ETHERNET_LEN, FiveTuple, Fragment, Frame, FramePool, Headers, IcmpError, Segmentation,
+    TcpReset, parse_ip, protocol, segment, udp_payload,
 };
 use vpclab_dataplane::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use super::link::{Identity, PacketDevice};
 use super::listen::{Listener, Socket};
 use super::reach::Reach;
 use super::sockets;
-use super::tcp::{News, Opening, TcpFlows};
+use super::tcp::{FLOWS_MAX, News, Opening, TcpFlows};
 
 /// Connections or datagrams of one listener in a row.
 const IN_A_ROW: usize = 32;
@@ -32,6 +33,9 @@ const DATAGRAM_MAX: usize = 65_535;
 
 /// The public address of an interface, as long as it has one.
 pub(super) type AddressOf = Box<dyn Fn(EniId) -> Option<IpAddr> + Send>;
+
+/// Takes a connection of the lab into this process; none where nobody listens.
+pub(super) type Door = Box<dyn Fn(FiveTuple) -> Option<UnixStream> + Send>;
 
 /// What is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -49,6 +53,8 @@ pub(super) struct Engine {
     address_of: AddressOf,
     /// Where the lab may go; nowhere without an uplink.
     reach: Option<Reach>,
+    /// Whoever takes connections, if not the real network.
+    door: Option<Door>,
     /// Published ports, and when each is to be asked; once it says so, if not.
     listeners: Vec<(Listener, Option<Instant>)>,
     iface: Interface,
@@ -83,6 +89,7 @@ impl Engine {
             addresses,
             address_of,
             reach: None,
+            door: None,
             listeners: Vec::new(),
             iface,
             device,
@@ -95,6 +102,19 @@ impl Engine {
             errors: Vec::new(),
             buffer: vec![0; DATAGRAM_MAX],
         }
+    }
+
+    /// Something that is behind every address that is asked for, in this process.
+    pub(super) fn serving(identity: Identity, door: Door) -> Self {
+        // From these it would begin connections, and it begins none.
+        let nobody = [
+            IpAddr::V4(Ipv4Addr::new(169, 254, 0, 1)),
+            IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
+        ];
+        let mut engine = Self::new(identity, nobody.to_vec(), Box::new(|_| None));
+        engine.addresses.clear();
+        engine.door = Some(door);
+        engine
     }
 
     /// Has these published ports, and this uplink, from now on. Connections
@@ -231,6 +251,14 @@ impl Engine {
         }
         let tuple = headers.tuple;
         let own = self.addresses.contains(&tuple.dst);
+        if self.door.is_some() {
+            return match tuple.protocol {
+                protocol::TCP => self.knock(now, bytes, &headers),
+                protocol::ICMP if headers.icmp_type == 8 => self.give(bytes),
+                protocol::ICMPV6 if headers.icmp_type == 128 => self.give(bytes),
+                _ => self.not_carried(),
+            };
+        }
         match tuple.protocol {
             protocol::TCP => self.segment(now, bytes, &headers, own),
             protocol::UDP if own && !self.datagrams.is_known(tuple) => {
@@ -272,6 +300,29 @@ impl Engine {
                 self.reset(&self.identity.frame(packet));
             }
             Opening::Unreachable => self.error(bytes, IcmpError::host_unreachable(headers)),
+        }
+    }
+
+    /// A segment for whoever takes connections here.
+    fn knock(&mut self, now: Instant, bytes: &[u8], headers: &Headers) {
+        let tuple = headers.tuple;
+        if !headers.is_tcp_open() || self.tcp.known(tuple) == Some(Opening::Open) {
+            return self.give(bytes);
+        }
+        if self.tcp.known(tuple).is_some() {
+            return;
+        }
+        let packet = bytes.get(ETHERNET_LEN..).unwrap_or_default();
+        let room = self.tcp.len() < FLOWS_MAX;
+        self.counts.no_room += u64::from(!room);
+        let taken = self
+            .door
+            .as_ref()
+            .filter(|_| room)
+            .and_then(|door| door(tuple));
+        match taken {
+            Some(stream) => self.tcp.take(now, tuple, packet, stream),
+            None => self.reset(&self.identity.frame(packet)),
         }
     }
 

@@ -31,6 +31,7 @@ mod tests;
 
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -39,7 +40,7 @@ use std::thread;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use vpclab_dataplane::addr::EniId;
 use vpclab_dataplane::io::{WakeReceiver, WakeSender, wake_pair};
-use vpclab_dataplane::packet::Frame;
+use vpclab_dataplane::packet::{FiveTuple, Frame};
 use vpclab_dataplane::tables::{Snapshot, Tables};
 use vpclab_dataplane::time::{Duration, Instant};
 use vpclab_dataplane::worker::Handle;
@@ -93,16 +94,41 @@ impl Gateway {
     /// # Errors
     /// The operating system has no thread or pipe for it.
     pub fn start(tables: &Arc<Tables>, worker: &Handle, eni: EniId) -> Result<Self, HostError> {
-        let (identity, addresses) = who(&tables.load(), eni)
-            .ok_or_else(|| HostError::new("the gateway has no interface"))?;
+        let (identity, addresses) = found(tables, eni)?;
+        let rows = Arc::clone(tables);
+        let address_of = Box::new(move |target| public_address(&rows.load(), target));
+        let engine = Engine::new(identity, addresses.clone(), address_of);
+        Self::run(engine, identity, addresses, worker)
+    }
+
+    /// Starts something that takes connections at the interface `eni`, whatever
+    /// address they are for: each is continued in the stream that `door` gives.
+    ///
+    /// # Errors
+    /// The operating system has no thread or pipe for it.
+    pub fn serve(
+        tables: &Arc<Tables>,
+        worker: &Handle,
+        eni: EniId,
+        door: impl Fn(FiveTuple) -> Option<UnixStream> + Send + 'static,
+    ) -> Result<Self, HostError> {
+        let (identity, addresses) = found(tables, eni)?;
+        let engine = Engine::serving(identity, Box::new(door));
+        Self::run(engine, identity, addresses, worker)
+    }
+
+    fn run(
+        engine: Engine,
+        identity: Identity,
+        addresses: Vec<IpAddr>,
+        worker: &Handle,
+    ) -> Result<Self, HostError> {
         let (frames_in, frames) = sync_channel(QUEUE);
         let (commands_in, commands) = sync_channel(1);
         let (wake, woken) = wake_pair().context("gateway")?;
         let stats = Arc::new(Stats::default());
-        let rows = Arc::clone(tables);
-        let address_of = Box::new(move |target| public_address(&rows.load(), target));
         let running = Running {
-            engine: Engine::new(identity, addresses.clone(), address_of),
+            engine,
             worker: worker.clone(),
             frames,
             commands,
@@ -113,7 +139,9 @@ impl Gateway {
             frames: frames_in,
             wake: wake.clone(),
         };
-        worker.add_port(eni, Box::new(port)).context("gateway")?;
+        worker
+            .add_port(identity.eni, Box::new(port))
+            .context("gateway")?;
         thread::Builder::new()
             .name("gateway".to_owned())
             .spawn(move || running.run())
@@ -157,6 +185,11 @@ impl Gateway {
             let _ = done.recv();
         }
     }
+}
+
+fn found(tables: &Tables, eni: EniId) -> Result<(Identity, Vec<IpAddr>), HostError> {
+    let who = who(&tables.load(), eni);
+    who.ok_or_else(|| HostError::new("the gateway has no interface"))
 }
 
 /// Who the gateway is at the interface `eni`, and its addresses.

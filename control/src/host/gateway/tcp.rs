@@ -1,9 +1,10 @@
 //! TCP between the lab and the real network: a connection ends here on both
 //! sides, and its bytes are carried from one to the other.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 
 use nix::poll::PollFlags;
 use smoltcp::iface::{Interface, SocketHandle, SocketSet};
@@ -12,7 +13,7 @@ use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
 use vpclab_dataplane::packet::FiveTuple;
 use vpclab_dataplane::time::{Duration, Instant};
 
-use super::sockets;
+use super::sockets::{self, Stream};
 
 /// Most connections at once; more are refused.
 pub(super) const FLOWS_MAX: usize = 512;
@@ -56,7 +57,7 @@ struct Flow {
     tuple: Option<FiveTuple>,
     /// From which port of the gateway a published one entered.
     port: u16,
-    stream: TcpStream,
+    stream: Stream,
     socket: Option<SocketHandle>,
     /// The packet that asked, until the other side has accepted.
     opening: Option<Vec<u8>>,
@@ -123,6 +124,21 @@ impl TcpFlows {
         Opening::Begun
     }
 
+    /// A packet of the lab opens a connection that something in this process takes.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        tuple: FiveTuple,
+        packet: &[u8],
+        stream: UnixStream,
+    ) {
+        self.flows.push(Flow {
+            tuple: Some(tuple),
+            opening: Some(packet.to_vec()),
+            ..Flow::new(Stream::Process(stream), now)
+        });
+    }
+
     /// A connection came to a published port: continues it in the lab, from
     /// address to address and port. False without room.
     pub(super) fn publish(
@@ -177,7 +193,7 @@ impl TcpFlows {
             }
             flow.blocked = true;
             match flow.stream.take_error() {
-                Ok(None) if flow.stream.peer_addr().is_ok() => {}
+                Ok(None) if flow.stream.is_connected() => {}
                 Ok(None) => return flow.deadline > now,
                 Ok(Some(error)) if error.kind() == ErrorKind::ConnectionRefused => {
                     news.extend(flow.opening.take().map(News::Refused));
@@ -196,7 +212,7 @@ impl TcpFlows {
             if socket.listen(place).is_err() {
                 return false;
             }
-            let _ = flow.stream.set_nodelay(true);
+            flow.stream.hurry();
             flow.socket = Some(sockets.add(socket));
             flow.blocked = false;
             flow.deadline = now + CONNECT;
@@ -266,11 +282,11 @@ impl TcpFlows {
 }
 
 impl Flow {
-    fn new(stream: TcpStream, now: Instant) -> Self {
+    fn new(stream: impl Into<Stream>, now: Instant) -> Self {
         Self {
             tuple: None,
             port: 0,
-            stream,
+            stream: stream.into(),
             socket: None,
             opening: None,
             readable: false,

@@ -2,7 +2,7 @@
 
 /// What a connection has brought.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Parsed {
+pub(crate) enum Parsed {
     /// More is to come.
     Incomplete,
     /// No request.
@@ -13,21 +13,26 @@ pub(super) enum Parsed {
 
 /// A request without its body, which nothing here has a use for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) method: String,
-    pub(super) path: String,
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
     /// Names in lower case.
     headers: Vec<(String, String)>,
 }
 
 impl Request {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    /// Names in lower case, and values.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut all = self.headers.iter();
         all.find(|(own, _)| own == name).map(|(_, value)| &**value)
     }
 }
 
-pub(super) fn parse(bytes: &[u8]) -> Parsed {
+pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
     let Some(end) = end else {
         return Parsed::Incomplete;
@@ -71,16 +76,16 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
 
 /// An answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Response {
-    pub(super) status: u16,
+pub(crate) struct Response {
+    pub(crate) status: u16,
     kind: &'static str,
     headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Response {
     /// A status and its reason.
-    pub(super) fn new(status: u16) -> Self {
+    pub(crate) fn new(status: u16) -> Self {
         Self {
             status,
             kind: "text/html",
@@ -89,7 +94,7 @@ impl Response {
         }
     }
 
-    pub(super) fn text(body: String) -> Self {
+    pub(crate) fn text(body: String) -> Self {
         Self {
             status: 200,
             kind: "text/plain",
@@ -98,7 +103,14 @@ impl Response {
         }
     }
 
-    pub(super) fn raw(body: Vec<u8>) -> Self {
+    pub(crate) fn json(body: String) -> Self {
+        Self {
+            kind: "application/json",
+            ..Self::text(body)
+        }
+    }
+
+    pub(crate) fn raw(body: Vec<u8>) -> Self {
         Self {
             kind: "application/octet-stream",
             body,
@@ -107,13 +119,13 @@ impl Response {
     }
 
     #[must_use]
-    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// As it goes out; without the body if only the head was asked for.
-    pub(super) fn bytes(&self, head: bool) -> Vec<u8> {
+    pub(crate) fn bytes(&self, head: bool) -> Vec<u8> {
         let mut text = format!(
             "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nServer: EC2ws\r\n\
              Connection: close\r\n",

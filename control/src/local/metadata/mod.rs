@@ -2,7 +2,7 @@
 //!
 //! AWS: EC2 "Use the Instance Metadata Service", "Instance metadata categories".
 
-mod http;
+pub(crate) mod http;
 mod token;
 mod tree;
 

@@ -68,6 +68,10 @@ fn is_zone_healthy(model: &Model, endpoint: &VpcEndpoint, subnet: &Subnet) -> bo
         return false;
     }
     let service: Option<&Arc<EndpointService>> = model.get(&endpoint.service);
+    // AWS's own are there wherever the zone is.
+    if service.is_some_and(|service| service.aws.is_some()) {
+        return true;
+    }
     let balancers = service.into_iter().flat_map(|it| &it.load_balancers);
     let mut balancers = balancers.filter_map(|arn| model.get(arn));
     balancers.any(|balancer| has_healthy_target(model, balancer, subnet))
@@ -76,7 +80,9 @@ fn is_zone_healthy(model: &Model, endpoint: &VpcEndpoint, subnet: &Subnet) -> bo
 fn has_healthy_target(model: &Model, balancer: &LoadBalancer, subnet: &Subnet) -> bool {
     let zone_of = |id| model.get(id).map(|subnet: &Arc<Subnet>| subnet.az);
     let mut nodes = balancer.nodes.iter();
-    if !nodes.any(|node| zone_of(&node.subnet) == Some(subnet.az)) {
+    // Any zone of another region serves.
+    let remote = balancer.meta.region != subnet.meta.region;
+    if !remote && !nodes.any(|node| zone_of(&node.subnet) == Some(subnet.az)) {
         return false;
     }
     let listeners = model.referrers::<Listener>(&balancer.id);
@@ -85,7 +91,7 @@ fn has_healthy_target(model: &Model, balancer: &LoadBalancer, subnet: &Subnet) -
         group.targets.iter().any(|target| {
             let here = target
                 .zone(group, model)
-                .is_none_or(|zone| balancer.cross_zone || zone == subnet.az);
+                .is_none_or(|zone| remote || balancer.cross_zone || zone == subnet.az);
             here && target.health == TargetHealth::Healthy && target.draining_until.is_none()
         })
     })

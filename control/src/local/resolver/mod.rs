@@ -178,6 +178,7 @@ fn find(asker: &Asker<'_>, name: &str) -> Found {
         endpoints::find,
         instances::find,
         zones::public,
+        zones::services,
     ];
     let mut answers = sources.iter().map(|source| source(asker, name));
     let known = answers.find(|found| *found != Found::Elsewhere);

@@ -23,7 +23,8 @@ pub(super) fn private(asker: &Asker<'_>, name: &str) -> Found {
     let endpoints = asker.model.referrers::<VpcEndpoint>(&asker.vpc.id);
     let named = endpoints
         .filter(|it| it.private_dns && it.state == VpcEndpointState::Available)
-        .filter_map(|it| Some((it, asker.model.get(&it.service)?.usable_private_dns()?)));
+        .filter_map(|it| Some((it, asker.model.get(&it.service)?)))
+        .flat_map(|(it, service)| service.private_names().map(move |own| (it, own)));
     let mut named = named.filter(|(_, own)| covers(own, name));
     if let Some((endpoint, own)) = named.next() {
         let longer = zone.is_some_and(|zone| zone.domain.len() > own.len());
@@ -40,6 +41,19 @@ pub(super) fn public(asker: &Asker<'_>, name: &str) -> Found {
     let zones = asker.model.hosted_zones().iter();
     let zone = most_specific(zones.filter(|zone| zone.vpcs.is_empty()), name);
     zone.map_or(Found::Elsewhere, |zone| in_zone(zone, name))
+}
+
+/// Public names of AWS's services that the lab has.
+pub(super) fn services(asker: &Asker<'_>, name: &str) -> Found {
+    let mut services = asker.model.endpoint_services().iter();
+    let named = services.find_map(|service| {
+        let aws = service.aws.as_ref()?;
+        aws.names.iter().any(|own| covers(own, name)).then_some(aws)
+    });
+    let interface = named.and_then(|aws| asker.model.get(&aws.interface));
+    interface.map_or(Found::Elsewhere, |interface| {
+        Found::Here(interface.addresses().map(instances::address).collect())
+    })
 }
 
 fn most_specific<'a>(

@@ -165,6 +165,9 @@ impl<'a> Applier<'a, '_> {
         for (name, service) in topology.endpoint_services.iter() {
             self.endpoint_service(name, service)?;
         }
+        for (name, _) in topology.services.iter() {
+            self.aws_service(name)?;
+        }
         let gateway = |endpoint: &Endpoint| endpoint.kind == Some(EndpointType::Gateway);
         for (name, endpoint) in topology.endpoints.iter() {
             if !gateway(endpoint) {

@@ -7,13 +7,16 @@ use vpclab_dataplane::tables;
 use super::kept::node_key;
 use super::{Applier, ServiceNames};
 use crate::api::{
-    AcceptVpcEndpointConnections, ApiError, CreateHostedZone, CreateListener, CreateLoadBalancer,
-    CreateTargetGroup, CreateVpcEndpoint, CreateVpcEndpointServiceConfiguration, EndpointSubnet,
-    HealthCheckSettings, ModifyLoadBalancerAttributes, ModifyTargetGroupAttributes,
-    ModifyVpcEndpointServicePermissions, ProbeProtocol, RegisterTargets, SetSecurityGroups,
-    SubnetMapping, TargetDescription,
+    AcceptVpcEndpointConnections, ApiError, CreateAwsService, CreateHostedZone, CreateListener,
+    CreateLoadBalancer, CreateTargetGroup, CreateVpcEndpoint,
+    CreateVpcEndpointServiceConfiguration, EndpointSubnet, HealthCheckSettings,
+    ModifyLoadBalancerAttributes, ModifyTargetGroupAttributes, ModifyVpcEndpointServicePermissions,
+    ProbeProtocol, RegisterTargets, SetSecurityGroups, SubnetMapping, TargetDescription,
+    aws_service_name,
 };
-use crate::model::{CheckPort, LbProtocol, PrivateDnsState, TargetType, VpcEndpointType};
+use crate::model::{
+    CheckPort, EndpointServiceId, LbProtocol, PrivateDnsState, TargetType, VpcEndpointType,
+};
 use crate::topology::located::{At, Named, Value};
 use crate::topology::resolve::TargetRef;
 use crate::topology::schema::{
@@ -246,6 +249,18 @@ impl Applier<'_, '_> {
         Ok(())
     }
 
+    /// A service of AWS's; who answers for it is not the network's business.
+    pub(super) fn aws_service(&mut self, name: &Value<String>) -> Result<(), ApiError> {
+        self.at = name.at;
+        let region = self.topology.region();
+        let short = aws_service_name(region, &name.value).map_err(ApiError::invalid_value)?;
+        self.name(format_args!("aws-service/{short}"));
+        let create = CreateAwsService {
+            name: short.to_owned(),
+        };
+        self.run(name.at, create).map(drop)
+    }
+
     /// A gateway endpoint, once route tables are there.
     pub(super) fn gateway_endpoint(
         &mut self,
@@ -263,14 +278,15 @@ impl Applier<'_, '_> {
             route_tables.push(found.ok_or_else(|| self.missing(reference.at, table))?);
             vpc = Some(of);
         }
-        let service = &endpoint.service;
+        let service = &endpoint.service.value;
+        let service = aws_service_name(topology.region(), service).unwrap_or(service);
         let create = CreateVpcEndpoint {
             route_tables,
             name: Some(name.value.clone()),
             ..CreateVpcEndpoint::new(
                 VpcEndpointType::Gateway,
                 self.vpc(vpc.unwrap_or_default())?.id.clone(),
-                &format!("com.amazonaws.{}.{}", topology.region(), service.value),
+                &format!("com.amazonaws.{}.{service}", topology.region()),
                 [],
             )
         };
@@ -314,12 +330,15 @@ impl Applier<'_, '_> {
             let balancer = first.and_then(|first| topology.load_balancers.find(first));
             balancer.is_some_and(|balancer| balancer.kind == LoadBalancerType::Gateway)
         });
-        let Some(service) = self
-            .names
-            .endpoint_services
-            .get(&endpoint.service.value)
-            .cloned()
-        else {
+        let own = self.names.endpoint_services.get(&endpoint.service.value);
+        let aws = || {
+            let short = topology.aws_service(&endpoint.service)?;
+            Some(ServiceNames {
+                id: EndpointServiceId::default(),
+                service_name: format!("com.amazonaws.{}.{short}", topology.region()),
+            })
+        };
+        let Some(service) = own.cloned().or_else(aws) else {
             return Err(self.missing(endpoint.service.at, &endpoint.service));
         };
         let create = CreateVpcEndpoint {
@@ -329,6 +348,7 @@ impl Applier<'_, '_> {
             },
             vpc: self.vpc(vpc)?.id.clone(),
             service_name: service.service_name,
+            service_region: None,
             subnets,
             route_tables: Vec::new(),
             security_groups: self.group_ids(vpc, &endpoint.groups)?,

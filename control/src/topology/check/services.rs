@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Findings;
+use crate::api::aws_service_name;
 use crate::model::AwsList;
 use crate::topology::error::Mistake;
 use crate::topology::located::{At, Value};
@@ -24,6 +25,7 @@ pub(super) fn check(topology: &Topology, found: &mut Findings) {
         nat_gateway(topology, name, gateway, found);
     }
     services(topology, found);
+    aws_services(topology, found);
     for (name, endpoint) in topology.endpoints.iter() {
         self::endpoint(topology, name, endpoint, found);
     }
@@ -327,6 +329,31 @@ fn services(topology: &Topology, found: &mut Findings) {
     }
 }
 
+/// AWS's services are named as AWS does, each once, and not as one of the lab's.
+fn aws_services(topology: &Topology, found: &mut Findings) {
+    let mut seen: BTreeMap<&str, At> = BTreeMap::new();
+    for (name, _) in topology.services.iter() {
+        let short = match aws_service_name(topology.region(), &name.value) {
+            Ok(short) => short,
+            Err(message) => {
+                found.add(Mistake::new(name.at, message));
+                continue;
+            }
+        };
+        if let Some(first) = seen.insert(short, name.at) {
+            let message = format!("service {short} stands at line {} already", first.line);
+            found.add(Mistake::new(name.at, message));
+        }
+        if topology.endpoint_services.find(&name.value).is_some() {
+            let message = format!(
+                "an endpoint service of the lab is called {short}, too; write com.amazonaws.{}.{short}",
+                topology.region()
+            );
+            found.add(Mistake::new(name.at, message));
+        }
+    }
+}
+
 /// A gateway endpoint has route tables and nothing else; its service is AWS's.
 fn gateway_endpoint(
     topology: &Topology,
@@ -339,7 +366,9 @@ fn gateway_endpoint(
         let message = "a gateway endpoint has no subnets and no groups; write `route_tables`";
         found.add(Mistake::new(place.at, message));
     }
-    if AwsList::of(topology.region(), &endpoint.service).is_none() {
+    let service = aws_service_name(topology.region(), &endpoint.service.value);
+    let list = service.map(|service| AwsList::of(topology.region(), service));
+    if !matches!(list, Ok(Some(_))) {
         let services: Vec<_> = AwsList::in_region(topology.region())
             .map(|list| list.service)
             .collect();
@@ -409,11 +438,38 @@ fn endpoint(topology: &Topology, name: &Value<String>, endpoint: &Endpoint, foun
             found.note(body.group(vpc, group));
         }
     }
+    // A service of AWS's is in every zone.
+    if topology
+        .endpoint_services
+        .find(&endpoint.service.value)
+        .is_none()
+        && let Some(service) = topology.aws_service(&endpoint.service)
+    {
+        if endpoint.kind == Some(EndpointType::GatewayLoadBalancer) {
+            let message = format!("{service} is a service of AWS's; write `type: interface`");
+            found.add(Mistake::new(name.at, message));
+        }
+        return;
+    }
     let service = known(
         "endpoint service",
         &topology.endpoint_services,
         &endpoint.service,
     );
+    let service =
+        service.map_err(
+            |mistake| match aws_service_name(topology.region(), &endpoint.service) {
+                // Nobody knows whether AWS has it; what there is to write is known.
+                Ok(short) if topology.endpoint_services.is_empty() => Mistake::new(
+                    mistake.at,
+                    format!(
+                        "{}; for a service of AWS's add `services: {{{short}: echo}}`",
+                        mistake.message
+                    ),
+                ),
+                _ => mistake,
+            },
+        );
     let Some((service_name, service)) = found.note(service) else {
         return;
     };

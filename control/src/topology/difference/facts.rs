@@ -229,14 +229,22 @@ pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
             let it = model.get(&crate::model::EndpointServiceId::from_text(text))?;
             let balancers = it.load_balancers.iter().filter_map(|id| model.get(id));
             Some(
-                Facts::new("endpoint service", name(model, &it.id))
-                    .with("load balancers", list(balancers.map(|it| it.name.clone())))
-                    .with("acceptance required", it.acceptance_required.to_string())
-                    .with("principals", list(&it.principals))
-                    .with(
-                        "private DNS name",
-                        list(it.private_dns.iter().map(|held| &held.name)),
-                    ),
+                Facts::new(
+                    if it.aws.is_some() {
+                        "AWS service"
+                    } else {
+                        "endpoint service"
+                    },
+                    name(model, &it.id),
+                )
+                .with("load balancers", list(balancers.map(|it| it.name.clone())))
+                .with("acceptance required", it.acceptance_required.to_string())
+                .with("principals", list(&it.principals))
+                .with("other regions", list(&it.supported_regions))
+                .with(
+                    "private DNS name",
+                    list(it.private_dns.iter().map(|held| &held.name)),
+                ),
             )
         }
         Kind::NatGateway => {
@@ -334,6 +342,10 @@ fn route_table(model: &Model, it: &crate::model::RouteTable) -> Option<Facts> {
 
 /// An interface of a host; others are told by what they belong to.
 fn interface(model: &Model, it: &crate::model::NetworkInterface) -> Option<Facts> {
+    // It is told by the service, or the endpoint.
+    if it.is_service() {
+        return None;
+    }
     if it.is_gateway() {
         let facts = Facts::new("gateway", "to the real network");
         let facts = facts.with("addresses", list(it.addresses()));

@@ -21,6 +21,22 @@ impl Exporter<'_> {
         map.some("time_scale", file.time_scale.as_ref().map(|scale| scale.0));
     }
 
+    pub(super) fn dns(&self) -> Map {
+        let mut map = Map::default();
+        let upstream = self.file.dns.upstream.as_ref();
+        // An IPv6 address with a port begins with a bracket.
+        map.text("upstream", upstream.map(|it| it.value.0.to_string()));
+        map
+    }
+
+    pub(super) fn services(&self) -> Map {
+        let mut map = Map::default();
+        for (name, upstream) in self.file.services.iter() {
+            map.put(name.value.clone(), Node::Text(upstream.value.0.to_string()));
+        }
+        map
+    }
+
     pub(super) fn internet(&mut self) -> Map {
         let internet = &self.file.internet;
         let hosts: Map = internet

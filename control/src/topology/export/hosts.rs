@@ -13,7 +13,7 @@ impl<'a> Exporter<'a> {
     pub(super) fn hosts(&mut self) -> Map {
         let mut hosts: BTreeMap<String, Vec<&'a NetworkInterface>> = BTreeMap::new();
         for eni in self.own::<NetworkInterface>() {
-            if eni.kind != InterfaceKind::Host || eni.is_gateway() {
+            if eni.kind != InterfaceKind::Host || eni.is_gateway() || eni.is_service() {
                 continue;
             }
             let name = match &eni.attachment {

@@ -291,7 +291,7 @@ impl Naming<'_> {
         let (attached, loose): (Vec<_>, Vec<_>) = all.partition(|eni| eni.attachment.is_some());
         let attached = attached.iter().filter_map(|eni| eni.attachment.as_ref());
         let mut hosts: Vec<&str> = attached
-            .filter(|at| at.plug != Plug::Gateway)
+            .filter(|at| !matches!(at.plug, Plug::Gateway | Plug::Service))
             .map(|at| &*at.host)
             .collect();
         hosts.sort_unstable();

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use self::labels::Labels;
 use self::node::Map;
 use super::{Names, Topology};
-use crate::model::{AWS_OWNER, INTERNET_OWNER, Id, Kind, Meta, Model, Resource};
+use crate::model::{AWS_OWNER, AWS_SERVICE_OWNER, INTERNET_OWNER, Id, Kind, Meta, Model, Resource};
 
 /// A lab as a topology file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -82,7 +82,9 @@ impl<'a> Exporter<'a> {
         map.filled("load_balancers", self.load_balancers().into());
         map.filled("target_groups", self.target_groups().into());
         map.filled("endpoint_services", self.endpoint_services().into());
+        map.filled("services", self.services().into());
         map.filled("endpoints", self.endpoints().into());
+        map.filled("dns", self.dns().into());
         map.filled("zones", self.zones().into());
         self.ending(&mut map);
         self.others();
@@ -122,7 +124,9 @@ impl<'a> Exporter<'a> {
             let Some(meta) = self.model.meta_of(&id) else {
                 continue;
             };
-            if [INTERNET_OWNER, AWS_OWNER].contains(&&*meta.owner) || id.kind == Kind::ClientToken {
+            if [INTERNET_OWNER, AWS_OWNER, AWS_SERVICE_OWNER].contains(&&*meta.owner)
+                || id.kind == Kind::ClientToken
+            {
                 continue;
             }
             if !is_of(meta, self.account, self.file.region()) {

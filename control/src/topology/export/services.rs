@@ -200,6 +200,9 @@ impl Exporter<'_> {
             map.filled("allowed_principals", Node::list(&service.principals));
             let usable = service.usable_private_dns();
             map.text("private_dns_name", usable.map(ToString::to_string));
+            if !service.supported_regions.is_empty() {
+                self.leave_out(format!("{user}: the other regions that it supports"));
+            }
             if service.private_dns.is_some() && usable.is_none() {
                 self.leave_out(format!(
                     "{user}: its private DNS name, which is not verified"
@@ -218,6 +221,10 @@ impl Exporter<'_> {
             let mut map = Map::default();
             let vpcs = zone.vpcs.iter().filter_map(|id| self.label(id, &user));
             let vpcs: Vec<_> = vpcs.collect();
+            // One of VPCs that are gone is seen by nobody, and not a public one.
+            if vpcs.is_empty() && !zone.vpcs.is_empty() {
+                continue;
+            }
             map.filled("vpcs", Node::list(vpcs));
             let mut records = Map::default();
             for (name, values) in &zone.records {
@@ -263,10 +270,23 @@ impl Exporter<'_> {
             }
             return Some(map);
         }
-        map.put(
-            "service",
-            Node::shown(self.label(&endpoint.service, &user)?),
-        );
+        let aws = self
+            .model
+            .get(&endpoint.service)
+            .and_then(|it| it.aws.as_ref());
+        let service = match aws {
+            Some(aws) => {
+                let region = format!("com.amazonaws.{}.", self.file.region());
+                let name = &*aws.name;
+                name.strip_prefix(&region).unwrap_or(name).to_owned()
+            }
+            None => self.label(&endpoint.service, &user)?,
+        };
+        map.put("service", Node::Text(service));
+        if let Some(region) = &endpoint.service_region {
+            self.leave_out(format!("{user}: its service, which is in {region}"));
+            return None;
+        }
         let places: Vec<_> = endpoint
             .interfaces
             .iter()

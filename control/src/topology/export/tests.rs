@@ -154,8 +154,11 @@ target_groups:
 endpoint_services:
   svc: {load_balancers: nlb, allowed_principals: ["*", "arn:aws:iam::111122223333:root"]}
   inspection: {load_balancers: gwlb, acceptance_required: false}
+services: {s3: echo, com.amazonaws.eu-west-1.sqs: "http://127.0.0.1:4566"}
+dns: {upstream: "127.0.0.1:5353"}
 endpoints:
   ep: {service: svc, subnets: w/a, address: 10.0.1.99}
+  queue: {service: sqs, subnets: w/a, address: 10.0.1.98}
   silent: {service: svc, subnets: w/a, accept: false}
   ins: {service: inspection, subnets: v/c}
 faults: {zones_down: b}

@@ -33,7 +33,7 @@ pub use services::{
 pub use settings::{Settings, WORKERS_MAX, Waiting};
 
 use super::located::{Item, Many, Named, Value};
-use super::values::{CidrOrName, Publish, TimeScale};
+use super::values::{CidrOrName, Publish, ServiceUpstream, TimeScale};
 
 /// The gateway's addresses where the file names none: for documentation (RFC 5737,
 /// RFC 9637), so that no other of the lab is likely to be the same.
@@ -98,6 +98,11 @@ pub struct Topology {
     /// VPC endpoints by name.
     #[serde(default)]
     pub endpoints: Named<Endpoint>,
+    /// AWS's services that the lab has, and what answers for each: `echo`, or an HTTP
+    /// server of yours (LocalStack, moto, MinIO) as `http://HOST:PORT`. By AWS's name,
+    /// `com.amazonaws.us-east-1.sqs`, or `sqs`. Plain HTTP at port 80.
+    #[serde(default)]
+    pub services: Named<Value<ServiceUpstream>>,
     /// The way out for names that the lab does not know.
     #[serde(default)]
     pub dns: Dns,

@@ -291,7 +291,8 @@ pub struct Endpoint {
     /// interface, gateway_load_balancer or gateway [default: what the service is].
     #[serde(default, rename = "type", alias = "VpcEndpointType")]
     pub kind: Option<EndpointType>,
-    /// The endpoint service; of a gateway endpoint s3 or dynamodb.
+    /// The endpoint service, or one of AWS's that is among `services`; of a gateway
+    /// endpoint s3 or dynamodb.
     #[serde(alias = "ServiceName")]
     pub service: Value<String>,
     /// VPC [default: that of its subnets or route tables].
