@@ -151,6 +151,28 @@ macro_rules! kernels {
                 true
             }
 
+            /// Runs `search` over `N` keys at a time, the last ones filled up: loops
+            /// of a fixed length need no checks.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn by_groups<K: Key, const N: usize>(
+                keys: &[K],
+                out: &mut [u32],
+                mut search: impl FnMut(&[K; N], &mut [u32; N]),
+            ) {
+                let (groups, rest) = keys.as_chunks::<N>();
+                let (out, last) = out.as_chunks_mut::<N>();
+                for (keys, out) in groups.iter().zip(out) {
+                    search(keys, out);
+                }
+                if let Some(first) = rest.first() {
+                    let (mut keys, mut answers) = ([*first; N], [0; N]);
+                    keys[..rest.len()].copy_from_slice(rest);
+                    search(&keys, &mut answers);
+                    last.copy_from_slice(&answers[..last.len()]);
+                }
+            }
+
             /// One code; 1 dependent load a level.
             #[target_feature(enable = $features)]
             #[inline]
@@ -168,7 +190,7 @@ macro_rules! kernels {
             /// One tree, IPv4, level by level.
             #[target_feature(enable = $features)]
             fn tree<L: Leaf>(lines: &[Line], root: Root, keys: &[u32], out: &mut [u32]) {
-                for (keys, out) in keys.chunks(LANES).zip(out.chunks_mut(LANES)) {
+                by_groups(keys, out, |keys: &[u32; LANES], out| {
                     let mut at = [root.line(); LANES];
                     for _ in 1..root.depth() {
                         for (key, at) in keys.iter().zip(&mut at) {
@@ -183,7 +205,7 @@ macro_rules! kernels {
                         let rank = rank(line, mask(L::KEYS), turned(*key));
                         *out = value(code_at::<L>(line, rank));
                     }
-                }
+                });
             }
 
             /// Trees with subtrees.
@@ -204,14 +226,14 @@ macro_rules! kernels {
             /// A direct index: bucket, line, code.
             #[target_feature(enable = $features)]
             fn direct<L: Leaf>(index: &Direct, keys: &[u32], out: &mut [u32]) {
-                for (keys, out) in keys.chunks(LANES).zip(out.chunks_mut(LANES)) {
+                by_groups(keys, out, |keys: &[u32; LANES], out| {
                     let mut bucket = [0; LANES];
                     for (key, bucket) in keys.iter().zip(&mut bucket) {
                         *bucket = (*key).clamp(index.low, index.high) - index.low >> index.shift;
                     }
                     let mut at = [0; LANES];
                     let mut deep = 0u32;
-                    for (lane, (bucket, at)) in bucket.iter().zip(&mut at).take(keys.len()).enumerate() {
+                    for (lane, (bucket, at)) in bucket.iter().zip(&mut at).enumerate() {
                         let entry = index.top[*bucket as usize];
                         *at = entry.line();
                         prefetch(&index.lines[*at]);
@@ -232,14 +254,14 @@ macro_rules! kernels {
                         let rank = rank(line, mask(L::KEYS), turned(*key));
                         *out = value(code_at::<L>(line, rank));
                     }
-                }
+                });
             }
 
             /// A huge table: words, codes, and what goes on in trees.
             #[target_feature(enable = $features)]
             fn ranked<K: Key, L: Leaf>(table: &Rank, keys: &[K], out: &mut [u32]) {
                 let hot = &table.hot[..CHUNKS];
-                for (keys, out) in keys.chunks(RANKED).zip(out.chunks_mut(RANKED)) {
+                by_groups(keys, out, |keys: &[K; RANKED], out| {
                     for key in keys {
                         let top = key.window(0);
                         prefetch(&hot[(top >> 24) as usize][(top >> 16 & 0xff) as usize]);
@@ -263,13 +285,18 @@ macro_rules! kernels {
                     if deep != 0 {
                         deeper::<K, L>(table, deep, keys, out);
                     }
-                }
+                });
             }
 
             /// The keys of `deep`, whose codes name subtrees: one line of each at
             /// a time.
             #[target_feature(enable = $features)]
-            fn deeper<K: Key, L: Leaf>(table: &Rank, deep: u32, keys: &[K], out: &mut [u32]) {
+            fn deeper<K: Key, L: Leaf>(
+                table: &Rank,
+                deep: u32,
+                keys: &[K; RANKED],
+                out: &mut [u32; RANKED],
+            ) {
                 let mut at = [(0, 0, BELOW); RANKED];
                 for lane in lanes(deep) {
                     let trees = table.trees((keys[lane].window(0) >> 24) as usize);
@@ -428,27 +455,20 @@ kernels!(
             true
         }
 
-        /// Runs `search` over sixteen keys (turned) at a time.
+        /// Sixteen keys, turned.
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
         #[inline]
-        fn by_lanes(keys: &[u32], out: &mut [u32], search: impl Fn(__m512i, &[u32], &mut [u32])) {
-            let sign = _mm512_set1_epi32(i32::MIN);
-            for (keys, out) in keys.chunks(LANES).zip(out.chunks_mut(LANES)) {
-                let count = keys.len();
-                // SAFETY: reads the first `count` ≤ 16 lanes only, which are `keys`.
-                let read =
-                    unsafe { _mm512_maskz_loadu_epi32(mask(count) as u16, keys.as_ptr().cast()) };
-                search(_mm512_xor_si512(read, sign), keys, out);
-            }
+        fn lanes_of(keys: &[u32; LANES]) -> __m512i {
+            // SAFETY: reads the 64 bytes of `keys`, wherever they lie.
+            let read = unsafe { _mm512_loadu_si512(keys.as_ptr().cast()) };
+            _mm512_xor_si512(read, _mm512_set1_epi32(i32::MIN))
         }
 
-        /// Writes as many lanes as `out` has.
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
         #[inline]
-        fn store(out: &mut [u32], lanes: __m512i) {
-            let count = out.len().min(LANES);
-            // SAFETY: writes the first `count` lanes only, which are `out`'s.
-            unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr().cast(), mask(count) as u16, lanes) }
+        fn store(out: &mut [u32; LANES], lanes: __m512i) {
+            // SAFETY: writes the 64 bytes of `out`, wherever they lie.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), lanes) }
         }
 
         /// Counts for each lane the keys of `line` that are not above it: a binary
@@ -472,7 +492,8 @@ kernels!(
                 return;
             };
             let (low, high, codes) = (load(low), load(high), load(codes));
-            by_lanes(keys, out, |lanes, _, out| {
+            by_groups(keys, out, |keys: &[u32; LANES], out| {
+                let lanes = lanes_of(keys);
                 let mut rank = _mm512_setzero_si512();
                 for step in [16, 8, 4, 2, 1] {
                     let probe = _mm512_add_epi32(rank, _mm512_set1_epi32(step - 1));
@@ -493,7 +514,8 @@ kernels!(
             let codes = _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32::<3>(line));
             let pad = _mm512_set1_epi32(PAD);
             let line = _mm512_mask_mov_epi32(pad, mask(Byte::KEYS) as u16, line);
-            by_lanes(keys, out, |lanes, _, out| {
+            by_groups(keys, out, |keys: &[u32; LANES], out| {
+                let lanes = lanes_of(keys);
                 // The highest address counts padding as reached.
                 let rank =
                     _mm512_min_epi32(ranks(line, lanes), _mm512_set1_epi32(Byte::KEYS as i32));
@@ -511,7 +533,8 @@ kernels!(
             };
             let pad = _mm512_set1_epi32(PAD);
             let line = _mm512_mask_mov_epi32(pad, mask(INNER_KEYS) as u16, load(node));
-            by_lanes(keys, out, |lanes, keys, out| {
+            by_groups(keys, out, |keys: &[u32; LANES], out| {
+                let lanes = lanes_of(keys);
                 let inner = _mm512_min_epi32(lanes, _mm512_set1_epi32(PAD - 1));
                 let mut at = [0; CHILDREN];
                 store(&mut at, ranks(line, inner));
