@@ -124,8 +124,26 @@ const LENGTHS_V6: [(u8, u32); 21] = [
     (48, 75_488),
 ];
 
+/// Up to so many routes are an ordinary VPC's: a default route, and blocks of other
+/// VPCs and networks on premises.
+const VPC: u64 = 100;
+
+/// How long these are, in percent. Most VPCs have a /16.
+const LENGTHS_VPC: [(u8, u32); 6] = [(16, 50), (18, 5), (20, 15), (22, 10), (24, 15), (28, 5)];
+
 /// An IPv4 table of `count` routes; the seed decides it.
 pub fn made_v4(count: u64, seed: u64) -> Routes<u32> {
+    if count <= VPC {
+        // Of 10.0.0.0/8, 172.16.0.0/12 and 100.64.0.0/10.
+        let private = |[word, _]: [u64; 2]| match word as u32 % 8 {
+            0 => 0xac10_0000 | (word >> 32) as u32 & 0xf_ffff,
+            1 => 0x6440_0000 | (word >> 32) as u32 & 0x3f_ffff,
+            _ => 0x0a00_0000 | (word >> 32) as u32 & 0xff_ffff,
+        };
+        let blocks = made(count.saturating_sub(1), seed, &LENGTHS_VPC, private);
+        let all: Vec<_> = std::iter::once((0, 0)).chain(blocks).collect();
+        return with_hops(&all, seed);
+    }
     // As in the real one, 1.0.0.0 to 223.255.255.255.
     let anywhere = |[word, _]: [u64; 2]| ((1 + (word >> 32) % 223) << 24 | word & 0xff_ffff) as u32;
     with_hops(&made(count, seed, &LENGTHS_V4, anywhere), seed)
@@ -203,6 +221,10 @@ mod tests {
         assert!(routes.iter().all(|route| route.0.first(route.1) == route.0));
         assert_eq!(made_v4(50_000, 1), routes, "the seed decides");
         assert_ne!(made_v4(50_000, 2), routes);
+        let vpc = made_v4(50, 1);
+        assert_eq!((vpc.len(), vpc[0]), (50, (0, 0, 0)));
+        let inside = |route: &(u32, u8, u32)| matches!(route.0 >> 24, 10 | 100 | 172);
+        assert!(vpc[1..].iter().all(inside), "{vpc:x?}");
         let v6 = made_v6(20_000, 1);
         let half = v6.iter().filter(|route| route.1 == 48).count();
         assert!((8_500..10_500).contains(&half), "{half}");

@@ -69,7 +69,7 @@ impl Publish {
             quotas,
             ..ControlPlaneOptions::default()
         });
-        let made = made_v4((routes + routes / 16).max(64), options.seed);
+        let made = made_v4((routes + routes / 16).max(128), options.seed);
         let prefixes = made.into_iter().filter_map(|(address, len, _)| {
             // Not those that AWS refuses: its own block, link-local, loopback.
             let fine = !matches!(address >> 24, 10 | 100 | 127 | 169) && len > 8;
