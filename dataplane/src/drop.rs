@@ -199,6 +199,8 @@ drop_reasons! {
     NoTarget = "lb.no_target", "ELBV2_NO_TARGETS_IN_AZ";
     /// All source ports toward this target are in use (PortAllocationError).
     PortAllocation = "lb.port_allocation", "REMAP_EPHEMERAL_PORT";
+    /// The client is its own target, and its address is kept: source and destination would be the same.
+    LbHairpin = "lb.hairpin";
     /// Fragments pass a network load balancer only when they are UDP.
     LbFragment = "lb.fragment";
     /// Not the start of a TCP connection, and no such connection is known.

@@ -84,6 +84,7 @@ fn privatelink() -> World {
                 reset_on_deregistration: false,
                 reset_on_idle: false,
                 proxy_protocol: false,
+                preserve_client_ip: false,
             }),
         );
         b.set_load_balancer(
@@ -287,6 +288,7 @@ fn inspection() -> World {
                 reset_on_deregistration: false,
                 reset_on_idle: false,
                 proxy_protocol: false,
+                preserve_client_ip: false,
             }),
         );
         b.set_load_balancer(

@@ -8,7 +8,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use common::worlds::{bounce, east_west, privatelink, worked};
+use common::worlds::{bounce, direct, east_west, privatelink, worked};
 use common::*;
 use vpclab_dataplane::addr::*;
 use vpclab_dataplane::counters::Counters;
@@ -170,6 +170,43 @@ fn privatelink_flows_meet_their_worker_both_ways() {
                 "{counters:?}"
             );
         }
+    }
+}
+
+/// Where a load balancer keeps its clients' addresses, no port can be chosen so that
+/// answers lead back; those of its other flows, by PrivateLink, still are.
+#[test]
+fn flows_that_keep_their_clients_address_meet_their_worker_both_ways() {
+    for count in [2, 3] {
+        let mut crew = Crew::new(count, direct(true), &[1, 4, 5]);
+        for n in 0..60 {
+            let client = [5, 1][n % 2];
+            let (from, called) = match client {
+                5 => ("10.0.1.11", "10.0.1.30:443"),
+                _ => ("10.0.1.10", "10.0.2.20:443"),
+            };
+            let tuple = tcp(&format!("{from}:{}", 40_000 + n), called);
+            let frame = crew.world.frame(client, &tuple, SYN, b"");
+            crew.send(client, frame);
+            let syn = crew.one(4);
+            let seen = read(&syn).tuple;
+            let kept = (seen.src, seen.sport) == (tuple.src, tuple.sport);
+            assert_eq!(kept, client == 5, "{seen}");
+            crew.send(4, answer(&syn, SYN_ACK));
+            assert_eq!(read(&crew.one(client)).tuple, tuple.reversed());
+            let frame = crew.world.frame(client, &tuple, ACK, b"data");
+            crew.send(client, frame);
+            assert_eq!(read(&crew.one(4)).tuple, seen);
+        }
+        let sum = crew.sum();
+        assert_eq!((sum.received, sum.transmitted), (180, 180));
+        assert_eq!((sum.flows_created, sum.drops_total()), (60, 0));
+        let spread = crew.counters();
+        assert!(
+            spread
+                .iter()
+                .all(|it| it.flows_created > 60 / count as u64 / 3)
+        );
     }
 }
 

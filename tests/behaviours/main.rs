@@ -13,6 +13,7 @@ mod d_peering;
 mod d_vpn;
 mod e_aws_services;
 mod e_gateway_endpoints;
+mod f_client_address;
 mod f_cross_region;
 mod f_names;
 mod f_one_way;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use vpclab_dataplane::tables::LoadBalancerKind;
 
 use super::address::Claims;
+use super::target_group::validation;
 use super::{Action, ApiError, RequesterManagedInterface, Transaction};
 use crate::model::*;
 use crate::quotas::Quota;
@@ -104,6 +105,7 @@ impl Action for CreateLoadBalancer {
             dualstack: self.dualstack,
             cross_zone: false,
             enforce_privatelink_groups: true,
+            secondary_ips: 0,
             deletion_protected: false,
             kept: Tags::new(),
         };
@@ -263,6 +265,9 @@ pub struct ModifyLoadBalancerAttributes {
     pub load_balancer_arn: LoadBalancerArn,
     /// `load_balancing.cross_zone.enabled`
     pub cross_zone: Option<bool>,
+    /// `secondary_ips.auto_assigned.per_subnet`, 0–7, never less than before (network
+    /// load balancers only)
+    pub secondary_ips: Option<u8>,
     /// `deletion_protection.enabled`
     pub deletion_protected: Option<bool>,
     /// Attributes that change no packet.
@@ -274,7 +279,15 @@ impl Action for ModifyLoadBalancerAttributes {
 
     fn apply(self, tx: &mut Transaction<'_>) -> Result<(), ApiError> {
         let balancer = tx.require(&self.load_balancer_arn)?;
+        if let Some(count) = self.secondary_ips {
+            check_secondary_ips(&balancer, count)?;
+            for node in &balancer.nodes {
+                let subnet = tx.require(&node.subnet)?;
+                add_secondary_ips(tx, &node.interface, &subnet, count)?;
+            }
+        }
         tx.update(&balancer.id, |balancer| {
+            balancer.secondary_ips = self.secondary_ips.unwrap_or(balancer.secondary_ips);
             balancer.cross_zone = self.cross_zone.unwrap_or(balancer.cross_zone);
             let protected = self.deletion_protected;
             balancer.deletion_protected = protected.unwrap_or(balancer.deletion_protected);
@@ -354,11 +367,55 @@ fn create_node(
             subnet.id.clone(),
         )
     };
+    let interface = interface.apply(tx)?;
+    add_secondary_ips(tx, &interface, subnet, balancer.secondary_ips)?;
     Ok(Node {
         subnet: subnet.id.clone(),
-        interface: interface.apply(tx)?,
+        interface,
         designated: mapping.private_ipv4.is_some(),
     })
+}
+
+/// Most private IPv4 addresses that a node has besides its first (NLB guide,
+/// "Load balancer attributes").
+const SECONDARY_IPS_MAX: u8 = 7;
+
+fn check_secondary_ips(balancer: &LoadBalancer, count: u8) -> Result<(), ApiError> {
+    const NAME: &str = "secondary_ips.auto_assigned.per_subnet";
+    if balancer.kind != LoadBalancerKind::Network {
+        return Err(invalid_configuration(format!(
+            "Attribute key '{NAME}' is not recognized for a load balancer with the type gateway"
+        )));
+    }
+    if count > SECONDARY_IPS_MAX {
+        return Err(validation(format!(
+            "{NAME} '{count}' must be between 0 and {SECONDARY_IPS_MAX}"
+        )));
+    }
+    let has = balancer.secondary_ips;
+    if count < has {
+        return Err(invalid_configuration(format!(
+            "{NAME} of '{}' cannot be decreased from {has} to {count}; make another load balancer",
+            balancer.name
+        )));
+    }
+    Ok(())
+}
+
+/// Gives a node addresses until it has `count` besides its first.
+fn add_secondary_ips(
+    tx: &mut Transaction<'_>,
+    interface: &NetworkInterfaceId,
+    subnet: &Subnet,
+    count: u8,
+) -> Result<(), ApiError> {
+    let mut addresses = tx.require(interface)?.private_addresses.clone();
+    let mut claims = Claims::new(subnet);
+    while addresses.len() <= usize::from(count) {
+        addresses.push(claims.next_ipv4(tx)?);
+    }
+    tx.update(interface, |eni| eni.private_addresses = addresses);
+    Ok(())
 }
 
 /// The VPC and the subnets of a request, one per zone.

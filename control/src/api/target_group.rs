@@ -86,7 +86,7 @@ impl Action for CreateTargetGroup {
             family: self.family,
             health_check,
             targets: Vec::new(),
-            attributes: TargetGroupAttributes::defaults(self.protocol),
+            attributes: TargetGroupAttributes::defaults(self.protocol, self.target_type),
             kept: Tags::new(),
         });
         Ok(id)
@@ -158,6 +158,8 @@ pub struct ModifyTargetGroupAttributes {
     pub reset_on_idle: Option<bool>,
     /// `proxy_protocol_v2.enabled` (all but GENEVE; acts on TCP)
     pub proxy_protocol: Option<bool>,
+    /// `preserve_client_ip.enabled` (all but GENEVE; TCP alone may be without)
+    pub preserve_client_ip: Option<bool>,
     /// Attributes that change no packet.
     pub kept: Tags,
 }
@@ -185,6 +187,11 @@ impl Action for ModifyTargetGroupAttributes {
                 self.proxy_protocol.is_some(),
                 false,
             ),
+            (
+                "preserve_client_ip.enabled",
+                self.preserve_client_ip.is_some(),
+                false,
+            ),
         ] {
             if given && of_geneve != geneve {
                 return Err(validation(format!(
@@ -197,6 +204,14 @@ impl Action for ModifyTargetGroupAttributes {
         if let Some(delay) = self.deregistration_delay_s.filter(|&delay| delay > 3600) {
             return Err(validation(format!(
                 "deregistration_delay.timeout_seconds '{delay}' must be between 0 and 3600"
+            )));
+        }
+        // N:edit-target-group-attributes: "enabled (and can't be disabled)".
+        if self.preserve_client_ip == Some(false) && group.protocol != LbProtocol::Tcp {
+            return Err(validation(format!(
+                "preserve_client_ip.enabled cannot be 'false' for a group with the protocol {}: \
+                 client IP preservation cannot be disabled for UDP and TCP_UDP",
+                group.protocol
             )));
         }
         let old = group.attributes;
@@ -212,6 +227,7 @@ impl Action for ModifyTargetGroupAttributes {
                 .unwrap_or(old.reset_on_deregistration),
             reset_on_idle: self.reset_on_idle.unwrap_or(old.reset_on_idle),
             proxy_protocol: self.proxy_protocol.unwrap_or(old.proxy_protocol),
+            preserve_client_ip: self.preserve_client_ip.unwrap_or(old.preserve_client_ip),
         };
         // Resets need to tell connections apart (G:edit-target-group-attributes).
         let five_tuple = new.stickiness == Stickiness::FiveTuple;

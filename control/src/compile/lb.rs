@@ -63,6 +63,7 @@ pub(super) fn target_group(model: &Model, text: &Arc<str>) -> Option<TargetGroup
         reset_on_deregistration: group.attributes.reset_on_deregistration,
         reset_on_idle: group.attributes.reset_on_idle,
         proxy_protocol: group.attributes.proxy_protocol,
+        preserve_client_ip: group.attributes.preserve_client_ip,
     })
 }
 

@@ -45,6 +45,10 @@ pub struct LoadBalancer {
     pub cross_zone: bool,
     /// `enforce-security-group-inbound-rules-on-private-link-traffic`
     pub enforce_privatelink_groups: bool,
+    /// `secondary_ips.auto_assigned.per_subnet`: private IPv4 addresses that each node
+    /// has besides its first, as sources of connections to targets.
+    #[serde(default)]
+    pub secondary_ips: u8,
     /// `deletion_protection.enabled`
     pub deletion_protected: bool,
     /// Attributes that change no packet, as they were set.

@@ -141,11 +141,19 @@ pub struct TargetGroupAttributes {
     /// `proxy_protocol_v2.enabled`
     #[serde(default)]
     pub proxy_protocol: bool,
+    /// `preserve_client_ip.enabled`
+    #[serde(default)]
+    pub preserve_client_ip: bool,
 }
 
 impl TargetGroupAttributes {
-    /// AWS's defaults for a group of this protocol.
-    pub fn defaults(protocol: LbProtocol) -> Self {
+    /// AWS's defaults for a group of this protocol and these targets.
+    pub fn defaults(protocol: LbProtocol, targets: TargetType) -> Self {
+        let keeps_address = match protocol {
+            LbProtocol::Tcp => targets == TargetType::Instance,
+            LbProtocol::Udp | LbProtocol::TcpUdp => true,
+            LbProtocol::Geneve => false,
+        };
         Self {
             stickiness: Stickiness::FiveTuple,
             failover: Failover::NoRebalance,
@@ -154,6 +162,7 @@ impl TargetGroupAttributes {
             reset_on_deregistration: matches!(protocol, LbProtocol::Udp | LbProtocol::TcpUdp),
             reset_on_idle: false,
             proxy_protocol: false,
+            preserve_client_ip: keeps_address,
         }
     }
 }

@@ -494,6 +494,7 @@ macro_rules! numbers {
 }
 
 numbers! {
+    u8: "a number in range";
     u16: "a number in range";
     u32: "a number in range";
 }

@@ -171,6 +171,16 @@ pub(super) fn fix(
              Elastic IP address or a load balancer of its own"
                 .to_owned()
         }
+        (DropReason::PortAllocation, _) => {
+            "add targets, or give the load balancer's nodes further addresses \
+             (secondary_ips.auto_assigned.per_subnet): each carries 55 000 connections to a target"
+                .to_owned()
+        }
+        (DropReason::LbHairpin, _) => {
+            "switch client IP preservation off (preserve_client_ip.enabled; TCP only), or call a \
+             target that is not the client itself"
+                .to_owned()
+        }
         (DropReason::NatPortAllocation, _) => {
             "give the NAT gateway another address, or use another gateway for part of the hosts"
                 .to_owned()

@@ -38,6 +38,9 @@ pub struct LbFlow {
     pub tcp_idle: Duration,
     /// Its target is sent a proxy protocol header first.
     pub proxied: bool,
+    /// The target sees the client's own address and port, so none of the node's is
+    /// in use.
+    pub preserved: bool,
 }
 
 /// The interfaces whose security groups track a session.

@@ -44,6 +44,7 @@ pub(super) struct SharedLb {
     failures: u32,
     tcp_idle: Duration,
     proxied: bool,
+    preserved: bool,
 }
 
 /// The table.
@@ -393,6 +394,7 @@ impl Table {
             failures: flow.failures,
             tcp_idle: flow.tcp_idle,
             proxied: flow.proxied,
+            preserved: flow.preserved,
         });
         number
     }
@@ -595,6 +597,7 @@ impl Table {
             failures: shared.failures,
             tcp_idle: shared.tcp_idle,
             proxied: shared.proxied,
+            preserved: shared.preserved,
         })
     }
 

@@ -11,7 +11,7 @@ mod counts;
 use std::collections::HashMap;
 
 use crate::addr::EniId;
-use crate::flow::{Seed, Seeded, Shard};
+use crate::flow::{Seed, Seeded};
 use crate::packet::FiveTuple;
 
 pub use counts::GatewayCounts;
@@ -71,29 +71,24 @@ impl Ports {
     }
 
     /// A free source port for `translated`; `None` when they are used up. `hash`
-    /// spreads where the search begins. Each worker has its share of the ports:
-    /// those whose replies come to it.
+    /// spreads where the search begins. Each of the `workers` has its share of the
+    /// ports; `owns` says which are those whose replies come to this one.
     pub fn free_port(
         &self,
         node: EniId,
         translated: &FiveTuple,
         hash: u64,
-        shard: &Shard,
+        workers: u32,
+        owns: impl Fn(u16) -> bool,
     ) -> Option<u16> {
         let first = u32::from(PORT_FIRST);
         let start = first + (hash % u64::from((1 << 16) - first)) as u32;
         let pool = self.pools.get(&(node, portless(translated)));
-        if pool.is_some_and(|pool| pool.used * shard.count() >= PORTS_MAX) {
+        if pool.is_some_and(|pool| pool.used * workers >= PORTS_MAX) {
             return None;
         }
-        let owns = |sport: u16| {
-            shard.owns(&FiveTuple {
-                sport,
-                ..*translated
-            })
-        };
-        self.first_free(pool, start..1 << 16, owns)
-            .or_else(|| self.first_free(pool, first..start, owns))
+        self.first_free(pool, start..1 << 16, &owns)
+            .or_else(|| self.first_free(pool, first..start, &owns))
     }
 
     /// The source port for `translated` at a NAT gateway: the client's own, which
@@ -225,6 +220,7 @@ const fn portless(translated: &FiveTuple) -> FiveTuple {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::Shard;
 
     fn tuple(sport: u16) -> FiveTuple {
         FiveTuple {
@@ -239,18 +235,18 @@ mod tests {
     #[test]
     fn every_port_is_given_once_and_comes_back() {
         let mut ports = Ports::new(Seed(1));
-        let shard = Shard::default();
+        let all = |_| true;
         let mut given = std::collections::HashSet::new();
         for n in 0..PORTS_MAX {
             let hash = Seed(2).words(&[u64::from(n)]);
-            let port = ports.free_port(EniId(1), &tuple(0), hash, &shard).unwrap();
+            let port = ports.free_port(EniId(1), &tuple(0), hash, 1, all).unwrap();
             assert!(port >= PORT_FIRST && given.insert(port));
             ports.take(EniId(1), &tuple(port));
         }
         assert_eq!(ports.used(EniId(1), &tuple(0)), PORTS_MAX);
-        assert_eq!(ports.free_port(EniId(1), &tuple(0), 0, &shard), None);
+        assert_eq!(ports.free_port(EniId(1), &tuple(0), 0, 1, all), None);
         // Another node's are its own.
-        assert!(ports.free_port(EniId(2), &tuple(0), 0, &shard).is_some());
+        assert!(ports.free_port(EniId(2), &tuple(0), 0, 1, all).is_some());
         let back = *given.iter().next().unwrap();
         ports.release(EniId(1), &tuple(back));
         ports.release(EniId(1), &tuple(back));
@@ -274,7 +270,9 @@ mod tests {
         let mut ports = Ports::new(Seed(1));
         for n in 0..1000 {
             let port = ports
-                .free_port(EniId(1), &tuple(0), n * 7919, &shard)
+                .free_port(EniId(1), &tuple(0), n * 7919, 3, |port| {
+                    shard.owns(&tuple(port))
+                })
                 .unwrap();
             assert!(shard.owns(&tuple(port)));
             ports.take(EniId(1), &tuple(port));

@@ -215,7 +215,7 @@ impl Pipeline {
             .add(&session, [true, far_is_free && near != far])
             .ok_or(DropReason::FlowTableFull)?;
         if let Some(flow) = &path.opens_lb {
-            self.connections.ports.take(flow.node, &flow.translated);
+            self.connections.take_port(flow);
         }
         self.counters.flows_created += 1;
         Ok(id)

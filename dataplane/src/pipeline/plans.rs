@@ -96,7 +96,8 @@ enum Known {
 struct Plan {
     /// Source port aside.
     rewrite: Rewrite,
-    /// The load balancer's node and what leaves it, source port aside.
+    /// The load balancer's node and what leaves it, source port aside; `None` where
+    /// the client's port is kept.
     nat: Option<(EniId, FiveTuple)>,
     common: Common,
 }
@@ -203,7 +204,15 @@ impl Pipeline {
         rewrite.tuple.sport = headers.tuple.sport;
         if let Some((node, translated)) = &plan.nat {
             let Connections { ports, shard, .. } = &self.connections;
-            rewrite.tuple.sport = ports.free_port(*node, translated, hash, shard)?;
+            let owns = |sport| {
+                let reply = FiveTuple {
+                    sport,
+                    ..*translated
+                };
+                tables.leads_to(shard, &reply)
+            };
+            let count = shard.count();
+            rewrite.tuple.sport = ports.free_port(*node, translated, hash, count, owns)?;
         }
         let ends = [
             Key {
@@ -270,7 +279,10 @@ impl Pipeline {
         };
         let plan = Known::Plan(Plan {
             rewrite: *rewrite,
-            nat: path.opens_lb.map(|flow| (flow.node, flow.translated)),
+            nat: path
+                .opens_lb
+                .filter(|flow| !flow.preserved)
+                .map(|flow| (flow.node, flow.translated)),
             common,
         });
         let gone = match path.pick {

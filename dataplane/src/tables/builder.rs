@@ -7,9 +7,9 @@
 use std::net::IpAddr;
 
 use super::{
-    EndpointRow, EniKind, EniRow, LoadBalancerRow, NatGatewayRow, NetworkAclRow, PeeringRow,
-    PrefixListRow, Route, RouteOrigin, RouteTable, RouteTableRow, SecurityGroupRow, Settings, Slab,
-    Snapshot, Stamped, SubnetRow, TargetGroupRow, VpcRow,
+    EndpointRow, EniKind, EniRow, HashMap, LoadBalancerRow, NatGatewayRow, NetworkAclRow,
+    PeeringRow, PrefixListRow, Route, RouteOrigin, RouteTable, RouteTableRow, SecurityGroupRow,
+    Settings, Slab, Snapshot, Stamped, SubnetRow, TargetGroupRow, VpcRow,
 };
 use crate::addr::{
     EndpointId, EniId, LoadBalancerId, NatGatewayId, NetworkAclId, PeeringId, Prefix, PrefixListId,
@@ -21,6 +21,8 @@ use crate::addr::{
 pub struct Builder {
     next: Snapshot,
     changed: bool,
+    /// Something has changed of what says where load balancers keep addresses.
+    ends_changed: bool,
 }
 
 impl Builder {
@@ -31,6 +33,7 @@ impl Builder {
         Self {
             next,
             changed: false,
+            ends_changed: false,
         }
     }
 
@@ -44,6 +47,7 @@ impl Builder {
         Self {
             next,
             changed: false,
+            ends_changed: false,
         }
     }
 
@@ -53,7 +57,10 @@ impl Builder {
     }
 
     /// The finished snapshot.
-    pub fn finish(self) -> Snapshot {
+    pub fn finish(mut self) -> Snapshot {
+        if self.ends_changed {
+            self.next.kept_ends = kept_ends(&self.next);
+        }
         self.next
     }
 
@@ -167,13 +174,17 @@ impl Builder {
     /// Puts or removes a load balancer.
     pub fn set_load_balancer(&mut self, id: LoadBalancerId, row: Option<LoadBalancerRow>) {
         let version = self.next.version;
-        self.changed |= put(&mut self.next.load_balancers, id, row, version);
+        let changed = put(&mut self.next.load_balancers, id, row, version);
+        self.changed |= changed;
+        self.ends_changed |= changed;
     }
 
     /// Puts or removes a target group.
     pub fn set_target_group(&mut self, id: TargetGroupId, row: Option<TargetGroupRow>) {
         let version = self.next.version;
-        self.changed |= put(&mut self.next.target_groups, id, row, version);
+        let changed = put(&mut self.next.target_groups, id, row, version);
+        self.changed |= changed;
+        self.ends_changed |= changed;
     }
 
     /// Puts or removes a peering connection.
@@ -193,6 +204,10 @@ impl Builder {
         if self.next.enis.row(id) == row.as_ref() {
             return;
         }
+        let is_node =
+            |row: Option<&EniRow>| matches!(row?.kind, EniKind::LoadBalancer(_)).then_some(());
+        let node = is_node(row.as_ref()).or(is_node(self.next.enis.row(id)));
+        self.ends_changed |= node.is_some();
         let internet = |snapshot: &Snapshot, row: &EniRow| {
             snapshot.vpcs.row(row.vpc).is_some_and(|vpc| vpc.internet)
         };
@@ -349,6 +364,33 @@ fn public_prefixes(row: &EniRow) -> impl Iterator<Item = Prefix> {
         .iter()
         .copied()
         .filter(move |prefix| reachable && prefix.len() > 0 && is_global_v6(prefix.address()))
+}
+
+/// Where load balancers that keep their clients' addresses are called, and their
+/// targets. Linear in listeners, nodes and targets.
+fn kept_ends(snapshot: &Snapshot) -> HashMap<(IpAddr, u16), ()> {
+    let mut ends = HashMap::default();
+    let keeps = |group: TargetGroupId| {
+        let row = snapshot.target_groups.row(group);
+        row.filter(|row| row.preserve_client_ip)
+    };
+    for (_, balancer) in snapshot.load_balancers.iter() {
+        for listener in &balancer.listeners {
+            let Some(group) = listener.target_group.and_then(keeps) else {
+                continue;
+            };
+            for target in &group.targets {
+                ends.insert((target.address, target.port), ());
+            }
+            let nodes = balancer.nodes.iter();
+            for node in nodes.filter_map(|node| snapshot.enis.row(node.eni)) {
+                for &address in &node.addresses {
+                    ends.insert((address, listener.port), ());
+                }
+            }
+        }
+    }
+    ends
 }
 
 /// Puts a row unless an equal one is there; says whether anything changed.

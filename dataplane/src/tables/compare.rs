@@ -41,6 +41,10 @@ impl Snapshot {
             })
             .or_else(|| differ("uplink", &self.uplink, &other.uplink))
             .or_else(|| {
+                let ours = sorted(&self.kept_ends);
+                differ("kept ends", &ours, &sorted(&other.kept_ends))
+            })
+            .or_else(|| {
                 let ours = sorted(&self.public_prefixes);
                 differ("public prefixes", &ours, &sorted(&other.public_prefixes))
             })

@@ -23,12 +23,14 @@ pub use slab::{Slab, Stamped};
 pub use crate::flow::TrackingTimeouts;
 pub use crate::gwlb::{Stickiness, Target, TargetHealth};
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use imbl::GenericHashMap;
 use imbl::shared_ptr::DefaultSharedPtr;
 
 use crate::addr::{EniId, Mac, Prefix, SecurityGroupId, VpcId, is_public};
+use crate::flow::Shard;
+use crate::packet::FiveTuple;
 
 /// TTL that each kind of hop takes away (ASSUMPTION: AWS documents none;
 /// `aws-behaviour.md` §1.5).
@@ -151,6 +153,9 @@ pub struct Snapshot {
     pub(crate) shared_v6: shared::Shared<u128>,
     /// Derived: delegated IPv6 prefix → owner, as far as the internet reaches it.
     pub(crate) public_prefixes: HashMap<Prefix, EniId>,
+    /// Derived: where load balancers that keep their clients' addresses are called, and
+    /// their targets: address and port.
+    pub(crate) kept_ends: HashMap<(IpAddr, u16), ()>,
     /// Derived: the internet host that has every public address which nobody
     /// else has, the way to the real network.
     pub(crate) uplink: Option<EniId>,
@@ -195,6 +200,41 @@ impl Snapshot {
             .and_then(|owner| self.enis.row(owner))
             .and_then(|eni| eni.public.iter().find(|pair| pair.public == address))
             .map_or(address, |pair| pair.private)
+    }
+
+    /// The tuple by which the packets of a flow meet at one worker, in either
+    /// direction and before and after each translation that keeps a client's address
+    /// and port: inside, without the internet gateway's translation; and with nothing
+    /// in place of such a load balancer, and of its target.
+    pub(crate) fn meeting(&self, tuple: &FiveTuple) -> FiveTuple {
+        let end = |address, port| {
+            let address = self.private_of(address);
+            match address {
+                _ if !self.is_kept_end(address, port) => (address, port),
+                IpAddr::V4(_) => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+                IpAddr::V6(_) => (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+            }
+        };
+        let ((src, sport), (dst, dport)) =
+            (end(tuple.src, tuple.sport), end(tuple.dst, tuple.dport));
+        FiveTuple {
+            src,
+            dst,
+            sport,
+            dport,
+            ..*tuple
+        }
+    }
+
+    /// Whether packets with this tuple, and their replies, come to a worker.
+    pub(crate) fn leads_to(&self, shard: &Shard, tuple: &FiveTuple) -> bool {
+        shard.count() == 1 || shard.owns(&self.meeting(tuple))
+    }
+
+    /// Whether a load balancer that keeps its clients' addresses is called there, or
+    /// has a target there.
+    pub(crate) fn is_kept_end(&self, address: IpAddr, port: u16) -> bool {
+        !self.kept_ends.is_empty() && self.kept_ends.contains_key(&(address, port))
     }
 
     /// The interface that the internet reaches by `address`: an Elastic IP's

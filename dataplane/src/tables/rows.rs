@@ -456,6 +456,9 @@ pub struct TargetGroupRow {
     /// Network load balancers: each TCP connection to a target begins with a proxy
     /// protocol header (`proxy_protocol_v2.enabled`).
     pub proxy_protocol: bool,
+    /// Network load balancers: a target sees the client's own address and port, if
+    /// the client did not come by PrivateLink (`preserve_client_ip.enabled`).
+    pub preserve_client_ip: bool,
 }
 
 /// A NAT gateway. Its addresses, and the public ones of these, are those of its

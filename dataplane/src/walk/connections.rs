@@ -143,11 +143,24 @@ impl Connections {
         }
         // The old one first: a flow may keep its port.
         if let Some(old) = self.sessions.set_lb(id, flow) {
-            self.ports.release(old.node, &old.translated);
+            self.release_port(&old);
             // Its bytes stay with the session.
             self.accounts.of(account(&old)).created += 1;
         }
-        self.ports.take(flow.node, &flow.translated);
+        self.take_port(&flow);
+    }
+
+    /// The port that a load balancer's flow has at its node is in use.
+    pub(crate) fn take_port(&mut self, flow: &LbFlow) {
+        if !flow.preserved {
+            self.ports.take(flow.node, &flow.translated);
+        }
+    }
+
+    fn release_port(&mut self, flow: &LbFlow) {
+        if !flow.preserved {
+            self.ports.release(flow.node, &flow.translated);
+        }
     }
 
     /// Makes these the NAT mappings of a session: takes the ports of new ones, and
@@ -294,7 +307,7 @@ impl Connections {
     pub(crate) fn remove(&mut self, id: SessionId) -> Option<LbFlow> {
         let (lb, unused) = self.sessions.remove(id)?;
         if let Some(flow) = lb {
-            self.ports.release(flow.node, &flow.translated);
+            self.release_port(&flow);
             if flow.proxied {
                 self.proxied.remove(id);
             }

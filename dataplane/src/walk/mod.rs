@@ -13,11 +13,13 @@
 //!      │                                                           ├→ nat_gateway → route
 //!      │                                                           └→ privatelink → load balancer ─┐
 //! gwlb (out of a tunnel) ─→ route                                                       route ◄────┘
+//! (what answers a client whose address a load balancer kept) source_check → node → route
 //! deliver: network_acl (in) → security_group (in) → destination check → port
 //! ```
 //!
 //! AWS: VPC User Guide, "Infrastructure security"; `aws-behaviour.md` §3.3.
 
+mod client_address;
 mod connections;
 mod deliver;
 mod gateway_endpoint;
@@ -177,6 +179,7 @@ pub fn walk(
         front: None,
         own: None,
         sender: None,
+        stands_for: None,
         sender_mac: None,
         ports: Cell::new((0, u16::MAX)),
         lookups: 0,
@@ -235,6 +238,9 @@ struct Walk<'a> {
     /// The interface that sent the packet last, with nothing in between that is
     /// not of the VPC itself: `None` out of a tunnel and from the internet.
     sender: Option<EniId>,
+    /// The load balancer's node that sent the packet last, if it kept the client's
+    /// address: what a group says of the node holds for that address.
+    stands_for: Option<EniId>,
     /// MAC address of a sender in the same subnet that framed the receiver's.
     sender_mac: Option<Mac>,
     /// The port range of the present tuple: [`Path::ports`].

@@ -170,14 +170,12 @@ impl Walk<'_> {
     /// A free source port, whose replies come to this worker.
     fn nat_port(&self, nat: EniId, translated: &FiveTuple) -> Option<u16> {
         let shard = self.connections.shard;
-        // A reply from behind an internet gateway has the private address there.
-        let dst = self.tables.private_of(translated.dst);
         let owns = |sport| {
-            shard.owns(&FiveTuple {
+            let sent = FiveTuple {
                 sport,
-                dst,
                 ..*translated
-            })
+            };
+            self.tables.leads_to(&shard, &sent)
         };
         let ports = &self.connections.ports;
         ports.free_port_near(nat, translated, shard.count(), owns)

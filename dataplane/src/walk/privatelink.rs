@@ -7,7 +7,8 @@
 //! Reads:  endpoint, load balancer, listener, target group; the flow if known
 //! Writes: the whole tuple, TTL, MSS
 //! Drops:  Endpoint*, NoListener, ListenerNoTargetGroup, NoTarget, PortAllocation,
-//!         NoConnection, LbFragment, Fragment, IcmpUnrelated, PrivateLinkOneWay, LbNotForNode
+//!         NoConnection, LbFragment, LbHairpin, Fragment, IcmpUnrelated, PrivateLinkOneWay,
+//!         LbNotForNode
 //! AWS:    PrivateLink guide "Concepts", "Endpoint services"; NLB guide
 
 use std::net::IpAddr;
@@ -144,6 +145,9 @@ impl Walk<'_> {
         let listened = row.listeners.iter().any(|listener| {
             listener.protocol == self.tuple.protocol && listener.port == self.tuple.dport
         });
+        // ASSUMPTION: a node's further addresses are sources only.
+        let same_family = |a: &&IpAddr| a.is_ipv4() == self.tuple.dst.is_ipv4();
+        let listened = listened && eni.addresses.iter().find(same_family) == Some(&self.tuple.dst);
         if !listened {
             if self.tables.settings.sabotage.two_way
                 && let Some(flow) = self.mapping_at_port()
@@ -221,6 +225,7 @@ impl Walk<'_> {
         self.front = Some(before.dst);
         self.tuple = flow.translated;
         self.shifted = flow.proxied;
+        self.stands_for = flow.preserved.then_some(node);
         self.hop_from(component, rule, before);
         self.ttl_set = Some(self.tables.settings.ttl_load_balancer);
         let node_eni = self.eni(node)?;
@@ -301,27 +306,12 @@ impl Walk<'_> {
         self.path.pick = Some((pick, index));
         self.path.picks = self.path.picks.saturating_add(1);
         self.hop(group_component, Rule::Target(target.address, target.port));
-        let node_row = self.eni(node)?;
-        let same_family = |a: &&IpAddr| a.is_ipv4() == target.address.is_ipv4();
-        let Some(&source) = node_row.addresses.iter().find(same_family) else {
-            return Err(self.end(component, Rule::None, DropReason::NoTarget));
+        let to = (target.address, target.port);
+        let preserved = endpoint.is_none() && group_row.preserve_client_ip;
+        let translated = match preserved {
+            true => self.sent_by_client(component, to)?,
+            false => self.sent_by_node(component, node, to, hash)?,
         };
-        let mut translated = FiveTuple {
-            src: source,
-            dst: target.address,
-            protocol: self.tuple.protocol,
-            sport: 0,
-            dport: target.port,
-        };
-        let shard = self.connections.shard;
-        let ports = &self.connections.ports;
-        match ports.free_port(node, &translated, hash, &shard) {
-            Some(port) => translated.sport = port,
-            None => return Err(self.end(component, Rule::None, DropReason::PortAllocation)),
-        }
-        if self.tables.settings.sabotage.no_source_nat {
-            (translated.src, translated.sport) = (self.tuple.src, self.tuple.sport);
-        }
         let flow = LbFlow {
             endpoint,
             front_eni: front,
@@ -333,6 +323,7 @@ impl Walk<'_> {
             failures: target.failures,
             tcp_idle: listener.tcp_idle,
             proxied: group_row.proxy_protocol && self.is_tcp(),
+            preserved,
         };
         self.path.opens_lb = Some(flow);
         Ok((flow, Rule::Target(target.address, target.port)))
@@ -348,7 +339,13 @@ impl Walk<'_> {
             return Err(self.end(component, Rule::KnownFlow, DropReason::PrivateLinkOneWay));
         }
         if !self.own.is_some_and(|own| own.session.lb_alive(self.now)) {
-            return Err(self.end(component, Rule::None, DropReason::NoConnection));
+            // NLB guide "Network Load Balancers": a target that sends after the idle
+            // timeout is reset, as a client is.
+            let stop = self.end(component, Rule::None, DropReason::NoConnection);
+            return Err(match self.is_tcp() && self.packet.error.is_none() {
+                true => Stop::Reset(DropReason::NoConnection),
+                false => stop,
+            });
         }
         if self.is_over(flow) {
             self.hop(component, Rule::KnownFlow);

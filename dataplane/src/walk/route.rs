@@ -14,7 +14,7 @@ use crate::flow::{Object, Outcome, SizeLimit};
 use crate::tables::{Route, RouteTarget};
 
 /// Largest packet inside a VPC (EC2 User Guide "Network MTU").
-const VPC_MTU: u32 = 9001;
+pub(super) const VPC_MTU: u32 = 9001;
 
 impl<'a> Walk<'a> {
     /// Routes a packet that stands in `subnet`: ACL out when it leaves the

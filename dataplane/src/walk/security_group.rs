@@ -125,8 +125,24 @@ impl Walk<'_> {
         let (ip_protocol, kind, code) = self.packet.judged_as(self.tuple.protocol);
         rule.protocol.is_none_or(|protocol| protocol == ip_protocol)
             && self.ports_match(rule.ports, ip_protocol, (kind, code))
-            && peer_matches(self.tables, rule.peer, remote)
-            && (egress || self.is_from(rule.peer, remote))
+            && match (self.stands_for(egress), rule.peer) {
+                (Some(node), Peer::Group(group)) => node.groups.contains(&group),
+                (_, peer) => {
+                    peer_matches(self.tables, peer, remote)
+                        && (egress || self.is_from(peer, remote))
+                }
+            }
+    }
+
+    /// The load balancer's node in whose place its client's address stands: a group
+    /// that a target's rule names is the node's, and never the client's (NLB guide
+    /// "Security groups": it works with client IP preservation).
+    fn stands_for(&self, egress: bool) -> Option<&EniRow> {
+        let node = self.stands_for.filter(|_| !egress)?;
+        self.tables
+            .enis
+            .row(node)
+            .filter(|_| self.sender == Some(node))
     }
 
     /// Whether a rule's ports cover the packet; and for which other destination

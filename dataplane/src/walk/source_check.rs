@@ -52,6 +52,9 @@ impl Walk<'_> {
         if let EniKind::Endpoint(endpoint) = eni.kind {
             self.service_answers(endpoint)?;
         }
+        if let Some(flow) = self.answers_kept() {
+            return self.back_to_balancer(&flow, id, eni);
+        }
         if dst_mac != subnet.router_mac {
             return self.send_to_neighbor(id, eni, dst_mac);
         }

@@ -2,7 +2,9 @@
 //!
 //! What is undone first is what needs no state: the internet gateway's 1:1
 //! translation, by the tables. What a load balancer translated needs nothing:
-//! it chose a port whose replies hash to its own worker. What leaves a tunnel
+//! it chose a port whose replies hash to its own worker. Where it keeps the client's
+//! address, only that end counts: it is in what goes to the node and in what the
+//! target sends. What leaves a tunnel
 //! names its worker in the cookie. An ICMP error goes where its flow is.
 //!
 //! A fragment without ports follows the first of its datagram: all of them go
@@ -13,8 +15,8 @@ use std::net::Ipv4Addr;
 
 use crate::flow::{First, FragmentKey, Fragments, Ingress, Shard};
 use crate::packet::{
-    ETHERNET_LEN, FiveTuple, Fragment, Frame, GENEVE_PORT, GeneveView, Headers, ethertype,
-    parse_ethernet, parse_ip, parse_quoted, protocol, udp_payload,
+    ETHERNET_LEN, Fragment, Frame, GENEVE_PORT, GeneveView, Headers, ethertype, parse_ethernet,
+    parse_ip, parse_quoted, protocol, udp_payload,
 };
 use crate::tables::Snapshot;
 use crate::time::Instant;
@@ -82,9 +84,16 @@ impl Steer {
             || dst >> 16 == 0xa9fe
             || dport == 53
             || (has_public(tables) && !(is_private(src) && is_private(dst)));
+        let end = |address: u32, port: u32| {
+            let port = port as u16;
+            match tables.is_kept_end(Ipv4Addr::from_bits(address).into(), port) {
+                true => (0, 0),
+                false => (address, port),
+            }
+        };
         (!rare).then(|| {
             self.shard
-                .owner4((src, sport as u16), (dst, dport as u16), head[23])
+                .owner4(end(src, sport), end(dst, dport), head[23])
         })
     }
 
@@ -124,7 +133,7 @@ impl Steer {
             } else {
                 headers.tuple
             };
-            self.shard.owner(&private(tables, tuple))
+            self.shard.owner(&tables.meeting(&tuple))
         });
         Turn {
             worker,
@@ -162,7 +171,7 @@ impl Steer {
         };
         Turn {
             worker: first.map_or(self.shard.index(), |tuple| {
-                self.shard.owner(&private(tables, tuple))
+                self.shard.owner(&tables.meeting(&tuple))
             }),
             settled: true,
         }
@@ -175,15 +184,6 @@ fn cookie(bytes: &[u8], headers: &Headers) -> Option<u32> {
         return None;
     }
     GeneveView::parse(udp_payload(bytes, headers)?).ok()?.cookie
-}
-
-/// The tuple as it is inside: without the internet gateway's translation.
-fn private(tables: &Snapshot, tuple: FiveTuple) -> FiveTuple {
-    FiveTuple {
-        src: tables.private_of(tuple.src),
-        dst: tables.private_of(tuple.dst),
-        ..tuple
-    }
 }
 
 /// Whether any address is translated at all.

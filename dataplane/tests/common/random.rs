@@ -487,6 +487,7 @@ impl Topology {
             reset_on_deregistration: false,
             reset_on_idle: tape.chance(30),
             proxy_protocol: false,
+            preserve_client_ip: false,
         };
         self.world
             .edit(|b| b.set_target_group(TargetGroupId(id), Some(row)));

@@ -37,6 +37,7 @@ pub fn target_group(vpc: u32, targets: Vec<Target>) -> TargetGroupRow {
         reset_on_deregistration: false,
         reset_on_idle: false,
         proxy_protocol: false,
+        preserve_client_ip: false,
     }
 }
 
@@ -124,6 +125,22 @@ pub fn privatelink() -> World {
             enis: vec![EniId(2)],
         };
         b.set_endpoint(EndpointId(0), Some(endpoint(1, kind)));
+    });
+    w
+}
+
+/// The provider's side of [`privatelink`], and ENI 5 (10.0.1.11), a client there that
+/// calls the node itself; whether its address is kept.
+pub fn direct(kept: bool) -> World {
+    let mut w = privatelink();
+    w.eni(5, 20, &["10.0.1.11"], &[1], EniKind::Host);
+    w.edit(|b| {
+        let targets = vec![target("10.0.2.40", 8443, TargetHealth::Healthy)];
+        let row = TargetGroupRow {
+            preserve_client_ip: kept,
+            ..target_group(2, targets)
+        };
+        b.set_target_group(TargetGroupId(0), Some(row));
     });
     w
 }

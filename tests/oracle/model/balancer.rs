@@ -157,10 +157,17 @@ impl Walk<'_> {
         if let Some(at) = self.oracle.mappings.iter().rposition(found) {
             return self.answered(at, id);
         }
-        let listened = row
-            .listeners
-            .iter()
-            .any(|l| l.protocol == self.tuple.proto && u32::from(l.port) == self.tuple.dport);
+        // A node is called by its first address; further ones are sources (E).
+        let called = self.tuple.dst;
+        let first = self.world.enis.get(&node).is_some_and(|eni| {
+            let mut addresses = eni.addresses.iter();
+            addresses.find(|a| a.is_ipv4() == called.is_ipv4()) == Some(&called)
+        });
+        let listened = first
+            && row
+                .listeners
+                .iter()
+                .any(|l| l.protocol == self.tuple.proto && u32::from(l.port) == self.tuple.dport);
         let known = self.known(node);
         if self.quoted.is_some() {
             if known.is_none() {
@@ -371,6 +378,11 @@ impl Walk<'_> {
             life = Life::Unknown;
         }
         if self.decide(life) != Life::Alive {
+            // A target that sends is reset, as long as anything is known of the
+            // connection.
+            if self.tuple.proto == TCP && self.quoted.is_none() && self.tape.pick(2) == 0 {
+                return Err(Stop::Reset(&["lb.no_connection"]));
+            }
             return drop(OVER);
         }
         self.passes()?;

@@ -38,6 +38,7 @@ type Rules = &'static [(&'static str, Rule)];
 const SWITCH: &[&str] = &["true", "false"];
 
 const DELETION_PROTECTION: &str = "deletion_protection.enabled";
+const SECONDARY_IPS: &str = "secondary_ips.auto_assigned.per_subnet";
 const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 const NETWORK_LOAD_BALANCER: Rules = &[
     ("access_logs.s3.enabled", Kept("false", SWITCH)),
@@ -55,7 +56,6 @@ const NETWORK_LOAD_BALANCER: Rules = &[
         ),
     ),
     ("ipv6.deny_all_igw_traffic", Fixed("true")),
-    ("secondary_ips.auto_assigned.per_subnet", Fixed("0")),
     ("zonal_shift.config.enabled", Kept("false", SWITCH)),
 ];
 
@@ -66,14 +66,13 @@ const STICKINESS_TYPE: &str = "stickiness.type";
 const FAILOVER_DEREGISTERED: &str = "target_failover.on_deregistration";
 const FAILOVER_UNHEALTHY: &str = "target_failover.on_unhealthy";
 const PROXY_PROTOCOL: &str = "proxy_protocol_v2.enabled";
+const PRESERVE_CLIENT_IP: &str = "preserve_client_ip.enabled";
 const RESET_ON_DEREGISTRATION: &str = "deregistration_delay.connection_termination.enabled";
 const GATEWAY_RESET_ON_UNHEALTHY: &str = "send_tcp_reset.on_unhealthy.enabled";
 const GATEWAY_RESET_ON_DEREGISTRATION: &str = "send_tcp_reset.on_deregistration.enabled";
 const RESET_ON_IDLE: &str = "send_tcp_reset.on_idle_timeout.enabled";
 const NETWORK_TARGET_GROUP: Rules = &[
     (CROSS_ZONE, Fixed("use_load_balancer_configuration")),
-    // A node's targets see the node's address.
-    ("preserve_client_ip.enabled", Fixed("false")),
     (STICKINESS, Fixed("false")),
     (STICKINESS_TYPE, Fixed("source_ip")),
     (
@@ -184,6 +183,7 @@ impl Call for ModifyLoadBalancerAttributes {
 
     fn call(self, at: &mut At<'_, '_>) -> Result<Attributes, ApiError> {
         let balancer = at.tx.require(&self.load_balancer_arn)?;
+        let network = balancer.kind == LoadBalancerKind::Network;
         let mut change = api::ModifyLoadBalancerAttributes {
             load_balancer_arn: self.load_balancer_arn.clone(),
             ..Default::default()
@@ -192,6 +192,7 @@ impl Call for ModifyLoadBalancerAttributes {
             match &*pair.key {
                 CROSS_ZONE => change.cross_zone = value(pair)?,
                 DELETION_PROTECTION => change.deletion_protected = value(pair)?,
+                SECONDARY_IPS if network => change.secondary_ips = value(pair)?,
                 _ => keep(pair, load_balancer_rules(&balancer), &mut change.kept)?,
             }
         }
@@ -208,10 +209,13 @@ fn load_balancer_rules(balancer: &LoadBalancer) -> Rules {
 }
 
 fn of_load_balancer(balancer: &LoadBalancer) -> Attributes {
-    let own = vec![
+    let mut own = vec![
         Pair::new(CROSS_ZONE, balancer.cross_zone),
         Pair::new(DELETION_PROTECTION, balancer.deletion_protected),
     ];
+    if balancer.kind == LoadBalancerKind::Network {
+        own.push(Pair::new(SECONDARY_IPS, balancer.secondary_ips));
+    }
     Attributes::new(own, load_balancer_rules(balancer), &balancer.kept)
 }
 
@@ -262,6 +266,7 @@ impl Call for ModifyTargetGroupAttributes {
                     change.reset_on_deregistration = value(pair)?;
                 }
                 PROXY_PROTOCOL if !gateway => change.proxy_protocol = value(pair)?,
+                PRESERVE_CLIENT_IP if !gateway => change.preserve_client_ip = value(pair)?,
                 RESET_ON_IDLE if gateway => change.reset_on_idle = value(pair)?,
                 STICKINESS if gateway => sticky = value(pair)?,
                 FAILOVER_DEREGISTERED if gateway => deregistered = &pair.value,
@@ -354,6 +359,7 @@ fn of_target_group(group: &TargetGroup) -> Attributes {
             Pair::new(RESET_ON_UNHEALTHY, held.reset_on_unhealthy),
             Pair::new(RESET_ON_DEREGISTRATION, held.reset_on_deregistration),
             Pair::new(PROXY_PROTOCOL, held.proxy_protocol),
+            Pair::new(PRESERVE_CLIENT_IP, held.preserve_client_ip),
         ]);
     }
     let mut kept = group.kept.clone();

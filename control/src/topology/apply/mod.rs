@@ -174,6 +174,9 @@ impl<'a> Applier<'a, '_> {
                 self.endpoint(name, endpoint)?;
             }
         }
+        for (name, balancer) in topology.load_balancers.iter() {
+            self.secondary_ips(name, balancer)?;
+        }
         for (name, zone) in topology.zones.iter() {
             self.zone(name, zone)?;
         }

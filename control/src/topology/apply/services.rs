@@ -75,11 +75,33 @@ impl Applier<'_, '_> {
             reset_on_deregistration: group.reset_on_deregistration,
             reset_on_idle: group.reset_on_idle,
             proxy_protocol: group.proxy_protocol,
+            preserve_client_ip: group.preserve_client_ip,
             ..Default::default()
         };
         self.run(name.at, attributes)?;
         self.names.target_groups.insert(name.value.clone(), arn);
         Ok(())
+    }
+
+    /// The further addresses of a load balancer's nodes; after everything that has
+    /// fixed ones.
+    pub(super) fn secondary_ips(
+        &mut self,
+        name: &Value<String>,
+        balancer: &LoadBalancer,
+    ) -> Result<(), ApiError> {
+        let Some(count) = &balancer.secondary_ips else {
+            return Ok(());
+        };
+        let Some(arn) = self.names.load_balancers.get(&name.value).cloned() else {
+            return Ok(());
+        };
+        let request = ModifyLoadBalancerAttributes {
+            load_balancer_arn: arn,
+            secondary_ips: Some(count.value),
+            ..Default::default()
+        };
+        self.run(count.at, request)
     }
 
     pub(super) fn load_balancer(

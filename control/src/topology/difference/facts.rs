@@ -209,7 +209,8 @@ pub(super) fn of(model: &Model, id: &ResourceId) -> Option<Facts> {
                 .with(
                     "groups for PrivateLink",
                     it.enforce_privatelink_groups.to_string(),
-                );
+                )
+                .with("further addresses", it.secondary_ips.to_string());
             Some(it.nodes.iter().fold(facts, |facts, node| {
                 facts.item(format!("node in {}", subnet_name(model, &node.subnet)))
             }))

@@ -9,7 +9,8 @@ use super::node::{Map, Node};
 use crate::model::{
     CheckPort, CheckProtocol, EndpointService, HealthCheck, HostedZone, LbProtocol, Listener,
     LoadBalancer, NetworkInterfaceId, SecurityGroupId, SubnetId, TargetGroup,
-    TargetGroupAttributes, TargetId, VpcEndpoint, VpcEndpointState, VpcEndpointType, VpcId,
+    TargetGroupAttributes, TargetId, TargetType, VpcEndpoint, VpcEndpointState, VpcEndpointType,
+    VpcId,
 };
 
 impl Exporter<'_> {
@@ -68,6 +69,8 @@ impl Exporter<'_> {
             );
         }
         map.flag("dualstack", balancer.dualstack, false);
+        let further = balancer.secondary_ips;
+        map.some("secondary_ips", (further > 0).then_some(further));
         if balancer.deletion_protected || !balancer.kept.is_empty() {
             self.leave_out(format!("{user}: attributes that change no packet"));
         }
@@ -155,7 +158,7 @@ impl Exporter<'_> {
     fn attributes(&self, map: &mut Map, group: &TargetGroup) {
         let (own, default) = (
             &group.attributes,
-            TargetGroupAttributes::defaults(group.protocol),
+            TargetGroupAttributes::defaults(group.protocol, TargetType::Ip),
         );
         let stickiness = match own.stickiness {
             Stickiness::FiveTuple => None,
@@ -182,6 +185,11 @@ impl Exporter<'_> {
         );
         map.flag("reset_on_idle", own.reset_on_idle, default.reset_on_idle);
         map.flag("proxy_protocol", own.proxy_protocol, default.proxy_protocol);
+        map.flag(
+            "preserve_client_ip",
+            own.preserve_client_ip,
+            default.preserve_client_ip,
+        );
     }
 
     pub(super) fn endpoint_services(&mut self) -> Map {

@@ -141,11 +141,11 @@ nat_gateways:
   inside: {type: private, subnet: w/a, address: 10.0.1.91, secondary: [10.0.1.92]}
 load_balancers:
   nlb: {subnets: v/a, addresses: {v/a: 10.0.1.200}, groups: web, enforce_privatelink_groups: false,
-        dualstack: true, cross_zone: true,
+        dualstack: true, cross_zone: true, secondary_ips: 2,
         listeners: [{port: 80, target_group: servers, idle_timeout: 60}, {proto: udp, port: 53, target_group: names}]}
   gwlb: {type: gateway, subnets: w/a, listeners: [{target_group: appliances}]}
 target_groups:
-  servers: {protocol: tcp, port: 80, targets: ["web:8080", 10.0.9.9], reset_on_unhealthy: false, reset_on_deregistration: true, proxy_protocol: true, deregistration_delay: 5,
+  servers: {protocol: tcp, port: 80, targets: ["web:8080", 10.0.9.9], reset_on_unhealthy: false, reset_on_deregistration: true, proxy_protocol: true, preserve_client_ip: true, deregistration_delay: 5,
             health_check: {protocol: http, path: "/ok?a=b", matcher: "200,300-302", interval: 10}}
   names: {protocol: udp, port: 53, vpc: v, targets: "given:5353"}
   appliances: {protocol: geneve, targets: target, stickiness: source_ip_dest_ip, failover: rebalance,

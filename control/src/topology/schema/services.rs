@@ -73,6 +73,10 @@ pub struct LoadBalancer {
     /// Give nodes an IPv6 address, too [default: false].
     #[serde(default)]
     pub dualstack: bool,
+    /// Private IPv4 addresses of each node besides its first, 0 to 7: each carries 55 000
+    /// connections to a target (network load balancers only) [default: 0].
+    #[serde(default)]
+    pub secondary_ips: Option<Value<u8>>,
 }
 
 /// Kind of load balancer.
@@ -147,6 +151,10 @@ pub struct TargetGroup {
     /// protocol v2 header (not geneve) [default: false].
     #[serde(default, alias = "proxy_protocol_v2")]
     pub proxy_protocol: Option<bool>,
+    /// Targets see the address and port of a client that does not come by PrivateLink
+    /// (not geneve) [default: true of udp and tcp_udp, where it must be; false of tcp].
+    #[serde(default, alias = "client_ip_preservation")]
+    pub preserve_client_ip: Option<bool>,
 }
 
 /// Protocol of a target group or listener.

@@ -159,10 +159,40 @@ fn attributes_are_acted_on_kept_or_refused() {
         attribute(&shown, "deregistration_delay.timeout_seconds").unwrap(),
         "0"
     );
-    assert_eq!(
-        attribute(&shown, "preserve_client_ip.enabled").unwrap(),
-        "false"
-    );
+    // Instances: on, unless it is switched off. Addresses: off for TCP, else on for good.
+    let on = |shown: &str| attribute(shown, "preserve_client_ip.enabled").unwrap();
+    assert_eq!(on(&shown), "true");
+    let off = [("preserve_client_ip.enabled", "false")];
+    assert_eq!(on(&f.elb(&set("TargetGroup", &group, &off))), "false");
+    for (protocol, expected) in [("TCP", "false"), ("UDP", "true"), ("TCP_UDP", "true")] {
+        let parameters = format!("Protocol={protocol}&Port=80&TargetType=ip");
+        let name = protocol.replace('_', "-");
+        let group = f.target_group(&name, &parameters);
+        let shown = f.elb(&format!(
+            "Action=DescribeTargetGroupAttributes&TargetGroupArn={group}"
+        ));
+        assert_eq!(on(&shown), expected, "{protocol}");
+        if expected == "true" {
+            f.refused(
+                &set("TargetGroup", &group, &off),
+                "ValidationError",
+                "cannot be disabled",
+            );
+        }
+    }
+    // Nodes get further addresses, and keep them.
+    let further = |n: &str| {
+        set(
+            "LoadBalancer",
+            &balancer,
+            &[("secondary_ips.auto_assigned.per_subnet", n)],
+        )
+    };
+    let shown = f.elb(&further("2"));
+    let held = attribute(&shown, "secondary_ips.auto_assigned.per_subnet");
+    assert_eq!(held.as_deref(), Some("2"));
+    f.refused(&further("1"), "InvalidConfigurationRequest", "decreased");
+    f.refused(&further("8"), "ValidationError", "between 0 and 7");
     let geneve = f.target_group("geneve", "Protocol=GENEVE&Port=6081");
     let shown = f.elb(&set(
         "TargetGroup",
@@ -235,10 +265,10 @@ fn attributes_are_acted_on_kept_or_refused() {
         ),
         (
             "TargetGroup",
-            &group,
+            &geneve,
             "preserve_client_ip.enabled",
             "true",
-            "UnsupportedOperation",
+            "ValidationError",
         ),
         (
             "TargetGroup",
