@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{Request, Response, StatusCode};
+use futures_util::StreamExt;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -123,7 +124,13 @@ struct Way {
 impl Way {
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
         match &self.upstream {
-            Some(Upstream::Echo) => self.echo(&request),
+            Some(Upstream::Echo) => {
+                let answer = self.echo(&request);
+                // One that is answered while it is sent is cut off.
+                let mut body = request.into_body().into_data_stream();
+                while let Some(Ok(_)) = body.next().await {}
+                answer
+            }
             Some(Upstream::Http(authority)) => match self.pass(authority, request).await {
                 Ok(mut answer) => {
                     strip(answer.headers_mut());

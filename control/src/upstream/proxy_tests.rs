@@ -64,6 +64,21 @@ fn echo_says_who_asks_and_not_who_they_say_they_are() {
 }
 
 #[test]
+fn echo_takes_the_whole_body_before_it_answers() {
+    let proxy = proxy(Upstream::Echo);
+    let mut stream = proxy.open(client()).unwrap();
+    stream.set_nonblocking(false).unwrap();
+    let head = "PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\nconnection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    for _ in 0..1000 {
+        stream.write_all(&[b'x'; 1000]).unwrap();
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("\"path\": \"/a\""), "{answer}");
+}
+
+#[test]
 fn a_request_is_passed_on_with_the_endpoint_and_its_body() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let authority = listener.local_addr().unwrap().to_string();
