@@ -20,18 +20,20 @@ use std::process::ExitCode;
 
 use common::worlds::{bounce, east_west, privatelink, worked};
 use common::{World, tcp};
-use vpclab_dataplane::addr::EniId;
+use vpclab_dataplane::addr::{EniId, RouteTableId};
 use vpclab_dataplane::flow::Seed;
 use vpclab_dataplane::lpm::{Level, Lpm};
 use vpclab_dataplane::packet::{FiveTuple, Frame, tcp_flag};
 use vpclab_dataplane::pipeline::Sink;
+use vpclab_dataplane::tables::{Route, RouteOrigin, RouteTarget};
 
 /// A path: its name, and what runs it and says how many operations that were.
 type Path = (&'static str, fn() -> u64);
 
 /// The paths, in the order of the budget file.
-const PATHS: [Path; 6] = [
+const PATHS: [Path; 7] = [
     ("eastwest-cached", cached_east_west),
+    ("eastwest-after-route-change", changed_east_west),
     ("privatelink-cached", cached_privatelink),
     ("gwlb-encapsulate", || tunnelled(false)),
     ("gwlb-decapsulate", || tunnelled(true)),
@@ -111,6 +113,15 @@ fn open(
 
 /// Sends the frames over and over, counted; every one must be a hit.
 fn established(w: &mut World, frames: &[Frame]) -> u64 {
+    established_while(w, frames, |_, _| ())
+}
+
+/// The same; `change` is called before each batch, and not counted.
+fn established_while(
+    w: &mut World,
+    frames: &[Frame],
+    mut change: impl FnMut(&mut World, u64),
+) -> u64 {
     let mut out = Out::default();
     let mut batch = Vec::with_capacity(frames.len());
     let hits = w.pipeline.counters().flow_hits;
@@ -121,6 +132,7 @@ fn established(w: &mut World, frames: &[Frame]) -> u64 {
             copy.refill(frame.port, frame.bytes());
             batch.push(copy);
         }
+        change(w, round);
         let mut process = || w.pipeline.process(w.now, &w.tables, &mut batch, &mut out);
         if round < BATCHES {
             process();
@@ -139,15 +151,37 @@ fn established(w: &mut World, frames: &[Frame]) -> u64 {
     BATCHES * count
 }
 
+fn open_east_west(w: &mut World, connections: u16) -> Vec<Frame> {
+    let ports = 2_000..2_000 + connections;
+    ports
+        .flat_map(|port| {
+            let tuple = tcp(&format!("10.0.1.10:{port}"), "10.0.2.10:80");
+            open(w, 1, &tuple, |_, at, frame| (at, frame))
+        })
+        .collect()
+}
+
 fn cached_east_west() -> u64 {
     let mut w = east_west();
-    let frames: Vec<Frame> = (0..CONNECTIONS)
-        .flat_map(|n| {
-            let tuple = tcp(&format!("10.0.1.10:{}", 2_000 + n), "10.0.2.10:80");
-            open(&mut w, 1, &tuple, |_, at, frame| (at, frame))
-        })
-        .collect();
+    let frames = open_east_west(&mut w, CONNECTIONS);
     established(&mut w, &frames)
+}
+
+/// Each packet is the first of its direction after a route of its table changed: one
+/// that leads elsewhere.
+fn changed_east_west() -> u64 {
+    let mut w = east_west();
+    let frames = open_east_west(&mut w, 1);
+    established_while(&mut w, &frames, |w, round| {
+        let prefix = "172.16.0.0/24".parse().unwrap();
+        let route = Route {
+            prefix,
+            target: RouteTarget::Eni(EniId(1 + round as u32 % 2)),
+            origin: RouteOrigin::Static,
+            label: common::label("route"),
+        };
+        w.edit(|b| b.set_route(RouteTableId(1), prefix, RouteOrigin::Static, Some(route)));
+    })
 }
 
 fn client(port: u16) -> FiveTuple {

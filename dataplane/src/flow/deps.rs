@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::hash::{Seed, Seeded};
+use super::standing::Standing;
 use crate::addr::{RouteTableId, SecurityGroupId};
 
 /// A kind of row with a generation.
@@ -183,6 +184,9 @@ impl Dep {
     }
 }
 
+/// The first and last destination of a range.
+pub type RouteRange = (IpAddr, IpAddr);
+
 /// What answers for the generations of everything a decision can rest on.
 pub trait Generations {
     /// Grows with every change of anything.
@@ -193,7 +197,15 @@ pub trait Generations {
     fn members(&self, group: SecurityGroupId) -> u64;
     /// For the route that decides for `destination`: the range of
     /// destinations with the same answer, and when the route last changed.
-    fn route(&self, table: RouteTableId, destination: IpAddr) -> Option<((IpAddr, IpAddr), u64)>;
+    fn route(&self, table: RouteTableId, destination: IpAddr) -> Option<(RouteRange, u64)>;
+    /// Whether anything but routes changed after a version, or a route of which
+    /// `touches` (its table, and its destinations; none if all of the table may have
+    /// changed) says that it matters. Where that is not known any more: yes.
+    fn changed_since(
+        &self,
+        version: u64,
+        touches: impl FnMut(RouteTableId, Option<RouteRange>) -> bool,
+    ) -> bool;
 }
 
 /// Names an interned set.
@@ -212,12 +224,21 @@ struct DepSet {
 }
 
 impl DepSet {
-    fn holds(&mut self, tables: &impl Generations) -> bool {
-        if self.checked != tables.version() {
+    /// `floor`: what was found at this version or a later one is so still.
+    fn holds(&mut self, floor: u64, tables: &impl Generations) -> bool {
+        if self.checked < floor {
             self.checked = tables.version();
             self.valid = self.deps.iter().all(|dep| dep.holds(tables));
         }
         self.valid
+    }
+
+    /// The routes that it rests on.
+    fn routes(&self) -> impl Iterator<Item = (RouteTableId, Option<RouteRange>)> {
+        self.deps.iter().filter_map(|dep| match *dep {
+            Dep::Route(table, _, then) => Some((table, then.map(|(range, _)| range))),
+            _ => None,
+        })
     }
 }
 
@@ -229,6 +250,7 @@ pub struct DepSets {
     /// By the hash of what was read, the set made last.
     by_hash: HashMap<u64, u32, Seeded>,
     secret: u64,
+    standing: Standing,
 }
 
 impl DepSets {
@@ -239,7 +261,15 @@ impl DepSets {
             free: Vec::new(),
             by_hash: HashMap::with_hasher(Seeded(seed)),
             secret: seed.words(&[6]),
+            standing: Standing::new(seed),
         }
+    }
+
+    /// Takes the version of the tables into account: what was found to stand at the
+    /// version that is returned, or at a later one, stands.
+    #[inline]
+    pub fn look(&mut self, tables: &impl Generations) -> u64 {
+        self.standing.look(tables)
     }
 
     /// The set of what was read from `tables`, in use once more. Allocates only
@@ -249,12 +279,16 @@ impl DepSets {
     /// it is that of `tables`, as are those just read. One that holds no more
     /// stays with its users, and those who come now get another.
     pub fn intern(&mut self, reads: &Reads, tables: &impl Generations) -> DepsId {
+        self.look(tables);
+        // As it is now, and not only as far as those who use it go: a range may have
+        // grown, and who comes now may be in the new part.
+        let now = tables.version();
         let hash = reads.hash(self.secret);
         if let Some(&index) = self.by_hash.get(&hash)
             && let Some(set) = self.sets.get_mut(index as usize)
             && set.users > 0
             && set.reads.words == reads.words
-            && set.holds(tables)
+            && set.holds(now, tables)
         {
             set.users += 1;
             return DepsId(index);
@@ -269,6 +303,9 @@ impl DepSets {
             set.hash = hash;
             reads.deps(tables, &mut set.deps);
             (set.users, set.checked, set.valid) = (1, tables.version(), true);
+            for (table, range) in set.routes() {
+                self.standing.add(table, range);
+            }
         }
         self.by_hash.insert(hash, index);
         DepsId(index)
@@ -281,6 +318,9 @@ impl DepSets {
         };
         set.users = set.users.saturating_sub(1);
         if set.users == 0 {
+            for (table, range) in set.routes() {
+                self.standing.remove(table, range);
+            }
             if self.by_hash.get(&set.hash) == Some(&id.0) {
                 self.by_hash.remove(&set.hash);
             }
@@ -291,9 +331,10 @@ impl DepSets {
     /// Whether everything in the set is as it was. One comparison unless the
     /// tables changed since the last call.
     pub fn hold(&mut self, id: DepsId, tables: &impl Generations) -> bool {
+        let floor = self.look(tables);
         self.sets
             .get_mut(id.0 as usize)
-            .is_some_and(|set| set.holds(tables))
+            .is_some_and(|set| set.holds(floor, tables))
     }
 
     /// Number of sets in use.

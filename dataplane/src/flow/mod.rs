@@ -25,13 +25,14 @@ mod session;
 mod shard;
 mod shift;
 mod short;
+mod standing;
 mod store;
 mod table;
 mod tracking;
 
 pub(crate) use action::Hot;
 pub(crate) use common::{Begin, Common};
-pub use deps::{DepSets, DepsId, Generations, Object, Reads};
+pub use deps::{DepSets, DepsId, Generations, Object, Reads, RouteRange};
 pub(crate) use entry::line_flag;
 pub use fragments::{First, FragmentKey, Fragments};
 pub use hash::{RowHash, Seed, Seeded};

@@ -133,6 +133,8 @@ impl Pipeline {
         frame: &Frame,
         lane: &Lane,
     ) -> Option<(u32, Direction)> {
+        // One comparison, but for the first packet of a version.
+        let standing = self.connections.deps.look(tables);
         let sessions = &mut self.connections.sessions;
         let (slot, direction) = sessions.find4(&lane.key, lane.hash, lane.guess)?;
         let floor = sessions.floor();
@@ -140,7 +142,7 @@ impl Pipeline {
         let line = entry.lines.get(direction.index())?;
         let hot: &Hot = hots.get(line.action as usize)?;
         let open = line.flags & (line_flag::COMPILED | line_flag::SHIFTED) == line_flag::COMPILED
-            && hot.version == tables.version
+            && hot.version >= standing
             && hot.port == frame.port
             && frame.bytes().first_chunk::<12>() == Some(&hot.expect)
             && lane.ip_len <= hot.size_max

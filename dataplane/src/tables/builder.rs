@@ -20,6 +20,9 @@ use crate::addr::{
 #[derive(Debug, Default)]
 pub struct Builder {
     next: Snapshot,
+    /// A route differs from the base,
+    routes_changed: bool,
+    /// or something else.
     changed: bool,
     /// Something has changed of what says where load balancers keep addresses.
     ends_changed: bool,
@@ -32,6 +35,7 @@ impl Builder {
         next.version += 1;
         Self {
             next,
+            routes_changed: false,
             changed: false,
             ends_changed: false,
         }
@@ -46,6 +50,7 @@ impl Builder {
         };
         Self {
             next,
+            routes_changed: false,
             changed: false,
             ends_changed: false,
         }
@@ -53,13 +58,16 @@ impl Builder {
 
     /// Whether anything differs from the base.
     pub fn is_changed(&self) -> bool {
-        self.changed
+        self.changed || self.routes_changed
     }
 
     /// The finished snapshot.
     pub fn finish(mut self) -> Snapshot {
         if self.ends_changed {
             self.next.kept_ends = kept_ends(&self.next);
+        }
+        if self.changed {
+            self.next.others_generation = self.next.version;
         }
         self.next
     }
@@ -102,6 +110,7 @@ impl Builder {
         if old.map(RouteTable::row) == table.as_ref().map(RouteTable::row) {
             return;
         }
+        self.next.route_log.add(version, id, None);
         self.put_route_table(id, table);
     }
 
@@ -118,6 +127,8 @@ impl Builder {
         let old = self.next.route_tables.row(id);
         let changed = old.and_then(|old| old.with_route((prefix, origin), route, version));
         if changed.is_some() {
+            let range = (prefix.address(), prefix.last());
+            self.next.route_log.add(version, id, Some(range));
             self.put_route_table(id, changed);
         }
     }
@@ -139,7 +150,7 @@ impl Builder {
             row,
         });
         self.next.route_tables.set(id, stamped);
-        self.changed = true;
+        self.routes_changed = true;
     }
 
     /// Puts or removes a security group.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Snapshot;
 use crate::addr::{RouteTableId, SecurityGroupId};
-use crate::flow::{Generations, Object};
+use crate::flow::{Generations, Object, RouteRange};
 
 impl Generations for Snapshot {
     fn version(&self) -> u64 {
@@ -32,8 +32,16 @@ impl Generations for Snapshot {
         self.group_generation.get(&group).copied().unwrap_or(0)
     }
 
-    fn route(&self, table: RouteTableId, destination: IpAddr) -> Option<((IpAddr, IpAddr), u64)> {
+    fn route(&self, table: RouteTableId, destination: IpAddr) -> Option<(RouteRange, u64)> {
         let hit = self.route_tables.row(table)?.lookup(destination)?;
         Some((hit.cell, hit.generation))
+    }
+
+    fn changed_since(
+        &self,
+        version: u64,
+        touches: impl FnMut(RouteTableId, Option<RouteRange>) -> bool,
+    ) -> bool {
+        self.others_generation > version || self.route_log.any_since(version, touches)
     }
 }

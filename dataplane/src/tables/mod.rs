@@ -6,6 +6,7 @@
 //! and notice when something they were decided from has moved on.
 
 mod builder;
+mod changes;
 mod compare;
 mod generations;
 mod publish;
@@ -113,6 +114,10 @@ pub struct Snapshot {
     pub settings: Settings,
     /// Version at which they last changed.
     pub(crate) settings_generation: u64,
+    /// Version at which anything but a route last changed.
+    pub(crate) others_generation: u64,
+    /// The last changes of routes.
+    pub(crate) route_log: changes::RouteLog,
     /// VPCs.
     pub vpcs: Slab<VpcRow>,
     /// Subnets.
