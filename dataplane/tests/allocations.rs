@@ -11,10 +11,11 @@ use std::cell::Cell;
 
 use common::worlds::*;
 use common::*;
-use vpclab_dataplane::addr::EniId;
+use vpclab_dataplane::addr::{EniId, TargetGroupId};
 use vpclab_dataplane::drop::DropReason;
-use vpclab_dataplane::packet::{FiveTuple, Frame, tcp_flag};
+use vpclab_dataplane::packet::{ETHERNET_LEN, FiveTuple, Frame, checksum, parse_ip, tcp_flag};
 use vpclab_dataplane::pipeline::Sink;
+use vpclab_dataplane::tables::{TargetGroupRow, TargetHealth};
 
 const SYN_ACK: u8 = tcp_flag::SYN | tcp_flag::ACK;
 
@@ -276,4 +277,167 @@ fn connections_that_come_and_go_allocate_nothing() {
         assert!(counters.flows_planned >= 5 * 64);
         assert!(!planned || counters.answers_planned >= 5 * 64);
     }
+}
+
+/// Batches that are processed with their allocations counted; frames go back to the pool.
+struct Counted {
+    w: World,
+    out: Out,
+    batch: Vec<Frame>,
+    allocations: u64,
+}
+
+impl Counted {
+    fn new(w: World) -> Self {
+        Self {
+            w,
+            out: Out {
+                frames: Vec::with_capacity(256),
+                drops: 0,
+                other: 0,
+            },
+            batch: Vec::with_capacity(256),
+            allocations: 0,
+        }
+    }
+
+    /// Sends these frames by their ports; what came out.
+    fn send(&mut self, frames: impl IntoIterator<Item = Frame>) -> Vec<Frame> {
+        for frame in frames {
+            let mut copy = self.w.pipeline.pool().take();
+            copy.refill(frame.port, frame.bytes());
+            self.batch.push(copy);
+        }
+        let before = COUNT.get();
+        let World {
+            pipeline,
+            tables,
+            now,
+        } = &mut self.w;
+        pipeline.process(*now, tables, &mut self.batch, &mut self.out);
+        self.allocations += COUNT.get() - before;
+        let copies = self.out.frames.iter().map(|frame| {
+            let mut copy = Frame::with_capacity(0);
+            copy.extend(frame.bytes());
+            copy
+        });
+        let copies = copies.collect();
+        for frame in self.out.frames.drain(..) {
+            self.w.pipeline.pool().put(frame);
+        }
+        copies
+    }
+
+    /// All connections time out; what was allocated since the last time.
+    fn end_round(&mut self) -> u64 {
+        self.w.wait(400_000);
+        while !self.w.pipeline.connections().sessions.is_empty() {
+            self.w.wait(2);
+            self.send([]);
+        }
+        std::mem::take(&mut self.allocations)
+    }
+}
+
+/// The frame with these TCP numbers.
+fn numbered(mut frame: Frame, seq: u32, ack: u32) -> Frame {
+    let headers = parse_ip(frame.bytes(), ETHERNET_LEN).unwrap();
+    let l4 = usize::from(headers.l4);
+    let bytes = frame.bytes_mut();
+    bytes[l4 + 4..l4 + 8].copy_from_slice(&seq.to_be_bytes());
+    bytes[l4 + 8..l4 + 12].copy_from_slice(&ack.to_be_bytes());
+    checksum::fill_transport(frame.bytes_mut(), &headers);
+    frame
+}
+
+/// Connections that begin with a proxy protocol header, which is acknowledged or sent
+/// again until they time out.
+#[test]
+fn connections_with_a_proxy_protocol_header_allocate_nothing() {
+    const N: u16 = 64;
+    let mut w = privatelink();
+    w.edit(|b| {
+        let targets = vec![target("10.0.2.40", 8443, TargetHealth::Healthy)];
+        let row = TargetGroupRow {
+            proxy_protocol: true,
+            ..target_group(2, targets)
+        };
+        b.set_target_group(TargetGroupId(0), Some(row));
+    });
+    let mut it = Counted::new(w);
+    for round in 0..10 {
+        let client = |n: u16| tcp(&format!("10.0.1.10:{}", 2000 + n), "10.0.2.20:443");
+        let of_client = |it: &Counted, n, flags, seq, ack| {
+            let frame = it.w.frame(1, &client(n), flags, b"");
+            at_port(numbered(frame, seq, ack), 1)
+        };
+        let syns: Vec<_> = (0..N)
+            .map(|n| of_client(&it, n, tcp_flag::SYN, 9, 0))
+            .collect();
+        let backs: Vec<_> = it
+            .send(syns)
+            .iter()
+            .map(|syn| read(syn).tuple.reversed())
+            .collect();
+        assert_eq!(backs.len(), usize::from(N));
+        let of_target = |it: &Counted, back: &FiveTuple, flags, seq, ack| {
+            let frame = it.w.frame(4, back, flags, b"");
+            at_port(numbered(frame, seq, ack), 4)
+        };
+        let answers: Vec<_> = backs
+            .iter()
+            .map(|back| of_target(&it, back, SYN_ACK, 99, 10))
+            .collect();
+        assert_eq!(it.send(answers).len(), usize::from(N));
+        let acks: Vec<_> = (0..N)
+            .map(|n| of_client(&it, n, tcp_flag::ACK, 10, 100))
+            .collect();
+        let came = it.send(acks);
+        assert_eq!(came.len(), 2 * usize::from(N), "a header before each");
+        let len = u32::from(read(&came[0]).ip_len as u16) - 40;
+        // One in four is never acknowledged.
+        let heard: Vec<_> = (backs.iter().enumerate())
+            .filter(|(n, _)| n % 4 != 0)
+            .map(|(_, back)| of_target(&it, back, tcp_flag::ACK, 100, 10 + len))
+            .collect();
+        it.send(heard);
+        it.w.wait(1);
+        let again = it.send([]).len();
+        assert_eq!(again, usize::from(N) / 4, "sent again");
+        let counted = it.end_round();
+        assert!(round < 3 || counted == 0, "round {round}: {counted}");
+        assert!(it.w.pipeline.connections().proxied.is_empty());
+    }
+}
+
+/// Connections through a NAT gateway, each to a port of its own; half of them are
+/// reset, and their ports rest.
+#[test]
+fn connections_through_a_nat_gateway_allocate_nothing() {
+    const N: u16 = 64;
+    let mut it = Counted::new(nat_gateway());
+    for round in 0..10u16 {
+        let out = |it: &Counted, n: u16, flags| {
+            let there = tcp(
+                &format!("10.0.1.10:{}", 2000 + n),
+                &format!("198.51.100.7:{}", 1 + round * N + n),
+            );
+            at_port(it.w.frame(1, &there, flags, b""), 1)
+        };
+        let syns: Vec<_> = (0..N).map(|n| out(&it, n, tcp_flag::SYN)).collect();
+        let seen = it.send(syns);
+        assert_eq!(seen.len(), usize::from(N));
+        let answers: Vec<_> = seen
+            .iter()
+            .map(|syn| at_port(it.w.frame(4, &read(syn).tuple.reversed(), SYN_ACK, b""), 4))
+            .collect();
+        assert_eq!(it.send(answers).len(), usize::from(N));
+        let resets: Vec<_> = (0..N / 2).map(|n| out(&it, n, tcp_flag::RST)).collect();
+        assert_eq!(it.send(resets).len(), usize::from(N) / 2);
+        it.w.wait(30);
+        it.send([]);
+        let counted = it.end_round();
+        assert!(round < 3 || counted == 0, "round {round}: {counted}");
+    }
+    assert_eq!(it.out.drops, 0);
 }

@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::HashMap;
 
-use common::worlds::{any, everything};
+use common::worlds::{any, everything, nat_gateway};
 use common::*;
 use proptest::prelude::*;
 use vpclab_dataplane::addr::*;
@@ -21,61 +21,6 @@ const ACK: u8 = tcp_flag::ACK;
 const FIN: u8 = tcp_flag::FIN | tcp_flag::ACK;
 
 const PEER: &str = "198.51.100.7:80";
-
-/// Hosts 1 and 2 (10.0.1.10, 10.0.1.11) behind NAT gateway 3 (10.0.0.5, public
-/// 203.0.113.5) in subnet 2; internet host 4 (198.51.100.7), and 5 (10.0.2.20) in
-/// a subnet of the VPC with a public address, 203.0.113.20.
-fn nat() -> World {
-    let mut w = World::new();
-    w.pipeline = Pipeline::new(Config {
-        connections: 1 << 17,
-        fragments: 16,
-        seed: 7,
-        ..Config::default()
-    });
-    w.vpc(0, &[], false, None);
-    w.vpc(1, &["10.0.0.0/16"], true, None);
-    let local = ("10.0.0.0/16", RouteTarget::Local);
-    w.table(
-        1,
-        &[local.clone(), ("0.0.0.0/0", RouteTarget::Eni(EniId(3)))],
-    );
-    w.table(2, &[local, ("0.0.0.0/0", RouteTarget::InternetGateway)]);
-    w.subnet(1, 1, &["10.0.1.0/24"], 1);
-    w.subnet(2, 1, &["10.0.0.0/24"], 2);
-    w.subnet(3, 1, &["10.0.2.0/24"], 2);
-    w.subnet(9, 0, &["0.0.0.0/0"], 9);
-    w.group(1, vec![], everything());
-    w.group(2, everything(), everything());
-    w.eni(1, 1, &["10.0.1.10"], &[1], EniKind::Host);
-    w.eni(2, 1, &["10.0.1.11"], &[1], EniKind::Host);
-    w.eni(
-        3,
-        2,
-        &["10.0.0.5"],
-        &[],
-        EniKind::NatGateway(NatGatewayId(0)),
-    );
-    w.eni(4, 9, &["198.51.100.7", "198.51.100.8"], &[], EniKind::Host);
-    w.eni(5, 3, &["10.0.2.20"], &[2], EniKind::Host);
-    for (eni, private, public) in [
-        (3, "10.0.0.5", "203.0.113.5"),
-        (5, "10.0.2.20", "203.0.113.20"),
-    ] {
-        let (private, public) = (ip(private), ip(public));
-        w.eni_edit(eni, |row| {
-            row.public.push(PublicAddress { private, public })
-        });
-    }
-    w.edit(|b| {
-        let row = NatGatewayRow {
-            label: label("nat-0a1b2c3d4e5f60718"),
-            eni: EniId(3),
-        };
-        b.set_nat_gateway(NatGatewayId(0), Some(row));
-    });
-    w
-}
 
 /// The frame that the internet host got, and what it says.
 fn outside(seen: Seen) -> FiveTuple {
@@ -111,7 +56,7 @@ fn answer(w: &mut World, to: &FiveTuple, flags: u8) -> Seen {
 
 #[test]
 fn two_hosts_with_one_port_are_told_apart_and_get_their_own_replies() {
-    let mut w = nat();
+    let mut w = nat_gateway();
     let first = outside(w.tcp(1, "10.0.1.10:40000", PEER, SYN));
     let second = outside(w.tcp(2, "10.0.1.11:40000", PEER, SYN));
     for seen in [&first, &second] {
@@ -140,7 +85,7 @@ fn two_hosts_with_one_port_are_told_apart_and_get_their_own_replies() {
 
 #[test]
 fn a_low_port_is_moved_and_echoes_get_an_identifier_of_their_own() {
-    let mut w = nat();
+    let mut w = nat_gateway();
     let seen = outside(w.tcp(1, "10.0.1.10:53", PEER, SYN));
     assert_eq!(seen.sport, 1024);
     let mut ids = Vec::new();
@@ -181,7 +126,7 @@ fn a_low_port_is_moved_and_echoes_get_an_identifier_of_their_own() {
 
 #[test]
 fn nothing_comes_in_that_nobody_inside_started() {
-    let mut w = nat();
+    let mut w = nat_gateway();
     for dst in ["203.0.113.5:80", "203.0.113.5:40000"] {
         dropped(w.tcp(4, PEER, dst, SYN), DropReason::NatUnsolicited);
     }
@@ -212,7 +157,7 @@ fn nothing_comes_in_that_nobody_inside_started() {
 
 #[test]
 fn after_350_s_of_silence_the_inside_is_reset_and_the_port_is_free() {
-    let mut w = nat();
+    let mut w = nat_gateway();
     let seen = outside(w.tcp(1, "10.0.1.10:40000", PEER, SYN));
     at(answer(&mut w, &seen, SYN_ACK), 1);
     assert_eq!(outside(w.tcp(1, "10.0.1.10:40000", PEER, ACK)), seen);
@@ -240,7 +185,7 @@ fn after_350_s_of_silence_the_inside_is_reset_and_the_port_is_free() {
 
 #[test]
 fn udp_lives_120_s_and_gets_no_reset() {
-    let mut w = nat();
+    let mut w = nat_gateway();
     w.eni_edit(1, |row| {
         row.timeouts.udp = vpclab_dataplane::time::Duration::from_secs(60);
     });
@@ -258,7 +203,7 @@ fn udp_lives_120_s_and_gets_no_reset() {
 
 #[test]
 fn only_tcp_udp_and_echoes_of_the_vpc_pass() {
-    let mut w = nat();
+    let mut w = nat_gateway();
     for ip_protocol in [47, 50, 132] {
         let frame = w.frame(1, &tuple(ip_protocol, "10.0.1.10:0", PEER), 0, b"inside");
         dropped(w.send(1, frame), DropReason::NatProtocol);
@@ -275,13 +220,13 @@ fn only_tcp_udp_and_echoes_of_the_vpc_pass() {
 
 #[test]
 fn a_private_gateway_stops_at_the_internet_gateway_and_the_subnets_acl_is_judged() {
-    let mut w = nat();
+    let mut w = nat_gateway();
     w.eni_edit(3, |row| row.public.clear());
     dropped(
         w.tcp(1, "10.0.1.10:40000", PEER, SYN),
         DropReason::IgwNoPublicAddress,
     );
-    let mut w = nat();
+    let mut w = nat_gateway();
     w.edit(|b| {
         let mut row = b.view().subnets.row(SubnetId(2)).unwrap().clone();
         row.network_acl = NetworkAclId(7);
@@ -302,7 +247,7 @@ fn a_private_gateway_stops_at_the_internet_gateway_and_the_subnets_acl_is_judged
 /// the gateway's public address, and its replies come back.
 #[test]
 fn a_hairpin_by_a_public_address_works() {
-    let mut w = nat();
+    let mut w = nat_gateway();
     let (seen, _) = at(w.tcp(1, "10.0.1.10:40000", "203.0.113.20:80", SYN), 5);
     assert_eq!(seen, tcp("203.0.113.5:40000", "10.0.2.20:80"));
     let (back, _) = at(w.tcp(5, "10.0.2.20:80", "203.0.113.5:40000", SYN_ACK), 1);
@@ -316,7 +261,7 @@ fn a_hairpin_by_a_public_address_works() {
 
 #[test]
 fn a_route_back_into_the_gateway_is_a_loop() {
-    let mut w = nat();
+    let mut w = nat_gateway();
     w.table(
         2,
         &[
@@ -331,13 +276,13 @@ fn a_route_back_into_the_gateway_is_a_loop() {
 /// connection is not this gateway's any more.
 #[test]
 fn a_gateway_taken_off_the_route_carries_no_further_packet() {
-    let mut w = nat();
+    let mut w = nat_gateway();
     let seen = outside(w.tcp(1, "10.0.1.10:40000", PEER, SYN));
     at(answer(&mut w, &seen, SYN_ACK), 1);
     w.table(1, &[("10.0.0.0/16", RouteTarget::Local)]);
     dropped(w.tcp(1, "10.0.1.10:40000", PEER, ACK), DropReason::NoRoute);
     // An address that it no longer has is nobody's source.
-    let mut w = nat();
+    let mut w = nat_gateway();
     let seen = outside(w.tcp(1, "10.0.1.10:40000", PEER, SYN));
     at(answer(&mut w, &seen, SYN_ACK), 1);
     w.eni_edit(3, |row| row.addresses = vec![ip("10.0.0.6")]);
@@ -347,7 +292,7 @@ fn a_gateway_taken_off_the_route_carries_no_further_packet() {
 
 #[test]
 fn traceroute_sees_the_gateways_private_address() {
-    let mut w = nat();
+    let mut w = nat_gateway();
     let mut frame = w.frame(1, &tuple(protocol::UDP, "10.0.1.10:5000", PEER), 0, b"x");
     let sum = u16::from_be_bytes([frame.bytes()[24], frame.bytes()[25]]);
     let sum = vpclab_dataplane::packet::Delta::default()
@@ -364,7 +309,7 @@ fn traceroute_sees_the_gateways_private_address() {
 /// 55 000 connections to one destination; memory does not grow beyond them.
 #[test]
 fn the_55_001st_flow_to_one_destination_is_refused() {
-    let mut w = nat();
+    let mut w = nat_gateway();
     w.eni_edit(2, |row| row.source_dest_check = false);
     let send = |w: &mut World, n: u32, dst: &str| {
         let src = format!("10.0.1.{}:{}", 11 + n / 30_000, 2000 + n % 30_000);
@@ -439,7 +384,7 @@ proptest! {
     /// that port reaches this client or nobody.
     #[test]
     fn a_port_used_again_is_one_flows_only(steps in prop::collection::vec(step(), 1..120)) {
-        let mut w = nat();
+        let mut w = nat_gateway();
         // Few ports, so that they are fought for.
         let crowd = |n: u16| 40_000 + n % 3;
         // Public port → whose it is, and when it was last used.
@@ -484,7 +429,7 @@ proptest! {
 
 #[test]
 fn groups_track_what_passes_even_where_all_is_allowed() {
-    let mut w = nat();
+    let mut w = nat_gateway();
     w.group(1, everything(), everything());
     let seen = outside(w.tcp(1, "10.0.1.10:40000", PEER, SYN));
     w.group(
@@ -498,7 +443,7 @@ fn groups_track_what_passes_even_where_all_is_allowed() {
 
 #[test]
 fn a_fragment_of_tcp_is_dropped() {
-    let mut w = nat();
+    let mut w = nat_gateway();
     let mut frame = w.frame(1, &tcp("10.0.1.10:40000", PEER), ACK, b"123456789012");
     // More fragments follow.
     let bytes = frame.bytes_mut();
@@ -516,7 +461,7 @@ fn a_fragment_of_tcp_is_dropped() {
 fn an_error_about_a_packet_reaches_its_sender_as_he_sent_it() {
     use vpclab_dataplane::packet::{ETHERNET_LEN, Endpoints, IcmpError, parse_ip, parse_quoted};
     for (ip_protocol, port) in [(protocol::UDP, "53"), (protocol::ICMP, "0")] {
-        let mut w = nat();
+        let mut w = nat_gateway();
         let sent = tuple(ip_protocol, "10.0.1.10:7", &format!("198.51.100.7:{port}"));
         let frame = w.frame(1, &sent, 0, b"data");
         let (seen, about) = at(w.send(1, frame), 4);
@@ -545,7 +490,7 @@ fn an_error_about_a_packet_reaches_its_sender_as_he_sent_it() {
 #[test]
 fn a_worker_takes_ports_whose_replies_come_to_it() {
     for worker in 0..3 {
-        let mut w = nat();
+        let mut w = nat_gateway();
         w.pipeline = Pipeline::new(Config {
             worker: (worker, 3),
             connections: 1024,

@@ -8,6 +8,7 @@
 //! tables of their own first packet.
 
 mod action;
+mod beside;
 mod bulk;
 mod common;
 mod deps;

@@ -1,5 +1,5 @@
 //! The mappings of NAT gateways, kept by session: few sessions have one, so they
-//! are not in its memory but in a map beside it.
+//! are not in its memory but beside it.
 //!
 //! AWS: VPC User Guide "NAT gateway basics", "NAT gateway troubleshooting".
 
@@ -53,7 +53,7 @@ impl Table {
         let has = nats.iter().any(Option::is_some);
         let old = match has {
             true => self.nats.insert(id.slot, nats),
-            false if had => self.nats.remove(&id.slot),
+            false if had => self.nats.remove(id.slot),
             false => None,
         };
         if let Some(state) = self.state_mut(id.slot) {
@@ -71,7 +71,7 @@ impl Held<'_> {
     pub fn nats(&self) -> Nats {
         let (state, slot) = self.place();
         match state.has(state_flag::NAT) {
-            true => self.table().nats.get(&slot).copied().unwrap_or_default(),
+            true => self.table().nats.get(slot).copied().unwrap_or_default(),
             false => Nats::default(),
         }
     }

@@ -5,9 +5,9 @@
 //! trip, each further one is doubled.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
-use super::hash::{Seed, Seeded};
+use super::beside::Beside;
 use super::shift::Shift;
 use super::table::SessionId;
 use crate::packet::TcpNumbers;
@@ -116,18 +116,21 @@ impl Proxied {
 /// All of them.
 #[derive(Debug)]
 pub struct ProxiedFlows {
-    held: HashMap<SessionId, Proxied, Seeded>,
+    held: Beside<(SessionId, Proxied)>,
     /// When to look whether a header is to be sent again. Of those that need it no
-    /// more, an entry stays until its time.
+    /// more, an entry stays until its time, or until there is no room.
     queue: BinaryHeap<Reverse<(Instant, SessionId)>>,
+    /// Most entries of the queue: twice as many as there can be connections.
+    queue_max: usize,
 }
 
 impl ProxiedFlows {
-    /// None.
-    pub fn new(seed: Seed) -> Self {
+    /// None, of at most this many sessions.
+    pub fn new(capacity: usize) -> Self {
         Self {
-            held: HashMap::with_hasher(Seeded(seed)),
+            held: Beside::new(capacity),
             queue: BinaryHeap::new(),
+            queue_max: capacity.saturating_mul(2),
         }
     }
 
@@ -138,22 +141,27 @@ impl ProxiedFlows {
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.len() == 0
     }
 
     /// One of them.
     pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Proxied> {
-        self.held.get_mut(&id)
+        let (of, flow) = self.held.get_mut(id.slot)?;
+        (*of == id).then_some(flow)
     }
 
-    /// The same; it is new if the session has none.
-    pub fn open(&mut self, id: SessionId, syn: &TcpNumbers) -> &mut Proxied {
-        self.held.entry(id).or_insert_with(|| Proxied::new(syn))
+    /// The same; it is new if the session has none. `None` of a session that cannot be.
+    pub fn open(&mut self, id: SessionId, syn: &TcpNumbers) -> Option<&mut Proxied> {
+        if self.get_mut(id).is_none() {
+            self.held.insert(id.slot, (id, Proxied::new(syn)));
+        }
+        self.get_mut(id)
     }
 
     /// The session has ended.
     pub fn remove(&mut self, id: SessionId) -> Option<Proxied> {
-        self.held.remove(&id)
+        self.get_mut(id)?;
+        self.held.remove(id.slot).map(|(_, flow)| flow)
     }
 
     /// The session has another name now.
@@ -161,7 +169,7 @@ impl ProxiedFlows {
         if let Some(mut flow) = was {
             flow.queued = false;
             let waits = flow.phase == Phase::Sent;
-            self.held.insert(id, flow);
+            self.held.insert(id.slot, (id, flow));
             if waits {
                 self.wait(id);
             }
@@ -171,7 +179,7 @@ impl ProxiedFlows {
     /// The header leaves now; what it is made of. `None` when it was sent often
     /// enough.
     pub fn send(&mut self, id: SessionId, now: Instant) -> Option<Proxied> {
-        let flow = self.held.get_mut(&id)?;
+        let flow = self.get_mut(id)?;
         if flow.sends >= SENDS_MAX {
             return None;
         }
@@ -190,11 +198,29 @@ impl ProxiedFlows {
 
     /// Sees to it that the queue has a flow.
     fn wait(&mut self, id: SessionId) {
-        if let Some(flow) = self.held.get_mut(&id)
+        if let Some(flow) = self.get_mut(id)
             && !flow.queued
         {
             flow.queued = true;
-            self.queue.push(Reverse((flow.due, id)));
+            let entry = Reverse((flow.due, id));
+            self.make_room();
+            self.queue.push(entry);
+        }
+    }
+
+    /// Sees to it that the queue takes another: it grows once, and is rid of those that
+    /// wait for nothing any more when it is full.
+    fn make_room(&mut self) {
+        if self.queue.capacity() == 0 {
+            self.queue.reserve_exact(self.queue_max);
+        }
+        if self.queue.len() >= self.queue_max {
+            let held = &self.held;
+            let waits = |id: &SessionId| {
+                let flow = held.get(id.slot).filter(|(of, _)| of == id);
+                flow.is_some_and(|(_, flow)| flow.queued)
+            };
+            self.queue.retain(|Reverse((_, id))| waits(id));
         }
     }
 
@@ -205,7 +231,7 @@ impl ProxiedFlows {
                 return None;
             }
             self.queue.pop();
-            let Some(flow) = self.held.get_mut(&id) else {
+            let Some(flow) = self.get_mut(id) else {
                 continue;
             };
             flow.queued = false;

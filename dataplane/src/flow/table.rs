@@ -4,9 +4,8 @@
 //! come. A look costs one bucket of the index and one line of the entry
 //! (ARCHITECTURE §8).
 
-use std::collections::HashMap;
-
 use super::action::{Action, Hot};
+use super::beside::Beside;
 use super::deps::DepsId;
 use super::entry::{Address, Line, NONE, State, line_flag, ports, state_flag};
 use super::hash::{KeySeed, Seeded};
@@ -63,9 +62,9 @@ pub struct Table {
     pub(super) timeouts: Interned<(TrackingTimeouts, TrackingTimeouts)>,
     pub(super) lbs: Interned<SharedLb>,
     /// Client's and target's tuple where they are not those of the ends.
-    odd_lbs: HashMap<u32, (FiveTuple, FiveTuple), Seeded>,
+    odd_lbs: Beside<(FiveTuple, FiveTuple)>,
     /// The mappings of NAT gateways, by slot.
-    pub(super) nats: HashMap<u32, Nats, Seeded>,
+    pub(super) nats: Beside<Nats>,
     /// No session that was seen so short a time ago has timed out anywhere.
     pub(super) floor: Duration,
     half_open_first: u32,
@@ -118,8 +117,8 @@ impl Table {
             hot: Vec::new(),
             timeouts: Interned::new(seeded),
             lbs: Interned::new(seeded),
-            odd_lbs: HashMap::with_hasher(seeded),
-            nats: HashMap::with_hasher(seeded),
+            odd_lbs: Beside::new(capacity),
+            nats: Beside::new(capacity),
             floor: SHORTEST,
             half_open_first: NONE,
             half_open_last: NONE,
@@ -135,6 +134,11 @@ impl Table {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Most sessions.
+    pub fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Whether another session fits.
@@ -583,7 +587,7 @@ impl Table {
         let state = self.state(slot)?;
         let shared = self.lbs.get(state.lb)?;
         let (client, translated) = match state.has(state_flag::ODD_LB) {
-            true => *self.odd_lbs.get(&slot)?,
+            true => *self.odd_lbs.get(slot)?,
             false => self.end_tuples(slot)?,
         };
         Some(LbFlow {
@@ -608,7 +612,7 @@ impl Table {
         let odd = state.has(state_flag::ODD_LB);
         state.flags &= !state_flag::ODD_LB;
         if odd {
-            self.odd_lbs.remove(&slot);
+            self.odd_lbs.remove(slot);
         }
         self.lbs.release(number);
         Some(old)

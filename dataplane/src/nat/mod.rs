@@ -36,6 +36,9 @@ const NONE: u32 = u32::MAX;
 pub struct Ports {
     /// By node, and the translated tuple without its source port.
     pools: HashMap<(EniId, FiveTuple), Pool, Seeded>,
+    /// How many pools the map takes with room to spare: only more of them than ever is
+    /// a reason to grow, not that they come and go.
+    room: usize,
     chunks: Vec<Chunk>,
     free: Vec<u32>,
 }
@@ -58,6 +61,7 @@ impl Ports {
     pub fn new(seed: Seed) -> Self {
         Self {
             pools: HashMap::with_hasher(Seeded(seed)),
+            room: 0,
             chunks: Vec::new(),
             free: Vec::new(),
         }
@@ -147,6 +151,12 @@ impl Ports {
 
     /// The source port of `translated` is in use from now on.
     pub fn take(&mut self, node: EniId, translated: &FiveTuple) {
+        let most = self.pools.len() + 1;
+        if most > self.room {
+            // A map that is less than half full makes room where it is.
+            self.pools.reserve(4 * most);
+            self.room = 2 * most;
+        }
         let pool = self.pools.entry((node, portless(translated)));
         let pool = pool.or_insert(Pool {
             used: 0,

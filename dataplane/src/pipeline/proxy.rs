@@ -66,7 +66,9 @@ impl Pipeline {
     ) {
         let flags = view.headers.tcp_flags;
         let hints = TcpHints::of(arrival.frame.bytes(), &view.headers);
-        let flow = self.connections.proxied.open(id, &numbers);
+        let Some(flow) = self.connections.proxied.open(id, &numbers) else {
+            return;
+        };
         if flags & tcp_flag::SYN != 0 {
             flow.opens(&numbers, hints.scale, context.now);
             // The client's data must not come before the header.

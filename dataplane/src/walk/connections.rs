@@ -69,7 +69,7 @@ impl Connections {
             fragments: Fragments::new(fragments),
             deps: DepSets::new(seed),
             ports: Ports::new(seed),
-            proxied: ProxiedFlows::new(seed),
+            proxied: ProxiedFlows::new(sessions),
             nat_counts: HashMap::with_hasher(Seeded(seed)),
             accounts: Accounts::new(seed),
             resting: VecDeque::new(),
@@ -223,9 +223,24 @@ impl Connections {
     /// A mapping is over whose last packet passed at `seen`.
     fn let_go(&mut self, seen: Instant, flow: &NatFlow) {
         match flow.translated.protocol {
-            protocol::TCP => self.resting.push_back((seen + REST, *flow)),
+            protocol::TCP => self.rest(seen + REST, *flow),
             _ => self.ports.release(flow.gateway, &flow.translated),
         }
+    }
+
+    /// A port rests. As many do as there can be sessions; then the one that has rested
+    /// longest is free at once.
+    fn rest(&mut self, until: Instant, flow: NatFlow) {
+        let most = self.sessions.capacity();
+        if self.resting.capacity() == 0 {
+            self.resting.reserve_exact(most);
+        }
+        if self.resting.len() >= most
+            && let Some((_, oldest)) = self.resting.pop_front()
+        {
+            self.ports.release(oldest.gateway, &oldest.translated);
+        }
+        self.resting.push_back((until, flow));
     }
 
     /// Ports that have rested for long enough are free.

@@ -201,6 +201,61 @@ pub fn worked() -> World {
     w
 }
 
+/// Hosts 1 and 2 (10.0.1.10, 10.0.1.11) behind NAT gateway 3 (10.0.0.5, public
+/// 203.0.113.5) in subnet 2; internet host 4 (198.51.100.7), and 5 (10.0.2.20) in
+/// a subnet of the VPC with a public address, 203.0.113.20.
+pub fn nat_gateway() -> World {
+    let mut w = World::new();
+    w.pipeline = Pipeline::new(Config {
+        connections: 1 << 17,
+        fragments: 16,
+        seed: 7,
+        ..Config::default()
+    });
+    w.vpc(0, &[], false, None);
+    w.vpc(1, &["10.0.0.0/16"], true, None);
+    let local = ("10.0.0.0/16", RouteTarget::Local);
+    w.table(
+        1,
+        &[local.clone(), ("0.0.0.0/0", RouteTarget::Eni(EniId(3)))],
+    );
+    w.table(2, &[local, ("0.0.0.0/0", RouteTarget::InternetGateway)]);
+    w.subnet(1, 1, &["10.0.1.0/24"], 1);
+    w.subnet(2, 1, &["10.0.0.0/24"], 2);
+    w.subnet(3, 1, &["10.0.2.0/24"], 2);
+    w.subnet(9, 0, &["0.0.0.0/0"], 9);
+    w.group(1, vec![], everything());
+    w.group(2, everything(), everything());
+    w.eni(1, 1, &["10.0.1.10"], &[1], EniKind::Host);
+    w.eni(2, 1, &["10.0.1.11"], &[1], EniKind::Host);
+    w.eni(
+        3,
+        2,
+        &["10.0.0.5"],
+        &[],
+        EniKind::NatGateway(NatGatewayId(0)),
+    );
+    w.eni(4, 9, &["198.51.100.7", "198.51.100.8"], &[], EniKind::Host);
+    w.eni(5, 3, &["10.0.2.20"], &[2], EniKind::Host);
+    for (eni, private, public) in [
+        (3, "10.0.0.5", "203.0.113.5"),
+        (5, "10.0.2.20", "203.0.113.20"),
+    ] {
+        let (private, public) = (ip(private), ip(public));
+        w.eni_edit(eni, |row| {
+            row.public.push(PublicAddress { private, public })
+        });
+    }
+    w.edit(|b| {
+        let row = NatGatewayRow {
+            label: label("nat-0a1b2c3d4e5f60718"),
+            eni: EniId(3),
+        };
+        b.set_nat_gateway(NatGatewayId(0), Some(row));
+    });
+    w
+}
+
 /// What an appliance does: outer addresses and MACs swapped, the rest as it came.
 pub fn bounce(mut frame: Frame) -> Frame {
     let bytes = frame.bytes_mut();
