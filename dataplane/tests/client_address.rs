@@ -139,3 +139,15 @@ fn the_55_001st_connection_from_an_address_to_a_target_is_refused() {
     let got = at_target(w.tcp(5, "10.0.1.110:1000", NODE, SYN));
     assert_eq!(got, tcp("10.0.1.110:1000", TARGET));
 }
+
+/// A target that calls itself would be answered by itself: nothing arrives, unless the
+/// node stands between.
+#[test]
+fn a_client_that_is_its_own_target_is_dropped_where_its_address_is_kept() {
+    let mut w = direct(true);
+    let seen = w.tcp(4, "10.0.2.40:1000", NODE, SYN);
+    dropped(seen, DropReason::LbHairpin);
+    let mut w = direct(false);
+    let got = at_target(w.tcp(4, "10.0.2.40:1000", NODE, SYN));
+    assert_eq!(got.src, ip("10.0.1.30"));
+}
