@@ -162,17 +162,30 @@ def ntp(it):
 
 
 # A resolver that knows one address for every name.
+# By UDP one address (of `many` none, but that there are more); by TCP a hundred.
 OUTSIDE = """
-import socket
+import socket, struct, threading
+def answer(query, count, flags):
+    end = query.index(0, 12) + 5
+    head = query[:2] + struct.pack("!HHHHH", 0x8180 | flags, 1, count, 0, 0) + query[12:end]
+    record = bytes([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2])
+    return head + b"".join(record + bytes([77 + n]) for n in range(count))
+def streams():
+    while True:
+        client, _ = listener.accept()
+        with client, client.makefile("rwb") as stream:
+            query = stream.read(int.from_bytes(stream.read(2), "big"))
+            said = answer(query, 100, 0)
+            stream.write(len(said).to_bytes(2, "big") + said)
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind(("127.0.0.1", 5399))
+listener = socket.create_server(("127.0.0.1", 5399))
+threading.Thread(target=streams, daemon=True).start()
 print("ready", flush=True)
 while True:
     query, client = server.recvfrom(4096)
-    end = query.index(0, 12) + 5
-    answer = query[:2] + bytes([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]) + query[12:end]
-    answer += bytes([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2, 77])
-    server.sendto(answer, client)
+    many = query[13:17] == b"many"
+    server.sendto(answer(query, 0 if many else 1, 0x200 if many else 0), client)
 """
 
 
@@ -194,8 +207,15 @@ def outside(it):
     try:
         check(child.stdout.readline() == "ready\n", "the resolver outside")
         check(short(it, "a", "anything.example.org") == ["192.0.2.77"], "nobody was asked")
-        nobody = dig(it, "a", "ip-10-6-1-99.ec2.internal")
-        check("status: NXDOMAIN" in nobody.stdout, nobody.stdout)
+        # By TCP, told to or because the answer does not fit; two on one connection.
+        all_of_them = {f"192.0.2.{77 + n}" for n in range(100)}
+        for words in (["+tcp", "anything.example.org"], ["many.example.org"]):
+            check(set(short(it, "a", *words)) == all_of_them, f"{words} by TCP")
+        kept = short(it, "a", "+tcp", "+keepopen", "one.example.org", "two.example.org")
+        check(len(kept) == 200, f"{len(kept)} addresses on one connection")
+        for words in ([], ["+tcp"]):
+            nobody = dig(it, "a", *words, "ip-10-6-1-99.ec2.internal")
+            check("status: NXDOMAIN" in nobody.stdout, nobody.stdout)
     finally:
         it.stop(child)
         child.stdout.close()

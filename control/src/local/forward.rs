@@ -19,14 +19,25 @@ pub struct Question {
     pub ticket: u64,
     /// The query as the host sent it.
     pub query: Vec<u8>,
+    /// It came by TCP, and so should the answer: it may be long.
+    pub by_tcp: bool,
+}
+
+/// How an answer travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Back {
+    /// From the service's end to the host's.
+    Datagram { from: End, to: End },
+    /// On the host's connection that waits for the ticket.
+    Stream,
 }
 
 /// Where the answer goes.
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
     pub(super) eni: EniId,
-    pub(super) from: End,
-    pub(super) to: End,
+    pub(super) back: Back,
+    pub(super) ticket: u64,
     /// What is said if nobody answers.
     pub(super) otherwise: Vec<u8>,
     query: Vec<u8>,
@@ -46,31 +57,35 @@ pub(super) struct Forward {
 }
 
 impl Forward {
-    /// Asks; false if it may not.
+    /// Asks; no ticket if it may not.
     pub(super) fn ask(
         &mut self,
         now: Instant,
-        (eni, from, to): (EniId, End, End),
+        (eni, back): (EniId, Back),
         query: &[u8],
         otherwise: &[u8],
-    ) -> bool {
+    ) -> Option<u64> {
         if !self.on || self.waiting.len() >= QUESTIONS_MAX {
-            return false;
+            return None;
         }
         let ticket = self.next;
         self.next += 1;
         let waiting = Waiting {
             eni,
-            from,
-            to,
+            back,
+            ticket,
             otherwise: otherwise.to_vec(),
             query: query.to_vec(),
             until: now + PATIENCE,
         };
         self.waiting.insert(ticket, waiting);
         let query = query.to_vec();
-        self.asked.push(Question { ticket, query });
-        true
+        self.asked.push(Question {
+            ticket,
+            query,
+            by_tcp: back == Back::Stream,
+        });
+        Some(ticket)
     }
 
     pub(super) fn questions(&mut self) -> Vec<Question> {
@@ -147,13 +162,18 @@ mod tests {
     const QUERY: &[u8] =
         b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01";
 
+    fn ask(forward: &mut Forward, now: Instant) -> Option<u64> {
+        let end = ([10, 0, 0, 2].into(), 53);
+        let back = Back::Datagram { from: end, to: end };
+        forward.ask(now, (EniId(1), back), QUERY, b"nobody")
+    }
+
     fn asked() -> (Forward, u64) {
         let mut forward = Forward {
             on: true,
             ..Forward::default()
         };
-        let end = ([10, 0, 0, 2].into(), 53);
-        assert!(forward.ask(Instant::ZERO, (EniId(1), end, end), QUERY, b"nobody"));
+        assert!(ask(&mut forward, Instant::ZERO).is_some());
         let [question] = &forward.questions()[..] else {
             panic!("one question");
         };
@@ -191,7 +211,6 @@ mod tests {
         assert!(forward.done(Instant::from_secs(1)).is_empty());
         assert_eq!(forward.done(at)[0].1, b"nobody");
         forward.on = false;
-        let end = ([10, 0, 0, 2].into(), 53);
-        assert!(!forward.ask(at, (EniId(1), end, end), QUERY, b"nobody"));
+        assert_eq!(ask(&mut forward, at), None);
     }
 }

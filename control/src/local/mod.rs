@@ -28,8 +28,8 @@ pub(crate) use metadata::http;
 
 use crate::model::{Model, hash};
 use asker::Asker;
-use forward::Forward;
 pub use forward::Question;
+use forward::{Back, Forward};
 use resolver::Resolver;
 use stream::{Reply, Stack};
 
@@ -97,9 +97,17 @@ impl LocalServices {
             }
         }
         for (held, answer) in self.forward.done(now.lab) {
-            let asker = Asker::new(model, tables, held.eni);
-            let frame = asker.and_then(|it| wire::datagram(&it, held.from, held.to, &answer));
-            tx.extend(frame);
+            match held.back {
+                Back::Datagram { from, to } => {
+                    let asker = Asker::new(model, tables, held.eni);
+                    tx.extend(asker.and_then(|it| wire::datagram(&it, from, to, &answer)));
+                }
+                Back::Stream => {
+                    if let Some((_, stack)) = self.stacks.get_mut(&held.eni) {
+                        stack.deliver(now.lab, held.ticket, resolver::framed(&answer));
+                    }
+                }
+            }
         }
         self.run_stacks(now, model, tables, tx);
     }
@@ -111,7 +119,7 @@ impl LocalServices {
     }
 
     /// Whether names that the lab does not know may be asked for outside. Off at
-    /// first. ASSUMPTION: questions by TCP are not passed on.
+    /// first.
     pub fn set_forward(&mut self, on: bool) {
         self.forward.on = on;
     }
@@ -144,8 +152,8 @@ impl LocalServices {
         let answer = match service_for(asker.tables, asker.eni, headers) {
             Some(Service::Resolver) => {
                 let (answer, known) = self.resolver.answer_datagram(asker, asked)?;
-                let ends = (asker.eni, from, to);
-                if !known && self.forward.ask(now.lab, ends, asked, &answer) {
+                let way = (asker.eni, Back::Datagram { from, to });
+                if !known && self.forward.ask(now.lab, way, asked, &answer).is_some() {
                     return None;
                 }
                 answer
@@ -182,14 +190,31 @@ impl LocalServices {
     }
 
     fn run_stacks(&mut self, now: Now, model: &Model, tables: &Snapshot, tx: &mut Vec<Frame>) {
-        let (resolver, seed) = (&mut self.resolver, self.seed);
+        let (resolver, forward, seed) = (&mut self.resolver, &mut self.forward, self.seed);
         let mut deadline: Option<Instant> = None;
         self.stacks.retain(|&eni, (_, stack)| {
             let Some(asker) = Asker::new(model, tables, eni) else {
                 return false;
             };
             stack.poll(now.lab, tx, |service, asked| match service {
-                Service::Resolver => resolver.answer_stream(&asker, asked),
+                Service::Resolver => {
+                    let (reply, known) = resolver.answer_stream(&asker, asked);
+                    let outside = match asked.get(2..reply.taken) {
+                        Some(query) if !known => {
+                            let nobody = reply.bytes.get(2..).unwrap_or_default();
+                            forward.ask(now.lab, (eni, Back::Stream), query, nobody)
+                        }
+                        _ => None,
+                    };
+                    match outside {
+                        Some(_) => Reply {
+                            taken: reply.taken,
+                            later: outside,
+                            ..Reply::default()
+                        },
+                        None => reply,
+                    }
+                }
                 Service::Metadata => metadata::answer(&asker, now.lab, seed, asked),
                 Service::Time | Service::Dhcp => Reply {
                     close: true,

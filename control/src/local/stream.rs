@@ -31,6 +31,8 @@ pub(super) struct Reply {
     pub(super) bytes: Vec<u8>,
     /// Whether that is all on this connection.
     pub(super) close: bool,
+    /// The answer is brought by [`Stack::deliver`] under this number.
+    pub(super) later: Option<u64>,
     /// How far the answer may travel, if not as usual.
     pub(super) hop_limit: Option<u8>,
 }
@@ -49,6 +51,8 @@ struct Connection {
     asked: Vec<u8>,
     answer: Vec<u8>,
     closing: bool,
+    /// What its answer will be called.
+    waits_for: Option<u64>,
     dies_at: Instant,
 }
 
@@ -112,6 +116,7 @@ impl Stack {
                     asked: Vec::new(),
                     answer: Vec::new(),
                     closing: false,
+                    waits_for: None,
                     dies_at: now + IDLE,
                 });
             }
@@ -154,6 +159,16 @@ impl Stack {
             }
             !over
         });
+    }
+
+    /// The answer that a connection waits for; nobody may any more.
+    pub(super) fn deliver(&mut self, now: Instant, number: u64, bytes: Vec<u8>) {
+        let mut all = self.connections.iter_mut();
+        if let Some(connection) = all.find(|it| it.waits_for == Some(number)) {
+            connection.waits_for = None;
+            connection.answer.extend(bytes);
+            connection.dies_at = now + IDLE;
+        }
     }
 
     /// Whether no connection is under way.
@@ -202,8 +217,9 @@ impl Connection {
         if self.asked.len() > before {
             self.dies_at = now + IDLE;
         }
-        while !self.closing && !self.asked.is_empty() {
+        while !self.closing && self.waits_for.is_none() && !self.asked.is_empty() {
             let reply = answer(self.service, &self.asked);
+            self.waits_for = reply.later;
             if reply.taken == 0 && !reply.close {
                 break;
             }
@@ -216,7 +232,7 @@ impl Connection {
         }
         let opening = matches!(socket.state(), tcp::State::SynReceived | tcp::State::Listen);
         // Too long to be anything, or the client has said all that it will.
-        let said_all = !opening && !socket.may_recv();
+        let said_all = !opening && !socket.may_recv() && self.waits_for.is_none();
         self.closing |= self.asked.len() >= REQUEST_MAX || said_all;
         if !self.answer.is_empty() && socket.can_send() {
             let sent = socket.send_slice(&self.answer).unwrap_or(0);

@@ -1,7 +1,9 @@
 //! The resolver outside, asked by a thread of its own.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +20,10 @@ const QUIET_TURNS: u32 = 500;
 /// Questions whose answers are still taken.
 const UNDER_WAY_MAX: usize = 1024;
 const ANSWER_MAX: usize = 4096;
+/// How long a connection may take for each of its steps.
+const STEP: Duration = Duration::from_secs(3);
+/// Connections at once; further questions are given up in time.
+const CONNECTIONS_MAX: usize = 64;
 
 /// A running thread; it ends with this.
 #[derive(Debug)]
@@ -44,7 +50,7 @@ impl Upstream {
         let (said, answers) = channel();
         thread::Builder::new()
             .name("dns-upstream".to_owned())
-            .spawn(move || run(&socket, &asked, &said))
+            .spawn(move || run(&socket, address, &asked, &said))
             .context("thread")?;
         Ok(Self {
             address,
@@ -63,7 +69,14 @@ impl Upstream {
     }
 }
 
-fn run(socket: &UdpSocket, asked: &Receiver<Question>, said: &Sender<(u64, Vec<u8>)>) {
+fn run(
+    socket: &UdpSocket,
+    address: SocketAddr,
+    asked: &Receiver<Question>,
+    said: &Sender<(u64, Vec<u8>)>,
+) {
+    // Each connection under way holds a part of it.
+    let connections = Arc::new(());
     // By the number that the message has outside, with the one it has inside.
     let mut under_way: BTreeMap<u16, (u64, [u8; 2])> = BTreeMap::new();
     let mut buffer = [0; ANSWER_MAX];
@@ -81,7 +94,15 @@ fn run(socket: &UdpSocket, asked: &Receiver<Question>, said: &Sender<(u64, Vec<u
         };
         for question in first.into_iter().chain(asked.try_iter()) {
             quiet = 0;
-            let Question { ticket, mut query } = question;
+            if question.by_tcp {
+                if Arc::strong_count(&connections) <= CONNECTIONS_MAX {
+                    ask_by_tcp(address, question, said.clone(), Arc::clone(&connections));
+                }
+                continue;
+            }
+            let Question {
+                ticket, mut query, ..
+            } = question;
             let outside = ticket as u16;
             if let Some(number) = query.first_chunk_mut::<2>() {
                 under_way.insert(outside, (ticket, *number));
@@ -115,4 +136,39 @@ fn run(socket: &UdpSocket, asked: &Receiver<Question>, said: &Sender<(u64, Vec<u
             }
         }
     }
+}
+
+/// Asks on a connection of its own, in a thread that ends with it. What fails is
+/// not answered: the question is given up in time.
+fn ask_by_tcp(
+    address: SocketAddr,
+    question: Question,
+    said: Sender<(u64, Vec<u8>)>,
+    held: Arc<()>,
+) {
+    let ask = move || {
+        match exchange(address, &question.query) {
+            Ok(answer) => _ = said.send((question.ticket, answer)),
+            Err(error) => tracing::debug!("dns upstream {address} by TCP: {error}"),
+        }
+        drop(held);
+    };
+    let name = "dns-upstream-tcp".to_owned();
+    if let Err(error) = thread::Builder::new().name(name).spawn(ask) {
+        tracing::warn!("dns upstream: {error}");
+    }
+}
+
+/// One question and its answer (RFC 1035 §4.2.2).
+fn exchange(address: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, STEP)?;
+    stream.set_read_timeout(Some(STEP))?;
+    stream.set_write_timeout(Some(STEP))?;
+    let len = u16::try_from(query.len()).map_err(io::Error::other)?;
+    stream.write_all(&[&len.to_be_bytes(), query].concat())?;
+    let mut len = [0; 2];
+    stream.read_exact(&mut len)?;
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(len))];
+    stream.read_exact(&mut answer)?;
+    Ok(answer)
 }

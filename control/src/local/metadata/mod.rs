@@ -43,6 +43,7 @@ fn reply(taken: usize, response: &Response, head: bool) -> Reply {
         bytes: response.bytes(head),
         close: true,
         hop_limit: None,
+        later: None,
     }
 }
 

@@ -23,6 +23,15 @@ const DATAGRAM_MAX: u16 = 4096;
 /// Aliases followed in one answer.
 const ALIASES_MAX: usize = 8;
 
+/// A message as TCP carries it, after its length (RFC 1035 §4.2.2); nothing if it
+/// is too long for one.
+pub(super) fn framed(message: &[u8]) -> Vec<u8> {
+    match u16::try_from(message.len()) {
+        Ok(len) => [&len.to_be_bytes(), message].concat(),
+        Err(_) => Vec::new(),
+    }
+}
+
 /// What is known of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Found {
@@ -64,7 +73,13 @@ impl Resolver {
     }
 
     /// The same by TCP: each message after its length in two bytes.
-    pub(super) fn answer_stream(&mut self, asker: &Asker<'_>, asked: &[u8]) -> Reply {
+    pub(super) fn answer_stream(&mut self, asker: &Asker<'_>, asked: &[u8]) -> (Reply, bool) {
+        self.unknown = false;
+        let reply = self.reply(asker, asked);
+        (reply, !self.unknown)
+    }
+
+    fn reply(&mut self, asker: &Asker<'_>, asked: &[u8]) -> Reply {
         let message = asked.split_first_chunk::<2>().and_then(|(len, rest)| {
             let len = usize::from(u16::from_be_bytes(*len));
             Some((len + 2, rest.get(..len)?))
@@ -74,16 +89,16 @@ impl Resolver {
         };
         let answer = self.answer(asker, query);
         let answer = answer.and_then(|answer| answer.to_vec().ok());
-        let Some((len, answer)) = answer.and_then(|it| Some((u16::try_from(it.len()).ok()?, it)))
-        else {
+        let bytes = answer.map(|answer| framed(&answer)).unwrap_or_default();
+        if bytes.is_empty() {
             return Reply {
                 close: true,
                 ..Reply::default()
             };
-        };
+        }
         Reply {
             taken,
-            bytes: [&len.to_be_bytes()[..], &answer].concat(),
+            bytes,
             ..Reply::default()
         }
     }
