@@ -16,7 +16,7 @@ use crate::packet::{
     NeighborSolicitation, RouterAdvertisement, RouterSolicitation, ethertype, nd_type,
     parse_ethernet, parse_ip, protocol,
 };
-use crate::tables::{EniKind, EniRow, Snapshot, SubnetRow};
+use crate::tables::{EndpointKind, EniKind, EniRow, Snapshot, SubnetRow};
 use crate::walk::{Entry, is_dhcp, router_address};
 
 /// Life of the router advertisement in seconds.
@@ -159,8 +159,16 @@ impl Pipeline {
         port: EniId,
         frame: Frame,
     ) {
-        let has_port = |eni: &EniRow| eni.is_host() || matches!(eni.kind, EniKind::Endpoint(_));
-        if context.tables.enis.row(port).is_some_and(has_port) {
+        let tables = context.tables;
+        let serves = |id| {
+            let endpoint = tables.endpoints.row(id);
+            endpoint.is_some_and(|row| matches!(row.kind, EndpointKind::Service { .. }))
+        };
+        let has_port = |eni: &EniRow| match eni.kind {
+            EniKind::Endpoint(id) => serves(id),
+            _ => eni.is_host(),
+        };
+        if tables.enis.row(port).is_some_and(has_port) {
             self.transmit(context, port, frame);
         } else {
             self.counters.local += 1;
