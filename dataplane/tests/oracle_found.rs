@@ -476,5 +476,5 @@ fn a_load_balancers_flow_is_known_where_it_was_called() {
     let other = w.tables.enis.row(EniId(5)).unwrap().mac;
     frame.bytes_mut()[..6].copy_from_slice(&other.0);
     let seen = w.send(6, frame);
-    assert_eq!(seen.drops, [(EniId(6), DropReason::NoConnection)]);
+    assert_eq!(seen.drops, [(EniId(6), DropReason::NoListener)]);
 }
