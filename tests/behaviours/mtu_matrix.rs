@@ -185,10 +185,13 @@ const MATRIX: [Hop; 17] = [
     both("between subnets", "near", ["10.0.2.10", "2001:db8:1:2::10"], 9001, ROUTER),
     both("internet gateway, out", "site", ["198.51.100.7", "2001:db8:ffff::7"], 1500, ROUTER),
     // The internet has no one router: the far end speaks for it.
-    v4("internet gateway, in", ["site", "198.51.100.7"], ["app", "203.0.113.10"], 1500, Told("203.0.113.10"), WANTED_MSS),
+    Hop {
+        from: "site", src: ["198.51.100.7", "2001:db8:ffff::7"],
+        ..both("internet gateway, in", "app", ["203.0.113.10", APP[1]], 1500, Told("203.0.113.10"))
+    },
     v4("NAT gateway", ["app", APP[0]], ["third", "10.3.1.10"], 8500, Told("10.0.4.5"), 8460),
     both("peering, one region", "peer", ["10.1.1.10", "2001:db8:2:1::10"], 9001, ROUTER),
-    v4("peering, two regions", ["app", APP[0]], ["far", "10.2.1.10"], 8500, ROUTER, WANTED_MSS),
+    both("peering, two regions", "far", ["10.2.1.10", "2001:db8:3:1::10"], 8500, ROUTER),
     v4("VPN, out", ["app", APP[0]], ["laptop", "192.168.1.8"], 1446, Split, 1406),
     v4("VPN, in", ["laptop", "192.168.1.8"], ["app", APP[0]], 1446, Split, 1406),
     Hop { mss: 8460, ..both("interface endpoint", "server", ["10.0.3.100", "service"], 8500, Lost) },
@@ -214,6 +217,7 @@ fn hops() -> World {
         &there,
         CreateVpc {
             cidr_block: block,
+            ipv6_cidr_block: Ipv6Block::Given(cidr("2001:db8:3::/56")),
             ..CreateVpc::default()
         },
     );
@@ -221,18 +225,22 @@ fn hops() -> World {
     let subnet = CreateSubnet {
         vpc: far.vpc.clone(),
         cidr_block: Some(cidr("10.2.1.0/24")),
+        ipv6_cidr_block: Some(cidr("2001:db8:3:1::/64")),
         ..CreateSubnet::default()
     };
     let subnet = control.execute_as(&there, subnet).unwrap();
     let allow = AuthorizeSecurityGroup {
         group: far.default_security_group.clone(),
         direction: Direction::Ingress,
-        permissions: vec![Permission::all(RulePeer::Cidr(cidr("0.0.0.0/0")))],
+        permissions: ["0.0.0.0/0", "::/0"]
+            .map(|all| Permission::all(RulePeer::Cidr(cidr(all))))
+            .into(),
     };
     control.execute_as(&there, allow).unwrap();
     let interface = CreateNetworkInterface {
         subnet,
         private_ip_address: Some("10.2.1.10".parse().unwrap()),
+        ipv6_addresses: vec!["2001:db8:3:1::10".parse().unwrap()],
         ..CreateNetworkInterface::default()
     };
     let interface = control.execute_as(&there, interface).unwrap();
@@ -255,11 +263,13 @@ fn hops() -> World {
     };
     control.execute_as(&there, accept).unwrap();
     let route_table = w.table("main/app");
-    w.apply(CreateRoute {
-        route_table,
-        destination: Destination::Cidr(cidr("10.2.0.0/16")),
-        target: RouteTargetSpec::VpcPeeringConnection(peering),
-    });
+    for block in ["10.2.0.0/16", "2001:db8:3::/56"] {
+        w.apply(CreateRoute {
+            route_table: route_table.clone(),
+            destination: Destination::Cidr(cidr(block)),
+            target: RouteTargetSpec::VpcPeeringConnection(peering.clone()),
+        });
+    }
     w.host("server").tcp_listen(80).echo();
     w.host("fw").run_appliance(Appliance::new(), Some(80));
     w.healthy();
