@@ -173,7 +173,7 @@ def a_second_up_and_calls_take_turns(_cloud):
         changing.join()
         check(not failures, failures)
         hosts = sorted(host["name"] for host in other.lab.json("ps")["hosts"])
-        expected = sorted(["visitor", "own0", "own1", *running])
+        expected = sorted(["visitor", "office", "own0", "own1", *running])
         check(hosts == expected, f"{hosts}, not {expected}")
         for host in expected:
             done = other.lab.exec(host, "ip", "-4", "-br", "addr", "show", "eth0")
