@@ -79,38 +79,25 @@ impl Action for AssociateRouteTable {
 
     fn apply(self, tx: &mut Transaction<'_>) -> Result<RouteTableAssociationId, ApiError> {
         let table = tx.require(&self.route_table)?;
-        if let (Some(gateway), None, None) = (&self.vpn_gateway, &self.subnet, &self.gateway) {
-            let gateway = tx.require(gateway)?;
-            let attached = gateway
-                .vpc
-                .as_ref()
-                .ok_or_else(|| not_attached(&gateway.id))?;
-            same_vpc(&table, &gateway.id, attached)?;
-            refuse_second(tx, &gateway.id)?;
-            check_edge_table(tx, &table)?;
-            let used_by = RouteTableUse::VpnGateway(gateway.id.clone());
-            return Ok(associate(tx, &table.id, used_by));
-        }
-        let used_by = match (&self.subnet, &self.gateway) {
-            (Some(subnet), None) => {
+        let used_by = match (&self.subnet, &self.gateway, &self.vpn_gateway) {
+            (Some(subnet), None, None) => {
                 let subnet = tx.require(subnet)?;
                 same_vpc(&table, &subnet.id, &subnet.vpc)?;
                 refuse_second(tx, &subnet.id)?;
                 RouteTableUse::Subnet(subnet.id.clone())
             }
-            (None, Some(gateway)) => {
+            (None, Some(gateway), None) => {
                 let gateway = tx.require(gateway)?;
-                let attached = gateway
-                    .vpc
-                    .as_ref()
-                    .ok_or_else(|| not_attached(&gateway.id))?;
-                same_vpc(&table, &gateway.id, attached)?;
-                refuse_second(tx, &gateway.id)?;
-                check_edge_table(tx, &table)?;
+                check_gateway(tx, &table, &gateway.id, gateway.vpc.as_ref())?;
                 RouteTableUse::InternetGateway(gateway.id.clone())
             }
-            (None, None) => return Err(ApiError::missing("subnetId")),
-            (Some(_), Some(_)) => {
+            (None, None, Some(gateway)) => {
+                let gateway = tx.require(gateway)?;
+                check_gateway(tx, &table, &gateway.id, gateway.vpc.as_ref())?;
+                RouteTableUse::VpnGateway(gateway.id.clone())
+            }
+            (None, None, None) => return Err(ApiError::missing("subnetId")),
+            _ => {
                 return Err(ApiError::invalid_combination(
                     "A route table is associated with a subnet or with a gateway, not with both \
                      subnetId and gatewayId",
@@ -225,6 +212,18 @@ fn check_edge_table(tx: &Transaction<'_>, table: &RouteTable) -> Result<(), ApiE
         )));
     }
     check_gateway_routes(tx, table)
+}
+
+/// Whether the table may rule what enters by this gateway, attached to `vpc`.
+fn check_gateway(
+    tx: &Transaction<'_>,
+    table: &RouteTable,
+    gateway: &impl Id,
+    vpc: Option<&VpcId>,
+) -> Result<(), ApiError> {
+    same_vpc(table, gateway, vpc.ok_or_else(|| not_attached(gateway))?)?;
+    refuse_second(tx, gateway)?;
+    check_edge_table(tx, table)
 }
 
 fn refuse_second(tx: &Transaction<'_>, user: &impl Id) -> Result<(), ApiError> {
