@@ -13,7 +13,7 @@ use common::*;
 use vpclab_dataplane::addr::*;
 use vpclab_dataplane::packet::{FiveTuple, protocol, tcp_flag};
 use vpclab_dataplane::pipeline::{Config, Pipeline};
-use vpclab_dataplane::tables::{EniKind, PortMatch, TargetHealth};
+use vpclab_dataplane::tables::{EniKind, NetworkAclRule, PortMatch, TargetHealth};
 
 /// An endless stream of numbers that look random.
 fn numbers(stream: &mut u64, count: usize) -> Vec<u16> {
@@ -167,6 +167,15 @@ fn answers_are_planned_for_within_the_ranges_of_the_acls() {
     let mut acl = allow_all();
     acl.ingress[0].protocol = Some(protocol::TCP);
     acl.ingress[0].ports = PortMatch::Range(2000, 2099);
+    // What denies another's packets tells no ports of these apart.
+    let others = NetworkAclRule {
+        number: 1,
+        allow: false,
+        cidr: "198.51.100.0/24".parse().unwrap(),
+        ports: PortMatch::Range(2040, 2059),
+        ..acl.ingress[0].clone()
+    };
+    acl.ingress.insert(0, others);
     w.edit(|b| b.set_network_acl(NetworkAclId(77), Some(acl)));
     let mut row = w.tables.subnets.row(SubnetId(10)).unwrap().clone();
     row.network_acl = NetworkAclId(77);

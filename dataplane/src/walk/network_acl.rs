@@ -49,8 +49,9 @@ impl Walk<'_> {
         } else {
             self.tuple.src
         };
+        // Ports last: what they are compared with splits the answers of a class.
         rule.protocol.is_none_or(|protocol| protocol == ip_protocol)
-            && self.ports_match(rule.ports, ip_protocol, (kind, code))
             && rule.cidr.contains(remote)
+            && self.ports_match(rule.ports, ip_protocol, (kind, code))
     }
 }
