@@ -12,7 +12,7 @@ use super::connections::{End, Expected};
 use super::driver::{self, Driver};
 use super::feed::Feed;
 use super::frames::{FrameStore, Segment};
-use super::lifecycle::Lifecycle;
+use super::lifecycle::{self, Lifecycle};
 use super::path::{self, Inspection, Judge};
 use super::privatelink::Lab;
 use super::{BenchError, Case, Depth, Done, Options, Suite, Unit, Work, eastwest};
@@ -56,13 +56,18 @@ impl Suite for FirstPacket {
             let case = Case::new(format!("privatelink-tcp4-64B/flows={flows}"), prepare);
             cases.push(case.flows(flows).may_allocate());
         }
-        let options = options.clone();
-        let prepare = move || {
-            let work: Box<dyn Work> = Box::new(Lifecycle::new(&options)?);
-            Ok(work)
-        };
-        let case = Case::new("privatelink-connections-tcp4-64B", prepare);
-        cases.push(case.unit(Unit::Connection).may_allocate());
+        let mut flows: Vec<u64> = flows.iter().map(|&n| n.min(lifecycle::MOST)).collect();
+        flows.dedup();
+        for flows in flows {
+            let options = options.clone();
+            let prepare = move || {
+                let work: Box<dyn Work> = Box::new(Lifecycle::new(&options, flows)?);
+                Ok(work)
+            };
+            let name = format!("privatelink-connections-tcp4-64B/flows={flows}");
+            let case = Case::new(name, prepare).flows(flows);
+            cases.push(case.unit(Unit::Connection).may_allocate());
+        }
         cases
     }
 }

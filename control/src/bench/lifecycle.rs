@@ -1,6 +1,11 @@
 //! Whole connections through PrivateLink: open, six packets, close. Twelve
 //! packets each, many connections side by side, the table in a steady state:
 //! as many connections expire as are made.
+//!
+//! A closed connection is remembered for ten seconds, so at a million a second ten
+//! million would be in the table. Here virtual time decides how many: it passes so
+//! slowly from packet to packet that the table of the case is what they fill. No
+//! tuple comes back while its last connection is remembered.
 
 use std::hint::black_box;
 
@@ -15,8 +20,8 @@ use super::driver;
 use super::feed::Recycle;
 use super::frames::{FrameStore, Segment};
 use super::path;
-use super::privatelink::Lab;
-use super::{BenchError, Depth, Done, Options, Work};
+use super::privatelink;
+use super::{BenchError, Done, Options, Work};
 
 const CLIENT: u32 = 0;
 const SERVER: u32 = 1;
@@ -38,10 +43,14 @@ const PACKETS: [(u32, u8); 12] = [
     (CLIENT, tcp_flag::ACK),
 ];
 
-/// Virtual time that a packet takes. A closed connection is remembered for ten
-/// seconds; so tens of thousands of them are in the table, as many end in each
-/// virtual second as begin, and a client's port is free when it comes round again.
-const PACKET_TIME_NS: u64 = 20_000;
+/// Virtual time in which as many connections come as the table holds: more than the ten
+/// seconds for which a closed one is remembered, so that some are always to be freed.
+const TURN_NS: u64 = 15_000_000_000;
+/// Most connections of a case: in the fifteen seconds the sweep looks at 61 440 slots, at each
+/// three times.
+pub(super) const MOST: u64 = 20_000;
+/// Tuples that come round, as a multiple of the connections that the table holds.
+const TUPLES: u64 = 2;
 
 /// Offset of the ports in a frame of IPv4 without options.
 const PORTS: usize = 34;
@@ -55,7 +64,8 @@ const CHECKSUM: usize = PORTS + 16;
 pub(super) struct Lifecycle {
     pipeline: Pipeline,
     tables: Snapshot,
-    /// Packet p of connection c is frame c * 12 + p.
+    /// In the order in which they are sent: of 64 connections the first packets, then
+    /// the second ones, and so on.
     store: FrameStore,
     /// The port that each server saw when the frames were made,
     made_for: Vec<u16>,
@@ -64,6 +74,8 @@ pub(super) struct Lifecycle {
     now: Instant,
     batch: Vec<Frame>,
     free: Vec<Frame>,
+    /// Virtual time that a packet takes.
+    packet_time: Duration,
     sent: Opening,
     /// What a round did not do.
     wrong: Option<String>,
@@ -87,33 +99,36 @@ impl vpclab_dataplane::pipeline::Sink for Opening {
 }
 
 impl Lifecycle {
-    /// Makes the frames, by opening each connection once.
+    /// Makes the frames, by opening each connection once. The table has room for
+    /// `flows` connections.
     ///
     /// # Errors
     /// When the lab cannot be made or a connection not opened.
-    pub(super) fn new(options: &Options) -> Result<Self, BenchError> {
-        let flows: u64 = match options.depth {
-            Depth::Smoke => 256,
-            Depth::Normal | Depth::Full => 65_536,
-        };
-        let lab = Lab::new(16, 8)?;
-        // Room for those that are remembered after their end.
-        let config = path::config(options, flows * 2, 0);
-        let opened = Opened::new(config, lab.tables.clone(), lab.ends(flows), usize::MAX)?;
+    pub(super) fn new(options: &Options, flows: u64) -> Result<Self, BenchError> {
+        let flows = flows.max(CHUNK as u64);
+        let tuples = flows * TUPLES;
+        let lab = privatelink::lab_for(tuples)?;
+        let config = path::config(options, tuples, 0);
+        let opened = Opened::new(config, lab.tables.clone(), lab.ends(tuples), usize::MAX)?;
         let mut store = FrameStore::with_capacity(opened.connections.len() * PACKETS.len(), 64);
         let mut frame = Frame::with_capacity(128);
         let mut made_for = Vec::new();
-        for (n, connection) in opened.connections.iter().enumerate() {
-            lab.check(connection).map_err(BenchError::Wrong)?;
-            made_for.push(connection.server.tuple.dport);
+        for chunk in opened.connections.chunks(CHUNK) {
+            for connection in chunk {
+                lab.check(connection).map_err(BenchError::Wrong)?;
+                made_for.push(connection.server.tuple.dport);
+            }
             for (sender, flags) in PACKETS {
-                let end = connection.sender(sender);
-                // A load balancer chooses by the sequence number, too: as in the opening.
-                let id = (n % CHUNK) as u32;
-                Segment::of(end, flags, id).write(&mut frame, 64);
-                store.push(end.port, frame.bytes());
+                for (id, connection) in chunk.iter().enumerate() {
+                    let end = connection.sender(sender);
+                    // A load balancer chooses by the sequence number, too: as in the opening.
+                    Segment::of(end, flags, id as u32).write(&mut frame, 64);
+                    store.push(end.port, frame.bytes());
+                }
             }
         }
+        let config = path::exact_config(options, flows + 4 * CHUNK as u64);
+        let packets = flows * PACKETS.len() as u64;
         Ok(Self {
             pipeline: Pipeline::new(config),
             tables: opened.driver.tables,
@@ -123,6 +138,7 @@ impl Lifecycle {
             now: Instant::from_secs(1),
             batch: Vec::with_capacity(CHUNK),
             free: Vec::new(),
+            packet_time: Duration::from_nanos(TURN_NS / packets),
             sent: Opening::default(),
             wrong: None,
         })
@@ -134,17 +150,17 @@ impl Lifecycle {
 
     /// Sends every packet of every connection; `pass` takes a batch to the sink.
     fn run(&mut self, mut pass: impl FnMut(&mut Self)) {
-        let mut first = 0;
+        let (mut first, mut next) = (0, 0);
         while first < self.connections() {
             let last = (first + CHUNK).min(self.connections());
-            for (place, (sender, flags)) in PACKETS.into_iter().enumerate() {
+            for (sender, flags) in PACKETS {
                 for connection in first..last {
                     let mut frame = self
                         .free
                         .pop()
                         .unwrap_or_else(|| Frame::with_capacity(2048));
-                    self.store
-                        .fill(connection * PACKETS.len() + place, &mut frame);
+                    self.store.fill(next, &mut frame);
+                    next += 1;
                     if sender == SERVER {
                         self.redirect(connection, &mut frame);
                     }
@@ -204,7 +220,8 @@ impl Work for Lifecycle {
         let (hits, misses) = (counters.flow_hits, counters.flow_misses);
         let (created, sent) = (counters.flows_created, self.sent.recycle.sent);
         self.run(|this| {
-            this.now += Duration::from_nanos(this.batch.len() as u64 * PACKET_TIME_NS);
+            let passed = this.packet_time.as_nanos() * this.batch.len() as u64;
+            this.now += Duration::from_nanos(passed);
             this.pipeline
                 .process(this.now, &this.tables, &mut this.batch, &mut this.sent);
         });
@@ -251,5 +268,21 @@ impl Work for Lifecycle {
             )));
         }
         Ok(())
+    }
+
+    fn metrics(&self) -> Vec<(&'static str, f64)> {
+        let counters = self.pipeline.counters();
+        let share = |count: u64| count as f64 / counters.flows_created.max(1) as f64;
+        vec![
+            (
+                "sessions_in_table",
+                self.pipeline.connections().sessions.len() as f64,
+            ),
+            ("planned_per_connection", share(counters.flows_planned)),
+            (
+                "answers_planned_per_connection",
+                share(counters.answers_planned),
+            ),
+        ]
     }
 }
