@@ -173,7 +173,7 @@ fn answers_are_planned_for_within_the_ranges_of_the_acls() {
         allow: false,
         cidr: "198.51.100.0/24".parse().unwrap(),
         ports: PortMatch::Range(2040, 2059),
-        ..acl.ingress[0].clone()
+        ..acl.ingress[0]
     };
     acl.ingress.insert(0, others);
     w.edit(|b| b.set_network_acl(NetworkAclId(77), Some(acl)));
