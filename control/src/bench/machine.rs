@@ -103,6 +103,8 @@ pub struct Busy {
     busy: u64,
     total: u64,
     own: u64,
+    /// Of `busy`, what interrupts took.
+    interrupts: u64,
 }
 
 impl Busy {
@@ -131,15 +133,28 @@ impl Busy {
             busy: total - idle,
             total,
             own: own.filter_map(|time| time.parse::<u64>().ok()).sum(),
+            interrupts: times.get(5..7).map_or(0, |times| times.iter().sum()),
         }
     }
 
     /// Share of all CPUs, in percent, that something other than this process
     /// took since `earlier`, time stolen by the hypervisor included.
     pub fn others_percent(self, earlier: Self) -> f64 {
+        self.percent(earlier, false)
+    }
+
+    /// The same without interrupts: the kernel moves packets in them.
+    pub fn other_programs_percent(self, earlier: Self) -> f64 {
+        self.percent(earlier, true)
+    }
+
+    fn percent(self, earlier: Self, less_interrupts: bool) -> f64 {
         let total = self.total.saturating_sub(earlier.total);
         let busy = self.busy.saturating_sub(earlier.busy);
-        let others = busy.saturating_sub(self.own.saturating_sub(earlier.own));
+        let mut others = busy.saturating_sub(self.own.saturating_sub(earlier.own));
+        if less_interrupts {
+            others = others.saturating_sub(self.interrupts.saturating_sub(earlier.interrupts));
+        }
         if total == 0 {
             0.0
         } else {
@@ -159,6 +174,8 @@ mod tests {
         let after = Busy::parse("cpu 200 0 80 850 50 0 10 10 0 0\ncpu0 1", &own(100));
         // 200 ticks passed, 150 of them busy, 90 of those ours.
         assert!((after.others_percent(before) - 30.0).abs() < 1e-9);
+        // Ten of those were interrupts.
+        assert!((after.other_programs_percent(before) - 25.0).abs() < 1e-9);
         assert_eq!(before.others_percent(before).to_bits(), 0.0_f64.to_bits());
     }
 

@@ -24,6 +24,7 @@ pub mod flow;
 mod frames;
 pub mod gwlb;
 mod heap;
+pub mod io;
 mod lifecycle;
 pub mod lpm;
 mod machine;
@@ -74,6 +75,7 @@ pub const SUITES: &[&dyn Suite] = &[
     &first_packet::FirstPacket,
     &updates::Updates,
     &scale::Scale,
+    &io::Io,
 ];
 
 /// The suite of this name.
@@ -95,6 +97,8 @@ pub enum Unit {
     Update,
     /// A network interface, with all that belongs to it.
     Interface,
+    /// A byte.
+    Byte,
 }
 
 impl Unit {
@@ -106,6 +110,7 @@ impl Unit {
             Self::Connection => "connection",
             Self::Update => "update",
             Self::Interface => "interface",
+            Self::Byte => "byte",
         }
     }
 }
@@ -243,6 +248,12 @@ pub trait Work {
 
     /// Checks, untimed and after the rounds, that the work was done right.
     fn verify(&mut self, done: &Done) -> Result<(), BenchError>;
+
+    /// Share of all CPUs, in percent, that other programs took in the rounds,
+    /// where the work knows better than who called [`Self::round`].
+    fn others_percent(&self) -> Option<f64> {
+        None
+    }
 
     /// Further figures by name, units last: `connections_per_second`.
     fn metrics(&self) -> Vec<(&'static str, f64)> {

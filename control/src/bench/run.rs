@@ -115,6 +115,7 @@ pub fn measure(
         work.verify(&done)?;
     }
     let others_percent = Busy::now().others_percent(before);
+    let others_percent = work.others_percent().unwrap_or(others_percent);
     drop(held);
 
     let counted = Heap::now().is_some();

@@ -9,9 +9,10 @@ use super::table::Table;
 use super::{CliError, Exit, Globals, print, print_json};
 use crate::bench::lpm::Prefixes;
 use crate::bench::{
-    BenchError, CaseResult, Comparison, Depth, Options, Report, SUITES, Size, Suite, parse_count,
-    plot, run, suite,
+    self, BenchError, CaseResult, Comparison, Depth, Options, Report, SUITES, Size, Suite,
+    parse_count, plot, run, suite,
 };
+use crate::host::ids;
 
 /// Arguments of `vpclab bench`.
 #[derive(Debug, clap::Args)]
@@ -67,6 +68,12 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     if let Some(directory) = &args.svg {
         std::fs::create_dir_all(directory).map_err(|error| cannot(directory, &error))?;
     }
+    if suites
+        .iter()
+        .any(|suite| suite.name() == bench::io::Io.name())
+    {
+        may_make_namespaces();
+    }
     let mut view = View::new(globals.json);
     let report = run::run(&suites, &options, &mut view);
     view.bar.finish_and_clear();
@@ -92,6 +99,18 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
         print(&compared(comparison))?;
     }
     Ok(Exit::Ok)
+}
+
+/// The suite io makes namespaces: who is not root may do so in a user namespace,
+/// which is entered while this process has one thread.
+fn may_make_namespaces() {
+    if !nix::unistd::geteuid().is_root()
+        && let Err(error) = ids::enter_user_namespace()
+    {
+        // What needs none is measured all the same.
+        let CliError { message, fix, .. } = CliError::from(error);
+        eprintln!("{message}; {}", fix.unwrap_or_default());
+    }
 }
 
 fn cannot(path: &Path, error: &std::io::Error) -> CliError {
@@ -288,11 +307,24 @@ fn row(result: &CaseResult) -> String {
         result.others_percent,
     );
     for (name, value) in &result.metrics {
+        // A figure of several rounds stands with its least and its most.
+        let of = |end: &str| result.metrics.get(&format!("{name}_{end}"));
+        let is_end = ["_min", "_max"].iter().any(|end| {
+            let figure = name.strip_suffix(end);
+            figure.is_some_and(|figure| result.metrics.contains_key(figure))
+        });
+        if is_end {
+            continue;
+        }
         line.push_str(&format!(
-            "    {} {}\n",
+            "    {} {}",
             name.replace('_', " "),
             number(*value)
         ));
+        if let (Some(least), Some(most)) = (of("min"), of("max")) {
+            line.push_str(&format!(" ({}–{})", number(*least), number(*most)));
+        }
+        line.push('\n');
     }
     line
 }

@@ -4,11 +4,12 @@
 //! a current-thread runtime keeps it there.
 
 use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use futures_util::TryStreamExt;
 use nix::net::if_::if_nametoindex;
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo};
-use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use vpclab_dataplane::addr::Prefix;
 
 use super::plan::{GatewayPlan, InterfacePlan};
@@ -152,6 +153,19 @@ pub fn add_route(
 ) -> Result<(), HostError> {
     let index = index_of(&plan.device)?;
     converse(async |handle| route(&handle, index, block, gateway, Existing::Refuse).await)
+}
+
+/// Makes a pair of interfaces that are joined: `device` in the calling thread's
+/// network, `peer` in the network that is given.
+pub fn add_veth(device: &str, peer: &str, network: BorrowedFd<'_>) -> Result<(), HostError> {
+    converse(async |handle| {
+        let pair = LinkVeth::new(device, peer).build();
+        handle.link().add(pair).execute().await.context("veth")?;
+        let moved = LinkUnspec::new_with_index(index_of(peer)?)
+            .setns_by_fd(network.as_raw_fd())
+            .build();
+        handle.link().set(moved).execute().await.context(peer)
+    })
 }
 
 /// Runs one conversation with the kernel on the calling thread.

@@ -1,0 +1,99 @@
+//! The kernel's router between two hosts, as its administrators set it up: veth
+//! pairs, offloads on, its work on another core than the sender's (RPS).
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::bed::{DEVICE, interface};
+use crate::host::namespace::{Namespaces, RESOLV_CONF};
+use crate::host::netlink::{self, Existing};
+use crate::host::{Context, HostError};
+
+const CLIENT: [u8; 4] = [10, 9, 1, 2];
+/// Where the server is.
+pub(super) const SERVER: [u8; 4] = [10, 9, 2, 2];
+
+/// What is let pass and translated; `r0` leads to the client, `r1` to the server.
+const MASQUERADE: &str = "table ip filter {
+  chain forward {
+    type filter hook forward priority 0; policy drop;
+    ct state established,related accept
+    iifname r0 ct state new accept
+  }
+}
+table ip nat {
+  chain post {
+    type nat hook postrouting priority 100;
+    oifname r1 masquerade
+  }
+}
+";
+
+/// A router between the two, with connection tracking and masquerade or without,
+/// whose packets are handled on `core`.
+pub(super) fn between(
+    client: &Namespaces,
+    server: &Namespaces,
+    masquerade: bool,
+    core: usize,
+) -> Result<Namespaces, HostError> {
+    let router = Namespaces::create(Path::new(RESOLV_CONF))?;
+    let [c0, c1, c2, _] = CLIENT;
+    let [s0, s1, s2, _] = SERVER;
+    let sides = [
+        (client, CLIENT, "r0", [c0, c1, c2, 1], 1),
+        (server, SERVER, "r1", [s0, s1, s2, 1], 2),
+    ];
+    for (host, address, device, gateway, mac) in sides {
+        let own = interface(DEVICE, address, Some(gateway), mac);
+        let other = interface(device, gateway, None, mac + 2);
+        host.in_network(|| netlink::add_veth(DEVICE, device, router.net.as_fd()))?;
+        router.in_network(|| netlink::configure(&[other], Existing::Refuse))?;
+        host.in_network(|| netlink::configure(&[own], Existing::Refuse))?;
+    }
+    router.inside(|| {
+        write("/proc/sys/net/ipv4/ip_forward", "1")?;
+        for device in ["r0", "r1"] {
+            let cores = format!("{:x}", 1_u64 << (core % 64));
+            // Only the machine's own root may: the sender's core does it all then.
+            let _ = write(
+                &format!("/sys/class/net/{device}/queues/rx-0/rps_cpus"),
+                &cores,
+            );
+        }
+        match masquerade {
+            true => nft(MASQUERADE),
+            false => Ok(()),
+        }
+    })?;
+    Ok(router)
+}
+
+fn write(path: &str, text: &str) -> Result<(), HostError> {
+    std::fs::write(path, text).context(path)
+}
+
+/// Loads rules in the calling thread's network.
+fn nft(rules: &str) -> Result<(), HostError> {
+    let mut child = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("nft")
+        .map_err(|error| error.fix("install nftables"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(rules.as_bytes()).context("nft")?;
+    }
+    let output = child.wait_with_output().context("nft")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let line = said.lines().next().unwrap_or("failed");
+    Err(HostError::new(format!("nft: {line}"))
+        .fix("this kernel needs nf_tables, connection tracking and masquerade"))
+}

@@ -1,0 +1,90 @@
+//! A port that gives frames from a list as fast as they are taken, and counts
+//! what is sent by it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use vpclab_dataplane::io::{Port, PortError};
+use vpclab_dataplane::packet::{Frame, FramePool};
+
+use crate::bench::FrameStore;
+
+/// Frames that may be on their way: few enough that no ring between workers is
+/// ever full, whoever waits for its core.
+pub(super) const WINDOW: u64 = 512;
+
+/// Frames in, a count out.
+#[derive(Debug)]
+pub(super) struct ScriptPort {
+    store: Arc<FrameStore>,
+    given: u64,
+    next: usize,
+    open: Arc<AtomicBool>,
+    /// How many of those that it gave have been sent.
+    arrived: Arc<AtomicU64>,
+    sent: u64,
+    counted: Arc<AtomicU64>,
+}
+
+impl ScriptPort {
+    /// Gives the frames of `store` in turn while `open`; `arrived` is counted by
+    /// the port that sends them.
+    pub(super) fn source(
+        store: Arc<FrameStore>,
+        open: Arc<AtomicBool>,
+        arrived: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            store,
+            given: 0,
+            next: 0,
+            open,
+            arrived,
+            sent: 0,
+            counted: Arc::default(),
+        }
+    }
+
+    /// Gives nothing; what it sends is counted in `counted`, which no other port
+    /// counts in.
+    pub(super) fn sink(counted: Arc<AtomicU64>) -> Self {
+        Self {
+            counted,
+            ..Self::source(Arc::default(), Arc::default(), Arc::default())
+        }
+    }
+}
+
+impl Port for ScriptPort {
+    fn receives(&self) -> bool {
+        !self.store.is_empty()
+    }
+
+    fn receive(
+        &mut self,
+        limit: usize,
+        out: &mut Vec<Frame>,
+        pool: &mut FramePool,
+    ) -> io::Result<usize> {
+        let under_way = self.given - self.arrived.load(Ordering::Relaxed);
+        if !self.open.load(Ordering::Relaxed) || under_way + limit as u64 > WINDOW {
+            return Ok(0);
+        }
+        for _ in 0..limit {
+            let mut frame = pool.take();
+            self.store.fill(self.next, &mut frame);
+            self.next = (self.next + 1) % self.store.len().max(1);
+            out.push(frame);
+        }
+        self.given += limit as u64;
+        Ok(limit)
+    }
+
+    fn transmit(&mut self, frame: Frame, pool: &mut FramePool) -> Result<(), PortError> {
+        self.sent += 1;
+        self.counted.store(self.sent, Ordering::Relaxed);
+        pool.put(frame);
+        Ok(())
+    }
+}
