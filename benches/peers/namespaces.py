@@ -1,0 +1,60 @@
+"""Workers, and namespaces through PrivateLink beside a bare mover and the kernel's router.
+
+All of it is one run of `vpclab bench io`: peers and vpclab take turns there, with the same
+generators and sinks, and the ratios are of single rounds.
+"""
+
+import machine
+
+# Work, mark, whether more is better, case, ratio, and what is shown of whom: (words, case, figure).
+ROWS = (
+    ("Workers: two beside one, memory ports", 1.8, True, "memory/workers=2", "times_one_worker",
+     (("one", "memory/workers=1", "mpps"), ("two", "memory/workers=2", "mpps"))),
+    ("A packet handed over to another worker, beside one that is not", 1.5, False,
+     "memory/workers=2/handed-over", "cost_of_own",
+     (("own", "memory/workers=2", "mpps"), ("handed over", "memory/workers=2/handed-over", "mpps"))),
+    ("Namespaces, one TCP stream through PrivateLink, beside a bare io_uring TAP mover", 0.9, True,
+     "tcp/privatelink", "times_bare_mover",
+     (("mover", "tcp/bare-mover", "gbit_per_s"), ("vpclab", "tcp/privatelink", "gbit_per_s"))),
+    ("Namespaces, one TCP stream through PrivateLink, beside the kernel's masquerade", 0.8, True,
+     "tcp/privatelink", "times_kernel_masquerade",
+     (("kernel", "tcp/kernel-masquerade", "gbit_per_s"), ("vpclab", "tcp/privatelink", "gbit_per_s"))),
+    ("Namespaces, 64-byte UDP through PrivateLink, two cores, beside kernel conntrack + masquerade", 1.5,
+     True, "udp-64B/privatelink", "times_kernel_masquerade",
+     (("kernel", "udp-64B/kernel-masquerade", "mpps"), ("vpclab", "udp-64B/privatelink", "mpps"))),
+    ("Namespaces, 64-byte UDP through PrivateLink, two cores, beside the bare io_uring TAP mover", 0.85,
+     True, "udp-64B/privatelink", "times_bare_mover",
+     (("mover", "udp-64B/bare-mover", "mpps"), ("vpclab", "udp-64B/privatelink", "mpps"))),
+    ("Ping, p50 beside the kernel router's", 2, False, "ping/privatelink", "times_kernel_router",
+     (("kernel", "ping/kernel-router", "p50_us"), ("vpclab", "ping/privatelink", "p50_us"))),
+)
+UNITS = {"mpps": "Mpps", "gbit_per_s": "Gbit/s", "p50_us": "µs"}
+
+
+def rows(run, vpclab):
+    """Measures all of them and adds their rows."""
+    busy = machine.Busy()
+    found = vpclab(run.binary, "io", "--rounds", 5 if run.is_quick else 9, pinned=False)
+    run.raw += found.values()
+    for work, mark, more, case, ratio, shown in ROWS:
+        sign = "≥" if more else "≤"
+        missing = [name for _, name, _ in shown if f"io/{name}" not in found]
+        if missing:
+            run.missing(work, f"{sign} {mark} ×", f"no {missing[0]} here: `vpclab bench io` says why")
+            continue
+        metrics = found[f"io/{case}"]["metrics"]
+        spread = {"min": metrics[f"{ratio}_min"], "median": metrics[ratio], "max": metrics[f"{ratio}_max"]}
+
+        def figure(name, unit):
+            metrics = found[f"io/{name}"]["metrics"]
+            least, most = metrics[f"{unit}_min"], metrics[f"{unit}_max"]
+            return f"{metrics[unit]:.2f} ({least:.2f}–{most:.2f}) {UNITS[unit]}"
+
+        others = found[f"io/{case}"]["others_percent"]
+        run.row({
+            "work": work, "mark": f"{sign} {mark} ×", "ratio": spread, "net_ratio": None,
+            "met": spread["median"] >= mark if more else spread["median"] <= mark,
+            "detail": ", ".join(f"{words} {figure(name, unit)}" for words, name, unit in shown)
+                      + f"; other programs {others:.0f} % of the CPUs",
+            "machine_busy_percent": round(busy.percent()[0]),
+        })
