@@ -47,7 +47,7 @@ impl Table {
             }
             for (_, hash, guess, is_v4) in lanes.iter_mut().take(keys.len()) {
                 if *is_v4 {
-                    *guess = self.prefetch_entry(*hash);
+                    *guess = self.prefetch_entry(*hash, false);
                 }
             }
             let lanes = lanes.iter().zip(keys).zip(out);

@@ -99,8 +99,7 @@ impl Table {
         }
         let [line, _] = lines;
         line.leave_as(&begin.rewritten, common.action);
-        line.packets = 1;
-        line.bytes = u64::from(begin.bytes);
+        line.count(begin.bytes);
         state.tracking = begin.tracking;
         state.created = begin.now;
         state.tracked = common.tracked;

@@ -1,9 +1,10 @@
 //! How a session lies in memory: one cache line of state, and a line (IPv4) or
 //! two (IPv6) for each direction.
 //!
-//! A cached packet touches a bucket of the index, the line of its direction and
-//! the line of state. What many sessions share (`Action`, timeouts, the load
-//! balancer's part) is kept once, and named by a number.
+//! A cached packet touches a bucket of the index and the line of its direction,
+//! and until the connection is settled the line of state. What many sessions
+//! share (`Action`, timeouts, the load balancer's part) is kept once, and named
+//! by a number.
 
 use std::net::IpAddr;
 
@@ -65,6 +66,11 @@ pub(crate) mod line_flag {
     pub(crate) const TUNNEL: u8 = 16;
     /// The packet's TCP numbers change: not for the short way.
     pub(crate) const SHIFTED: u8 = 32;
+    /// The packet travels against the direction of the session that tracks it too.
+    pub(crate) const LINK_REPLY: u8 = 64;
+    /// Packets that neither open nor close anything change nothing of the
+    /// session's state but the time: they leave that in [`Line::seen`].
+    pub(crate) const SETTLED: u8 = 128;
 }
 
 /// One direction: the key of its packets, and what becomes of them.
@@ -81,17 +87,18 @@ pub(crate) struct Line<A> {
     pub(crate) new_dst: A,
     pub(crate) new_ports: u32,
     pub(crate) action: u32,
-    /// Cookie of the gateway load balancer flow whose tunnel it enters.
-    pub(crate) tunnel: u32,
+    /// Cookie of the gateway load balancer flow whose tunnel the packet enters, or
+    /// slot of the session that tracks it where it leaves: never both.
+    via: u32,
+    link_age: u32,
     pub(crate) protocol: u8,
     pub(crate) flags: u8,
-    /// The session that tracks the packet where it leaves: slot and age, and
-    /// whether the packet travels against its direction.
-    pub(crate) link_reply: bool,
-    pub(crate) link_slot: u32,
-    pub(crate) link_age: u32,
-    pub(crate) packets: u64,
-    pub(crate) bytes: u64,
+    /// Bits 32 to 47 of the packets.
+    packets_high: u16,
+    packets: u32,
+    bytes: u64,
+    /// When the last packet passed that found the session settled.
+    pub(crate) seen: Instant,
 }
 
 /// Bits of [`State::flags`].
@@ -132,6 +139,7 @@ pub(crate) struct Entry<A> {
 }
 
 const _: () = assert!(size_of::<State>() == 64);
+const _: () = assert!(size_of::<Line<u32>>() == 64);
 const _: () = assert!(size_of::<Entry<u32>>() == 192);
 const _: () = assert!(size_of::<Entry<u128>>() == 320);
 
@@ -175,8 +183,10 @@ impl<A: Address> Line<A> {
     pub(super) fn compile(&mut self, pass: &Pass, action: u32) -> Option<u32> {
         let had = (self.flags & line_flag::COMPILED != 0).then_some(self.action);
         let tuple = &pass.rewrite.tuple;
-        let (Some(src), Some(dst)) = (A::of(tuple.src), A::of(tuple.dst)) else {
-            // No hop changes the family: a pass that did is never used.
+        let both = pass.rewrite.tunnel.is_some() && pass.link.is_some();
+        let (Some(src), Some(dst), false) = (A::of(tuple.src), A::of(tuple.dst), both) else {
+            // No hop changes the family: a pass that did is never used. And who
+            // is tracked elsewhere on the way into a tunnel is walked.
             self.flags &= !line_flag::COMPILED;
             return had.or(Some(action));
         };
@@ -184,33 +194,64 @@ impl<A: Address> Line<A> {
         self.new_ports = ports(tuple);
         self.action = action;
         self.flags |= line_flag::COMPILED;
-        self.flags &= !(line_flag::LINKED | line_flag::TUNNEL | line_flag::SHIFTED);
+        self.flags &=
+            !(line_flag::LINKED | line_flag::LINK_REPLY | line_flag::TUNNEL | line_flag::SHIFTED);
         if pass.rewrite.shifted {
             self.flags |= line_flag::SHIFTED;
         }
         if let Some(tunnel) = pass.rewrite.tunnel {
             self.flags |= line_flag::TUNNEL;
-            self.tunnel = tunnel.cookie;
+            self.via = tunnel.cookie;
         }
         if let Some((id, direction)) = pass.link {
             self.flags |= line_flag::LINKED;
-            (self.link_slot, self.link_age) = (id.slot, id.age);
-            self.link_reply = direction == Direction::Reply;
+            (self.via, self.link_age) = (id.slot, id.age);
+            if direction == Direction::Reply {
+                self.flags |= line_flag::LINK_REPLY;
+            }
         }
         had
     }
 
     /// The session that tracks the packet where it leaves.
     pub(super) fn link(&self) -> Option<(SessionId, Direction)> {
-        let direction = match self.link_reply {
-            false => Direction::Forward,
-            true => Direction::Reply,
+        let direction = match self.flags & line_flag::LINK_REPLY {
+            0 => Direction::Forward,
+            _ => Direction::Reply,
         };
         let id = SessionId {
-            slot: self.link_slot,
+            slot: self.via,
             age: self.link_age,
         };
         (self.flags & line_flag::LINKED != 0).then_some((id, direction))
+    }
+
+    /// Cookie of the flow whose tunnel the packet enters.
+    #[inline(always)]
+    pub(crate) fn tunnel(&self) -> Option<u32> {
+        (self.flags & line_flag::TUNNEL != 0).then_some(self.via)
+    }
+
+    /// Counts a packet of so many bytes.
+    #[inline(always)]
+    pub(crate) fn count(&mut self, bytes: u32) {
+        let (packets, carry) = self.packets.overflowing_add(1);
+        self.packets = packets;
+        if carry {
+            self.packets_high = self.packets_high.wrapping_add(1);
+        }
+        self.bytes += u64::from(bytes);
+    }
+
+    /// Packets (48 bits of them) and bytes counted.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let high = u64::from(self.packets_high) << 32;
+        (high | u64::from(self.packets), self.bytes)
+    }
+
+    pub(super) fn set_counts(&mut self, packets: u64, bytes: u64) {
+        (self.packets_high, self.packets) = ((packets >> 32) as u16, packets as u32);
+        self.bytes = bytes;
     }
 
     /// The end and the tuple that it sends.
@@ -238,6 +279,16 @@ impl<A: Address> Line<A> {
             sport: (ports >> 16) as u16,
             dport: ports as u16,
         }
+    }
+}
+
+impl<A> Entry<A> {
+    /// Connection state, packets included that left their time with their line.
+    pub(super) fn tracking(&self) -> Tracking {
+        let [forward, reply] = &self.lines;
+        let mut tracking = self.state.tracking;
+        tracking.also_seen(forward.seen.max(reply.seen));
+        tracking
     }
 }
 

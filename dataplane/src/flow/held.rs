@@ -57,8 +57,10 @@ impl<'a> Held<'a> {
     }
 
     /// Connection state.
-    pub fn tracking(&self) -> &Tracking {
-        &self.state.tracking
+    pub fn tracking(&self) -> Tracking {
+        self.table
+            .tracking(self.slot)
+            .unwrap_or(self.state.tracking)
     }
 
     /// Network load balancer flow.
@@ -68,7 +70,7 @@ impl<'a> Held<'a> {
 
     /// Whether the network load balancer still knows this flow.
     pub fn lb_alive(&self, now: Instant) -> bool {
-        let tracking = &self.state.tracking;
+        let tracking = self.tracking();
         self.table.lb_tcp_idle(self.state.lb).is_some_and(|idle| {
             !tracking.is_idle(now, tracking.lb_idle_timeout(idle, NLB_UDP_IDLE))
         })
@@ -81,13 +83,13 @@ impl<'a> Held<'a> {
 
     /// Whether interface `eni`, with these timeouts, still tracks it.
     pub fn tracked_by(&self, eni: EniId, timeouts: &TrackingTimeouts, now: Instant) -> bool {
-        let tracking = &self.state.tracking;
+        let tracking = self.tracking();
         self.tracks(eni) && !tracking.is_idle(now, tracking.idle_timeout(timeouts))
     }
 
     /// Whether a cached pass may be used without a closer look.
     pub fn is_fresh(&self, now: Instant) -> bool {
-        let tracking = &self.state.tracking;
+        let tracking = self.tracking();
         let (shortest, _) = self.table.timeouts_of(self.state);
         !tracking.is_idle(now, tracking.idle_timeout(&shortest))
             && (self.state.lb == NONE || self.lb_alive(now))
@@ -95,7 +97,7 @@ impl<'a> Held<'a> {
 
     /// When nothing of it is alive any more, unless another packet comes.
     pub fn dies_at(&self) -> Instant {
-        self.table.dies_at(self.state)
+        self.table.dies_at(self.slot)
     }
 
     /// The end that sends packets of this direction, unless another session

@@ -158,12 +158,8 @@ impl Bucket {
     /// A bit for each place that holds `tag`.
     #[inline(always)]
     fn hits(&self, tag: u32) -> u32 {
-        // Eight without branches make vector comparisons; the last is no tag.
-        let mut hits = 0;
-        for (way, held) in self.tags.iter().enumerate() {
-            hits |= u32::from(*held == tag) << way;
-        }
-        hits & ((1 << WAYS) - 1)
+        // The last is no tag.
+        memory::equal(&self.tags, tag) & ((1 << WAYS) - 1)
     }
 
     #[inline(always)]

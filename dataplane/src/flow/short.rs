@@ -2,10 +2,11 @@
 //! IPv4, and without judging anything.
 
 use super::action::Hot;
-use super::entry::{Entry, Line, State, line_flag, state_flag};
+use super::entry::{Line, line_flag, state_flag};
 use super::table::{REPLY, SessionId, Table, split};
 use super::{Direction, memory};
-use crate::time::Duration;
+use crate::packet::tcp_flag;
+use crate::time::{Duration, Instant};
 
 /// An IPv4 key, in the form in which entries hold it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,9 +19,6 @@ pub(crate) struct Key4 {
     /// The end is a gateway load balancer flow.
     pub(crate) gwlb: bool,
 }
-
-/// State, slot and direction of a session that tracks another's packets.
-type Linked<'a> = (&'a State, (u32, Direction));
 
 impl Line<u32> {
     /// Whether the index finds the session for packets with this key. (All at
@@ -54,12 +52,15 @@ impl Table {
         self.index.prefetch(hash);
     }
 
-    /// Fetches the lines that answer for a hash, most probably, and says which.
+    /// Fetches the line that answers for a hash, most probably, and says which; with
+    /// the session's state for a packet that will change it.
     #[inline(always)]
-    pub(crate) fn prefetch_entry(&self, hash: u64) -> u32 {
+    pub(crate) fn prefetch_entry(&self, hash: u64, and_state: bool) -> u32 {
         let reference = self.index.guess(hash).unwrap_or(u32::MAX);
         let at = (reference >> 3) as usize;
-        memory::prefetch(&self.v4.entries, at);
+        if and_state {
+            memory::prefetch(&self.v4.entries, at);
+        }
         memory::prefetch_line(&self.v4.entries, at, 1 + (reference & 1) as usize);
         reference
     }
@@ -100,29 +101,70 @@ impl Table {
         self.index.find(hash, is_it).map(split)
     }
 
-    /// The entry in a slot of IPv4, and what a cached packet needs of each action.
-    #[inline(always)]
-    pub(crate) fn short4(&mut self, slot: u32) -> Option<(&mut Entry<u32>, &[Hot])> {
-        let entry = self.v4.entry_mut(slot)?;
-        Some((entry, &self.hot))
-    }
-
-    /// The same of one direction, to look at only.
+    /// A direction of an IPv4 session, and what a cached packet needs of its action.
     #[inline(always)]
     pub(crate) fn way4(&self, slot: u32, direction: Direction) -> Option<(&Line<u32>, &Hot)> {
         let line = self.v4.line(slot, direction)?;
         Some((line, self.hot.get(line.action as usize)?))
     }
 
-    /// A handshake that is complete is no longer half-open.
+    /// Takes a packet of a direction into account, `bytes` where it is counted.
+    /// Returns the session's name if the state of the connection was asked.
     #[inline(always)]
-    pub(crate) fn unlist_if_complete(&mut self, slot: u32) {
-        let listed = self
-            .state(slot)
-            .is_some_and(|state| state.has(state_flag::LISTED) && !state.tracking.is_half_open());
-        if listed {
+    pub(crate) fn pass4(
+        &mut self,
+        (slot, direction): (u32, Direction),
+        tcp_flags: u8,
+        bytes: Option<u32>,
+        now: Instant,
+    ) -> Option<SessionId> {
+        let line = self.v4.line_mut(slot, direction)?;
+        if let Some(bytes) = bytes {
+            line.count(bytes);
+        }
+        let ends = tcp_flags & (tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST) != 0;
+        if line.flags & line_flag::SETTLED != 0 && !ends {
+            line.seen = now;
+            return None;
+        }
+        self.unsettled4((slot, direction), tcp_flags, now)
+    }
+
+    /// The same for the state of a connection that is not settled, or ends.
+    #[inline(never)]
+    fn unsettled4(
+        &mut self,
+        (slot, direction): (u32, Direction),
+        tcp_flags: u8,
+        now: Instant,
+    ) -> Option<SessionId> {
+        let entry = self.v4.entry_mut(slot)?;
+        let state = &mut entry.state;
+        state.tracking.touch_flags(tcp_flags, direction, now);
+        let id = state.id(slot);
+        if state.tracking.is_settled() {
+            for line in &mut entry.lines {
+                line.flags |= line_flag::SETTLED;
+            }
+        }
+        // A handshake that is complete is no longer half-open.
+        if state.has(state_flag::LISTED) && !state.tracking.is_half_open() {
             self.unlist(slot);
         }
+        Some(id)
+    }
+
+    /// Whether the session was seen so short a time ago, in this direction or
+    /// another, that nothing of it has timed out.
+    #[inline(always)]
+    pub(crate) fn is_young4(&self, slot: u32, line: &Line<u32>, now: Instant) -> bool {
+        now.since(line.seen) <= self.floor || self.is_young(slot, now)
+    }
+
+    #[inline(never)]
+    fn is_young(&self, slot: u32, now: Instant) -> bool {
+        let tracking = self.tracking(slot);
+        tracking.is_some_and(|tracking| now.since(tracking.last_seen()) <= self.floor)
     }
 
     /// Nothing that was seen so short a time ago has timed out.
@@ -131,16 +173,18 @@ impl Table {
         self.floor
     }
 
-    /// The other session that tracks packets of this direction, if it lives.
+    /// The other session that tracks packets of this direction, and in which
+    /// direction of its own, if it lives and nothing of it has timed out.
     #[inline]
-    pub(crate) fn link4(&self, slot: u32, direction: Direction) -> Option<Linked<'_>> {
+    pub(crate) fn link4(
+        &self,
+        (slot, direction): (u32, Direction),
+        now: Instant,
+    ) -> Option<(u32, Direction)> {
         let (id, direction) = self.v4.line(slot, direction)?.link()?;
-        Some((self.alive(id)?, (id.slot, direction)))
-    }
-
-    /// Connection state of a session that [`Self::link4`] led to.
-    #[inline]
-    pub(crate) fn linked(&mut self, slot: u32) -> Option<&mut State> {
-        self.state_mut(slot)
+        self.alive(id)?;
+        let line = self.v4.line(id.slot, direction)?;
+        self.is_young4(id.slot, line, now)
+            .then_some((id.slot, direction))
     }
 }

@@ -7,7 +7,7 @@
 use super::action::{Action, Hot};
 use super::beside::Beside;
 use super::deps::DepsId;
-use super::entry::{Address, Line, NONE, State, line_flag, ports, state_flag};
+use super::entry::{Address, Entry, Line, NONE, State, line_flag, ports, state_flag};
 use super::hash::{KeySeed, Seeded};
 use super::index::Index;
 use super::interned::Interned;
@@ -16,7 +16,9 @@ use super::session::fold;
 use super::short::Key4;
 use super::store::Store;
 use super::tracking::SHORTEST;
-use super::{Direction, Ingress, Key, LbFlow, Pass, Seed, Session, Tracked, TrackingTimeouts};
+use super::{
+    Direction, Ingress, Key, LbFlow, Pass, Seed, Session, Tracked, Tracking, TrackingTimeouts,
+};
 use crate::addr::{EndpointId, EniId, LoadBalancerId, TargetGroupId};
 use crate::packet::{FiveTuple, Headers};
 use crate::time::{Duration, Instant};
@@ -214,7 +216,7 @@ impl Table {
             for ((line, indexed), (packets, bytes)) in
                 entry.lines.iter_mut().zip(indexed).zip(counts)
             {
-                (line.packets, line.bytes) = (packets, bytes);
+                line.set_counts(packets, bytes);
                 if indexed {
                     line.flags |= line_flag::INDEXED;
                 }
@@ -262,7 +264,7 @@ impl Table {
     pub(crate) fn carried(&self, id: SessionId) -> u64 {
         let bytes = |slot| {
             store!(self, slot, store => {
-                store.entry(slot).map(|entry| entry.lines.iter().map(|line| line.bytes).sum())
+                store.entry(slot).map(|entry| entry.lines.iter().map(|line| line.counts().1).sum())
             })
         };
         self.alive(id).and_then(|_| bytes(id.slot)).unwrap_or(0)
@@ -283,8 +285,7 @@ impl Table {
         if let Some(bytes) = bytes {
             store_mut!(self, id.slot, store => {
                 if let Some(line) = store.line_mut(id.slot, direction) {
-                    line.packets += 1;
-                    line.bytes += u64::from(bytes);
+                    line.count(bytes);
                 }
             });
         }
@@ -355,7 +356,7 @@ impl Table {
             let action = compiled.then(|| self.actions.get(line.action))??;
             let (mut pass, ttl) = action.pass(line.rewritten());
             pass.link = line.link();
-            Some((pass, ttl.map(|ttl| (line.tunnel, ttl))))
+            Some((pass, line.tunnel().zip(ttl)))
         })
     }
 
@@ -472,7 +473,9 @@ impl Table {
             };
             if let Some(state) = self.state(slot)
                 && state.has(state_flag::LIVE)
-                && self.dies_at(state) < now
+                // The lines are read only where the state says that it is over.
+                && self.ends_at(state, &state.tracking) < now
+                && self.dies_at(slot) < now
             {
                 return Some(state.id(slot));
             }
@@ -492,15 +495,28 @@ impl Table {
             .chain((0..v6).map(|at| at << 1 | 1))
     }
 
-    pub(super) fn dies_at(&self, state: &State) -> Instant {
+    /// When nothing of the session in a slot is alive any more.
+    pub(super) fn dies_at(&self, slot: u32) -> Instant {
+        match (self.state(slot), self.tracking(slot)) {
+            (Some(state), Some(tracking)) => self.ends_at(state, &tracking),
+            _ => Instant::ZERO,
+        }
+    }
+
+    fn ends_at(&self, state: &State, tracking: &Tracking) -> Instant {
         let (_, longest) = self.timeouts_of(state);
-        let mut idle = state.tracking.idle_timeout(&longest);
+        let mut idle = tracking.idle_timeout(&longest);
         if state.has(state_flag::NAT) {
             // Without its mapping a session is good for nothing, and its port
             // must become free.
-            idle = idle.min(nat::idle(state.tracking.protocol()));
+            idle = idle.min(nat::idle(tracking.protocol()));
         }
-        state.tracking.last_seen() + idle
+        tracking.last_seen() + idle
+    }
+
+    /// Connection state of the session in a slot.
+    pub(super) fn tracking(&self, slot: u32) -> Option<Tracking> {
+        store!(self, slot, store => store.entry(slot).map(Entry::tracking))
     }
 
     fn find_line<A: Address>(
@@ -562,24 +578,23 @@ impl Table {
             return None;
         }
         let (shortest, longest) = *self.timeouts.get(state.timeouts)?;
-        let (keys, packets, bytes) = store!(self, slot, store => {
-            let lines = &store.entry(slot)?.lines;
+        let (keys, counts) = store!(self, slot, store => {
+            let lines = store.entry(slot)?.lines.each_ref();
             (
-                lines.each_ref().map(|line| line.is_indexed().then(|| line.key())),
-                lines.each_ref().map(|line| line.packets),
-                lines.each_ref().map(|line| line.bytes),
+                lines.map(|line| line.is_indexed().then(|| line.key())),
+                lines.map(|line| line.counts()),
             )
         });
         Some(Session {
             keys,
-            tracking: state.tracking,
+            tracking: self.tracking(slot)?,
             tracked: Tracked::from_rows(state.tracked),
             shortest,
             longest,
             lb: self.lb(slot),
             created: state.created,
-            packets,
-            bytes,
+            packets: counts.map(|(packets, _)| packets),
+            bytes: counts.map(|(_, bytes)| bytes),
         })
     }
 
@@ -678,7 +693,6 @@ pub(super) const fn split(reference: u32) -> (u32, Direction) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Tracking;
     use super::*;
     use crate::packet::tcp_flag;
 

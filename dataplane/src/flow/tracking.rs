@@ -64,6 +64,9 @@ pub struct Tracking {
     last_seen: Instant,
 }
 
+/// Turns that make several exchanges: request, answer and a further request.
+const SEVERAL: u8 = 2;
+
 const FINS: u8 = 3;
 const REPLY_SEEN: u8 = 4;
 
@@ -169,6 +172,22 @@ impl Tracking {
         self.last_seen
     }
 
+    /// A packet passed at that time, too, which was not told to [`Self::touch`].
+    pub(super) fn also_seen(&mut self, at: Instant) {
+        self.last_seen = self.last_seen.max(at);
+    }
+
+    /// Whether a packet without SYN, FIN and RST can change nothing any more but
+    /// when the last one passed.
+    #[inline(always)]
+    pub(crate) fn is_settled(&self) -> bool {
+        let steady = match self.protocol {
+            protocol::TCP => self.tcp == TcpState::Established,
+            _ => self.turns >= SEVERAL,
+        };
+        steady && self.flags & REPLY_SEEN != 0
+    }
+
     /// How long an idle entry lives at an interface with these timeouts.
     pub fn idle_timeout(&self, timeouts: &TrackingTimeouts) -> Duration {
         match self.protocol {
@@ -178,8 +197,7 @@ impl Tracking {
                 TcpState::Unassured => TCP_UNASSURED,
                 TcpState::Closed => TCP_CLOSING,
             },
-            // Several exchanges: at least request, answer and a further request.
-            protocol::UDP if self.turns >= 2 => timeouts.udp_stream,
+            protocol::UDP if self.turns >= SEVERAL => timeouts.udp_stream,
             protocol::UDP => timeouts.udp,
             _ => OTHER,
         }

@@ -1,8 +1,8 @@
 //! The short way: a batch of packets whose way is known.
 //!
-//! A plain IPv4 TCP or UDP packet of a cached direction needs four lines of
-//! memory: its own headers, a bucket of the index, the direction and the
-//! session's state. The batch is gone through several times so that their
+//! A plain IPv4 TCP or UDP packet of a cached direction needs three lines of
+//! memory: its own headers, a bucket of the index and the direction (and the
+//! session's state while its connection is opened or closed). The batch is gone through several times so that their
 //! fetches overlap: look at every packet, then fetch, then decide and rewrite
 //! in packet order. Whatever is not plain here (a SYN, a fragment, a changed
 //! table, an idle session, IPv6…) takes the long way, `ingress`, which judges
@@ -91,7 +91,9 @@ impl Pipeline {
         }
         for (_, lane) in frames.iter().zip(lanes) {
             if lane.way != Way::Long {
-                lane.guess = sessions.prefetch_entry(lane.hash);
+                let ends = tcp_flag::FIN | tcp_flag::RST;
+                let and_state = lane.way == Way::Opens || lane.tcp_flags & ends != 0;
+                lane.guess = sessions.prefetch_entry(lane.hash, and_state);
             }
         }
     }
@@ -135,12 +137,9 @@ impl Pipeline {
     ) -> Option<(u32, Direction)> {
         // One comparison, but for the first packet of a version.
         let standing = self.connections.deps.look(tables);
-        let sessions = &mut self.connections.sessions;
+        let sessions = &self.connections.sessions;
         let (slot, direction) = sessions.find4(&lane.key, lane.hash, lane.guess)?;
-        let floor = sessions.floor();
-        let (entry, hots) = sessions.short4(slot)?;
-        let line = entry.lines.get(direction.index())?;
-        let hot: &Hot = hots.get(line.action as usize)?;
+        let (line, hot): (_, &Hot) = sessions.way4(slot, direction)?;
         let open = line.flags & (line_flag::COMPILED | line_flag::SHIFTED) == line_flag::COMPILED
             && hot.version >= standing
             && hot.port == frame.port
@@ -149,7 +148,7 @@ impl Pipeline {
             && lane.ttl > hot.ttl_less
             && !hot.local
             && hot.decapsulate == (lane.way == Way::Opened)
-            && now.since(entry.state.tracking.last_seen()) <= floor;
+            && sessions.is_young4(slot, line, now);
         open.then_some((slot, direction))
     }
 
@@ -164,7 +163,7 @@ impl Pipeline {
         };
         Some(Known {
             is_linked: line.flags & line_flag::LINKED != 0,
-            tunnel: (line.flags & line_flag::TUNNEL != 0).then_some((line.tunnel, hot.tunnel_ttl)),
+            tunnel: line.tunnel().map(|cookie| (cookie, hot.tunnel_ttl)),
             step: Step {
                 out: hot.out,
                 macs: hot.macs,
@@ -181,19 +180,11 @@ impl Pipeline {
     pub(super) fn count(&mut self, slot: u32, direction: Direction, lane: &Lane, now: Instant) {
         self.counters.flow_hits += 1;
         let sessions = &mut self.connections.sessions;
-        let Some((entry, _)) = sessions.short4(slot) else {
-            return;
-        };
-        if let Some(line) = entry.lines.get_mut(direction.index()) {
-            line.packets += 1;
-            line.bytes += u64::from(lane.ip_len);
-        }
-        let tracking = &mut entry.state.tracking;
-        tracking.touch_flags(lane.tcp_flags, direction, now);
-        let resets = lane.tcp_flags & tcp_flag::RST != 0 && direction == Direction::Reply;
-        let reset = resets.then(|| entry.state.id(slot));
-        sessions.unlist_if_complete(slot);
-        if let Some(id) = reset {
+        let of = (slot, direction);
+        if let Some(id) = sessions.pass4(of, lane.tcp_flags, Some(lane.ip_len), now)
+            && lane.tcp_flags & tcp_flag::RST != 0
+            && direction == Direction::Reply
+        {
             self.connections.reset_from_target(id);
         }
     }

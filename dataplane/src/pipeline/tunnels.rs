@@ -95,24 +95,15 @@ impl Pipeline {
             gwlb.by_cookie(cookie)
                 .is_some_and(|(_, flow)| flow.leg.is_alive(now))
         });
-        leaves && enters && (!way.is_linked || self.linked_lives(of, now))
-    }
-
-    fn linked_lives(&self, (slot, direction): (u32, Direction), now: Instant) -> bool {
         let sessions = &self.connections.sessions;
-        let linked = sessions.link4(slot, direction);
-        linked.is_some_and(|(state, _)| now.since(state.tracking.last_seen()) <= sessions.floor())
+        leaves && enters && (!way.is_linked || sessions.link4(of, now).is_some())
     }
 
     /// Takes the packet into account where it is tracked as well.
-    fn count_linked(&mut self, lane: &Lane, (slot, direction): (u32, Direction), now: Instant) {
+    fn count_linked(&mut self, lane: &Lane, of: (u32, Direction), now: Instant) {
         let sessions = &mut self.connections.sessions;
-        let Some((_, (id, direction))) = sessions.link4(slot, direction) else {
-            return;
-        };
-        if let Some(state) = sessions.linked(id) {
-            state.tracking.touch_flags(lane.tcp_flags, direction, now);
-            sessions.unlist_if_complete(id);
+        if let Some(linked) = sessions.link4(of, now) {
+            sessions.pass4(linked, lane.tcp_flags, None, now);
         }
     }
 }

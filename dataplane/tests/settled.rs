@@ -1,0 +1,122 @@
+//! Settled connections: their cached packets leave the time with their direction,
+//! not with the session; timeouts must be those of the last packet all the same.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use common::worlds::*;
+use common::*;
+use vpclab_dataplane::drop::DropReason;
+use vpclab_dataplane::packet::{protocol, tcp_flag};
+use vpclab_dataplane::tables::PortMatch;
+use vpclab_dataplane::time::Duration;
+
+const CLIENT: &str = "10.0.1.10:5000";
+const SERVER: &str = "10.0.2.10:53";
+/// Idle timeout of UDP with several exchanges (`aws-behaviour.md` §3.1).
+const STREAM: Duration = Duration::from_secs(180);
+
+/// Only host 1 may begin: what host 2 sends needs a tracked connection.
+fn one_way() -> World {
+    let mut w = east_west();
+    let within = || vec![rule(None, PortMatch::Any, any("10.0.0.0/16"))];
+    w.group(1, vec![], within());
+    w.group(2, within(), vec![]);
+    w.eni_edit(2, |eni| {
+        eni.groups = vec![vpclab_dataplane::addr::SecurityGroupId(2)]
+    });
+    w
+}
+
+/// What becomes of a packet from one end to the other.
+fn exchange(w: &mut World, protocol: u8, from: u32, flags: u8) -> Result<(), DropReason> {
+    let (src, dst) = if from == 1 {
+        (CLIENT, SERVER)
+    } else {
+        (SERVER, CLIENT)
+    };
+    let frame = w.frame(from, &tuple(protocol, src, dst), flags, b"");
+    let seen = w.send(from, frame);
+    match (seen.out.as_slice(), seen.drops.as_slice()) {
+        ([_], []) => Ok(()),
+        ([], [(_, reason)]) => Err(*reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A stream of UDP that is settled.
+fn stream(w: &mut World) {
+    for from in [1, 2, 1, 2, 1, 2] {
+        exchange(w, protocol::UDP, from, 0).unwrap();
+    }
+}
+
+#[test]
+fn a_stream_lives_for_as_long_after_a_packet_of_either_direction() {
+    for from in [1, 2] {
+        let mut w = one_way();
+        stream(&mut w);
+        // Much longer than the timeout, in one direction only.
+        for _ in 0..5 {
+            w.now += STREAM;
+            assert_eq!(exchange(&mut w, protocol::UDP, from, 0), Ok(()));
+        }
+        w.now += STREAM;
+        assert_eq!(exchange(&mut w, protocol::UDP, 2, 0), Ok(()), "to the last");
+        w.now += STREAM + Duration::from_nanos(1);
+        let late = exchange(&mut w, protocol::UDP, 2, 0);
+        assert_eq!(late, Err(DropReason::SecurityGroup), "and no longer");
+    }
+}
+
+#[test]
+fn the_sweep_spares_what_is_settled_and_takes_it_when_it_is_over() {
+    let mut w = one_way();
+    stream(&mut w);
+    w.now += STREAM;
+    exchange(&mut w, protocol::UDP, 2, 0).unwrap();
+    let live = |w: &World| w.pipeline.connections().sessions.len();
+    w.now += STREAM;
+    w.pipeline.expire(w.now, &w.tables);
+    assert_eq!(live(&w), 1);
+    w.now += STREAM;
+    w.pipeline.expire(w.now, &w.tables);
+    assert_eq!(live(&w), 0);
+}
+
+/// FIN, FIN and the last ACK go to the session's state as before.
+#[test]
+fn a_settled_connection_that_is_closed_is_soon_forgotten() {
+    let (syn, ack, fin) = (tcp_flag::SYN, tcp_flag::ACK, tcp_flag::FIN);
+    let mut w = one_way();
+    let opened = [(1, syn), (2, syn | ack), (1, ack)];
+    let settled = [(2, ack), (1, ack), (2, ack)];
+    for (from, flags) in opened.into_iter().chain(settled) {
+        exchange(&mut w, protocol::TCP, from, flags).unwrap();
+    }
+    // Established, it is known for days.
+    w.wait(100_000);
+    for (from, flags) in [(2, ack), (1, fin | ack), (2, fin | ack), (1, ack)] {
+        exchange(&mut w, protocol::TCP, from, flags).unwrap();
+    }
+    w.wait(10);
+    assert_eq!(exchange(&mut w, protocol::TCP, 2, ack), Ok(()));
+    w.now += Duration::from_secs(10) + Duration::from_nanos(1);
+    let late = exchange(&mut w, protocol::TCP, 2, ack);
+    assert_eq!(late, Err(DropReason::SecurityGroup));
+}
+
+/// Packets and bytes of both directions, whichever way they were counted.
+#[test]
+fn every_packet_is_counted_once() {
+    let mut w = one_way();
+    stream(&mut w);
+    for _ in 0..1000 {
+        exchange(&mut w, protocol::UDP, 1, 0).unwrap();
+    }
+    let (_, session) = w.pipeline.connections().sessions.iter().next().unwrap();
+    assert_eq!(session.packets, [1003, 3]);
+    assert_eq!(session.bytes, [28 * 1003, 28 * 3]);
+    assert_eq!(session.tracking.last_seen(), w.now);
+}
