@@ -478,3 +478,85 @@ fn a_load_balancers_flow_is_known_where_it_was_called() {
     let seen = w.send(6, frame);
     assert_eq!(seen.drops, [(EniId(6), DropReason::NoListener)]);
 }
+
+#[test]
+fn a_cached_way_past_a_closed_connection_is_not_for_a_syn() {
+    let mut w = east_west();
+    w.subnet(3, 1, &["10.0.3.0/24"], 1);
+    w.eni(3, 3, &["10.0.3.10"], &[1], EniKind::Host);
+    w.eni_edit(3, |eni| eni.source_dest_check = false);
+    let outward = vec![rule(None, PortMatch::Any, any("10.0.0.0/16"))];
+    w.group(2, vec![], outward);
+    w.eni_edit(1, |eni| eni.groups = vec![SecurityGroupId(2)]);
+    let local = ("10.0.0.0/16", RouteTarget::Local);
+    w.table(2, &[local, ("10.0.2.0/24", RouteTarget::Eni(EniId(3)))]);
+    w.subnet(1, 1, &["10.0.1.0/24"], 2);
+    // Out by the router, and reset; what comes straight back belongs to it still.
+    let (a, b) = ("10.0.1.10:1", "10.0.2.10:2");
+    only(w.tcp(1, a, b, tcp_flag::RST).out, 3);
+    for _ in 0..2 {
+        only(w.tcp(2, b, a, SYN | ACK).out, 1);
+    }
+    let seen = w.tcp(2, b, a, SYN);
+    assert_eq!(seen.drops, [(EniId(2), DropReason::SecurityGroup)]);
+}
+
+#[test]
+fn what_passes_untracked_does_not_bring_an_expired_entry_back() {
+    let mut w = east_west();
+    let inside = || vec![rule(None, PortMatch::Any, any("10.0.0.0/16"))];
+    w.group(2, inside(), inside());
+    w.eni_edit(1, |eni| eni.groups = vec![SecurityGroupId(2)]);
+    let send = |w: &mut World, from, src, dst| {
+        let frame = w.frame(from, &tuple(protocol::UDP, src, dst), 0, b"x");
+        w.send(from, frame)
+    };
+    let (a, b) = ("10.0.1.10:1000", "10.0.2.10:53");
+    only(send(&mut w, 1, a, b).out, 2);
+    // Forgotten by its sender's groups, which then are open to all: untracked.
+    w.wait(61);
+    w.group(2, everything(), everything());
+    only(send(&mut w, 2, b, a).out, 1);
+    w.group(2, vec![], everything());
+    let seen = send(&mut w, 2, b, a);
+    assert_eq!(seen.drops, [(EniId(2), DropReason::SecurityGroup)]);
+}
+
+#[test]
+fn a_balancers_connection_outlives_the_appliance_on_its_way() {
+    let mut w = privatelink();
+    let local = || ("10.0.0.0/16", RouteTarget::Local);
+    let inspected = RouteTarget::GatewayEndpoint(EndpointId(1));
+    w.vpc(3, &["10.100.0.0/16"], false, None);
+    w.table(30, &[("10.100.0.0/16", RouteTarget::Local)]);
+    w.subnet(30, 3, &["10.100.0.0/24"], 30);
+    w.subnet(22, 2, &["10.0.3.0/24"], 2);
+    w.table(23, &[local(), ("10.0.2.0/24", inspected)]);
+    w.subnet(20, 2, &["10.0.1.0/24"], 23);
+    let kind = EniKind::GatewayEndpoint(EndpointId(1));
+    w.eni(7, 22, &["10.0.3.20"], &[], kind);
+    let node = EniKind::LoadBalancer(LoadBalancerId(1));
+    w.eni(8, 30, &["10.100.0.10"], &[], node);
+    w.eni(9, 30, &["10.100.0.20"], &[1], EniKind::Host);
+    w.edit(|b| {
+        let targets = vec![target("10.100.0.20", 6081, TargetHealth::Healthy)];
+        b.set_target_group(TargetGroupId(1), Some(target_group(3, targets)));
+        let mut balancer = load_balancer(LoadBalancerKind::Gateway, 3, 8, (0, 0));
+        balancer.listeners[0].target_group = Some(TargetGroupId(1));
+        b.set_load_balancer(LoadBalancerId(1), Some(balancer));
+        let kind = EndpointKind::GatewayLoadBalancer {
+            load_balancers: vec![LoadBalancerId(1)],
+            eni: EniId(7),
+        };
+        b.set_endpoint(EndpointId(1), Some(endpoint(2, kind)));
+    });
+    let (client, service) = ("10.0.1.10:40000", "10.0.2.20:443");
+    let geneve = only(w.tcp(1, client, service, SYN).out, 9);
+    only(w.send(9, bounce(geneve)).out, 4);
+    // The appliance is taken out of the way; the client tries again.
+    w.table(23, &[local()]);
+    let got = only(w.tcp(1, client, service, SYN).out, 4);
+    let answer = w.frame(4, &read(&got).tuple.reversed(), SYN | ACK, b"");
+    only(w.send(4, answer).out, 1);
+    only(w.tcp(1, client, service, ACK).out, 4);
+}

@@ -24,16 +24,39 @@ pub struct Observed {
     pub drops: Vec<&'static str>,
 }
 
-impl Sink for Observed {
+/// What each frame of a batch led to: one follows the other, as they entered.
+#[derive(Default)]
+struct Batch(Vec<Observed>);
+
+impl Batch {
+    fn now(&mut self) -> &mut Observed {
+        self.0.last_mut().expect("a frame has entered")
+    }
+}
+
+impl Sink for Batch {
     fn transmit(&mut self, port: a::EniId, frame: Frame) {
-        self.out.push((port.0, frame.bytes().to_vec()));
+        self.now().out.push((port.0, frame.bytes().to_vec()));
     }
     fn local(&mut self, eni: a::EniId, frame: Frame) {
-        self.local.push((eni.0, frame.bytes().to_vec()));
+        self.now().local.push((eni.0, frame.bytes().to_vec()));
     }
     fn dropped(&mut self, _: a::EniId, reason: DropReason, _: &[u8]) {
-        self.drops.push(reason.name());
+        self.now().drops.push(reason.name());
     }
+    fn received(&mut self, _: a::EniId, _: &[u8]) {
+        self.0.push(Observed::default());
+    }
+}
+
+/// The sets of instructions of this machine, the least first.
+pub fn levels() -> Vec<t::Level> {
+    t::Level::available().collect()
+}
+
+/// What the data plane chooses when it runs is no more than this from now on.
+pub fn limit_to(level: t::Level) {
+    level.limit();
 }
 
 /// The data plane under test.
@@ -69,13 +92,38 @@ impl Subject {
         self.tables = builder.finish();
     }
 
-    pub fn send(&mut self, now: w::Seconds, port: w::Id, bytes: &[u8]) -> Observed {
-        let mut seen = Observed::default();
-        self.batch.push(Frame::from_bytes(a::EniId(port), bytes));
+    /// Frames, all in one batch, and what each led to.
+    pub fn send(&mut self, now: w::Seconds, frames: &[(w::Id, Vec<u8>)]) -> Vec<Observed> {
+        let mut seen = Batch::default();
+        let frame = |(port, bytes): &(w::Id, Vec<u8>)| Frame::from_bytes(a::EniId(*port), bytes);
+        self.batch.extend(frames.iter().map(frame));
         let now = Instant::from_secs(now);
         self.pipeline
             .process(now, &self.tables, &mut self.batch, &mut seen);
-        seen
+        seen.0
+    }
+
+    /// Whether a route table says these of these destinations: one by one, and all
+    /// looked up together with the instructions in use.
+    pub fn routes(
+        &self,
+        table: w::Id,
+        expected: &[(IpAddr, Option<w::Route>)],
+    ) -> Result<(), String> {
+        let row = self.tables.route_tables.row(a::RouteTableId(table));
+        let row = row.ok_or_else(|| format!("no route table {table}"))?;
+        let asked: Vec<IpAddr> = expected.iter().map(|(address, _)| *address).collect();
+        let together = row.lookup_bulk(&asked);
+        for ((address, expected), together) in expected.iter().zip(together) {
+            let expected = expected.as_ref().map(route);
+            let alone = row.lookup(*address).map(|hit| hit.route);
+            if alone != expected.as_ref() || together != expected.as_ref() {
+                return Err(format!(
+                    "  table {table}, {address}\n  must: {expected:?}\n  did: {alone:?}, in bulk {together:?}\n"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Cached and walked packets so far.

@@ -18,7 +18,11 @@ mod run;
 mod wire;
 mod world;
 
-use run::{Event, Tally};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use run::{Event, Manner, Tally};
 
 /// Random steps of one case.
 const STEPS: usize = 300;
@@ -31,7 +35,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// A failed case in words, as short as it can be made.
-fn describe(seed: u64, failure: &run::Failure) -> String {
+fn describe(seed: u64, failure: &run::Failure, manner: Manner) -> String {
     let (events, report) = run::shrink(failure, seed);
     let mut text = format!(
         "case {seed}, {} of {} events:\n",
@@ -42,8 +46,10 @@ fn describe(seed: u64, failure: &run::Failure) -> String {
     let told = run::told(&failure.world, &events, seed);
     for (event, told) in events.iter().zip(told) {
         match event {
-            Event::Send(port, bytes) => {
-                text += &format!("  port {port} sends {}\n    {told}\n", model::line(bytes))
+            Event::Send(port, bytes, more) => {
+                let more = if *more { ", and in the same batch" } else { "" };
+                let frame = model::line(bytes);
+                text += &format!("  port {port} sends {frame}{more}\n    {told}\n")
             }
             Event::Wait(seconds) => text += &format!("  {seconds} s pass\n"),
             Event::Change(change) => {
@@ -56,7 +62,16 @@ fn describe(seed: u64, failure: &run::Failure) -> String {
         text += &format!("{world:#?}\n");
     }
     text + &format!(
-        "{report}again: ORACLE_SEED={seed} ORACLE_PACKETS=1 cargo test -p vpclab-tests --test oracle\n"
+        "{report}again: ORACLE_SEED={seed} ORACLE_PACKETS=1 {}cargo test -p vpclab-tests --test oracle {}\n",
+        manner.batches.map_or(String::new(), |batches| format!(
+            "ORACLE_BATCHES={} ",
+            u8::from(batches)
+        )),
+        if manner.peered {
+            "of_peers"
+        } else {
+            "reference_says"
+        }
     )
 }
 
@@ -91,40 +106,74 @@ fn assert_worth(tally: &Tally) {
 }
 
 /// Plays cases until so many packets have passed, and compares.
-fn compare(wanted: u64, peered: bool) -> Tally {
+fn compare(wanted: u64, manner: Manner) -> Tally {
     let (first, wanted) = (number("ORACLE_SEED", 1), number("ORACLE_PACKETS", wanted));
     // How many different failures are shown before it ends.
-    let most = number("ORACLE_FAILURES", 1);
-    let mut all = Tally::default();
-    let mut failures = std::collections::BTreeMap::new();
-    let mut seed = first;
-    while all.packets < wanted && (failures.len() as u64) < most && seed < first + 100_000 {
-        match run::play(seed, STEPS, peered) {
-            Ok(tally) => all.add(&tally),
-            Err(failure) => {
-                failures
-                    .entry(kind(&failure.report))
-                    .or_insert_with(|| describe(seed, &failure));
-                all.packets += 200;
+    let most = number("ORACLE_FAILURES", 1) as usize;
+    let manner = Manner {
+        batches: std::env::var("ORACLE_BATCHES").ok().map(|word| word != "0"),
+        ..manner
+    };
+    let next = AtomicU64::new(first);
+    let all = Mutex::new((Tally::default(), BTreeMap::new()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = || {
+        loop {
+            {
+                let (all, failures) = &*all.lock().unwrap();
+                if all.packets >= wanted || failures.len() >= most {
+                    return;
+                }
+            }
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            match run::play(seed, STEPS, manner) {
+                Ok(tally) => all.lock().unwrap().0.add(&tally),
+                Err(failure) => {
+                    let kind = kind(&failure.report);
+                    let is_new = !all.lock().unwrap().1.contains_key(&kind);
+                    let text = is_new.then(|| describe(seed, &failure, manner));
+                    let (all, failures) = &mut *all.lock().unwrap();
+                    if let Some(text) = text {
+                        failures.insert(kind, text);
+                    }
+                    all.packets += 200;
+                }
             }
         }
-        seed += 1;
-    }
-    println!("{} cases, {all:#?}", seed - first);
-    assert_worth(&all);
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let (all, failures) = all.into_inner().unwrap();
+    println!("{} cases, {all:#?}", next.into_inner() - first);
     let text: Vec<String> = failures.into_values().collect();
     assert!(text.is_empty(), "{}", text.join("\n"));
+    assert_worth(&all);
     all
 }
 
+/// Every set of instructions of this machine in turn, each with its own cases.
 #[test]
 fn the_data_plane_does_what_the_reference_says() {
-    compare(1_000_000, false);
+    let levels = adapter::levels();
+    println!("instructions: {levels:?}");
+    let share = 1_200_000 / levels.len() as u64;
+    for level in levels {
+        println!("{level:?}");
+        adapter::limit_to(level);
+        compare(share, Manner::default());
+    }
 }
 
 #[test]
 fn the_data_plane_does_what_the_reference_says_of_peers() {
-    let seen = compare(150_000, true);
+    let manner = Manner {
+        peered: true,
+        ..Manner::default()
+    };
+    let seen = compare(150_000, manner);
     let beyond = seen.reasons.get("peering.not_in_vpc").copied();
     assert!(
         beyond.unwrap_or(0) > 50 || seen.packets < 100_000,

@@ -1,6 +1,7 @@
-//! One case: a world, and what happens in it, frame by frame on both sides.
+//! One case: a world, and what happens in it on both sides: the data plane gets its
+//! frames one by one or in batches, the model each by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::adapter::{Observed, Subject};
 use crate::generate::Rng;
@@ -12,7 +13,8 @@ use crate::world::{Change, Id, Seconds, World};
 /// What happens, made explicit, so that it can be played again.
 #[derive(Clone, Debug)]
 pub enum Event {
-    Send(Id, Vec<u8>),
+    /// A frame; `true` if more come in the same batch.
+    Send(Id, Vec<u8>, bool),
     Change(Change),
     Wait(Seconds),
 }
@@ -30,6 +32,11 @@ pub struct Tally {
     pub misses: u64,
     pub tunnelled: u64,
     pub translated: u64,
+    /// Most frames that went in together, and how many were with others.
+    pub largest_batch: usize,
+    pub in_batches: u64,
+    /// Answers of route tables, looked up together.
+    pub routes: u64,
     pub reasons: BTreeMap<&'static str, u64>,
 }
 
@@ -45,6 +52,9 @@ impl Tally {
         self.misses += other.misses;
         self.tunnelled += other.tunnelled;
         self.translated += other.translated;
+        self.largest_batch = self.largest_batch.max(other.largest_batch);
+        self.in_batches += other.in_batches;
+        self.routes += other.routes;
         for (reason, count) in &other.reasons {
             *self.reasons.entry(reason).or_default() += count;
         }
@@ -56,7 +66,12 @@ struct Pair {
     subject: Subject,
     oracle: Oracle,
     tally: Tally,
+    /// The frames of a batch that is not complete.
+    waiting: Vec<(Id, Vec<u8>)>,
 }
+
+/// Frames of a batch, and what became of each.
+type Seen = Vec<(Id, Vec<u8>, Observed)>;
 
 impl Pair {
     fn new(world: World, seed: u64) -> Self {
@@ -64,31 +79,71 @@ impl Pair {
             subject: Subject::new(world.rows(), seed),
             oracle: Oracle::new(world),
             tally: Tally::default(),
+            waiting: Vec::new(),
         }
     }
 
-    /// Lets one thing happen on both sides; what the data plane did with a frame.
-    fn step(&mut self, event: &Event) -> Result<Observed, String> {
+    /// Lets one thing happen on both sides; what the data plane did with the frames
+    /// of a batch that is now complete.
+    fn step(&mut self, event: &Event) -> Result<Seen, String> {
         match event {
             Event::Wait(seconds) => {
+                let seen = self.send()?;
                 self.oracle.now += seconds;
-                Ok(Observed::default())
+                Ok(seen)
             }
             Event::Change(change) => {
+                let seen = self.send()?;
                 self.oracle.world.apply(change.clone());
                 self.subject.change(change.clone());
-                Ok(Observed::default())
+                if let Change::Table(id, _) = change {
+                    self.routes(*id)?;
+                }
+                Ok(seen)
             }
-            Event::Send(port, bytes) => self.send(*port, bytes),
+            Event::Send(port, bytes, more) => {
+                self.waiting.push((*port, bytes.clone()));
+                if *more { Ok(Seen::new()) } else { self.send() }
+            }
         }
     }
 
-    fn send(&mut self, port: Id, bytes: &[u8]) -> Result<Observed, String> {
-        let seen = self.subject.send(self.oracle.now, port, bytes);
-        let expected = self.oracle.judge(port, bytes, &seen)?;
+    /// The batch that waits, through both sides.
+    fn send(&mut self) -> Result<Seen, String> {
+        let batch = std::mem::take(&mut self.waiting);
+        if batch.len() > 1 {
+            self.tally.largest_batch = self.tally.largest_batch.max(batch.len());
+            self.tally.in_batches += batch.len() as u64;
+        }
+        let seen = self.subject.send(self.oracle.now, &batch);
+        if seen.len() != batch.len() {
+            return Err(format!("{} of {} frames went in", seen.len(), batch.len()));
+        }
+        let mut all = Seen::new();
+        for ((port, bytes), seen) in batch.into_iter().zip(seen) {
+            self.judge(port, &bytes, &seen)?;
+            all.push((port, bytes, seen));
+        }
         if !self.subject.balances() {
             return Err("the frame accounts do not balance".to_owned());
         }
+        Ok(all)
+    }
+
+    /// What a route table says of many destinations at once: at both ends of each
+    /// route, and beside them.
+    fn routes(&mut self, table: Id) -> Result<(), String> {
+        let asked: Vec<_> = self.oracle.edges(table).into_iter().take(400).collect();
+        let expected: Vec<_> = asked
+            .iter()
+            .map(|address| (*address, self.oracle.route(table, *address)))
+            .collect();
+        self.tally.routes += expected.len() as u64;
+        self.subject.routes(table, &expected)
+    }
+
+    fn judge(&mut self, port: Id, bytes: &[u8], seen: &Observed) -> Result<(), String> {
+        let expected = self.oracle.judge(port, bytes, seen)?;
         let tally = &mut self.tally;
         tally.packets += 1;
         match expected {
@@ -103,7 +158,7 @@ impl Pair {
             Expected::Dropped { .. } => *tally.reasons.entry(seen.drops[0]).or_default() += 1,
             Expected::Anything => {}
         }
-        Ok(seen)
+        Ok(())
     }
 
     fn finish(mut self) -> Tally {
@@ -120,32 +175,55 @@ pub struct Failure {
     pub report: String,
 }
 
+/// What cases are like.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// VPCs that may be are peered.
+    pub peered: bool,
+    /// Frames go in in batches, or one by one; unless said, of three cases two and one.
+    pub batches: Option<bool>,
+}
+
 /// Draws and plays a case.
-pub fn play(seed: u64, steps: usize, peered: bool) -> Result<Tally, Box<Failure>> {
-    let mut maker = Maker::new(seed, peered);
+pub fn play(seed: u64, steps: usize, manner: Manner) -> Result<Tally, Box<Failure>> {
+    let mut maker = Maker::new(seed, manner.peered);
     let world = maker.world.clone();
     let mut case = Case {
         pair: Pair::new(world.clone(), seed),
         rng: Rng::new(seed ^ 0x5eed),
+        sizes: Rng::new(seed ^ 0xba7c),
+        batches: manner.batches.unwrap_or(!seed.is_multiple_of(3)),
+        size: 1,
+        queue: VecDeque::new(),
         events: Vec::new(),
         sent: Vec::new(),
         received: Vec::new(),
     };
+    let tables: Vec<Id> = world.tables.keys().copied().collect();
+    let mut known = tables.iter().try_for_each(|id| case.pair.routes(*id));
     for _ in 0..steps {
-        if let Err(report) = case.one(&mut maker) {
-            return Err(Box::new(Failure {
-                world,
-                events: case.events,
-                report,
-            }));
-        }
+        known = known.and_then(|()| case.one(&mut maker));
     }
-    Ok(case.pair.finish())
+    match known {
+        Ok(()) => Ok(case.pair.finish()),
+        Err(report) => Err(Box::new(Failure {
+            world,
+            events: case.events,
+            report,
+        })),
+    }
 }
 
 struct Case {
     pair: Pair,
     rng: Rng,
+    sizes: Rng,
+    /// Whether frames go in in batches.
+    batches: bool,
+    /// Frames of the next batch.
+    size: usize,
+    /// Frames for it, and how many routers and appliances had them before.
+    queue: VecDeque<(Id, Vec<u8>, u32)>,
     events: Vec<Event>,
     sent: Vec<(Id, Vec<u8>)>,
     received: Vec<(Id, Vec<u8>)>,
@@ -154,8 +232,14 @@ struct Case {
 /// As many frames as are remembered to be sent again or answered.
 const MEMORY: usize = 24;
 
+/// Frames in a batch: one, a few, and around what is looked at together.
+const SIZES: [usize; 12] = [1, 2, 3, 5, 8, 16, 20, 31, 32, 33, 48, 64];
+
+/// A frame goes round so often at most.
+const HOPS: u32 = 10;
+
 impl Case {
-    fn step(&mut self, event: Event) -> Result<Observed, String> {
+    fn step(&mut self, event: Event) -> Result<Seen, String> {
         self.events.push(event.clone());
         self.pair.step(&event)
     }
@@ -167,12 +251,14 @@ impl Case {
         match self.rng.below(100) {
             0..6 => {
                 if let Some(change) = maker.change() {
+                    self.before_others(&maker.world)?;
                     maker.world.apply(change.clone());
                     self.step(Event::Change(change))?;
                 }
             }
             6..9 => {
                 let seconds = self.rng.of(&WAITS);
+                self.before_others(&maker.world)?;
                 self.step(Event::Wait(seconds))?;
             }
             9..40 => {
@@ -231,37 +317,73 @@ impl Case {
         Ok(())
     }
 
-    /// A frame, and what routers and appliances make of it.
+    /// A frame into the batch, and the batch on its way when it is complete.
     fn follow(&mut self, world: &World, port: Id, bytes: Vec<u8>) -> Result<(), String> {
-        let mut next = Some((port, bytes));
-        for _ in 0..10 {
-            let Some((port, bytes)) = next.take() else {
-                break;
-            };
-            let seen = self.step(Event::Send(port, bytes))?;
-            let [(at, frame)] = &seen.out[..] else { break };
-            let Some(eni) = world.enis.get(at) else { break };
-            if !seen.drops.is_empty() || frame.len() < 34 {
-                break;
-            }
-            if frames::is_tunnel(frame) && *at >= 960 {
-                if self.rng.chance(94) {
-                    next =
-                        frames::bounced(world, &mut self.rng, *at, frame).map(|bytes| (*at, bytes));
-                }
-                continue;
-            }
-            let dst = crate::wire::Packet::read(&frame[14..], false).map(|packet| packet.tuple.dst);
-            let foreign = dst.is_some_and(|dst| {
-                !eni.addresses.contains(&dst) && !eni.prefixes.iter().any(|p| p.contains(dst))
-            });
-            if foreign && self.rng.chance(92) {
-                next = frames::routed(world, *at, frame).map(|bytes| (*at, bytes));
-            } else if at != &port {
-                self.received.push((*at, frame.clone()));
+        self.queue.push_back((port, bytes, 1));
+        while self.queue.len() >= self.size {
+            self.batch(world)?;
+        }
+        Ok(())
+    }
+
+    /// Before a change, or time passes: most of what waits goes its way.
+    fn before_others(&mut self, world: &World) -> Result<(), String> {
+        if !self.queue.is_empty() && self.sizes.chance(70) {
+            self.batch(world)?;
+        }
+        Ok(())
+    }
+
+    /// A batch, and what routers and appliances make of what they get: frames of
+    /// the batches that follow.
+    fn batch(&mut self, world: &World) -> Result<(), String> {
+        let size = self.size.min(self.queue.len());
+        let frames: Vec<_> = self.queue.drain(..size).collect();
+        if self.batches {
+            self.size = self.sizes.of(&SIZES);
+        }
+        let mut seen = Seen::new();
+        let mut hops = Vec::new();
+        for (n, (port, bytes, before)) in frames.into_iter().enumerate() {
+            hops.push(before);
+            seen = self.step(Event::Send(port, bytes, n + 1 < size))?;
+        }
+        for (hops, (port, _, seen)) in hops.into_iter().zip(seen) {
+            if let Some((port, bytes)) = self.sent_on(world, port, seen)
+                && hops < HOPS
+            {
+                self.queue.push_back((port, bytes, hops + 1));
             }
         }
         Ok(())
+    }
+
+    /// What becomes of a frame where it arrived; if it is sent on, by whom and how.
+    fn sent_on(&mut self, world: &World, port: Id, seen: Observed) -> Option<(Id, Vec<u8>)> {
+        let [(at, frame)] = &seen.out[..] else {
+            return None;
+        };
+        let eni = world.enis.get(at)?;
+        if !seen.drops.is_empty() || frame.len() < 34 {
+            return None;
+        }
+        if frames::is_tunnel(frame) && *at >= 960 {
+            if !self.rng.chance(94) {
+                return None;
+            }
+            return frames::bounced(world, &mut self.rng, *at, frame).map(|bytes| (*at, bytes));
+        }
+        let dst = crate::wire::Packet::read(&frame[14..], false).map(|packet| packet.tuple.dst);
+        let foreign = dst.is_some_and(|dst| {
+            !eni.addresses.contains(&dst) && !eni.prefixes.iter().any(|p| p.contains(dst))
+        });
+        if foreign && self.rng.chance(92) {
+            return frames::routed(world, *at, frame).map(|bytes| (*at, bytes));
+        }
+        if *at != port {
+            self.received.push((*at, frame.clone()));
+        }
+        None
     }
 }
 
@@ -273,23 +395,33 @@ fn replay(world: &World, events: &[Event], seed: u64) -> Option<(usize, String)>
             return Some((n, report));
         }
     }
-    None
+    let end = events.len().saturating_sub(1);
+    pair.send().err().map(|report| (end, report))
 }
 
-/// Plays it once more, and says what the data plane did with each frame.
+/// Plays it once more, and says what the data plane did with each frame, in the
+/// line of its event.
 pub fn told(world: &World, events: &[Event], seed: u64) -> Vec<String> {
     let mut pair = Pair::new(world.clone(), seed);
-    let mut lines = Vec::new();
-    for event in events {
-        lines.push(match pair.step(event) {
-            Ok(seen) if !seen.drops.is_empty() => format!("dropped {:?}", seen.drops),
-            Ok(seen) => seen
-                .out
-                .iter()
-                .map(|(port, _)| format!("to port {port} "))
-                .collect(),
-            Err(_) => String::new(),
-        });
+    let mut lines = vec![String::new(); events.len()];
+    let mut waiting = VecDeque::new();
+    for (n, event) in events.iter().enumerate() {
+        if matches!(event, Event::Send(..)) {
+            waiting.push_back(n);
+        }
+        for (_, _, seen) in pair.step(event).unwrap_or_default() {
+            let Some(line) = waiting.pop_front().and_then(|n| lines.get_mut(n)) else {
+                continue;
+            };
+            *line = match &seen.drops[..] {
+                [] => seen
+                    .out
+                    .iter()
+                    .map(|(port, _)| format!("to port {port} "))
+                    .collect(),
+                drops => format!("dropped {drops:?}"),
+            };
+        }
     }
     lines
 }

@@ -63,6 +63,20 @@ impl Cidr {
         }
     }
 
+    /// The last address of the block.
+    pub fn last(&self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(a) => {
+                let host = u32::MAX.checked_shr(self.len).unwrap_or(0);
+                IpAddr::V4((u32::from(a) | host).into())
+            }
+            IpAddr::V6(a) => {
+                let host = u128::MAX.checked_shr(self.len).unwrap_or(0);
+                IpAddr::V6((u128::from(a) | host).into())
+            }
+        }
+    }
+
     /// The last address of an IPv4 block.
     pub fn broadcast(&self) -> Option<IpAddr> {
         match self.address {

@@ -70,6 +70,13 @@ impl Tracked {
         }
     }
 
+    /// Takes an interface away.
+    pub fn remove(&mut self, eni: EniId) {
+        if let Some(place) = self.enis.iter_mut().find(|place| **place == Some(eni)) {
+            *place = None;
+        }
+    }
+
     /// Whether the interface tracks the session.
     pub fn contains(&self, eni: EniId) -> bool {
         self.enis.contains(&Some(eni))

@@ -315,6 +315,17 @@ impl Table {
         }
     }
 
+    /// Interface `eni` tracks this session no more.
+    pub fn forget(&mut self, id: SessionId, eni: EniId) {
+        if self.alive(id).is_some()
+            && let Some(state) = self.state_mut(id.slot)
+        {
+            let mut tracked = Tracked::from_rows(state.tracked);
+            tracked.remove(eni);
+            state.tracked = tracked.rows();
+        }
+    }
+
     /// Stores the compiled pass of one direction for packets with the
     /// `cookie` of the tunnel that they enter. `version` is that of the tables it was
     /// decided from. Returns dependencies that nobody uses any more.

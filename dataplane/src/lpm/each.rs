@@ -6,7 +6,7 @@ impl<K: Key> Lpm<K> {
     /// Looks up `keys[i]` in `tables[i]`; `out[i]` is the answer. What one of
     /// the three has more than the others is left alone.
     pub fn lookup_each(tables: &[&Self], keys: &[K], out: &mut [u32]) {
-        Self::lookup_each_at(Level::detect(), tables, keys, out);
+        Self::lookup_each_at(Level::in_use(), tables, keys, out);
     }
 
     /// The same with no more than the instructions of `level`.

@@ -1,6 +1,8 @@
 //! Which instructions the bulk lookups may use, found at run time: one binary
 //! serves every machine.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 /// A set of instructions, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -32,9 +34,40 @@ impl Level {
         Self::Scalar
     }
 
+    /// What lookups use that are not told: the best of the machine, or less where
+    /// [`Self::limit`] says so.
+    pub fn in_use() -> Self {
+        let most = usize::from(LIMIT.load(Ordering::Relaxed));
+        let most = Self::ALL.get(most).copied().unwrap_or(Self::Avx512);
+        Self::detect().min(most)
+    }
+
+    /// From now on everything in this process that is not told its instructions uses
+    /// no more than these: for tests and measurements of each of the twins.
+    pub fn limit(self) {
+        LIMIT.store(self as u8, Ordering::Relaxed);
+    }
+
     /// The levels that this machine has, the least first.
     pub fn available() -> impl Iterator<Item = Self> {
         let best = Self::detect();
         Self::ALL.into_iter().filter(move |level| *level <= best)
+    }
+}
+
+/// The place in [`Level::ALL`] beyond which nothing is used.
+static LIMIT: AtomicU8 = AtomicU8::new(Level::Avx512 as u8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_holds_until_it_is_lifted() {
+        for level in Level::ALL {
+            level.limit();
+            assert_eq!(Level::in_use(), level.min(Level::detect()));
+        }
+        assert_eq!(Level::in_use(), Level::detect());
     }
 }

@@ -170,7 +170,7 @@ impl<K: Key> Lpm<K> {
     /// Looks up every key; `out[i]` is the answer for `keys[i]`. Surplus places
     /// on either side are left alone. Best with 16 keys or more at once.
     pub fn lookup_bulk(&self, keys: &[K], out: &mut [u32]) {
-        self.lookup_bulk_at(Level::detect(), keys, out);
+        self.lookup_bulk_at(Level::in_use(), keys, out);
     }
 
     /// The same with no more than the instructions of `level`.

@@ -55,6 +55,9 @@ impl Pipeline {
         let mut is_new = false;
         let (id, direction) = match self.session(ingress, arrival, view, path, &rewrite, now)? {
             Ok((id, direction)) => {
+                for &eni in &path.forgets {
+                    self.connections.sessions.forget(id, eni);
+                }
                 for &eni in &path.tracks {
                     if let Some(row) = tables.enis.row(eni) {
                         self.connections.sessions.track(id, eni, &row.timeouts);
@@ -236,6 +239,16 @@ impl Pipeline {
         over
     }
 
+    /// Packets that went through an appliance now go past it: the session of those
+    /// that came out of its tunnel gives their end up, or answers would belong to it.
+    fn leave_appliance_out(&mut self, far: &Key) {
+        if let Some((held, Direction::Reply)) = self.connections.sessions.find_held(far)
+            && let Some(Ingress::Gwlb(_)) = held.enters_by(Direction::Forward)
+        {
+            self.end_session(held.id());
+        }
+    }
+
     /// The session's packets now leave elsewhere (a changed route, another
     /// mapping): its far end gets a new key, its state stays.
     fn rekey(
@@ -263,7 +276,9 @@ impl Pipeline {
             // A new connection behind a known near end.
             session.tracking = Tracking::open(&view.headers, now);
         }
-        self.free_far_end(&far, view, now);
+        if !self.free_far_end(&far, view, now) {
+            self.leave_appliance_out(&far);
+        }
         let lb = session.lb.take();
         let id = self
             .connections

@@ -253,7 +253,7 @@ impl Pipeline {
             && pass.port == arrival.frame.port
             && pass.dst_mac == arrival.dst_mac()
             && is_fresh
-            && self.is_linked(&pass, now)
+            && self.is_linked(&pass, headers, now)
             && self.tunnel_alive(&pass, from_flow, now)
             && self.connections.is_current(&pass, tables);
         if !usable {
@@ -265,11 +265,15 @@ impl Pipeline {
         Ok((id, direction, pass))
     }
 
-    /// Whether the session that lets the packet in where it leaves still does.
-    fn is_linked(&self, pass: &Pass, now: Instant) -> bool {
+    /// Whether the session that lets the packet in where it leaves still does. A
+    /// SYN to a closed connection begins another.
+    fn is_linked(&self, pass: &Pass, headers: &Headers, now: Instant) -> bool {
         pass.link.is_none_or(|(id, _)| {
             let linked = self.connections.sessions.held(id);
-            linked.is_some_and(|linked| linked.is_fresh(now))
+            linked.is_some_and(|linked| {
+                let begins = headers.is_tcp_open() && linked.tracking().is_closed();
+                linked.is_fresh(now) && !begins
+            })
         })
     }
 

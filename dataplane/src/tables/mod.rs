@@ -23,6 +23,7 @@ pub use slab::{Slab, Stamped};
 
 pub use crate::flow::TrackingTimeouts;
 pub use crate::gwlb::{Stickiness, Target, TargetHealth};
+pub use crate::lpm::Level;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

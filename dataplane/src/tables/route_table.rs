@@ -321,6 +321,31 @@ impl RouteTable {
         })
     }
 
+    /// The routes that decide for many destinations, as [`Self::lookup`] finds each,
+    /// with the bulk lookups of `lpm`.
+    pub fn lookup_bulk(&self, destinations: &[IpAddr]) -> Vec<Option<&Route>> {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for address in destinations {
+            match address {
+                IpAddr::V4(address) => v4.push(address.to_bits()),
+                IpAddr::V6(address) => v6.push(address.to_bits()),
+            }
+        }
+        let mut slots4 = vec![NO_MATCH; v4.len()];
+        let mut slots6 = vec![NO_MATCH; v6.len()];
+        self.v4.lookup_bulk(&v4, &mut slots4);
+        self.v6.lookup_bulk(&v6, &mut slots6);
+        let (mut slots4, mut slots6) = (slots4.iter(), slots6.iter());
+        let slot = |address: &IpAddr| match address {
+            IpAddr::V4(_) => slots4.next(),
+            IpAddr::V6(_) => slots6.next(),
+        };
+        let slots = destinations.iter().map(slot);
+        slots
+            .map(|slot| Some(&self.slots.get(*slot? as usize)?.as_ref()?.route))
+            .collect()
+    }
+
     /// Uses the search structures of an equal table, in place of its own.
     pub(super) fn lpm_mut(&mut self) -> (&mut Lpm<u32>, &mut Lpm<u128>) {
         (&mut self.v4, &mut self.v6)

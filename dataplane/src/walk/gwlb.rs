@@ -281,6 +281,7 @@ impl Walk<'_> {
         self.sender = None;
         self.sender_mac = None;
         self.path.tracks.clear();
+        self.path.forgets.clear();
         self.path.link = None;
         self.untracked = None;
         self.path.from_flow = Some(slot);

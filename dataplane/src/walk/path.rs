@@ -155,6 +155,8 @@ pub struct Path {
     pub verdict: Verdict,
     /// Interfaces whose groups start tracking this connection.
     pub tracks: Vec<EniId>,
+    /// Interfaces that tracked it once, long ago, and now let it pass untracked.
+    pub forgets: Vec<EniId>,
     /// A load balancer flow that this packet opens.
     pub opens_lb: Option<LbFlow>,
     /// The mappings of the NAT gateways that it passes on its way out.
@@ -202,6 +204,7 @@ impl Path {
             quiet: false,
             reads: Reads::new(),
             tracks: Vec::new(),
+            forgets: Vec::new(),
             verdict: Verdict::Drop(DropReason::NotRoutable),
             opens_lb: None,
             nats: [None; NATS_MAX],
@@ -237,6 +240,7 @@ impl Path {
         self.hops.clear();
         self.reads.clear();
         self.tracks.clear();
+        self.forgets.clear();
         self.verdict = Verdict::Drop(DropReason::NotRoutable);
         self.opens_lb = None;
         self.nats = Nats::default();

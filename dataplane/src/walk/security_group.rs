@@ -65,6 +65,13 @@ impl Walk<'_> {
         self.hop(component, Rule::Group { group, index });
         if (open && self.is_untracked(eni, egress)) || self.answers_untracked(id) {
             self.untracked = Some(id);
+            // An entry that has timed out must not live again by this packet.
+            let has_expired = self.own.is_some_and(|own| {
+                own.session.tracks(id) && !own.session.tracked_by(id, &eni.timeouts, self.now)
+            });
+            if has_expired {
+                self.path.forgets.push(id);
+            }
         } else if self.tunnel.is_none() {
             // ASSUMPTION: the tunnel legs are judged by the rules each time
             // and leave no tracking entry.

@@ -1,5 +1,6 @@
 //! Random worlds, changes to them, and frames, biased to where it is interesting.
 
+mod balancers;
 pub mod changes;
 pub mod frames;
 pub mod world;

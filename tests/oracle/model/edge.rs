@@ -63,6 +63,10 @@ impl Walk<'_> {
     /// certain memory of that, either.
     fn is_reply(&mut self) -> bool {
         let sent = self.reversed_quote().unwrap_or(self.tuple);
+        // Other packets of the connection go another way now (§2.3).
+        if self.oracle.strayed.contains(&sent) && self.tape.pick(2) == 1 {
+            return false;
+        }
         let Some(entry) = self.oracle.entry(self.port, sent).copied() else {
             return false;
         };
@@ -73,7 +77,9 @@ impl Walk<'_> {
             Life::Alive if !entry.vague && !entry.untracked => Life::Alive,
             _ => Life::Unknown,
         };
-        self.decide(life) == Life::Alive && entry.opened == Way::In
+        // Whether the last packet began another connection or not: then who began?
+        let opened = entry.opened == Way::In || (entry.lost && self.tape.pick(2) == 1);
+        self.decide(life) == Life::Alive && opened
     }
 
     pub(super) fn arrive_from_internet(&mut self, subnet: Id) -> Step {

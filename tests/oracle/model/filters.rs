@@ -19,14 +19,16 @@ impl Walk<'_> {
 
     fn ports_match(&self, ports: Ports) -> bool {
         let (proto, kind, code) = self.what();
+        // A tunnel's packet is whole, whatever part it carries.
+        let portless = self.portless && self.outer.is_none();
         match ports {
             Ports::Any => true,
             Ports::Range(from, to) => {
-                let known = [TCP, UDP].contains(&proto) && !self.portless;
+                let known = [TCP, UDP].contains(&proto) && !portless;
                 known && u32::from(from) <= self.tuple.dport && self.tuple.dport <= u32::from(to)
             }
             Ports::Icmp(type_, wanted) => {
-                let known = [ICMP, ICMP6].contains(&proto) && !self.portless;
+                let known = [ICMP, ICMP6].contains(&proto) && !portless;
                 known && kind == type_ && wanted.is_none_or(|wanted| wanted == code)
             }
         }
@@ -112,12 +114,21 @@ impl Walk<'_> {
                 drop(DENIED)
             };
         }
+        // From an interface to itself (a host would not send that): what tracks the
+        // connection there as a sender's may or may not do so as a receiver's (U).
+        let twin = (owns(eni, sent.src) && owns(eni, sent.dst))
+            .then(|| self.oracle.entry(id, sent.reversed()))
+            .flatten();
+        if twin.is_some_and(|twin| !twin.untracked) && self.tape.pick(2) == 1 {
+            self.tracks.push((id, sent, way, false));
+            return Ok(());
+        }
         let mut held = self.oracle.entry(id, sent).copied();
         if let Some(entry) = held
             && self.packet.opens()
         {
             // A SYN to a closed connection begins another.
-            let restarts = if entry.vague {
+            let restarts = if entry.vague || entry.lost {
                 self.tape.pick(2) == 0
             } else {
                 entry.is_closed()

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::filters::{link_local, owns};
 use super::tracking::Way;
-use super::{Limit, Step, Stop, Walk, drop};
+use super::{Limit, Oracle, Step, Stop, Walk, drop};
 use crate::wire::{ICMP, ICMP6, Packet, Part, TCP, Tuple, UDP};
 use crate::world::{Eni, Id, Kind, Mac, Origin, Route, RouteTo, Subnet};
 
@@ -28,6 +28,51 @@ pub(super) fn is_dhcp(packet: &Packet) -> bool {
         && (tuple.sport, tuple.dport) == (68, 67)
         && tuple.src.is_ipv4()
         && packet.part == Part::Whole
+}
+
+impl Oracle {
+    /// Longest prefix; of equal ones static, prefix list (lowest id), propagated;
+    /// nothing propagated inside a local route (§2.2).
+    pub fn route(&self, table: Id, address: IpAddr) -> Option<Route> {
+        let routes = self.world.tables.get(&table)?;
+        let is_local = |route: &&Route| route.origin == Origin::Local;
+        let rank = |origin: Origin| match origin {
+            Origin::Local => (0, 0),
+            Origin::Static => (1, 0),
+            Origin::List(id) => (2, id),
+            Origin::Propagated => (3, 0),
+        };
+        let mut best: Option<&Route> = None;
+        for route in routes {
+            let shadowed = route.origin == Origin::Propagated
+                && routes
+                    .iter()
+                    .filter(is_local)
+                    .any(|local| local.to.covers(&route.to));
+            if shadowed || !route.to.contains(address) {
+                continue;
+            }
+            let wins = best.is_none_or(|held| {
+                route.to.len > held.to.len
+                    || (route.to.len == held.to.len && rank(route.origin) < rank(held.origin))
+            });
+            if wins {
+                best = Some(route);
+            }
+        }
+        best.cloned()
+    }
+
+    /// The addresses at and beside both ends of each route of a table.
+    pub fn edges(&self, table: Id) -> Vec<IpAddr> {
+        let routes = self.world.tables.get(&table).into_iter().flatten();
+        routes
+            .flat_map(|route| {
+                let (first, last) = (route.to.nth(0), route.to.last());
+                [first, last, before(first), after(last), route.to.address]
+            })
+            .collect()
+    }
 }
 
 impl Walk<'_> {
@@ -232,36 +277,8 @@ impl Walk<'_> {
         drop(&["local.not_answered"])
     }
 
-    /// Longest prefix; of equal ones static, prefix list (lowest id), propagated;
-    /// nothing propagated inside a local route (§2.2).
     pub(super) fn best_route(&self, table: Id, address: IpAddr) -> Option<Route> {
-        let routes = self.world.tables.get(&table)?;
-        let is_local = |route: &&Route| route.origin == Origin::Local;
-        let rank = |origin: Origin| match origin {
-            Origin::Local => (0, 0),
-            Origin::Static => (1, 0),
-            Origin::List(id) => (2, id),
-            Origin::Propagated => (3, 0),
-        };
-        let mut best: Option<&Route> = None;
-        for route in routes {
-            let shadowed = route.origin == Origin::Propagated
-                && routes
-                    .iter()
-                    .filter(is_local)
-                    .any(|local| local.to.covers(&route.to));
-            if shadowed || !route.to.contains(address) {
-                continue;
-            }
-            let wins = best.is_none_or(|held| {
-                route.to.len > held.to.len
-                    || (route.to.len == held.to.len && rank(route.origin) < rank(held.origin))
-            });
-            if wins {
-                best = Some(route);
-            }
-        }
-        best.cloned()
+        self.oracle.route(table, address)
     }
 
     fn lookup(&mut self, table: Id) -> Result<Option<Route>, Stop> {
@@ -396,9 +413,25 @@ impl Walk<'_> {
     }
 }
 
-fn is_group(address: IpAddr) -> bool {
+pub(super) fn is_group(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(a) => a.is_broadcast() || a.octets()[0] >> 4 == 14 || a.is_unspecified(),
         IpAddr::V6(a) => a.octets()[0] == 0xff || a.is_unspecified(),
+    }
+}
+
+/// The address before this one, round the end.
+fn before(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(a) => IpAddr::V4(u32::from(a).wrapping_sub(1).into()),
+        IpAddr::V6(a) => IpAddr::V6(u128::from(a).wrapping_sub(1).into()),
+    }
+}
+
+/// The address after this one, round the end.
+fn after(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(a) => IpAddr::V4(u32::from(a).wrapping_add(1).into()),
+        IpAddr::V6(a) => IpAddr::V6(u128::from(a).wrapping_add(1).into()),
     }
 }

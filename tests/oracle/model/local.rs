@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::filters::owns;
-use super::hops::{ROUTER6, is_dhcp};
+use super::hops::{ROUTER6, is_dhcp, is_group};
 use super::state::{Effect, Place, Seen};
 use super::tracking::Way;
 use super::{Expected, Oracle, Stop, Tape, Told, Walk, gateway};
@@ -411,7 +411,10 @@ impl Walk<'_> {
         if self.left.is_some() {
             return Told::Whatever;
         }
-        if self.packet.is_icmp_error() || self.packet.part == Part::Later {
+        // Nor has a source that is no one host's (RFC 1812 §4.3.2.7, RFC 4443 §2.4).
+        let src = self.packet.tuple.src;
+        let of_one = !is_group(src) && !src.is_loopback();
+        if self.packet.is_icmp_error() || self.packet.part == Part::Later || !of_one {
             return Told::Nothing;
         }
         Told::Icmp {

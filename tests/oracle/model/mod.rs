@@ -119,6 +119,8 @@ pub struct Oracle {
     /// Connections whose packets took another way than before: asymmetric paths
     /// are unsupported (§2.3), so who still tracks them is not certain.
     strayed: HashSet<Tuple>,
+    /// What a load balancer sends for a client that it had sent otherwise before.
+    remapped: HashSet<Tuple>,
     /// How often the reference did not decide.
     pub unsure: u64,
 }
@@ -213,6 +215,7 @@ impl Oracle {
             cookies: HashSet::new(),
             paths: HashMap::new(),
             strayed: HashSet::new(),
+            remapped: HashSet::new(),
             unsure: 0,
         }
     }
@@ -235,6 +238,23 @@ impl Oracle {
                 break;
             }
         }
-        Err(ready::report(&all, seen))
+        Err(ready::report(&all, seen) + &self.remembered(frame))
+    }
+
+    /// What interfaces know of a frame's connection, in words.
+    fn remembered(&self, frame: &[u8]) -> String {
+        let packet = frame.get(14..).and_then(|ip| Packet::read(ip, false));
+        let Some(tuple) = packet.map(|packet| packet.tuple) else {
+            return String::new();
+        };
+        let about = self.forms(tuple);
+        let mut known: Vec<_> = self.tracking.iter().collect();
+        known.retain(|((_, sent), _)| about.contains(sent));
+        known.sort_by_key(|((eni, _), _)| *eni);
+        let line = |((eni, _), entry): (&(Id, Tuple), &Entry)| {
+            let idle = self.now - entry.last;
+            format!("  port {eni} knows, {idle} s ago: {entry:?}\n")
+        };
+        known.into_iter().map(line).collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Oracle;
-use super::tracking::{Entry, Way};
+use super::tracking::{Entry, Life, Way};
 use crate::wire::{FIN, Packet, RST, TCP, Tuple};
 use crate::world::{Id, Seconds, Sticky};
 
@@ -208,6 +208,11 @@ impl Oracle {
                         entry.lost |= old.contains(sent);
                     }
                 }
+                if self.mappings.iter().any(same) {
+                    // What its legs' trackers take over of the old one, nobody says.
+                    let new = mapping.translated;
+                    self.remapped.extend([new, new.reversed()]);
+                }
                 self.mappings.retain(|held| !same(held));
                 self.mappings.push(mapping);
             }
@@ -217,9 +222,14 @@ impl Oracle {
                 packet,
                 places,
             } => {
-                self.mappings[at].entry.touch(&packet, way, now);
+                let held = &mut self.mappings[at];
+                let life = held.entry.balancer_life(held.tcp_idle, now);
+                // The same again, or another that began and looks like it?
+                let astray = places.is_some_and(|places| places[0] != held.places[0]);
+                held.entry.vague |= way == Way::Out && (life != Life::Alive || astray);
+                held.entry.touch(&packet, way, now);
                 if let Some(places) = places {
-                    self.mappings[at].places = places;
+                    held.places = places;
                 }
             }
             Effect::Favour {
@@ -271,8 +281,7 @@ impl Oracle {
                 let strays = |before: Option<Place>, now| before.is_some_and(|it| it != now);
                 if strays(there, way[1]) || strays(back, way[0]) {
                     for tuple in tuples {
-                        self.strayed.insert(tuple);
-                        self.strayed.insert(tuple.reversed());
+                        self.strayed.extend(self.forms(tuple));
                     }
                 }
             }
@@ -296,23 +305,30 @@ impl Oracle {
     }
 
     /// A tuple both ways, with public addresses and with private ones.
-    fn forms(&self, tuple: Tuple) -> Vec<Tuple> {
-        let pairs = self.world.enis.values().flat_map(|eni| &eni.elastic);
-        let mut private = tuple;
-        for (inside, outside) in pairs {
-            if tuple.dst == *outside {
-                private.dst = *inside;
-            }
-            if tuple.src == *outside {
-                private.src = *inside;
+    pub(super) fn forms(&self, tuple: Tuple) -> Vec<Tuple> {
+        let pairs: Vec<_> = self
+            .world
+            .enis
+            .values()
+            .flat_map(|eni| &eni.elastic)
+            .collect();
+        let names = |address: IpAddr| {
+            let other = move |pair: &&(IpAddr, IpAddr)| match **pair {
+                (inside, outside) if inside == address => Some(outside),
+                (inside, outside) if outside == address => Some(inside),
+                _ => None,
+            };
+            let others: Vec<_> = pairs.iter().filter_map(other).collect();
+            std::iter::once(address).chain(others)
+        };
+        let mut all = Vec::new();
+        for src in names(tuple.src) {
+            for dst in names(tuple.dst) {
+                let form = Tuple { src, dst, ..tuple };
+                all.extend([form, form.reversed()]);
             }
         }
-        let half = Tuple {
-            src: tuple.src,
-            ..private
-        };
-        let all = [tuple, private, half];
-        all.iter().flat_map(|t| [*t, t.reversed()]).collect()
+        all
     }
 
     fn track(&mut self, eni: Id, sent: Tuple, way: Way, untracked: bool, packet: &Packet) -> bool {
@@ -327,7 +343,7 @@ impl Oracle {
             Some(mut entry)
                 if !restarts(&entry)
                     && entry.life(&timeouts, now) != super::tracking::Life::Dead
-                    && !(entry.vague && packet.opens()) =>
+                    && !((entry.vague || entry.lost) && packet.opens()) =>
             {
                 is_new = false;
                 entry.lost |= entry.life(&timeouts, now) == super::tracking::Life::Unknown;
@@ -341,16 +357,19 @@ impl Oracle {
                 // What is left of the expired one, nobody says.
                 let mut entry = Entry::open(packet, way, untracked, now);
                 entry.vague = old.vague || old.outlives_others(now);
-                entry.lost = old.lost || (old.vague && packet.opens());
+                let outlives = old.outlives_others(now);
+                entry.lost = old.lost || (old.vague && packet.opens()) || (outlives && untracked);
                 entry
             }
             _ => {
                 let mut entry = Entry::open(packet, way, untracked, now);
                 entry.vague = held.is_some_and(|held| held.vague);
-                entry.lost = entry.vague;
+                entry.lost = held.is_some_and(|held| held.vague || held.lost);
                 entry
             }
         };
+        let mut entry = entry;
+        entry.vague |= is_new && self.remapped.contains(&sent);
         self.tracking.insert((eni, sent), entry);
         is_new
     }

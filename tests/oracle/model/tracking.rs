@@ -179,7 +179,9 @@ impl Entry {
         if self.doubtful && idle <= tcp_idle {
             return Life::Unknown;
         }
-        let unsure = self.proto == TCP && [Tcp::HalfOpen, Tcp::Unassured].contains(&self.tcp);
+        let open = self.tcp != Tcp::Closed;
+        let half = [Tcp::HalfOpen, Tcp::Unassured].contains(&self.tcp) || (self.vague && open);
+        let unsure = self.proto == TCP && half;
         if unsure && idle > 30 && idle <= tcp_idle {
             // Half-open: nobody says how long.
             return Life::Unknown;
