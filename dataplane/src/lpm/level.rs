@@ -18,8 +18,20 @@ impl Level {
     /// Every level, the least first.
     pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
 
-    /// The best that this machine has.
+    /// The best that this machine has; looked at once, for small batches notice it.
     pub fn detect() -> Self {
+        use std::sync::atomic::{AtomicU8, Ordering};
+        static FOUND: AtomicU8 = AtomicU8::new(u8::MAX);
+        let found = FOUND.load(Ordering::Relaxed);
+        if let Some(level) = Self::ALL.get(usize::from(found)) {
+            return *level;
+        }
+        let level = Self::look();
+        FOUND.store(level as u8, Ordering::Relaxed);
+        level
+    }
+
+    fn look() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::is_x86_feature_detected as has;

@@ -7,6 +7,7 @@
 //! | Intervals | Structure | Dependent loads |
 //! |---|---|---|
 //! | ≤ 32, IPv4 | `Form::Tiny`: in registers | – |
+//! | ≤ 112, IPv4 | `rows`: a line of keys, then half a line; many at once in registers | 2 |
 //! | ≤ 208, IPv4; ≤ 512, IPv6 | `tree`: search tree, a cache line a node | 2 and more |
 //! | ≤ 24 576, IPv4 | `direct`: index over the leading bits, then a line | 2 |
 //! | more (IPv6: > 512) | `rank`: bitmap of changes, codes, trees from /24 on | 2 and more |
@@ -24,6 +25,7 @@ mod level;
 mod line;
 pub mod linear;
 mod rank;
+mod rows;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 mod table;

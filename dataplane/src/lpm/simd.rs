@@ -9,20 +9,31 @@
 // against the scalar twin, from 1.4 times (huge IPv6 table, addresses out of its
 // prefixes) to 16 times (10 routes) as fast; the benchmark is still to be shipped.
 #![allow(unsafe_code, reason = "this module's one leaf of intrinsics")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over lanes have a fixed length, and what adapters are made of has no wide registers"
+)]
 
+use std::arch::asm;
 use std::arch::x86_64::*;
+use std::sync::Arc;
 
-use super::direct::Direct;
-use super::line::{Byte, CHILDREN, INNER_KEYS, Leaf, Line, PAD, Short, Wide, turned, value};
+use super::direct::{Direct, Entry};
+use super::line::{Byte, INNER_KEYS, Leaf, Line, PAD, Short, Wide, turned, upright, value};
 use super::rank::{BELOW, CHUNKS, Rank, WORD_LINES};
-use super::table::{Form, Inner, Small, TINY, by_form};
+use super::rows::{self, ROWS};
+use super::table::{DirectTable, Form, Inner, Small, TINY, by_form};
 use super::tree::{Root, Trees};
 use super::{Key, Level, Lpm};
 
 /// Keys that are walked together.
 const LANES: usize = 16;
+/// Twice as many, where one step is done for all by wide instructions: what follows waits for it.
+const PAIR: usize = 2 * LANES;
 /// The same in huge tables, where every step misses a cache.
 const RANKED: usize = 32;
+/// Keys of an inner node that are faster compared one by one than searched.
+const FEW: usize = 7;
 
 /// Looks `keys` up with the instructions of `level`, which the machine has;
 /// false where no faster way than one by one is known.
@@ -74,40 +85,145 @@ fn code_at<L: Leaf>(line: &Line, rank: u32) -> u32 {
     }
 }
 
-/// A word of a huge table: the bitmap, and the place of the code before it.
-fn word(line: &Line, number: u32) -> (u64, u32) {
-    let at = (number & 3) as usize * 4;
-    let lane = |n: usize| line.0[at + n] as u32;
-    (u64::from(lane(1)) << 32 | u64::from(lane(0)), lane(2))
+/// `number`, and the compiler does not know that it is. Else it gathers lanes into wide
+/// registers, only to take them out again: two instructions where a load or store is one.
+#[inline]
+fn lane(mut number: u32) -> u32 {
+    // SAFETY: no instruction at all.
+    unsafe {
+        asm!("/* {0:e} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags))
+    };
+    number
 }
 
-/// The line of a chunk with the code at `place`.
-fn code_line<L: Leaf>(place: u32) -> usize {
-    WORD_LINES + place as usize * L::CODE_BITS / 512
+/// The same of lanes that are in memory from here on.
+#[inline]
+fn laid_down<T>(lanes: &mut T) {
+    // SAFETY: no instruction at all.
+    unsafe {
+        asm!("/* {0} */", in(reg) std::ptr::from_mut(lanes), options(nostack, preserves_flags))
+    };
 }
 
-/// The code at `place`, in its line.
-fn code_in<L: Leaf>(line: &Line, place: u32) -> u32 {
-    let at = std::ptr::from_ref(line);
-    let place = place as usize % (512 / L::CODE_BITS);
-    // SAFETY: a line has 512 / CODE_BITS codes, aligned to their size, and
-    // `place` is taken modulo that.
+/// A line that a root, an inner node or an entry names.
+#[inline]
+fn line_at(lines: &[Line], at: u32) -> &Line {
+    debug_assert!((at as usize) < lines.len());
+    // SAFETY: structures cannot be changed, and their builders name no line that they have
+    // not laid down: `Grove::grow` an inner node's children, and `Root`s and `Entry`s after
+    // the lines. Debug builds check it, so every test and the fuzz target do.
+    unsafe { lines.get_unchecked(at as usize) }
+}
+
+/// A row as `rows` describes it.
+#[repr(C, align(32))]
+struct Row {
+    keys: [i32; rows::KEYS],
+    codes: [u8; 8],
+}
+
+const _: () = assert!(size_of::<Row>() * 2 == size_of::<Line>());
+
+/// Row `number` of a table's.
+#[inline]
+fn row_at(lines: &[Line], number: u32) -> &Row {
+    debug_assert!(1 + number as usize / 2 < lines.len());
+    // SAFETY: behind the first line lie rows, two a line; the first line has as many keys as
+    // there are rows but one, and `number` counts of them. Checked in debug builds, as above. A
+    // row is half a line, of the same alignment and of plain integers.
+    unsafe { &*lines.as_ptr().add(1).cast::<Row>().add(number as usize) }
+}
+
+/// A row in a register.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load_row(row: &Row) -> __m256i {
+    // SAFETY: a row has 32 bytes and is aligned to 32.
+    unsafe { _mm256_load_si256(std::ptr::from_ref(row).cast()) }
+}
+
+/// The entry of a bucket of a direct index.
+#[inline]
+fn entry_at(top: &[Entry], bucket: u32) -> &Entry {
+    debug_assert!((bucket as usize) < top.len());
+    // SAFETY: `Direct::build` makes an entry for each bucket from `low` to `high`, between which
+    // keys are held. Checked in debug builds, as above.
+    unsafe { top.get_unchecked(bucket as usize) }
+}
+
+/// A word of a huge table, as `rank` describes it.
+#[repr(C, align(16))]
+struct Word {
+    bits: u64,
+    before: u32,
+    unused: u32,
+}
+
+const _: () = assert!(size_of::<Word>() * 4 == size_of::<Line>());
+
+/// The lines of the chunk that has the addresses beginning with `top`.
+#[inline]
+fn chunk_at(hot: &[Arc<[Line]>; CHUNKS], top: u32) -> &[Line] {
+    &hot[(top >> 24) as usize]
+}
+
+/// The word of a chunk for the addresses beginning with `top`.
+#[inline]
+fn word_at(lines: &[Line], top: u32) -> &Word {
+    debug_assert!(WORD_LINES <= lines.len());
+    // SAFETY: a chunk begins with a word for each value of the ten bits that are left of `top`,
+    // four a line; a word is a quarter of a line, of no larger alignment and of plain integers.
+    // Checked in debug builds, as above.
+    unsafe {
+        &*lines
+            .as_ptr()
+            .cast::<Word>()
+            .add((top >> 14 & 0x3ff) as usize)
+    }
+}
+
+/// The place of the code that a word has for the addresses beginning with `top`.
+#[inline]
+fn place(word: &Word, top: u32) -> u32 {
+    // The slot's bit becomes the highest.
+    let up_to = word.bits << (!(top >> 8) & 63);
+    word.before.wrapping_add(up_to.count_ones())
+}
+
+/// The code at `place` of a chunk.
+#[inline]
+fn code_in<L: Leaf>(lines: &[Line], place: u32) -> *const u8 {
+    debug_assert!(WORD_LINES * 64 + (place as usize + 1) * L::CODE_BITS / 8 <= lines.len() * 64);
+    // SAFETY: behind the words lie the codes, as many as the words have bits, and `place` counts
+    // such bits. Checked in debug builds, as above.
+    unsafe {
+        lines
+            .as_ptr()
+            .add(WORD_LINES)
+            .cast::<u8>()
+            .add(place as usize * (L::CODE_BITS / 8))
+    }
+}
+
+/// Reads the code that [`code_in`] found.
+#[inline]
+fn read_code<L: Leaf>(at: *const u8) -> u32 {
+    // SAFETY: the callers pass what `code_in` returned of a chunk that they still have; codes are
+    // aligned to their size.
     unsafe {
         match L::CODE_BITS {
-            8 => u32::from(*at.cast::<u8>().add(place)),
-            16 => u32::from(*at.cast::<u16>().add(place)),
-            _ => *at.cast::<u32>().add(place),
+            8 => u32::from(*at),
+            16 => u32::from(*at.cast::<u16>()),
+            _ => *at.cast::<u32>(),
         }
     }
 }
 
-/// The numbers of the bits that are set.
-fn lanes(mut bits: u32) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let lane = bits.checked_ilog2()?;
-        bits &= !(1 << lane);
-        Some(lane as usize)
-    })
+/// Starts to load what lies at `place`.
+#[inline]
+fn prefetch_at(place: *const u8) {
+    // SAFETY: as for `prefetch`; a prefetch of any address is allowed.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
 }
 
 /// The lowest `keys` bits.
@@ -121,7 +237,7 @@ macro_rules! kernels {
     ($module:ident, $features:literal, $isa:ident, { $($special:item)* }) => {
         mod $module {
             use super::*;
-            use super::$isa::rank;
+            use super::$isa::{rank, row_rank};
             $($special)*
 
             #[target_feature(enable = $features)]
@@ -152,7 +268,8 @@ macro_rules! kernels {
             }
 
             /// Runs `search` over `N` keys at a time, the last ones filled up: loops
-            /// of a fixed length need no checks.
+            /// of a fixed length need no checks. It is called at one place, so it is
+            /// part of the loop.
             #[target_feature(enable = $features)]
             #[inline]
             fn by_groups<K: Key, const N: usize>(
@@ -162,14 +279,47 @@ macro_rules! kernels {
             ) {
                 let (groups, rest) = keys.as_chunks::<N>();
                 let (out, last) = out.as_chunks_mut::<N>();
-                for (keys, out) in groups.iter().zip(out) {
+                let (mut filled, mut answers) = ([K::MIN; N], [0; N]);
+                if !rest.is_empty() {
+                    filled[..rest.len()].copy_from_slice(rest);
+                }
+                for group in 0..groups.len() + usize::from(!rest.is_empty()) {
+                    let (keys, out) = match (groups.get(group), out.get_mut(group)) {
+                        (Some(keys), Some(out)) => (keys, out),
+                        _ => (&filled, &mut answers),
+                    };
                     search(keys, out);
                 }
-                if let Some(first) = rest.first() {
-                    let (mut keys, mut answers) = ([*first; N], [0; N]);
-                    keys[..rest.len()].copy_from_slice(rest);
-                    search(&keys, &mut answers);
+                if !rest.is_empty() {
                     last.copy_from_slice(&answers[..last.len()]);
+                }
+            }
+
+            /// (Not `map`: what has no wide registers cannot become part of what has.)
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn all_turned<const N: usize>(keys: &[u32; N]) -> [i32; N] {
+                let mut out = [0; N];
+                for lane in 0..N {
+                    out[lane] = turned(keys[lane]);
+                }
+                out
+            }
+
+            /// The answers for keys whose leaves are known. The loads do not wait for
+            /// each other.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn leaves<L: Leaf, const N: usize>(
+                lines: &[Line],
+                at: &[u32; N],
+                keys: &[i32; N],
+                out: &mut [u32; N],
+            ) {
+                for n in 0..N {
+                    let line = line_at(lines, at[n]);
+                    let code = code_at::<L>(line, rank(line, mask(L::KEYS), keys[n]));
+                    out[n] = lane(value(code));
                 }
             }
 
@@ -187,29 +337,33 @@ macro_rules! kernels {
                 code_at::<L>(line, rank(line, mask(L::KEYS), key))
             }
 
+            /// The value that a row has for a key.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn row_value(row: &Row, key: i32) -> u32 {
+                value(u32::from(row.codes[row_rank(row, key) as usize & 7]))
+            }
+
             /// One tree, IPv4, level by level.
             #[target_feature(enable = $features)]
+            #[inline(never)]
             fn tree<L: Leaf>(lines: &[Line], root: Root, keys: &[u32], out: &mut [u32]) {
                 by_groups(keys, out, |keys: &[u32; LANES], out| {
-                    let mut at = [root.line(); LANES];
+                    let keys = all_turned(keys);
+                    let mut at = [root.line() as u32; LANES];
                     for _ in 1..root.depth() {
                         for (key, at) in keys.iter().zip(&mut at) {
-                            let line = &lines[*at];
-                            let key = turned(*key).min(PAD - 1);
-                            *at = line.child(rank(line, mask(INNER_KEYS), key) as usize);
-                            prefetch(&lines[*at]);
+                            let line = line_at(lines, *at);
+                            *at = line.child(rank(line, mask(INNER_KEYS), (*key).min(PAD - 1)) as usize) as u32;
                         }
                     }
-                    for ((key, at), out) in keys.iter().zip(at).zip(out) {
-                        let line = &lines[at];
-                        let rank = rank(line, mask(L::KEYS), turned(*key));
-                        *out = value(code_at::<L>(line, rank));
-                    }
+                    leaves::<L, _>(lines, &at, &keys, out);
                 });
             }
 
             /// Trees with subtrees.
             #[target_feature(enable = $features)]
+            #[inline(never)]
             fn grove<K: Key, L: Leaf>(trees: Trees<'_>, root: Root, keys: &[K], out: &mut [u32]) {
                 for (key, out) in keys.iter().zip(out) {
                     let (mut root, mut offset) = (root, 0);
@@ -225,107 +379,121 @@ macro_rules! kernels {
 
             /// A direct index: bucket, line, code.
             #[target_feature(enable = $features)]
+            #[inline(never)]
             fn direct<L: Leaf>(index: &Direct, keys: &[u32], out: &mut [u32]) {
-                by_groups(keys, out, |keys: &[u32; LANES], out| {
-                    let mut bucket = [0; LANES];
-                    for (key, bucket) in keys.iter().zip(&mut bucket) {
-                        *bucket = (*key).clamp(index.low, index.high) - index.low >> index.shift;
+                let (low, high, shift) = (index.low, index.high.max(index.low), index.shift & 31);
+                let (top, lines) = (&*index.top, &*index.lines);
+                by_groups(keys, out, |keys: &[u32; PAIR], out| {
+                    let mut bucket = [0; PAIR];
+                    for lane in 0..PAIR {
+                        bucket[lane] = (keys[lane].min(high).max(low) - low) >> shift;
                     }
-                    let mut at = [0; LANES];
-                    let mut deep = 0u32;
-                    for (lane, (bucket, at)) in bucket.iter().zip(&mut at).enumerate() {
-                        let entry = index.top[*bucket as usize];
-                        *at = entry.line();
-                        prefetch(&index.lines[*at]);
-                        deep |= u32::from(entry.depth() > 1) << lane;
+                    let mut keys = all_turned(keys);
+                    laid_down(&mut bucket);
+                    laid_down(&mut keys);
+                    let mut at = [0; PAIR];
+                    let mut any = 0;
+                    for n in 0..PAIR {
+                        let entry = lane(u32::from(entry_at(top, bucket[n]).0));
+                        at[n] = entry >> 2;
+                        any = lane(any | entry);
                     }
-                    while deep != 0 {
-                        let lane = deep.trailing_zeros() as usize;
-                        deep &= deep - 1;
-                        let depth = index.top[bucket[lane] as usize].depth();
-                        for _ in 1..depth {
-                            let line = &index.lines[at[lane]];
-                            let key = turned(keys[lane]).min(PAD - 1);
-                            at[lane] = line.child(rank(line, mask(INNER_KEYS), key) as usize);
-                        }
+                    if any & 3 != 0 {
+                        climb(index, &bucket, &keys, &mut at);
                     }
-                    for ((key, at), out) in keys.iter().zip(at).zip(out) {
-                        let line = &index.lines[at];
-                        let rank = rank(line, mask(L::KEYS), turned(*key));
-                        *out = value(code_at::<L>(line, rank));
-                    }
+                    leaves::<L, _>(lines, &at, &keys, out);
                 });
+            }
+
+            /// The leaves of buckets that have a tree.
+            #[target_feature(enable = $features)]
+            #[cold]
+            fn climb(index: &Direct, bucket: &[u32; PAIR], keys: &[i32; PAIR], at: &mut [u32; PAIR]) {
+                for lane in 0..PAIR {
+                    for _ in 1..entry_at(&index.top, bucket[lane]).depth() {
+                        let line = line_at(&index.lines, at[lane]);
+                        let rank = rank(line, mask(INNER_KEYS), keys[lane].min(PAD - 1));
+                        at[lane] = line.child(rank as usize) as u32;
+                    }
+                }
             }
 
             /// A huge table: words, codes, and what goes on in trees.
             #[target_feature(enable = $features)]
+            #[inline(never)]
             fn ranked<K: Key, L: Leaf>(table: &Rank, keys: &[K], out: &mut [u32]) {
-                let hot = &table.hot[..CHUNKS];
+                let Some(hot) = table.hot.first_chunk() else {
+                    return;
+                };
                 by_groups(keys, out, |keys: &[K; RANKED], out| {
-                    for key in keys {
-                        let top = key.window(0);
-                        prefetch(&hot[(top >> 24) as usize][(top >> 16 & 0xff) as usize]);
+                    for n in 0..RANKED {
+                        let top = keys[n].window(0);
+                        prefetch(word_at(chunk_at(hot, top), top));
                     }
-                    let mut at = [0; RANKED];
-                    for (key, at) in keys.iter().zip(&mut at) {
-                        let top = key.window(0);
-                        let lines = &hot[(top >> 24) as usize];
-                        let (bits, before) = word(&lines[(top >> 16 & 0xff) as usize], top >> 14 & 3);
-                        let bits = bits & u64::MAX >> (63 - (top >> 8 & 63));
-                        *at = before.wrapping_add(bits.count_ones());
-                        prefetch(&lines[code_line::<L>(*at)]);
+                    let mut codes: [*const u8; RANKED] = [std::ptr::null(); RANKED];
+                    for n in 0..RANKED {
+                        let top = keys[n].window(0);
+                        let lines = chunk_at(hot, top);
+                        codes[n] = code_in::<L>(lines, place(word_at(lines, top), top));
+                        prefetch_at(codes[n]);
                     }
-                    let mut deep = 0u32;
-                    for (lane, ((key, at), out)) in keys.iter().zip(at).zip(out.iter_mut()).enumerate() {
-                        let lines = &hot[(key.window(0) >> 24) as usize];
-                        let code = code_in::<L>(&lines[code_line::<L>(at)], at);
-                        deep |= u32::from(code & L::SUBTREE != 0) << lane;
-                        *out = value(code);
+                    let mut any = 0;
+                    for n in 0..RANKED {
+                        let code = lane(read_code::<L>(codes[n]));
+                        any = lane(any | code);
+                        out[n] = value(code);
                     }
-                    if deep != 0 {
-                        deeper::<K, L>(table, deep, keys, out);
+                    if any & L::SUBTREE != 0 {
+                        deeper::<K, L>(table, keys, out);
                     }
                 });
             }
 
-            /// The keys of `deep`, whose codes name subtrees: one line of each at
-            /// a time.
+            /// The keys whose answers in `out` are subtrees still: a level of all of them at a
+            /// time. Who is at its leaf waits there; to find out who is costs more than to
+            /// compare a line once more.
             #[target_feature(enable = $features)]
-            fn deeper<K: Key, L: Leaf>(
-                table: &Rank,
-                deep: u32,
-                keys: &[K; RANKED],
-                out: &mut [u32; RANKED],
-            ) {
-                let mut at = [(0, 0, BELOW); RANKED];
-                for lane in lanes(deep) {
-                    let trees = table.trees((keys[lane].window(0) >> 24) as usize);
-                    let root = trees.subtree::<L>(out[lane].wrapping_add(1));
-                    at[lane] = (root.line(), root.depth(), BELOW);
-                    prefetch(&trees.lines[root.line()]);
+            #[inline(never)]
+            fn deeper<K: Key, L: Leaf>(table: &Rank, keys: &[K; RANKED], out: &mut [u32; RANKED]) {
+                let (mut lanes, mut count) = ([0; RANKED], 0);
+                for n in 0..RANKED {
+                    lanes[count] = n;
+                    count += usize::from(out[n].wrapping_add(1) & L::SUBTREE != 0);
                 }
-                let mut left = deep;
-                while left != 0 {
-                    for lane in lanes(left) {
+                let mut lines: [&[Line]; RANKED] = [&[]; RANKED];
+                let (mut at, mut left, mut windows) = ([0; RANKED], [0; RANKED], [0; RANKED]);
+                let mut levels = 0;
+                for n in 0..count {
+                    let (key, code) = (keys[lanes[n]], out[lanes[n]].wrapping_add(1));
+                    let trees = table.trees((key.window(0) >> 24) as usize);
+                    let root = trees.subtree::<L>(code);
+                    lines[n] = trees.lines;
+                    at[n] = root.line() as u32;
+                    left[n] = root.depth() as u32 - 1;
+                    windows[n] = turned(key.window(BELOW));
+                    levels = levels.max(left[n]);
+                    prefetch(line_at(lines[n], at[n]));
+                }
+                for _ in 0..levels {
+                    for n in 0..count {
+                        let line = line_at(lines[n], at[n]);
+                        let rank = rank(line, mask(INNER_KEYS), windows[n].min(PAD - 1));
+                        let goes = left[n].min(1);
+                        let child = line.child(rank as usize) as u32;
+                        at[n] ^= (at[n] ^ child) & goes.wrapping_neg();
+                        left[n] -= goes;
+                        prefetch(line_at(lines[n], at[n]));
+                    }
+                }
+                for n in 0..count {
+                    let line = line_at(lines[n], at[n]);
+                    let code = code_at::<L>(line, rank(line, mask(L::KEYS), windows[n]));
+                    let lane = lanes[n];
+                    out[lane] = value(code);
+                    if code & L::SUBTREE != 0 {
+                        // Longer than /56: few are.
                         let trees = table.trees((keys[lane].window(0) >> 24) as usize);
-                        let (line, depth, offset) = &mut at[lane];
-                        let key = turned(keys[lane].window(*offset));
-                        let held = &trees.lines[*line];
-                        if *depth > 1 {
-                            let rank = rank(held, mask(INNER_KEYS), key.min(PAD - 1));
-                            (*line, *depth) = (held.child(rank as usize), *depth - 1);
-                        } else {
-                            let code = code_at::<L>(held, rank(held, mask(L::KEYS), key));
-                            if code & L::SUBTREE == 0 {
-                                out[lane] = value(code);
-                                left &= !(1 << lane);
-                                continue;
-                            }
-                            let root = trees.subtree::<L>(code);
-                            (*line, *depth) = (root.line(), root.depth());
-                            *offset += 32;
-                        }
-                        prefetch(&trees.lines[*line]);
+                        out[lane] = trees.lookup::<K, L>(trees.subtree::<L>(code), keys[lane], BELOW + 32);
                     }
                 }
             }
@@ -336,53 +504,173 @@ macro_rules! kernels {
                 let Some(keys) = K::as_v4(keys) else {
                     return false;
                 };
-                let batches = tables.chunks(LANES).zip(keys.chunks(LANES));
-                for ((tables, keys), out) in batches.zip(out.chunks_mut(LANES)) {
-                    let mut at: [Option<&Line>; LANES] = [None; LANES];
-                    for (table, at) in tables.iter().zip(&mut at) {
-                        if let Inner::Small(small) = &table.inner {
-                            let root = &small.lines[small.root.line()];
-                            prefetch(root);
-                            *at = Some(root);
-                        }
-                    }
-                    for ((table, key), at) in tables.iter().zip(keys).zip(&mut at) {
-                        let (Inner::Small(small), Some(line)) = (&table.inner, at) else {
-                            continue;
-                        };
-                        for _ in 1..small.root.depth() {
-                            let key = turned(*key).min(PAD - 1);
-                            let child = line.child(rank(line, mask(INNER_KEYS), key) as usize);
-                            *line = &small.lines[child];
-                        }
-                        prefetch(*line);
-                    }
-                    for (((table, key), at), out) in tables.iter().zip(keys).zip(at).zip(out) {
-                        let turned = turned(*key);
-                        *out = match (&table.inner, at) {
-                            (Inner::Small(Small { form: Form::Byte, .. }), Some(line)) => {
-                                value(code_at::<Byte>(line, rank(line, mask(Byte::KEYS), turned)))
-                            }
-                            (Inner::Small(Small { form: Form::Short, .. }), Some(line)) => {
-                                value(code_at::<Short>(line, rank(line, mask(Short::KEYS), turned)))
-                            }
-                            (Inner::Small(Small { form: Form::Wide, .. }), Some(line)) => {
-                                value(code_at::<Wide>(line, rank(line, mask(Wide::KEYS), turned)))
-                            }
-                            (Inner::Small(small), _) => small.lookup(*key),
-                            _ => table.lookup(K::MIN.with_window(0, *key)),
-                        };
+                let batches = tables.chunks(PAIR).zip(keys.chunks(PAIR));
+                for ((tables, keys), out) in batches.zip(out.chunks_mut(PAIR)) {
+                    let whole = match (tables.as_array(), keys.as_array(), out.as_mut_array()) {
+                        (Some(tables), Some(keys), Some(out)) => each_in_rows(tables, keys, out),
+                        _ => false,
+                    };
+                    if !whole {
+                        each_by_steps(tables, keys, out);
                     }
                 }
                 true
+            }
+
+            /// Tables that all are rows: what a machine full of VPCs has.
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn each_in_rows<K: Key>(
+                tables: &[&Lpm<K>; PAIR],
+                keys: &[u32; PAIR],
+                out: &mut [u32; PAIR],
+            ) -> bool {
+                let mut held: [&[Line]; PAIR] = [&[]; PAIR];
+                for n in 0..PAIR {
+                    let Inner::Small(Small { lines, form: Form::Rows, .. }) = &tables[n].inner else {
+                        return false;
+                    };
+                    prefetch(line_at(lines, 0));
+                    held[n] = lines;
+                }
+                let mut turned = all_turned(keys);
+                for key in &mut turned {
+                    *key = (*key).min(PAD - 1);
+                }
+                laid_down(&mut turned);
+                let mut rows = [&NO_ROW; PAIR];
+                for n in 0..PAIR {
+                    rows[n] = row_at(held[n], rank(line_at(held[n], 0), mask(ROWS - 1), turned[n]));
+                    prefetch(rows[n]);
+                }
+                for n in 0..PAIR {
+                    out[n] = lane(row_value(rows[n], turned[n]));
+                }
+                true
+            }
+
+            /// Tables of any kind: each step is taken for all of them before the next, so that
+            /// the lines of one step are fetched together.
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn each_by_steps<K: Key>(tables: &[&Lpm<K>], keys: &[u32], out: &mut [u32]) {
+                let mut at: [At<'_>; PAIR] = [At::Elsewhere; PAIR];
+                for (table, at) in tables.iter().zip(&mut at) {
+                    match &table.inner {
+                        Inner::Small(small) => {
+                            let first = line_at(&small.lines, small.root.line() as u32);
+                            prefetch(first);
+                            if let Some(line) = small.lines.get(2).filter(|_| small.form == Form::Tiny) {
+                                prefetch(line);
+                            }
+                            *at = At::Tree(first);
+                        }
+                        Inner::Direct(table) => {
+                            prefetch(&**table);
+                            *at = At::Index(&**table);
+                        }
+                        _ => {}
+                    }
+                }
+                for ((table, key), at) in tables.iter().zip(keys).zip(&mut at) {
+                    let key = turned(*key);
+                    match (&table.inner, *at) {
+                        (Inner::Small(small), At::Tree(first)) if small.form == Form::Rows => {
+                            let rank = rank(first, mask(ROWS - 1), key.min(PAD - 1));
+                            let row = row_at(&small.lines, rank);
+                            prefetch(row);
+                            *at = At::Row(row);
+                        }
+                        (Inner::Small(small), At::Tree(first)) => {
+                            let mut line = first;
+                            for _ in 1..small.root.depth() {
+                                let rank = rank(line, mask(INNER_KEYS), key.min(PAD - 1));
+                                line = line_at(&small.lines, line.child(rank as usize) as u32);
+                            }
+                            prefetch(line);
+                            *at = At::Tree(line);
+                        }
+                        (_, At::Index(table)) => {
+                            let index = &table.index;
+                            let key = upright(key).clamp(index.low, index.high.max(index.low));
+                            let bucket = (key - index.low) >> (index.shift & 31);
+                            prefetch(entry_at(&index.top, bucket));
+                            *at = At::Bucket(table, bucket);
+                        }
+                        _ => {}
+                    }
+                }
+                for (key, at) in keys.iter().zip(&mut at) {
+                    if let At::Bucket(table, bucket) = *at {
+                        let entry = *entry_at(&table.index.top, bucket);
+                        let mut line = line_at(&table.index.lines, entry.line() as u32);
+                        for _ in 1..entry.depth() {
+                            let rank = rank(line, mask(INNER_KEYS), turned(*key).min(PAD - 1));
+                            line = line_at(&table.index.lines, line.child(rank as usize) as u32);
+                        }
+                        prefetch(line);
+                        *at = At::Leaf(line, table.form);
+                    }
+                }
+                for (((table, key), at), out) in tables.iter().zip(keys).zip(at).zip(out) {
+                    let turned = turned(*key);
+                    let (leaf, form) = match (&table.inner, at) {
+                        (_, At::Row(row)) => {
+                            *out = row_value(row, turned.min(PAD - 1));
+                            continue;
+                        }
+                        (_, At::Leaf(leaf, form)) => (leaf, form),
+                        (Inner::Small(small), At::Tree(leaf)) if small.form != Form::Tiny => (leaf, small.form),
+                        (Inner::Small(small), _) => {
+                            *out = small.lookup(*key);
+                            continue;
+                        }
+                        _ => {
+                            *out = table.lookup(K::MIN.with_window(0, *key));
+                            continue;
+                        }
+                    };
+                    let code = by_form!(form, L => code_at::<L>(leaf, rank(leaf, mask(L::KEYS), turned)));
+                    *out = value(code);
+                }
             }
         }
     };
 }
 
+/// How far one of many lookups is.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    /// In a structure that is searched at once.
+    Elsewhere,
+    /// A line of a small table.
+    Tree(&'a Line),
+    /// A row of one.
+    Row(&'a Row),
+    /// A table with a direct index, and the bucket of it.
+    Index(&'a DirectTable),
+    Bucket(&'a DirectTable, u32),
+    /// The last line, and what it is.
+    Leaf(&'a Line, Form),
+}
+
+/// Where no row is known yet.
+static NO_ROW: Row = Row {
+    keys: [PAD; rows::KEYS],
+    codes: [0; 8],
+};
+
 /// Comparing a line with a key, AVX-512.
 mod isa512 {
     use super::*;
+
+    /// How many of a row's keys are not above `key`.
+    #[target_feature(enable = "avx512f,avx512vl,popcnt")]
+    #[inline]
+    pub(super) fn row_rank(row: &Row, key: i32) -> u32 {
+        let below = _mm256_cmple_epi32_mask(load_row(row), _mm256_set1_epi32(key));
+        (u32::from(below) & mask(rows::KEYS)).count_ones()
+    }
 
     /// A line in a register.
     #[target_feature(enable = "avx512f")]
@@ -408,6 +696,14 @@ mod isa256 {
 
     #[target_feature(enable = "avx2,popcnt")]
     #[inline]
+    pub(super) fn row_rank(row: &Row, key: i32) -> u32 {
+        let above = _mm256_cmpgt_epi32(load_row(row), _mm256_set1_epi32(key));
+        let above = _mm256_movemask_ps(_mm256_castsi256_ps(above)) as u32;
+        (!above & mask(rows::KEYS)).count_ones()
+    }
+
+    #[target_feature(enable = "avx2,popcnt")]
+    #[inline]
     pub(super) fn rank(line: &Line, mask: u32, key: i32) -> u32 {
         let key = _mm256_set1_epi32(key);
         let at = line.0.as_ptr().cast::<__m256i>();
@@ -420,9 +716,29 @@ mod isa256 {
 }
 
 kernels!(avx2, "avx2,bmi1,bmi2,popcnt", isa256, {
+    /// Rows: a line for all keys, then a row of each.
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+    fn one_by_one(lines: &[Line], keys: &[u32], out: &mut [u32]) {
+        let top = line_at(lines, 0);
+        by_groups(keys, out, |keys: &[u32; LANES], out| {
+            let mut keys = all_turned(keys);
+            for key in &mut keys {
+                *key = (*key).min(PAD - 1);
+            }
+            for n in 0..LANES {
+                let row = row_at(lines, rank(top, mask(ROWS - 1), keys[n]));
+                out[n] = lane(row_value(row, keys[n]));
+            }
+        });
+    }
+
     /// A tiny table compares its two lines of keys like any other line.
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
     fn special(small: &Small, keys: &[u32], out: &mut [u32]) -> bool {
+        if small.form == Form::Rows {
+            one_by_one(&small.lines, keys, out);
+            return true;
+        }
         let (Form::Tiny, Some([low, high, codes])) = (small.form, small.lines.first_chunk()) else {
             return false;
         };
@@ -448,6 +764,7 @@ kernels!(
         fn special(small: &Small, keys: &[u32], out: &mut [u32]) -> bool {
             match (small.form, small.root.depth()) {
                 (Form::Tiny, _) => tiny(small, keys, out),
+                (Form::Rows, _) => in_rows(&small.lines, keys, out),
                 (Form::Byte, 1) => lone(small, keys, out),
                 (form, 2) => by_form!(form, L => two_levels::<L>(small, keys, out)),
                 _ => return false,
@@ -487,6 +804,7 @@ kernels!(
 
         /// At most 32 intervals: two lines of keys and one of codes in registers.
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
+        #[inline(never)]
         fn tiny(small: &Small, keys: &[u32], out: &mut [u32]) {
             let Some([low, high, codes]) = small.lines.first_chunk() else {
                 return;
@@ -509,6 +827,7 @@ kernels!(
 
         /// One leaf of byte codes.
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
+        #[inline(never)]
         fn lone(small: &Small, keys: &[u32], out: &mut [u32]) {
             let line = load(&small.lines[small.root.line()]);
             let codes = _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32::<3>(line));
@@ -524,26 +843,158 @@ kernels!(
             });
         }
 
-        /// One inner node, kept in a register, and its leaves.
+        /// Rows: transposed, so that a register holds what all have in one lane.
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
-        fn two_levels<L: Leaf>(small: &Small, keys: &[u32], out: &mut [u32]) {
-            let node = &small.lines[small.root.line()];
-            let Some(leaves) = small.lines.get(node.child(0)..) else {
+        #[inline(never)]
+        fn in_rows(lines: &[Line], keys: &[u32], out: &mut [u32]) {
+            let Some((top, held)) = lines.split_first() else {
                 return;
             };
-            let pad = _mm512_set1_epi32(PAD);
-            let line = _mm512_mask_mov_epi32(pad, mask(INNER_KEYS) as u16, load(node));
-            by_groups(keys, out, |keys: &[u32; LANES], out| {
-                let lanes = lanes_of(keys);
-                let inner = _mm512_min_epi32(lanes, _mm512_set1_epi32(PAD - 1));
-                let mut at = [0; CHILDREN];
-                store(&mut at, ranks(line, inner));
-                for ((key, at), out) in keys.iter().zip(at).zip(out) {
-                    let line = &leaves[at as usize];
-                    let rank = rank(line, mask(L::KEYS), turned(*key));
-                    *out = value(code_at::<L>(line, rank));
+            // Every fourth key of the first line parts it in four; the other three of each part
+            // lie where the counting below leaves the part's number.
+            let parts = [top.0[3], top.0[7], top.0[11]];
+            let top = load(top);
+            let first = _mm512_setr_epi32(0, 0, 4, 0, 0, 0, 0, 0, 8, 0, 12, 0, 0, 0, 0, 0);
+            let next = _mm512_set1_epi32(1);
+            let second = _mm512_add_epi32(first, next);
+            let third = _mm512_add_epi32(second, next);
+            let others = [
+                _mm512_permutexvar_epi32(first, top),
+                _mm512_permutexvar_epi32(second, top),
+                _mm512_permutexvar_epi32(third, top),
+            ];
+            let none = _mm512_setzero_si512();
+            let row = |number: usize| held.get(number).map_or(none, |line| load(line));
+            let rows = [
+                row(0),
+                row(1),
+                row(2),
+                row(3),
+                row(4),
+                row(5),
+                row(6),
+                row(7),
+            ];
+            let columns = transposed(&rows);
+            let all = |number: i32| _mm512_set1_epi32(number);
+            by_groups(keys, out, |keys: &[u32; PAIR], out| {
+                let (keys, out) = (keys.as_chunks().0, out.as_chunks_mut().0);
+                let mut lanes = [lanes_of(&keys[0]), lanes_of(&keys[1])];
+                let mut part = [all(0); 2];
+                for half in 0..2 {
+                    lanes[half] = _mm512_min_epi32(lanes[half], all(PAD - 1));
+                    // What is added says where the transposition has left the rows.
+                    for (key, add) in parts.iter().zip([2, 6, 2]) {
+                        let below = _mm512_cmple_epi32_mask(all(*key), lanes[half]);
+                        part[half] = _mm512_mask_add_epi32(part[half], below, part[half], all(add));
+                    }
+                }
+                let mut row = part;
+                for half in 0..2 {
+                    for (other, add) in others.iter().zip([4, -3, 4]) {
+                        let held = _mm512_permutexvar_epi32(part[half], *other);
+                        let below = _mm512_cmple_epi32_mask(held, lanes[half]);
+                        row[half] = _mm512_mask_add_epi32(row[half], below, row[half], all(add));
+                    }
+                }
+                // Bits of the codes before the one that is meant.
+                let mut bits = [all(0); 2];
+                for half in 0..2 {
+                    for column in &columns[..rows::KEYS] {
+                        let held = _mm512_permutexvar_epi32(row[half], *column);
+                        let below = _mm512_cmple_epi32_mask(held, lanes[half]);
+                        bits[half] = _mm512_mask_add_epi32(bits[half], below, bits[half], all(8));
+                    }
+                }
+                for half in 0..2 {
+                    let (low, high) = (columns[rows::KEYS], columns[rows::KEYS + 1]);
+                    let low = _mm512_permutexvar_epi32(row[half], low);
+                    let high = _mm512_permutexvar_epi32(row[half], high);
+                    // A shift by too much, or by less than nothing, leaves 0.
+                    let low = _mm512_srlv_epi32(low, bits[half]);
+                    let high = _mm512_srlv_epi32(high, _mm512_sub_epi32(bits[half], all(32)));
+                    let code = _mm512_and_si512(_mm512_or_si512(low, high), all(0xff));
+                    store(&mut out[half], _mm512_sub_epi32(code, all(1)));
                 }
             });
+        }
+
+        /// Eight lanes of sixteen rows, two of which are a register: afterwards sixteen rows of
+        /// each lane, those of the registers' first halves and of their second in turn, four each.
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
+        #[inline]
+        fn transposed(rows: &[__m512i; ROWS / 2]) -> [__m512i; rows::LANES] {
+            let quads = |a: usize| {
+                let [a, b, c, d] = [rows[a], rows[a + 1], rows[a + 2], rows[a + 3]];
+                let (low, high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+                let (low2, high2) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+                [
+                    _mm512_unpacklo_epi64(low, low2),
+                    _mm512_unpackhi_epi64(low, low2),
+                    _mm512_unpacklo_epi64(high, high2),
+                    _mm512_unpackhi_epi64(high, high2),
+                ]
+            };
+            let (first, second) = (quads(0), quads(4));
+            let mut out = [_mm512_setzero_si512(); rows::LANES];
+            for lane in 0..4 {
+                out[lane] = _mm512_shuffle_i64x2::<0x88>(first[lane], second[lane]);
+                out[lane + 4] = _mm512_shuffle_i64x2::<0xdd>(first[lane], second[lane]);
+            }
+            out
+        }
+
+        /// One inner node, kept in registers, and its leaves.
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
+        #[inline(never)]
+        fn two_levels<L: Leaf>(small: &Small, keys: &[u32], out: &mut [u32]) {
+            let lines = &*small.lines;
+            let node = line_at(lines, small.root.line() as u32);
+            let first = _mm512_set1_epi32(node.child(0) as i32);
+            let few = node.0[FEW] == PAD;
+            let pad = _mm512_set1_epi32(PAD);
+            let line = _mm512_mask_mov_epi32(pad, mask(INNER_KEYS) as u16, load(node));
+            by_groups(keys, out, |keys: &[u32; PAIR], out| {
+                let (mut at, mut turned) = ([0; PAIR], [0; PAIR]);
+                let (keys, _) = keys.as_chunks::<LANES>();
+                let halves = at.as_chunks_mut::<LANES>().0.iter_mut();
+                for ((keys, at), turned) in keys.iter().zip(halves).zip(turned.as_chunks_mut().0) {
+                    let lanes = lanes_of(keys);
+                    store_keys(turned, lanes);
+                    let inner = _mm512_min_epi32(lanes, _mm512_set1_epi32(PAD - 1));
+                    let rank = if few {
+                        ranks_among::<FEW>(node, inner)
+                    } else {
+                        ranks(line, inner)
+                    };
+                    store(at, _mm512_add_epi32(rank, first));
+                }
+                laid_down(&mut at);
+                laid_down(&mut turned);
+                leaves::<L, _>(lines, &at, &turned, out);
+            });
+        }
+
+        /// How many of a node's first keys are not above each lane: they are compared one
+        /// after another, for no comparison waits for another.
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
+        #[inline]
+        fn ranks_among<const N: usize>(node: &Line, lanes: __m512i) -> __m512i {
+            let one = _mm512_set1_epi32(1);
+            let mut rank = [_mm512_setzero_si512(); 2];
+            for place in 0..N {
+                let below = _mm512_cmple_epi32_mask(_mm512_set1_epi32(node.0[place]), lanes);
+                let rank = &mut rank[place % 2];
+                *rank = _mm512_mask_add_epi32(*rank, below, *rank, one);
+            }
+            _mm512_add_epi32(rank[0], rank[1])
+        }
+
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
+        #[inline]
+        fn store_keys(out: &mut [i32; LANES], lanes: __m512i) {
+            // SAFETY: writes the 64 bytes of `out`, wherever they lie.
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), lanes) }
         }
     }
 );

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::direct::Direct;
 use super::line::{self, Byte, Leaf, Line, Short, Wide, turned, value};
 use super::rank::{self, Rank};
+use super::rows;
 use super::tree::{Grove, Root, Trees};
 use super::{Intervals, Key, Level, NO_MATCH};
 
@@ -49,6 +50,8 @@ pub(super) struct Small {
 pub(super) enum Form {
     /// Two lines of keys, one of 16-bit codes.
     Tiny,
+    /// A line of keys, and what follows it two rows a line: see `rows`.
+    Rows,
     Byte,
     Short,
     Wide,
@@ -101,7 +104,7 @@ macro_rules! by_form {
                 type $leaf = Byte;
                 $run
             }
-            Form::Short | Form::Tiny => {
+            Form::Short | Form::Tiny | Form::Rows => {
                 type $leaf = Short;
                 $run
             }
@@ -301,6 +304,13 @@ impl Inner {
         if let Some(tiny) = Small::tiny(cells, value_max).filter(|_| !lone) {
             return Self::Small(tiny);
         }
+        if let Some(lines) = rows::build(cells).filter(|_| !lone) {
+            return Self::Small(Small {
+                lines,
+                root: Root::default(),
+                form: Form::Rows,
+            });
+        }
         let leaf = by_form!(form, L => L::INTERVALS);
         // A tree of one inner node keeps that node in a register.
         if cells.len() > leaf * line::CHILDREN {
@@ -416,13 +426,19 @@ impl Small {
     }
 
     pub(super) fn lookup<K: Key>(&self, key: K) -> u32 {
-        if self.form == Form::Tiny {
-            return value(self.tiny_code(self.tiny_rank(turned(key.window(0)))));
+        match self.form {
+            Form::Tiny => return value(self.tiny_code(self.tiny_rank(turned(key.window(0))))),
+            Form::Rows => return rows::lookup(&self.lines, key.window(0)),
+            _ => {}
         }
         by_form!(self.form, L => self.trees().lookup::<K, L>(self.root, key, 0))
     }
 
     fn interval<K: Key>(&self, key: K) -> (K, K, u32) {
+        if self.form == Form::Rows {
+            let (first, last, value) = rows::interval(&self.lines, key.window(0));
+            return (key.with_window(0, first), key.with_window(0, last), value);
+        }
         if self.form != Form::Tiny {
             return by_form!(self.form, L => self.trees().interval::<K, L>(self.root, key, 0));
         }

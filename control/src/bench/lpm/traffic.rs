@@ -11,13 +11,9 @@ pub enum Traffic {
     Uniform,
     /// An address of a prefix, all prefixes alike.
     Prefixes,
-    /// A hundred thousand such addresses, the n-th most popular asked for 1/n as
-    /// often as the first.
+    /// The same, but the n-th most popular prefix has 1/n of the first's share.
     Zipf,
 }
-
-/// Destinations of Zipf traffic.
-const DESTINATIONS: u64 = 100_000;
 
 impl Traffic {
     /// All of them.
@@ -42,18 +38,22 @@ pub fn keys<K: Family>(
 ) -> Vec<K> {
     let word = |stream: u64, n: u64| Seed(seed).words(&[stream, n]);
     let random = |n: u64| [word(1, n), word(2, n)];
-    let inside = |n: u64| {
-        let route = routes.get((word(3, n) % routes.len().max(1) as u64) as usize);
-        let (address, len, _) = route.copied().unwrap_or((K::MIN, 0, 0));
+    let host = |route: usize, n: u64| {
+        let (address, len, _) = routes.get(route).copied().unwrap_or((K::MIN, 0, 0));
         address.host(len, random(n))
     };
     let numbers = 0..count as u64;
     match traffic {
         Traffic::Uniform => numbers.map(|n| K::random(random(n))).collect(),
-        Traffic::Prefixes => numbers.map(inside).collect(),
+        Traffic::Prefixes => {
+            let route = |n: u64| (word(3, n) % routes.len().max(1) as u64) as usize;
+            numbers.map(|n| host(route(n), n)).collect()
+        }
         Traffic::Zipf => {
-            let destinations: Vec<K> = (0..DESTINATIONS).map(inside).collect();
-            let weights = (1..=DESTINATIONS).map(|rank| 1.0 / rank as f64);
+            // Popularity has nothing to do with where a prefix lies or how long it is.
+            let mut ranked: Vec<usize> = (0..routes.len()).collect();
+            ranked.sort_by_cached_key(|&route| word(5, route as u64));
+            let weights = (1..=routes.len()).map(|rank| 1.0 / rank as f64);
             let sums: Vec<f64> = weights
                 .scan(0.0, |sum, weight| {
                     *sum += weight;
@@ -64,7 +64,7 @@ pub fn keys<K: Family>(
             let drawn = numbers.map(|n| {
                 let point = (word(4, n) >> 11) as f64 / (1u64 << 53) as f64 * total;
                 let rank = sums.partition_point(|&sum| sum < point);
-                destinations.get(rank).copied().unwrap_or(K::MIN)
+                host(ranked.get(rank).copied().unwrap_or(0), n)
             });
             drawn.collect()
         }
@@ -73,7 +73,7 @@ pub fn keys<K: Family>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{HashMap, HashSet};
 
     use super::*;
 
@@ -86,14 +86,19 @@ mod tests {
         assert_eq!(first + second, 4_000);
         assert!((1_800..2_200).contains(&first), "{first}");
 
+        let routes: Vec<(u32, u8, u32)> = (0..1_000).map(|n| (n << 20, 12, 0)).collect();
         let mut counts: HashMap<u32, u32> = HashMap::new();
-        for key in keys(&routes[..1], Traffic::Zipf, 100_000, 1) {
-            *counts.entry(key).or_default() += 1;
+        let drawn = keys(&routes, Traffic::Zipf, 100_000, 1);
+        for key in &drawn {
+            *counts.entry(key >> 20).or_default() += 1;
         }
-        let mut counts: Vec<u32> = counts.into_values().collect();
-        counts.sort_unstable_by(|a, b| b.cmp(a));
-        // 1 / (ln 100 000 + 0.577) of all ask for the first, half as many for the second.
-        assert!((7_800..8_800).contains(&counts[0]), "{}", counts[0]);
-        assert!((3_800..4_500).contains(&counts[1]), "{}", counts[1]);
+        let mut shares: Vec<u32> = counts.values().copied().collect();
+        shares.sort_unstable_by(|a, b| b.cmp(a));
+        // 1 / (ln 1 000 + 0.577) of all go to the first prefix, half as many to the second.
+        assert!((12_900..13_800).contains(&shares[0]), "{}", shares[0]);
+        assert!((6_400..6_950).contains(&shares[1]), "{}", shares[1]);
+        // Hosts of a prefix are drawn, too.
+        let hosts: HashSet<u32> = drawn.into_iter().collect();
+        assert!(hosts.len() > 90_000, "{}", hosts.len());
     }
 }
