@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use super::table::SessionId;
 use super::{Direction, Ingress, Key, Pass, Tracking};
 use crate::addr::EniId;
-use crate::packet::FiveTuple;
+use crate::packet::{FiveTuple, tcp_flag};
 use crate::time::Instant;
 
 /// Most interfaces that track one session: client, endpoint, node, target.
@@ -230,6 +230,24 @@ impl<A: Address> Line<A> {
     #[inline(always)]
     pub(crate) fn tunnel(&self) -> Option<u32> {
         (self.flags & line_flag::TUNNEL != 0).then_some(self.via)
+    }
+
+    /// A packet passes; the session's state need not know, or `false`.
+    #[inline(always)]
+    pub(crate) fn passes(&mut self, tcp_flags: u8, now: Instant) -> bool {
+        let ends = tcp_flags & (tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST) != 0;
+        let alone = self.flags & line_flag::SETTLED != 0 && !ends;
+        if alone {
+            self.seen = now;
+        }
+        alone
+    }
+
+    /// The same, and it is counted.
+    #[inline(always)]
+    pub(crate) fn pass(&mut self, tcp_flags: u8, bytes: u32, now: Instant) -> bool {
+        self.count(bytes);
+        self.passes(tcp_flags, now)
     }
 
     /// Counts a packet of so many bytes.

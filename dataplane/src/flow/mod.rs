@@ -34,7 +34,7 @@ mod tracking;
 pub(crate) use action::Hot;
 pub(crate) use common::{Begin, Common};
 pub use deps::{DepSets, DepsId, Generations, Object, Reads, RouteRange};
-pub(crate) use entry::line_flag;
+pub(crate) use entry::{Line, line_flag};
 pub use fragments::{First, FragmentKey, Fragments};
 pub use hash::{RowHash, Seed, Seeded};
 pub use held::Held;

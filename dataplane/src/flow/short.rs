@@ -5,7 +5,6 @@ use super::action::Hot;
 use super::entry::{Line, line_flag, state_flag};
 use super::table::{REPLY, SessionId, Table, split};
 use super::{Direction, memory};
-use crate::packet::tcp_flag;
 use crate::time::{Duration, Instant};
 
 /// An IPv4 key, in the form in which entries hold it.
@@ -103,36 +102,24 @@ impl Table {
 
     /// A direction of an IPv4 session, and what a cached packet needs of its action.
     #[inline(always)]
-    pub(crate) fn way4(&self, slot: u32, direction: Direction) -> Option<(&Line<u32>, &Hot)> {
+    pub(crate) fn way4(&self, (slot, direction): (u32, Direction)) -> Option<(&Line<u32>, &Hot)> {
         let line = self.v4.line(slot, direction)?;
         Some((line, self.hot.get(line.action as usize)?))
     }
 
-    /// Takes a packet of a direction into account, `bytes` where it is counted.
-    /// Returns the session's name if the state of the connection was asked.
+    /// The same, to count in.
     #[inline(always)]
-    pub(crate) fn pass4(
+    pub(crate) fn way4_mut(
         &mut self,
         (slot, direction): (u32, Direction),
-        tcp_flags: u8,
-        bytes: Option<u32>,
-        now: Instant,
-    ) -> Option<SessionId> {
+    ) -> Option<(&mut Line<u32>, &Hot)> {
         let line = self.v4.line_mut(slot, direction)?;
-        if let Some(bytes) = bytes {
-            line.count(bytes);
-        }
-        let ends = tcp_flags & (tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST) != 0;
-        if line.flags & line_flag::SETTLED != 0 && !ends {
-            line.seen = now;
-            return None;
-        }
-        self.unsettled4((slot, direction), tcp_flags, now)
+        let hot = self.hot.get(line.action as usize)?;
+        Some((line, hot))
     }
 
-    /// The same for the state of a connection that is not settled, or ends.
-    #[inline(never)]
-    fn unsettled4(
+    /// Takes a packet into account in the session's state.
+    pub(crate) fn touch4(
         &mut self,
         (slot, direction): (u32, Direction),
         tcp_flags: u8,
@@ -154,11 +141,22 @@ impl Table {
         Some(id)
     }
 
-    /// Whether the session was seen so short a time ago, in this direction or
-    /// another, that nothing of it has timed out.
-    #[inline(always)]
-    pub(crate) fn is_young4(&self, slot: u32, line: &Line<u32>, now: Instant) -> bool {
-        now.since(line.seen) <= self.floor || self.is_young(slot, now)
+    /// Takes a packet into account that another session's pass counts, where
+    /// [`Self::link4`] said.
+    #[inline]
+    pub(crate) fn pass_linked4(&mut self, of: (u32, Direction), tcp_flags: u8, now: Instant) {
+        let line = self.v4.line_mut(of.0, of.1);
+        if line.is_some_and(|line| !line.passes(tcp_flags, now)) {
+            self.touch4(of, tcp_flags, now);
+        }
+    }
+
+    /// Whether the session was seen so short a time ago that nothing of it has
+    /// timed out.
+    #[inline]
+    pub(crate) fn is_young4(&self, (slot, direction): (u32, Direction), now: Instant) -> bool {
+        let seen = self.v4.line(slot, direction).map(|line| line.seen);
+        seen.is_some_and(|seen| now.since(seen) <= self.floor) || self.is_young(slot, now)
     }
 
     #[inline(never)]
@@ -183,8 +181,7 @@ impl Table {
     ) -> Option<(u32, Direction)> {
         let (id, direction) = self.v4.line(slot, direction)?.link()?;
         self.alive(id)?;
-        let line = self.v4.line(id.slot, direction)?;
-        self.is_young4(id.slot, line, now)
-            .then_some((id.slot, direction))
+        let linked = (id.slot, direction);
+        self.is_young4(linked, now).then_some(linked)
     }
 }

@@ -349,29 +349,43 @@ impl Flows {
         }
     }
 
-    /// The same for a plain IPv4 packet with this source and these ports (the
-    /// source's first), of a flow that [`Self::by_cookie`] finds: its leg.
+    /// The leg of the living flow with this cookie.
     #[inline(always)]
-    pub(crate) fn enter(
+    pub(crate) fn living_leg_mut(&mut self, cookie: u32, now: Instant) -> Option<&mut Leg> {
+        let leg = &mut self.slots.get_mut((cookie & self.mask) as usize)?.leg;
+        (leg.is_in_use() && leg.cookie == cookie && leg.is_alive(now)).then_some(leg)
+    }
+
+    /// A packet leaves the flow in a slot and goes on; `None`, and nothing is
+    /// done, if the flow takes no returns.
+    #[inline(always)]
+    pub(crate) fn leave(
+        &mut self,
+        slot: u32,
+        ip_len: u32,
+        tcp_flags: u8,
+        now: Instant,
+    ) -> Option<()> {
+        let leg = &mut self.get_mut(slot)?.leg;
+        if !leg.takes_returns(now) {
+            return None;
+        }
+        leg.returned(now);
+        leg.carried_back(ip_len, tcp_flags);
+        Some(())
+    }
+
+    /// A plain IPv4 packet with this source and these ports (the source's first)
+    /// enters the flow and ends its connection; its bytes are counted already.
+    #[cold]
+    pub(crate) fn touch_end(
         &mut self,
         cookie: u32,
         src: u32,
         ports: u32,
-        (ip_len, tcp_flags): (u32, u8),
+        tcp_flags: u8,
         now: Instant,
-    ) -> Option<&Leg> {
-        let slot = cookie & self.mask;
-        if tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0 {
-            self.touch_end(slot, src, ports, tcp_flags, now);
-        }
-        let leg = &mut self.slots.get_mut(slot as usize)?.leg;
-        leg.last_seen = now;
-        leg.bytes += u64::from(ip_len);
-        Some(leg)
-    }
-
-    #[cold]
-    fn touch_end(&mut self, slot: u32, src: u32, ports: u32, tcp_flags: u8, now: Instant) {
+    ) {
         let tuple = FiveTuple {
             src: IpAddr::V4(src.into()),
             // The far end does not tell the direction.
@@ -386,7 +400,7 @@ impl Flows {
             ip_len: 0,
             ..Headers::synthetic(tuple)
         };
-        self.touch(slot, &headers, now);
+        self.touch(cookie & self.mask, &headers, now);
     }
 
     /// Fetches the memory of the flow that may have this cookie.

@@ -141,6 +141,13 @@ impl Leg {
         }
     }
 
+    /// A packet enters the tunnel.
+    #[inline(always)]
+    pub(crate) fn entered(&mut self, ip_len: u32, now: Instant) {
+        self.last_seen = now;
+        self.bytes += u64::from(ip_len);
+    }
+
     /// A packet came back from the target.
     #[inline]
     pub(super) fn returned(&mut self, now: Instant) {

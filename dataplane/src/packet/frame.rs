@@ -50,7 +50,7 @@ pub struct Offload {
 /// after them, so that headers are added and removed without copying. All of
 /// the allocation is initialised once, so that neither emptying a frame nor
 /// letting the kernel fill it writes a byte.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Frame {
     buffer: Vec<u8>,
     /// The frame is `buffer[head..end]`.
@@ -147,6 +147,13 @@ impl Frame {
     #[inline]
     pub fn pull_front(&mut self, n: usize) {
         self.head = (self.head + n).min(self.end);
+    }
+
+    /// Keeps `len` bytes (or all there are) from `at` on.
+    #[inline]
+    pub fn keep(&mut self, at: usize, len: usize) {
+        self.head = (self.head + at).min(self.end);
+        self.end = (self.head + len).min(self.end);
     }
 
     /// Shortens or (with zeros) lengthens the frame to `len` bytes.

@@ -147,24 +147,22 @@ impl Pipeline {
         sink: &mut S,
     ) {
         let mut lanes = std::mem::take(&mut self.lanes);
-        let mut frames = batch.drain(..);
         let mut context = Context { now, tables, sink };
-        loop {
-            let ahead = frames.as_slice();
-            let ahead = ahead.get(..LANES).unwrap_or(ahead);
-            if ahead.is_empty() {
-                break;
-            }
-            self.look_ahead(ahead, &mut lanes);
-            for (lane, frame) in lanes.iter().zip(&mut frames) {
+        for frames in batch.chunks_mut(LANES) {
+            self.look_ahead(frames, &mut lanes);
+            for (lane, frame) in lanes.iter().zip(frames) {
                 self.counters.received += 1;
                 context.sink.received(frame.port, frame.bytes());
-                if let Some(frame) = self.short_way(&mut context, frame, lane) {
-                    self.ingress(&mut context, frame);
+                // Changed where it lies, and moved once.
+                let out = self.short_way(tables, now, frame, lane);
+                let frame = std::mem::take(frame);
+                match out {
+                    Some(out) => self.transmit(&mut context, out, frame),
+                    None => self.ingress(&mut context, frame),
                 }
             }
         }
-        drop(frames);
+        batch.clear();
         self.lanes = lanes;
         self.send_due_headers(&mut context);
         self.expire(now, tables);

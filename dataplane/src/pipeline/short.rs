@@ -10,9 +10,9 @@
 //!
 //! Cost: ARCHITECTURE §8; `vpclab bench eastwest privatelink gwlb`.
 
-use super::{Context, Pipeline, Sink};
+use super::Pipeline;
 use crate::addr::EniId;
-use crate::flow::{Direction, Hot, Key4, line_flag};
+use crate::flow::{Direction, Hot, Key4, Line, line_flag};
 use crate::packet::checksum::fold_few;
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV4_LEN, Segmentation, protocol, tcp_flag,
@@ -98,48 +98,25 @@ impl Pipeline {
         }
     }
 
-    /// Sends a packet the way that is known; gives it back if it is not.
+    /// Makes a packet what it is where it leaves, and says by which port; does
+    /// nothing if its way is not known.
     #[inline(always)]
-    pub(super) fn short_way<S: Sink>(
-        &mut self,
-        context: &mut Context<'_, S>,
-        mut frame: Frame,
-        lane: &Lane,
-    ) -> Option<Frame> {
-        if matches!(lane.way, Way::Long | Way::Opens) {
-            return Some(frame);
-        }
-        let Some((slot, direction)) = self.find_way(context.tables, context.now, &frame, lane)
-        else {
-            return Some(frame);
-        };
-        let Some(way) = self.known(slot, direction, lane) else {
-            return Some(frame);
-        };
-        if way.is_linked || way.tunnel.is_some() || lane.way == Way::Opened {
-            return self.tunnel_way(context, frame, lane, (slot, direction));
-        }
-        self.count(slot, direction, lane, context.now);
-        let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
-        way.step.write(frame.bytes_mut(), lane, partial);
-        self.transmit(context, way.step.out, frame);
-        None
-    }
-
-    /// The session and direction whose way the packet may go as it is.
-    #[inline(always)]
-    fn find_way(
+    pub(super) fn short_way(
         &mut self,
         tables: &Snapshot,
         now: Instant,
-        frame: &Frame,
+        frame: &mut Frame,
         lane: &Lane,
-    ) -> Option<(u32, Direction)> {
+    ) -> Option<EniId> {
+        if matches!(lane.way, Way::Long | Way::Opens) {
+            return None;
+        }
         // One comparison, but for the first packet of a version.
         let standing = self.connections.deps.look(tables);
-        let sessions = &self.connections.sessions;
-        let (slot, direction) = sessions.find4(&lane.key, lane.hash, lane.guess)?;
-        let (line, hot): (_, &Hot) = sessions.way4(slot, direction)?;
+        let sessions = &mut self.connections.sessions;
+        let of = sessions.find4(&lane.key, lane.hash, lane.guess)?;
+        let floor = sessions.floor();
+        let (line, hot) = sessions.way4_mut(of)?;
         let open = line.flags & (line_flag::COMPILED | line_flag::SHIFTED) == line_flag::COMPILED
             && hot.version >= standing
             && hot.port == frame.port
@@ -147,56 +124,38 @@ impl Pipeline {
             && lane.ip_len <= hot.size_max
             && lane.ttl > hot.ttl_less
             && !hot.local
-            && hot.decapsulate == (lane.way == Way::Opened)
-            && sessions.is_young4(slot, line, now);
-        open.then_some((slot, direction))
-    }
-
-    /// What a direction of a session knows of its packets' way.
-    #[inline(always)]
-    pub(super) fn known(&self, slot: u32, direction: Direction, lane: &Lane) -> Option<Known> {
-        let (line, hot) = self.connections.sessions.way4(slot, direction)?;
-        let ttl = if hot.ttl_set == 0 {
-            lane.ttl.wrapping_sub(hot.ttl_less)
-        } else {
-            hot.ttl_set
-        };
-        Some(Known {
-            is_linked: line.flags & line_flag::LINKED != 0,
-            tunnel: line.tunnel().map(|cookie| (cookie, hot.tunnel_ttl)),
-            step: Step {
-                out: hot.out,
-                macs: hot.macs,
-                ttl,
-                src: line.new_src,
-                dst: line.new_dst,
-                ports: line.new_ports,
-            },
-        })
-    }
-
-    /// Takes the packet into account: it is sent.
-    #[inline(always)]
-    pub(super) fn count(&mut self, slot: u32, direction: Direction, lane: &Lane, now: Instant) {
+            && hot.decapsulate == (lane.way == Way::Opened);
+        if !open {
+            return None;
+        }
+        let plain = lane.way == Way::Plain
+            && line.flags & (line_flag::LINKED | line_flag::TUNNEL) == 0
+            && now.since(line.seen) <= floor;
+        if !plain {
+            return self.other_way(now, frame, lane, of);
+        }
+        let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
+        let step = Step::new(line, hot, lane);
+        let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
+        step.write(frame.bytes_mut(), lane, partial);
+        if is_told {
+            self.tell(of, lane, now);
+        }
         self.counters.flow_hits += 1;
-        let sessions = &mut self.connections.sessions;
-        let of = (slot, direction);
-        if let Some(id) = sessions.pass4(of, lane.tcp_flags, Some(lane.ip_len), now)
+        Some(step.out)
+    }
+
+    /// Tells the session's state of a packet that may change it.
+    #[inline(never)]
+    pub(super) fn tell(&mut self, of: (u32, Direction), lane: &Lane, now: Instant) {
+        let id = self.connections.sessions.touch4(of, lane.tcp_flags, now);
+        if let Some(id) = id
             && lane.tcp_flags & tcp_flag::RST != 0
-            && direction == Direction::Reply
+            && of.1 == Direction::Reply
         {
             self.connections.reset_from_target(id);
         }
     }
-}
-
-/// The way of one packet.
-pub(super) struct Known {
-    /// It is tracked by another session as well.
-    pub(super) is_linked: bool,
-    /// Cookie and outer TTL of the tunnel that it enters.
-    pub(super) tunnel: Option<(u32, u8)>,
-    pub(super) step: Step,
 }
 
 /// What is done to its headers.
@@ -210,6 +169,24 @@ pub(super) struct Step {
 }
 
 impl Step {
+    /// What a direction and its action do to the packet of a lane.
+    #[inline(always)]
+    pub(super) fn new(line: &Line<u32>, hot: &Hot, lane: &Lane) -> Self {
+        let ttl = if hot.ttl_set == 0 {
+            lane.ttl.wrapping_sub(hot.ttl_less)
+        } else {
+            hot.ttl_set
+        };
+        Self {
+            out: hot.out,
+            macs: hot.macs,
+            ttl,
+            src: line.new_src,
+            dst: line.new_dst,
+            ports: line.new_ports,
+        }
+    }
+
     /// Writes MAC addresses, TTL, addresses and ports, and mends the checksums
     /// (RFC 1624), in one pass.
     #[inline(always)]

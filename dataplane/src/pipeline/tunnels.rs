@@ -1,13 +1,14 @@
 //! The short way through GENEVE tunnels: known packets that enter one or come
 //! out of one, and those that another session tracks as well.
 
-use super::short::{Known, L4, Lane, Way, plain};
-use super::{Context, Pipeline, Sink};
-use crate::flow::Direction;
+use super::Pipeline;
+use super::short::{L4, Lane, Step, Way, plain};
+use crate::addr::EniId;
+use crate::flow::{Direction, line_flag};
 use crate::gwlb::Flows;
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_LEN, GENEVE_OUTER_LEN, GeneveOuter, GeneveView, Offload,
-    usual_marks,
+    tcp_flag, usual_marks,
 };
 use crate::time::Instant;
 
@@ -34,76 +35,117 @@ impl Pipeline {
         }
     }
 
-    /// Sends a packet whose way is known and leads through a tunnel, or past
-    /// another session; gives it back if one of them does not live.
+    /// The short way of a packet that leads through a tunnel, or past another
+    /// session, or of which nothing was seen for long in this direction; does
+    /// nothing if one of those that it needs does not live.
     #[inline(never)]
-    pub(super) fn tunnel_way<S: Sink>(
+    pub(super) fn other_way(
         &mut self,
-        context: &mut Context<'_, S>,
-        mut frame: Frame,
+        now: Instant,
+        frame: &mut Frame,
         lane: &Lane,
         of: (u32, Direction),
-    ) -> Option<Frame> {
-        let Some(way) = self.known(of.0, of.1, lane) else {
-            return Some(frame);
-        };
-        let now = context.now;
-        let opened = lane.way == Way::Opened;
-        let partial = !opened && matches!(frame.offload.checksum, Checksum::Partial { .. });
+    ) -> Option<EniId> {
+        let sessions = &self.connections.sessions;
+        if !sessions.is_young4(of, now) {
+            return None;
+        }
+        let (line, _) = sessions.way4(of)?;
+        match (lane.way == Way::Opened, line.tunnel()) {
+            (false, Some(cookie)) => self.way_in(now, frame, lane, of, cookie),
+            (_, None) => self.way_past::<false>(now, frame, lane, of),
+            (true, Some(_)) => self.way_past::<true>(now, frame, lane, of),
+        }
+    }
+
+    /// Into a tunnel.
+    #[inline(always)]
+    fn way_in(
+        &mut self,
+        now: Instant,
+        frame: &mut Frame,
+        lane: &Lane,
+        of: (u32, Direction),
+        cookie: u32,
+    ) -> Option<EniId> {
         // A socket gets the inner packet as it is: with its checksum done.
-        let fits = !(partial && way.tunnel.is_some());
-        if !fits || !self.others_live(lane, of, &way, now) {
-            return Some(frame);
+        if matches!(frame.offload.checksum, Checksum::Partial { .. }) {
+            return None;
         }
-        self.count(of.0, of.1, lane, now);
-        if way.is_linked {
-            self.count_linked(lane, of, now);
+        let (line, hot) = self.connections.sessions.way4_mut(of)?;
+        let leg = self.connections.gwlb.living_leg_mut(cookie, now)?;
+        let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
+        leg.entered(lane.ip_len, now);
+        let step = Step::new(line, hot, lane);
+        step.write(frame.bytes_mut(), lane, false);
+        encapsulate(frame, lane.ip_len, &leg.outer(hot.tunnel_ttl), &step.macs);
+        self.close_leg(cookie, &step, lane, now);
+        if is_told {
+            self.tell(of, lane, now);
         }
-        if opened {
-            let gwlb = &mut self.connections.gwlb;
-            gwlb.returned(lane.from, now);
-            gwlb.carried_back(lane.from, lane.ip_len, lane.tcp_flags);
-            frame.pull_front(usize::from(lane.inner_at) - ETHERNET_LEN);
+        self.counters.flow_hits += 1;
+        Some(step.out)
+    }
+
+    /// Out of a tunnel, past another session; `INTO` another tunnel.
+    #[inline(never)]
+    fn way_past<const INTO: bool>(
+        &mut self,
+        now: Instant,
+        frame: &mut Frame,
+        lane: &Lane,
+        of: (u32, Direction),
+    ) -> Option<EniId> {
+        let sessions = &mut self.connections.sessions;
+        let gwlb = &mut self.connections.gwlb;
+        let (line, hot) = sessions.way4(of)?;
+        let linked = match line.flags & line_flag::LINKED {
+            0 => None,
+            _ => Some(sessions.link4(of, now)?),
+        };
+        let mut into = None;
+        if INTO {
+            let cookie = line.tunnel()?;
+            let leg = gwlb.living_leg_mut(cookie, now)?;
+            into = Some((cookie, leg.outer(hot.tunnel_ttl)));
+        }
+        let mut partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
+        if lane.way == Way::Opened {
+            gwlb.leave(lane.from, lane.ip_len, lane.tcp_flags, now)?;
+            // Never more than there is: `plain` has looked.
+            let at = usize::from(lane.inner_at) - ETHERNET_LEN;
+            frame.keep(at, ETHERNET_LEN + lane.ip_len as usize);
             // Whatever the outer checksum's state was, it is gone with the header.
             frame.offload = Offload::default();
-            // Never more than there is: `plain` has looked.
-            frame.set_len(ETHERNET_LEN + lane.ip_len as usize);
+            partial = false;
         }
-        way.step.write(frame.bytes_mut(), lane, partial);
-        if let Some((cookie, ttl)) = way.tunnel {
-            let (src, ports) = (way.step.src, way.step.ports);
-            let gwlb = &mut self.connections.gwlb;
-            let what = (lane.ip_len, lane.tcp_flags);
-            if let Some(leg) = gwlb.enter(cookie, src, ports, what, now) {
-                encapsulate(&mut frame, lane.ip_len, &leg.outer(ttl), &way.step.macs);
+        let (line, hot) = sessions.way4_mut(of)?;
+        let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
+        let step = Step::new(line, hot, lane);
+        step.write(frame.bytes_mut(), lane, partial);
+        if let Some(linked) = linked {
+            sessions.pass_linked4(linked, lane.tcp_flags, now);
+        }
+        if let Some((cookie, outer)) = into {
+            if let Some(leg) = gwlb.living_leg_mut(cookie, now) {
+                leg.entered(lane.ip_len, now);
             }
+            encapsulate(frame, lane.ip_len, &outer, &step.macs);
+            self.close_leg(cookie, &step, lane, now);
         }
-        self.transmit(context, way.step.out, frame);
-        None
+        if is_told {
+            self.tell(of, lane, now);
+        }
+        self.counters.flow_hits += 1;
+        Some(step.out)
     }
 
-    /// Whether the flows that the packet leaves and enters live, and the other
-    /// session that tracks it.
+    /// Tells the flow of a connection that ends.
     #[inline(always)]
-    fn others_live(&self, lane: &Lane, of: (u32, Direction), way: &Known, now: Instant) -> bool {
-        let gwlb = &self.connections.gwlb;
-        let leaves = lane.way != Way::Opened
-            || gwlb
-                .get(lane.from)
-                .is_some_and(|flow| flow.leg.takes_returns(now));
-        let enters = way.tunnel.is_none_or(|(cookie, _)| {
-            gwlb.by_cookie(cookie)
-                .is_some_and(|(_, flow)| flow.leg.is_alive(now))
-        });
-        let sessions = &self.connections.sessions;
-        leaves && enters && (!way.is_linked || sessions.link4(of, now).is_some())
-    }
-
-    /// Takes the packet into account where it is tracked as well.
-    fn count_linked(&mut self, lane: &Lane, of: (u32, Direction), now: Instant) {
-        let sessions = &mut self.connections.sessions;
-        if let Some(linked) = sessions.link4(of, now) {
-            sessions.pass4(linked, lane.tcp_flags, None, now);
+    fn close_leg(&mut self, cookie: u32, step: &Step, lane: &Lane, now: Instant) {
+        if lane.tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0 {
+            let gwlb = &mut self.connections.gwlb;
+            gwlb.touch_end(cookie, step.src, step.ports, lane.tcp_flags, now);
         }
     }
 }
