@@ -118,6 +118,11 @@ impl Table {
         Some((line, hot))
     }
 
+    /// The session in a slot.
+    pub(crate) fn id4(&self, slot: u32) -> Option<SessionId> {
+        Some(self.v4.entry(slot)?.state.id(slot))
+    }
+
     /// Takes a packet into account in the session's state.
     pub(crate) fn touch4(
         &mut self,

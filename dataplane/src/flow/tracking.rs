@@ -86,15 +86,21 @@ impl Tracking {
 
     /// The state after the packet that opens a session.
     pub fn open(headers: &Headers, now: Instant) -> Self {
-        let tcp = if headers.tcp_flags & tcp_flag::RST != 0 {
+        Self::begin(headers.tuple.protocol, headers.tcp_flags, now)
+    }
+
+    /// The same after a packet of this protocol with these TCP flags.
+    pub(crate) fn begin(protocol: u8, tcp_flags: u8, now: Instant) -> Self {
+        let syn = tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
+        let tcp = if tcp_flags & tcp_flag::RST != 0 {
             TcpState::Closed
-        } else if headers.is_tcp_open() {
+        } else if protocol == protocol::TCP && syn {
             TcpState::HalfOpen
         } else {
             TcpState::Unassured
         };
         Self {
-            protocol: headers.tuple.protocol,
+            protocol,
             tcp,
             flags: 0,
             turns: 0,

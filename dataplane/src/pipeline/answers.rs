@@ -13,12 +13,13 @@
 
 use super::Pipeline;
 use super::forward::Arrival;
+use super::plans::PlainPacket;
 use super::rewrite::{Fit, fit};
 use crate::flow::{DepsId, Direction, Rewrite, SessionId};
-use crate::packet::{FiveTuple, Fragment, GENEVE_PORT, protocol};
+use crate::packet::{GENEVE_PORT, protocol};
 use crate::tables::{Sabotage, Snapshot};
 use crate::time::Instant;
-use crate::walk::{Entry, Path};
+use crate::walk::Path;
 
 /// How the answers of a class go.
 #[derive(Clone, Copy, Debug)]
@@ -35,41 +36,25 @@ pub(super) struct Answer {
 
 /// What the walk reads of an answer and its session.
 #[inline]
-fn class(arrival: &Arrival, session: &[u64; 5]) -> Option<[u64; 8]> {
-    let (Entry::Port(port, mac), None) = (arrival.entry, arrival.packet.geneve) else {
-        return None;
+fn class(plain: &PlainPacket, session: &[u64; 5]) -> Option<[u64; 8]> {
+    let answers = match plain.protocol {
+        protocol::TCP => !plain.is_tcp_open(),
+        _ => plain.dport != GENEVE_PORT,
     };
-    let view = &arrival.packet.outer;
-    let FiveTuple {
-        src: std::net::IpAddr::V4(src),
-        dst: std::net::IpAddr::V4(dst),
-        protocol,
-        sport,
-        dport,
-    } = view.headers.tuple
-    else {
-        return None;
-    };
-    let plain = match protocol {
-        protocol::TCP => !view.headers.is_tcp_open(),
-        protocol::UDP => dport != GENEVE_PORT,
-        _ => false,
-    };
-    if !plain || view.headers.fragment != Fragment::Whole || view.error.is_some() {
-        return None;
-    }
-    let [m0, m1, m2, m3, m4, m5] = mac.0;
     let [near, ends, lb, first, second] = *session;
-    Some([
-        u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits()),
-        u64::from(port.0) << 32 | u64::from(protocol) << 16 | u64::from(sport),
-        u64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]),
-        near,
-        ends,
-        lb,
-        first,
-        second,
-    ])
+    let PlainPacket { port, sport, .. } = *plain;
+    answers.then(|| {
+        [
+            plain.addresses(),
+            u64::from(port.0) << 32 | u64::from(plain.protocol) << 16 | u64::from(sport),
+            plain.mac,
+            near,
+            ends,
+            lb,
+            first,
+            second,
+        ]
+    })
 }
 
 impl Pipeline {
@@ -84,27 +69,44 @@ impl Pipeline {
         arrival: &Arrival,
         id: SessionId,
     ) -> Option<(Rewrite, Fit)> {
+        let plain = PlainPacket::of(arrival)?;
         let view = &arrival.packet.outer;
+        let fits = |rewrite: &Rewrite| fit(view, rewrite);
+        let way = self.answer_as_others(tables, now, &plain, id, fits)?;
+        self.touch(id, Direction::Reply, view, now);
+        Some(way)
+    }
+
+    /// The same for a packet that fits its way as `fits` says. Who calls takes it
+    /// into account.
+    #[inline(always)]
+    pub(super) fn answer_as_others(
+        &mut self,
+        tables: &Snapshot,
+        now: Instant,
+        plain: &PlainPacket,
+        id: SessionId,
+        fits: impl Fn(&Rewrite) -> Fit,
+    ) -> Option<(Rewrite, Fit)> {
         let sessions = &self.connections.sessions;
         let session = sessions.held(id)?;
         let (words, near) = session.shared()?;
-        let answer = self.plans.answers.find(&class(arrival, &words)?)?;
+        let answer = self.plans.answers.find(&class(plain, &words)?)?;
         let young = now.since(session.tracking().last_seen()) <= sessions.floor();
-        let ports = [view.headers.tuple.dport, near.tuple.sport];
+        let ports = [plain.dport, near.tuple.sport];
         let mut ranges = ports.iter().zip(&answer.ports);
         let inside = ranges.all(|(port, (first, last))| (first..=last).contains(&port));
         if !young || !inside || !self.connections.deps.hold(answer.deps, tables) {
             return None;
         }
-        let mut rewrite = answer.rewrite;
-        rewrite.tuple.dport = near.tuple.sport;
-        let fit = fit(view, &rewrite);
+        let fit = fits(&answer.rewrite);
         if fit == Fit::Not {
             return None;
         }
+        let mut rewrite = answer.rewrite;
+        rewrite.tuple.dport = near.tuple.sport;
         let sessions = &mut self.connections.sessions;
         sessions.go_as(id, answer.action, &rewrite.tuple, tables.version)?;
-        self.touch(id, Direction::Reply, &arrival.packet.outer, now);
         self.counters.flow_misses += 1;
         self.counters.answers_planned += 1;
         Some((rewrite, fit))
@@ -134,7 +136,8 @@ impl Pipeline {
             && !path.judged
             && tables.settings.sabotage == Sabotage::default()
             && rewrite.tuple.dport == near.tuple.sport;
-        let Some(class) = class(arrival, &words).filter(|_| plain) else {
+        let class = PlainPacket::of(arrival).and_then(|plain| class(&plain, &words));
+        let Some(class) = class.filter(|_| plain) else {
             return;
         };
         let Some((action, deps)) = sessions.use_action(id, Direction::Reply) else {

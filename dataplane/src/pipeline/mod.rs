@@ -3,7 +3,8 @@
 //! - `ingress`: Ethernet, ARP and neighbour discovery; what a packet is
 //! - `short`, `tunnels`: plain packets whose way is known, a batch at a time
 //! - `forward`: the flow cache, and the walk when it misses
-//! - `plans`, `answers`: connections that differ in the client's port only
+//! - `plans`, `answers`: connections that differ in the client's port only;
+//!   `openings`: the short way of their first packets
 //! - `commit`: what a walk leaves behind: sessions, flows, compiled passes
 //! - `proxy`: the proxy protocol header, and the numbers that it shifts
 //! - `explain`: the walk of a frame that was dropped, once more
@@ -16,6 +17,7 @@ mod commit;
 mod explain;
 mod forward;
 mod ingress;
+mod openings;
 mod plans;
 mod proxy;
 mod replies;

@@ -25,7 +25,7 @@ use super::forward::Arrival;
 use super::rewrite::{Fit, fit};
 use crate::addr::EniId;
 use crate::flow::{Begin, Common, Ingress, Key, Rewrite, Seed, SessionId, Tracking};
-use crate::packet::{FiveTuple, Fragment, GENEVE_PORT, protocol};
+use crate::packet::{FiveTuple, Fragment, GENEVE_PORT, protocol, tcp_flag};
 use crate::tables::{Sabotage, Snapshot};
 use crate::time::Instant;
 use crate::walk::{Connections, Entry, Path, Pick, View};
@@ -34,6 +34,79 @@ use crate::walk::{Connections, Entry, Path, Pick, View};
 const PLANS_MAX: usize = 1 << 13;
 /// Places in which one may be.
 const WAYS: usize = 4;
+
+/// An IPv4 packet of TCP or UDP that is whole and in no tunnel, as far as plans read
+/// it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlainPacket {
+    /// By which it entered.
+    pub(super) port: EniId,
+    /// Destination MAC address of its frame.
+    pub(super) mac: u64,
+    pub(super) src: u32,
+    pub(super) dst: u32,
+    pub(super) sport: u16,
+    pub(super) dport: u16,
+    pub(super) protocol: u8,
+    pub(super) tcp_flags: u8,
+    pub(super) tcp_seq: u32,
+    pub(super) ip_len: u32,
+}
+
+impl PlainPacket {
+    /// `None` for others.
+    #[inline]
+    pub(super) fn of(arrival: &Arrival) -> Option<Self> {
+        let (Entry::Port(port, mac), None) = (arrival.entry, arrival.packet.geneve) else {
+            return None;
+        };
+        let View { headers, error, .. } = &arrival.packet.outer;
+        let tuple = &headers.tuple;
+        let (std::net::IpAddr::V4(src), std::net::IpAddr::V4(dst)) = (tuple.src, tuple.dst) else {
+            return None;
+        };
+        let whole = headers.fragment == Fragment::Whole && error.is_none();
+        let [m0, m1, m2, m3, m4, m5] = mac.0;
+        (whole && matches!(tuple.protocol, protocol::TCP | protocol::UDP)).then(|| Self {
+            port,
+            mac: u64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]),
+            src: src.to_bits(),
+            dst: dst.to_bits(),
+            sport: tuple.sport,
+            dport: tuple.dport,
+            protocol: tuple.protocol,
+            tcp_flags: headers.tcp_flags,
+            tcp_seq: headers.tcp_seq,
+            ip_len: headers.ip_len,
+        })
+    }
+
+    pub(super) fn tuple(&self) -> FiveTuple {
+        FiveTuple {
+            src: std::net::Ipv4Addr::from_bits(self.src).into(),
+            dst: std::net::Ipv4Addr::from_bits(self.dst).into(),
+            protocol: self.protocol,
+            sport: self.sport,
+            dport: self.dport,
+        }
+    }
+
+    /// Whether it opens a connection of TCP.
+    pub(super) const fn is_tcp_open(&self) -> bool {
+        self.protocol == protocol::TCP
+            && self.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN
+    }
+
+    /// Both addresses in a word.
+    pub(super) fn addresses(&self) -> u64 {
+        u64::from(self.src) << 32 | u64::from(self.dst)
+    }
+
+    /// Port of entry, protocol and destination port in a word.
+    fn way(&self) -> u64 {
+        u64::from(self.port.0) << 32 | u64::from(self.protocol) << 16 | u64::from(self.dport)
+    }
+}
 
 /// What the walk reads of a packet, and the target chosen for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,32 +118,9 @@ const ANY: u64 = u32::MAX as u64;
 impl Class {
     /// `None` for packets that are not planned.
     #[inline]
-    fn of(arrival: &Arrival) -> Option<Self> {
-        let (Entry::Port(port, mac), None) = (arrival.entry, arrival.packet.geneve) else {
-            return None;
-        };
-        let View { headers, error, .. } = &arrival.packet.outer;
-        let FiveTuple {
-            src: std::net::IpAddr::V4(src),
-            dst: std::net::IpAddr::V4(dst),
-            protocol,
-            dport,
-            ..
-        } = headers.tuple
-        else {
-            return None;
-        };
-        let opens = headers.is_tcp_open() || (protocol == protocol::UDP && dport != GENEVE_PORT);
-        if !opens || headers.fragment != Fragment::Whole || error.is_some() {
-            return None;
-        }
-        let [m0, m1, m2, m3, m4, m5] = mac.0;
-        Some(Self([
-            u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits()),
-            u64::from(port.0) << 32 | u64::from(protocol) << 16 | u64::from(dport),
-            u64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]),
-            ANY,
-        ]))
+    fn of(plain: &PlainPacket) -> Option<Self> {
+        let udp = plain.protocol == protocol::UDP && plain.dport != GENEVE_PORT;
+        (plain.is_tcp_open() || udp).then(|| Self([plain.addresses(), plain.way(), plain.mac, ANY]))
     }
 
     const fn with(mut self, target: u32) -> Self {
@@ -181,15 +231,28 @@ impl Pipeline {
         now: Instant,
         arrival: &Arrival,
     ) -> Option<(Rewrite, Fit)> {
-        let class = Class::of(arrival)?;
+        let plain = PlainPacket::of(arrival)?;
         let view = &arrival.packet.outer;
-        let headers = &view.headers;
+        self.open_as_others(tables, now, &plain, |rewrite| fit(view, rewrite))
+    }
+
+    /// The same for a packet that fits its way as `fits` says.
+    #[inline(always)]
+    pub(super) fn open_as_others(
+        &mut self,
+        tables: &Snapshot,
+        now: Instant,
+        plain: &PlainPacket,
+        fits: impl Fn(&Rewrite) -> Fit,
+    ) -> Option<(Rewrite, Fit)> {
+        let class = Class::of(plain)?;
+        let tuple = plain.tuple();
         let seed = self.connections.seed;
         let mut hash = 0;
         let plan = match self.plans.opening.find(&class.0)? {
             Known::Plan(plan) => plan,
             Known::Pick(pick) => {
-                hash = Pick::hash(seed, &headers.tuple, headers.tcp_seq);
+                hash = Pick::hash(seed, &tuple, plain.tcp_seq);
                 let (target, _) = pick.target(tables, seed, hash, true)?;
                 match self.plans.opening.find(&class.with(target).0)? {
                     Known::Plan(plan) => plan,
@@ -200,8 +263,12 @@ impl Pipeline {
         if !self.connections.deps.hold(plan.common.deps, tables) {
             return None;
         }
+        let fit = fits(&plan.rewrite);
+        if fit == Fit::Not {
+            return None;
+        }
         let mut rewrite = plan.rewrite;
-        rewrite.tuple.sport = headers.tuple.sport;
+        rewrite.tuple.sport = plain.sport;
         if let Some((node, translated)) = &plan.nat {
             let Connections { ports, shard, .. } = &self.connections;
             let owns = |sport| {
@@ -216,24 +283,23 @@ impl Pipeline {
         }
         let ends = [
             Key {
-                ingress: Ingress::Eni(arrival.frame.port),
-                tuple: headers.tuple,
+                ingress: Ingress::Eni(plain.port),
+                tuple,
             },
             Key {
                 ingress: Ingress::Eni(rewrite.out),
                 tuple: rewrite.tuple.reversed(),
             },
         ];
-        let fit = fit(view, &rewrite);
         let [near, far] = &ends;
-        if fit == Fit::Not || near == far || self.connections.sessions.find(far).is_some() {
+        if near == far || self.connections.sessions.find(far).is_some() {
             return None;
         }
         let begin = Begin {
             ends,
             rewritten: rewrite.tuple,
-            tracking: Tracking::open(headers, now),
-            bytes: headers.ip_len,
+            tracking: Tracking::begin(plain.protocol, plain.tcp_flags, now),
+            bytes: plain.ip_len,
             now,
             version: tables.version,
         };
@@ -271,7 +337,8 @@ impl Pipeline {
             && !path.opens_nat
             && path.pick.is_some() == path.opens_lb.is_some()
             && tables.settings.sabotage == Sabotage::default();
-        let Some(class) = Class::of(arrival).filter(|_| plain) else {
+        let class = PlainPacket::of(arrival).and_then(|plain| Class::of(&plain));
+        let Some(class) = class.filter(|_| plain) else {
             return;
         };
         let Some(common) = self.connections.sessions.common(id) else {

@@ -10,9 +10,11 @@
 //!
 //! Cost: ARCHITECTURE §8; `vpclab bench eastwest privatelink gwlb`.
 
+use std::net::IpAddr;
+
 use super::Pipeline;
 use crate::addr::EniId;
-use crate::flow::{Direction, Hot, Key4, Line, line_flag};
+use crate::flow::{Direction, Hot, Key4, Line, Rewrite, line_flag};
 use crate::packet::checksum::fold_few;
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV4_LEN, Segmentation, protocol, tcp_flag,
@@ -108,15 +110,19 @@ impl Pipeline {
         frame: &mut Frame,
         lane: &Lane,
     ) -> Option<EniId> {
-        if matches!(lane.way, Way::Long | Way::Opens) {
+        if lane.way == Way::Long {
             return None;
         }
         // One comparison, but for the first packet of a version.
         let standing = self.connections.deps.look(tables);
         let sessions = &mut self.connections.sessions;
-        let of = sessions.find4(&lane.key, lane.hash, lane.guess)?;
+        let Some(of) = sessions.find4(&lane.key, lane.hash, lane.guess) else {
+            return self.open_shortly(tables, now, frame, lane);
+        };
         let floor = sessions.floor();
-        let (line, hot) = sessions.way4_mut(of)?;
+        let Some((line, hot)) = sessions.way4_mut(of) else {
+            return self.answer_shortly(tables, now, frame, lane, of);
+        };
         let open = line.flags & (line_flag::COMPILED | line_flag::SHIFTED) == line_flag::COMPILED
             && hot.version >= standing
             && hot.port == frame.port
@@ -124,7 +130,8 @@ impl Pipeline {
             && lane.ip_len <= hot.size_max
             && lane.ttl > hot.ttl_less
             && !hot.local
-            && hot.decapsulate == (lane.way == Way::Opened);
+            && hot.decapsulate == (lane.way == Way::Opened)
+            && lane.way != Way::Opens;
         if !open {
             return None;
         }
@@ -185,6 +192,26 @@ impl Step {
             dst: line.new_dst,
             ports: line.new_ports,
         }
+    }
+
+    /// What a whole rewrite does to it; `None` if it is not of IPv4.
+    pub(super) fn of(rewrite: &Rewrite, lane: &Lane) -> Option<Self> {
+        let tuple = &rewrite.tuple;
+        let (IpAddr::V4(src), IpAddr::V4(dst)) = (tuple.src, tuple.dst) else {
+            return None;
+        };
+        let mut macs = [0; 12];
+        macs[..6].copy_from_slice(&rewrite.dst_mac.0);
+        macs[6..].copy_from_slice(&rewrite.src_mac.0);
+        let less = lane.ttl.wrapping_sub(rewrite.ttl_less);
+        Some(Self {
+            out: rewrite.out,
+            macs,
+            ttl: rewrite.ttl_set.unwrap_or(less),
+            src: src.to_bits(),
+            dst: dst.to_bits(),
+            ports: u32::from(tuple.sport) << 16 | u32::from(tuple.dport),
+        })
     }
 
     /// Writes MAC addresses, TTL, addresses and ports, and mends the checksums
