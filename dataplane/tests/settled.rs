@@ -9,6 +9,7 @@ use common::worlds::*;
 use common::*;
 use vpclab_dataplane::drop::DropReason;
 use vpclab_dataplane::packet::{protocol, tcp_flag};
+use vpclab_dataplane::pipeline::{Config, Pipeline};
 use vpclab_dataplane::tables::PortMatch;
 use vpclab_dataplane::time::Duration;
 
@@ -119,4 +120,35 @@ fn every_packet_is_counted_once() {
     assert_eq!(session.packets, [1003, 3]);
     assert_eq!(session.bytes, [28 * 1003, 28 * 3]);
     assert_eq!(session.tracking.last_seen(), w.now);
+}
+
+/// Connections that come and go fast are swept as fast.
+#[test]
+fn many_dead_sessions_are_swept_in_haste() {
+    let mut w = one_way();
+    w.pipeline = Pipeline::new(Config {
+        connections: 1 << 15,
+        seed: 7,
+        ..Config::default()
+    });
+    for port in 1..=20_000 {
+        let ends = tuple(protocol::TCP, CLIENT, &format!("10.0.2.10:{port}"));
+        for flags in [tcp_flag::SYN, tcp_flag::RST] {
+            let frame = w.frame(1, &ends, flags, b"");
+            w.send(1, frame);
+        }
+    }
+    let live = |w: &World| w.pipeline.connections().sessions.len();
+    assert_eq!(live(&w), 20_000);
+    w.wait(11);
+    for _ in 0..6 {
+        w.pipeline.expire(w.now, &w.tables);
+        w.now += Duration::from_millis(130);
+    }
+    assert_eq!(live(&w), 0);
+    // Nobody is dead any more: there is time.
+    w.pipeline.expire(w.now, &w.tables);
+    exchange(&mut w, protocol::UDP, 1, 0).unwrap();
+    let next = w.pipeline.next_deadline().unwrap();
+    assert!(next.since(w.now) > Duration::from_millis(800));
 }

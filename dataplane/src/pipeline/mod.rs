@@ -94,6 +94,10 @@ const SWEEP_SLOTS: usize = 4096;
 const SWEEP_TOGETHER: usize = 16;
 /// At most so long between two looks.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Where one of so many slots holds a dead session, looks come as many times as
+/// often: connections that come and go fast leave a table that is small, and in
+/// the caches.
+const SWEEP_HASTE: u64 = 8;
 /// A table of any size is gone round in about this time: memory of dead
 /// sessions is held no longer, and no batch waits for a whole table.
 const SWEEP_ROUND: Duration = Duration::from_secs(60);
@@ -201,15 +205,12 @@ impl Pipeline {
     pub fn expire(&mut self, now: Instant, tables: &Snapshot) {
         let _ = tables;
         self.connections.free_rested(now);
-        match self.next_sweep {
-            Some(at) if now < at => return,
-            _ => {
-                let goes = self.connections.sessions.slots_used().div_ceil(SWEEP_SLOTS) as u64;
-                let apart = Duration::from_nanos(SWEEP_ROUND.as_nanos() / goes.max(1));
-                self.next_sweep = Some(now + apart.min(SWEEP_INTERVAL));
-            }
+        if self.next_sweep.is_some_and(|at| now < at) {
+            return;
         }
-        let mut steps = SWEEP_SLOTS.min(self.connections.sessions.slots_used());
+        let slots = self.connections.sessions.slots_used();
+        let mut steps = SWEEP_SLOTS.min(slots);
+        let (looked_at, ended) = (steps as u64, self.counters.flows_ended);
         let mut dead = [None; SWEEP_TOGETHER];
         loop {
             // A few at a time, so that the fetches of their memory overlap.
@@ -227,6 +228,13 @@ impl Pipeline {
             }
         }
         self.connections.gwlb.sweep(now, SWEEP_SLOTS);
+        let goes = slots.div_ceil(SWEEP_SLOTS) as u64;
+        let mut apart = (SWEEP_ROUND.as_nanos() / goes.max(1)).min(SWEEP_INTERVAL.as_nanos());
+        let found = self.counters.flows_ended - ended;
+        if found > 0 && found * SWEEP_HASTE >= looked_at {
+            apart /= SWEEP_HASTE;
+        }
+        self.next_sweep = Some(now + Duration::from_nanos(apart));
     }
 
     /// The counters so far.
