@@ -129,9 +129,18 @@ const _: () = assert!(size_of::<Row>() * 2 == size_of::<Line>());
 fn row_at(lines: &[Line], number: u32) -> &Row {
     debug_assert!(1 + number as usize / 2 < lines.len());
     // SAFETY: behind the first line lie rows, two a line; the first line has as many keys as
-    // there are rows but one, and `number` counts of them. Checked in debug builds, as above. A
-    // row is half a line, of the same alignment and of plain integers.
-    unsafe { &*lines.as_ptr().add(1).cast::<Row>().add(number as usize) }
+    // there are rows but one, and `number` counts of them. Checked in debug builds, as above.
+    unsafe { row_behind(lines.as_ptr(), number) }
+}
+
+/// The same.
+///
+/// # Safety
+/// `lines` are those of a table of rows that lives as long as is asked for, which has this row.
+#[inline]
+unsafe fn row_behind<'a>(lines: *const Line, number: u32) -> &'a Row {
+    // SAFETY: the caller's. A row is half a line, of no larger alignment and of plain integers.
+    unsafe { &*lines.add(1).cast::<Row>().add(number as usize) }
 }
 
 /// A row in a register.
@@ -224,6 +233,14 @@ fn read_code<L: Leaf>(at: *const u8) -> u32 {
 fn prefetch_at(place: *const u8) {
     // SAFETY: as for `prefetch`; a prefetch of any address is allowed.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
+}
+
+/// The number of the lowest bit that is set, which is not any more.
+#[inline]
+fn take_lowest(bits: &mut u32) -> usize {
+    let lowest = bits.trailing_zeros() as usize & 31;
+    *bits &= bits.wrapping_sub(1);
+    lowest
 }
 
 /// The lowest `keys` bits.
@@ -391,30 +408,46 @@ macro_rules! kernels {
                     let mut keys = all_turned(keys);
                     laid_down(&mut bucket);
                     laid_down(&mut keys);
-                    let mut at = [0; PAIR];
                     let mut any = 0;
-                    for n in 0..PAIR {
-                        let entry = lane(u32::from(entry_at(top, bucket[n]).0));
-                        at[n] = entry >> 2;
-                        any = lane(any | entry);
+                    for first in (0..PAIR).step_by(8) {
+                        for n in first..first + 8 {
+                            let entry = lane(u32::from(entry_at(top, bucket[n]).0));
+                            any |= entry;
+                            let line = line_at(lines, entry >> 2);
+                            let code = code_at::<L>(line, rank(line, mask(L::KEYS), keys[n]));
+                            out[n] = lane(value(code));
+                        }
+                        any = lane(any);
                     }
+                    // Some of these lines were no leaves: seldom, so what was read of them is
+                    // thrown away.
                     if any & 3 != 0 {
-                        climb(index, &bucket, &keys, &mut at);
+                        climb::<L>(index, &bucket, &keys, out);
                     }
-                    leaves::<L, _>(lines, &at, &keys, out);
                 });
             }
 
-            /// The leaves of buckets that have a tree.
+            /// The answers of buckets that have a tree.
             #[target_feature(enable = $features)]
             #[cold]
-            fn climb(index: &Direct, bucket: &[u32; PAIR], keys: &[i32; PAIR], at: &mut [u32; PAIR]) {
-                for lane in 0..PAIR {
-                    for _ in 1..entry_at(&index.top, bucket[lane]).depth() {
-                        let line = line_at(&index.lines, at[lane]);
-                        let rank = rank(line, mask(INNER_KEYS), keys[lane].min(PAD - 1));
-                        at[lane] = line.child(rank as usize) as u32;
+            fn climb<L: Leaf>(
+                index: &Direct,
+                bucket: &[u32; PAIR],
+                keys: &[i32; PAIR],
+                out: &mut [u32; PAIR],
+            ) {
+                for n in 0..PAIR {
+                    let entry = entry_at(&index.top, bucket[n]);
+                    if entry.depth() == 1 {
+                        continue;
                     }
+                    let mut line = line_at(&index.lines, entry.line() as u32);
+                    for _ in 1..entry.depth() {
+                        let rank = rank(line, mask(INNER_KEYS), keys[n].min(PAD - 1));
+                        line = line_at(&index.lines, line.child(rank as usize) as u32);
+                    }
+                    let code = code_at::<L>(line, rank(line, mask(L::KEYS), keys[n]));
+                    out[n] = value(code);
                 }
             }
 
@@ -426,22 +459,34 @@ macro_rules! kernels {
                     return;
                 };
                 by_groups(keys, out, |keys: &[K; RANKED], out| {
-                    for n in 0..RANKED {
-                        let top = keys[n].window(0);
-                        prefetch(word_at(chunk_at(hot, top), top));
-                    }
-                    let mut codes: [*const u8; RANKED] = [std::ptr::null(); RANKED];
-                    for n in 0..RANKED {
-                        let top = keys[n].window(0);
-                        let lines = chunk_at(hot, top);
-                        codes[n] = code_in::<L>(lines, place(word_at(lines, top), top));
-                        prefetch_at(codes[n]);
-                    }
                     let mut any = 0;
-                    for n in 0..RANKED {
-                        let code = lane(read_code::<L>(codes[n]));
-                        any = lane(any | code);
-                        out[n] = value(code);
+                    if K::BITS == 32 {
+                        for n in 0..RANKED {
+                            let top = keys[n].window(0);
+                            prefetch(word_at(chunk_at(hot, top), top));
+                        }
+                        let mut codes: [*const u8; RANKED] = [std::ptr::null(); RANKED];
+                        for n in 0..RANKED {
+                            let top = keys[n].window(0);
+                            let lines = chunk_at(hot, top);
+                            codes[n] = code_in::<L>(lines, place(word_at(lines, top), top));
+                            prefetch_at(codes[n]);
+                        }
+                        for n in 0..RANKED {
+                            let code = lane(read_code::<L>(codes[n]));
+                            any = lane(any | code);
+                            out[n] = value(code);
+                        }
+                    } else {
+                        // Words and codes of IPv6 are near: what is far is what they lead to.
+                        for n in 0..RANKED {
+                            let top = keys[n].window(0);
+                            let lines = chunk_at(hot, top);
+                            let place = place(word_at(lines, top), top);
+                            let code = lane(read_code::<L>(code_in::<L>(lines, place)));
+                            any = lane(any | code);
+                            out[n] = value(code);
+                        }
                     }
                     if any & L::SUBTREE != 0 {
                         deeper::<K, L>(table, keys, out);
@@ -450,50 +495,52 @@ macro_rules! kernels {
             }
 
             /// The keys whose answers in `out` are subtrees still: a level of all of them at a
-            /// time. Who is at its leaf waits there; to find out who is costs more than to
-            /// compare a line once more.
+            /// time.
             #[target_feature(enable = $features)]
             #[inline(never)]
             fn deeper<K: Key, L: Leaf>(table: &Rank, keys: &[K; RANKED], out: &mut [u32; RANKED]) {
-                let (mut lanes, mut count) = ([0; RANKED], 0);
+                let mut deep = 0;
                 for n in 0..RANKED {
-                    lanes[count] = n;
-                    count += usize::from(out[n].wrapping_add(1) & L::SUBTREE != 0);
+                    deep |= u32::from(out[n].wrapping_add(1) & L::SUBTREE != 0) << n;
                 }
                 let mut lines: [&[Line]; RANKED] = [&[]; RANKED];
                 let (mut at, mut left, mut windows) = ([0; RANKED], [0; RANKED], [0; RANKED]);
                 let mut levels = 0;
-                for n in 0..count {
-                    let (key, code) = (keys[lanes[n]], out[lanes[n]].wrapping_add(1));
-                    let trees = table.trees((key.window(0) >> 24) as usize);
-                    let root = trees.subtree::<L>(code);
+                let mut bits = deep;
+                while bits != 0 {
+                    let n = take_lowest(&mut bits);
+                    let trees = table.trees((keys[n].window(0) >> 24) as usize);
+                    let root = trees.subtree::<L>(out[n].wrapping_add(1));
                     lines[n] = trees.lines;
                     at[n] = root.line() as u32;
                     left[n] = root.depth() as u32 - 1;
-                    windows[n] = turned(key.window(BELOW));
-                    levels = levels.max(left[n]);
+                    windows[n] = turned(keys[n].window(BELOW));
+                    levels |= 1 << left[n];
                     prefetch(line_at(lines[n], at[n]));
                 }
-                for _ in 0..levels {
-                    for n in 0..count {
+                for level in 0..u32::ilog2(levels | 1) {
+                    let mut bits = 0;
+                    for n in 0..RANKED {
+                        bits |= u32::from(left[n] > level) << n;
+                    }
+                    while bits != 0 {
+                        let n = take_lowest(&mut bits);
                         let line = line_at(lines[n], at[n]);
                         let rank = rank(line, mask(INNER_KEYS), windows[n].min(PAD - 1));
-                        let goes = left[n].min(1);
-                        let child = line.child(rank as usize) as u32;
-                        at[n] ^= (at[n] ^ child) & goes.wrapping_neg();
-                        left[n] -= goes;
+                        at[n] = line.child(rank as usize) as u32;
                         prefetch(line_at(lines[n], at[n]));
                     }
                 }
-                for n in 0..count {
+                let mut bits = deep;
+                while bits != 0 {
+                    let n = take_lowest(&mut bits);
                     let line = line_at(lines[n], at[n]);
                     let code = code_at::<L>(line, rank(line, mask(L::KEYS), windows[n]));
-                    let lane = lanes[n];
-                    out[lane] = value(code);
+                    out[n] = value(code);
                     if code & L::SUBTREE != 0 {
                         // Longer than /56: few are.
-                        let trees = table.trees((keys[lane].window(0) >> 24) as usize);
-                        out[lane] = trees.lookup::<K, L>(trees.subtree::<L>(code), keys[lane], BELOW + 32);
+                        let trees = table.trees((keys[n].window(0) >> 24) as usize);
+                        out[n] = trees.lookup::<K, L>(trees.subtree::<L>(code), keys[n], BELOW + 32);
                     }
                 }
             }
@@ -525,13 +572,13 @@ macro_rules! kernels {
                 keys: &[u32; PAIR],
                 out: &mut [u32; PAIR],
             ) -> bool {
-                let mut held: [&[Line]; PAIR] = [&[]; PAIR];
+                let mut held: [*const Line; PAIR] = [std::ptr::null(); PAIR];
                 for n in 0..PAIR {
                     let Inner::Small(Small { lines, form: Form::Rows, .. }) = &tables[n].inner else {
                         return false;
                     };
                     prefetch(line_at(lines, 0));
-                    held[n] = lines;
+                    held[n] = lines.as_ptr();
                 }
                 let mut turned = all_turned(keys);
                 for key in &mut turned {
@@ -540,7 +587,12 @@ macro_rules! kernels {
                 laid_down(&mut turned);
                 let mut rows = [&NO_ROW; PAIR];
                 for n in 0..PAIR {
-                    rows[n] = row_at(held[n], rank(line_at(held[n], 0), mask(ROWS - 1), turned[n]));
+                    // SAFETY: the tables that these are the lines of are borrowed, and have one
+                    // line at least.
+                    let top = unsafe { &*held[n] };
+                    let number = rank(top, mask(ROWS - 1), turned[n]);
+                    // SAFETY: as for `row_at`.
+                    rows[n] = unsafe { row_behind(held[n], number) };
                     prefetch(rows[n]);
                 }
                 for n in 0..PAIR {

@@ -27,7 +27,7 @@ pub struct Lookups<K> {
 pub(super) fn key_count(options: &Options) -> usize {
     match options.depth {
         Depth::Smoke => 1 << 10,
-        Depth::Normal | Depth::Full => 1 << 22,
+        Depth::Normal | Depth::Full => 1 << 20,
     }
 }
 
