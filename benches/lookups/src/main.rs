@@ -217,29 +217,32 @@ const BLOCK: usize = 1_024;
 fn rounds_of(
     asked: &[(u32, u32)],
     rounds: usize,
-    mut look_up: impl FnMut(&[(u32, u32); BULK], &mut [u32; BULK]),
+    mut look_up: impl FnMut(&[u32; BULK], &[u32; BULK], &mut [u32; BULK]),
 ) -> (Vec<f64>, Vec<u32>) {
     let mut answers = vec![0; asked.len()];
-    let (bulks, _) = asked.as_chunks::<BULK>();
-    for (asked, out) in bulks.iter().zip(answers.as_chunks_mut::<BULK>().0) {
-        look_up(asked, out);
+    let (order, keys): (Vec<u32>, Vec<u32>) = asked.iter().copied().unzip();
+    let bulks = order.as_chunks().0.iter().zip(keys.as_chunks().0);
+    for ((order, keys), out) in bulks.zip(answers.as_chunks_mut().0) {
+        look_up(order, keys, out);
     }
     let clock = Clock::start();
-    let mut block = Vec::with_capacity(BLOCK);
+    let (mut tables, mut asked) = (Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK));
     let one_round = |_| {
         let mut spent = 0.0;
-        for keys in asked.chunks(BLOCK) {
-            block.clear();
-            block.extend_from_slice(black_box(keys));
+        for (order, keys) in order.chunks(BLOCK).zip(keys.chunks(BLOCK)) {
+            tables.clear();
+            tables.extend_from_slice(black_box(order));
+            asked.clear();
+            asked.extend_from_slice(black_box(keys));
             spent += ns_per(clock, 1, || {
                 let mut out = [0; BULK];
-                for asked in block.as_chunks::<BULK>().0 {
-                    look_up(asked, &mut out);
+                for (order, keys) in tables.as_chunks().0.iter().zip(asked.as_chunks().0) {
+                    look_up(order, black_box(keys), &mut out);
                     black_box(&mut out);
                 }
             });
         }
-        spent / (bulks.len() * BULK) as f64
+        spent / (keys.len() / BULK * BULK) as f64
     };
     ((0..rounds).map(one_round).collect(), answers)
 }
@@ -251,9 +254,9 @@ fn many<S: Structure<u32>>(
     rounds: usize,
 ) -> (Found, Vec<u32>) {
     let built: Vec<S> = tables.iter().map(|routes| S::build(routes)).collect();
-    let (ns, out) = rounds_of(asked, rounds, |asked, out| {
-        for (&(table, key), out) in asked.iter().zip(out) {
-            *out = built[table as usize].lookup(black_box(key));
+    let (ns, out) = rounds_of(asked, rounds, |order, keys, out| {
+        for ((table, key), out) in order.iter().zip(keys).zip(out) {
+            *out = built[*table as usize].lookup(black_box(*key));
         }
     });
     let found = Found {
@@ -275,10 +278,9 @@ fn many_of_ours(
         .iter()
         .map(|routes| Lpm::build(routes.iter().copied()))
         .collect();
-    let (ns, out) = rounds_of(asked, rounds, |asked, out| {
-        let tables = asked.map(|(table, _)| &built[table as usize]);
-        let keys = asked.map(|(_, key)| key);
-        Lpm::lookup_each(&tables, black_box(&keys), out);
+    let (ns, out) = rounds_of(asked, rounds, |order, keys, out| {
+        let tables = order.map(|table| &built[table as usize]);
+        Lpm::lookup_each(&tables, keys, out);
     });
     let found = Found {
         who: "vpclab",

@@ -5,9 +5,9 @@
 //! of one level are in flight together. The instructions that pay are one
 //! comparison of a whole line with a key and the count of the mask's bits.
 
-// JUSTIFICATION: 16 keys compared in one instruction. Measured once, AVX-512
-// against the scalar twin, from 1.4 times (huge IPv6 table, addresses out of its
-// prefixes) to 16 times (10 routes) as fast; the benchmark is still to be shipped.
+// JUSTIFICATION: 16 keys compared in one instruction, and lines that are known to be there read
+// without looking again. Against the safe kernels before, 2.4 ns became 0.8 for a table of
+// 50 routes, 3.0 became 1.6 for 1 000, and 6.4 became 3.9 for 902 000 (suite `lpm`).
 #![allow(unsafe_code, reason = "this module's one leaf of intrinsics")]
 #![allow(
     clippy::needless_range_loop,
