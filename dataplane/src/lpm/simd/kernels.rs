@@ -1,0 +1,516 @@
+//! The kernels, once for each set of instructions.
+
+use super::*;
+
+/// The same code for both sets of instructions; they differ in how a line is
+/// compared with a key.
+macro_rules! kernels {
+    ($module:ident, $features:literal, $isa:ident, { $($special:item)* }) => {
+        pub(super) mod $module {
+            use super::*;
+            use super::$isa::{rank, row_rank};
+            $($special)*
+
+            #[target_feature(enable = $features)]
+            pub(in crate::lpm::simd) fn bulk<K: Key>(inner: &Inner, keys: &[K], out: &mut [u32]) -> bool {
+                match (inner, K::as_v4(keys)) {
+                    (Inner::Small(small), Some(keys)) => {
+                        if !special(small, keys, out) {
+                            by_form!(small.form, L => tree::<L>(&small.lines, small.root, keys, out));
+                        }
+                    }
+                    (Inner::Direct(table), Some(keys)) => {
+                        by_form!(table.form, L => direct::<L>(&table.index, keys, out));
+                    }
+                    (Inner::Small(small), None) => {
+                        let trees = small.trees();
+                        by_form!(small.form, L => grove::<K, L>(trees, small.root, keys, out));
+                    }
+                    (Inner::Grove(table), _) => {
+                        let trees = table.trees();
+                        by_form!(table.form, L => grove::<K, L>(trees, table.root, keys, out));
+                    }
+                    (Inner::Rank(table), _) => {
+                        by_form!(table.form, L => ranked::<K, L>(&table.rank, keys, out));
+                    }
+                    (Inner::Direct(_), None) => return false,
+                }
+                true
+            }
+
+            /// Runs `search` over `N` keys at a time, the last ones filled up: loops
+            /// of a fixed length need no checks. It is called at one place, so it is
+            /// part of the loop.
+            #[target_feature(enable = $features)]
+            #[inline]
+            pub(in crate::lpm::simd) fn by_groups<K: Key, const N: usize>(
+                keys: &[K],
+                out: &mut [u32],
+                mut search: impl FnMut(&[K; N], &mut [u32; N]),
+            ) {
+                let (groups, rest) = keys.as_chunks::<N>();
+                let (out, last) = out.as_chunks_mut::<N>();
+                let (mut filled, mut answers) = ([K::MIN; N], [0; N]);
+                if !rest.is_empty() {
+                    filled[..rest.len()].copy_from_slice(rest);
+                }
+                for group in 0..groups.len() + usize::from(!rest.is_empty()) {
+                    let (keys, out) = match (groups.get(group), out.get_mut(group)) {
+                        (Some(keys), Some(out)) => (keys, out),
+                        _ => (&filled, &mut answers),
+                    };
+                    search(keys, out);
+                }
+                if !rest.is_empty() {
+                    last.copy_from_slice(&answers[..last.len()]);
+                }
+            }
+
+            /// (Not `map`: what has no wide registers cannot become part of what has.)
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn all_turned<const N: usize>(keys: &[u32; N]) -> [i32; N] {
+                let mut out = [0; N];
+                for lane in 0..N {
+                    out[lane] = turned(keys[lane]);
+                }
+                out
+            }
+
+            /// The answers for keys whose leaves are known. The loads do not wait for
+            /// each other.
+            #[target_feature(enable = $features)]
+            #[inline]
+            pub(in crate::lpm::simd) fn leaves<L: Leaf, const N: usize>(
+                lines: &[Line],
+                at: &[u32; N],
+                keys: &[i32; N],
+                out: &mut [u32; N],
+            ) {
+                for n in 0..N {
+                    let line = line_at(lines, at[n]);
+                    let code = code_at::<L>(line, rank(line, mask(L::KEYS), keys[n]));
+                    out[n] = lane(value(code));
+                }
+            }
+
+            /// One code; 1 dependent load a level.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn descend<L: Leaf>(lines: &[Line], root: Root, key: u32) -> u32 {
+                let key = turned(key);
+                let mut at = root.line();
+                for _ in 1..root.depth() {
+                    let line = &lines[at];
+                    at = line.child(rank(line, mask(INNER_KEYS), key.min(PAD - 1)) as usize);
+                }
+                let line = &lines[at];
+                code_at::<L>(line, rank(line, mask(L::KEYS), key))
+            }
+
+            /// The value that a row has for a key.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn row_value(row: &Row, key: i32) -> u32 {
+                value(u32::from(row.codes[row_rank(row, key) as usize & 7]))
+            }
+
+            /// One tree, IPv4, level by level.
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn tree<L: Leaf>(lines: &[Line], root: Root, keys: &[u32], out: &mut [u32]) {
+                by_groups(keys, out, |keys: &[u32; LANES], out| {
+                    let keys = all_turned(keys);
+                    let mut at = [root.line() as u32; LANES];
+                    for _ in 1..root.depth() {
+                        for (key, at) in keys.iter().zip(&mut at) {
+                            let line = line_at(lines, *at);
+                            *at = line.child(rank(line, mask(INNER_KEYS), (*key).min(PAD - 1)) as usize) as u32;
+                        }
+                    }
+                    leaves::<L, _>(lines, &at, &keys, out);
+                });
+            }
+
+            /// Trees with subtrees.
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn grove<K: Key, L: Leaf>(trees: Trees<'_>, root: Root, keys: &[K], out: &mut [u32]) {
+                for (key, out) in keys.iter().zip(out) {
+                    let (mut root, mut offset) = (root, 0);
+                    let mut code = descend::<L>(trees.lines, root, key.window(offset));
+                    while code & L::SUBTREE != 0 {
+                        root = trees.subtree::<L>(code);
+                        offset += 32;
+                        code = descend::<L>(trees.lines, root, key.window(offset));
+                    }
+                    *out = value(code);
+                }
+            }
+
+            /// A direct index: bucket, line, code.
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn direct<L: Leaf>(index: &Direct, keys: &[u32], out: &mut [u32]) {
+                let (low, high, shift) = (index.low, index.high.max(index.low), index.shift & 31);
+                let (top, lines) = (&*index.top, &*index.lines);
+                by_groups(keys, out, |keys: &[u32; PAIR], out| {
+                    let mut bucket = [0; PAIR];
+                    for lane in 0..PAIR {
+                        bucket[lane] = (keys[lane].min(high).max(low) - low) >> shift;
+                    }
+                    let mut keys = all_turned(keys);
+                    laid_down(&mut bucket);
+                    laid_down(&mut keys);
+                    let mut any = 0;
+                    for first in (0..PAIR).step_by(8) {
+                        for n in first..first + 8 {
+                            let entry = lane(u32::from(entry_at(top, bucket[n]).0));
+                            any |= entry;
+                            let line = line_at(lines, entry >> 2);
+                            let code = code_at::<L>(line, rank(line, mask(L::KEYS), keys[n]));
+                            out[n] = lane(value(code));
+                        }
+                        any = lane(any);
+                    }
+                    // Some of these lines were no leaves: seldom, so what was read of them is
+                    // thrown away.
+                    if any & 3 != 0 {
+                        climb::<L>(index, &bucket, &keys, out);
+                    }
+                });
+            }
+
+            /// The answers of buckets that have a tree.
+            #[target_feature(enable = $features)]
+            #[cold]
+            fn climb<L: Leaf>(
+                index: &Direct,
+                bucket: &[u32; PAIR],
+                keys: &[i32; PAIR],
+                out: &mut [u32; PAIR],
+            ) {
+                for n in 0..PAIR {
+                    let entry = entry_at(&index.top, bucket[n]);
+                    if entry.depth() == 1 {
+                        continue;
+                    }
+                    let mut line = line_at(&index.lines, entry.line() as u32);
+                    for _ in 1..entry.depth() {
+                        let rank = rank(line, mask(INNER_KEYS), keys[n].min(PAD - 1));
+                        line = line_at(&index.lines, line.child(rank as usize) as u32);
+                    }
+                    let code = code_at::<L>(line, rank(line, mask(L::KEYS), keys[n]));
+                    out[n] = value(code);
+                }
+            }
+
+            /// A huge table: words, codes, and what goes on in trees.
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn ranked<K: Key, L: Leaf>(table: &Rank, keys: &[K], out: &mut [u32]) {
+                let Some(hot) = table.hot.first_chunk() else {
+                    return;
+                };
+                by_groups(keys, out, |keys: &[K; RANKED], out| {
+                    let mut any = 0;
+                    if K::BITS == 32 {
+                        for n in 0..RANKED {
+                            let top = keys[n].window(0);
+                            prefetch(word_at(chunk_at(hot, top), top));
+                        }
+                        let mut codes: [*const u8; RANKED] = [std::ptr::null(); RANKED];
+                        for n in 0..RANKED {
+                            let top = keys[n].window(0);
+                            let lines = chunk_at(hot, top);
+                            codes[n] = code_in::<L>(lines, place(word_at(lines, top), top));
+                            prefetch_at(codes[n]);
+                        }
+                        for n in 0..RANKED {
+                            let code = lane(read_code::<L>(codes[n]));
+                            any = lane(any | code);
+                            out[n] = value(code);
+                        }
+                    } else {
+                        // Words and codes of IPv6 are near: what is far is what they lead to.
+                        for n in 0..RANKED {
+                            let top = keys[n].window(0);
+                            let lines = chunk_at(hot, top);
+                            let place = place(word_at(lines, top), top);
+                            let code = lane(read_code::<L>(code_in::<L>(lines, place)));
+                            any = lane(any | code);
+                            out[n] = value(code);
+                        }
+                    }
+                    if any & L::SUBTREE != 0 {
+                        deeper::<K, L>(table, keys, out);
+                    }
+                });
+            }
+
+            /// The keys whose answers in `out` are subtrees still: a level of all of them at a
+            /// time.
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn deeper<K: Key, L: Leaf>(table: &Rank, keys: &[K; RANKED], out: &mut [u32; RANKED]) {
+                let mut deep = 0;
+                for n in 0..RANKED {
+                    deep |= u32::from(out[n].wrapping_add(1) & L::SUBTREE != 0) << n;
+                }
+                let mut lines: [&[Line]; RANKED] = [&[]; RANKED];
+                let (mut at, mut left, mut windows) = ([0; RANKED], [0; RANKED], [0; RANKED]);
+                let mut levels = 0;
+                let mut bits = deep;
+                while bits != 0 {
+                    let n = take_lowest(&mut bits);
+                    let trees = table.trees((keys[n].window(0) >> 24) as usize);
+                    let root = trees.subtree::<L>(out[n].wrapping_add(1));
+                    lines[n] = trees.lines;
+                    at[n] = root.line() as u32;
+                    left[n] = root.depth() as u32 - 1;
+                    windows[n] = turned(keys[n].window(BELOW));
+                    levels |= 1 << left[n];
+                    prefetch(line_at(lines[n], at[n]));
+                }
+                for level in 0..u32::ilog2(levels | 1) {
+                    let mut bits = 0;
+                    for n in 0..RANKED {
+                        bits |= u32::from(left[n] > level) << n;
+                    }
+                    while bits != 0 {
+                        let n = take_lowest(&mut bits);
+                        let line = line_at(lines[n], at[n]);
+                        let rank = rank(line, mask(INNER_KEYS), windows[n].min(PAD - 1));
+                        at[n] = line.child(rank as usize) as u32;
+                        prefetch(line_at(lines[n], at[n]));
+                    }
+                }
+                let mut bits = deep;
+                while bits != 0 {
+                    let n = take_lowest(&mut bits);
+                    let line = line_at(lines[n], at[n]);
+                    let code = code_at::<L>(line, rank(line, mask(L::KEYS), windows[n]));
+                    out[n] = value(code);
+                    if code & L::SUBTREE != 0 {
+                        // Longer than /56: few are.
+                        let trees = table.trees((keys[n].window(0) >> 24) as usize);
+                        out[n] = trees.lookup::<K, L>(trees.subtree::<L>(code), keys[n], BELOW + 32);
+                    }
+                }
+            }
+
+            /// Another table for each key.
+            #[target_feature(enable = $features)]
+            pub(in crate::lpm::simd) fn each<K: Key>(tables: &[&Lpm<K>], keys: &[K], out: &mut [u32]) -> bool {
+                let Some(keys) = K::as_v4(keys) else {
+                    return false;
+                };
+                let batches = tables.chunks(PAIR).zip(keys.chunks(PAIR));
+                for ((tables, keys), out) in batches.zip(out.chunks_mut(PAIR)) {
+                    let whole = match (tables.as_array(), keys.as_array(), out.as_mut_array()) {
+                        (Some(tables), Some(keys), Some(out)) => each_in_rows(tables, keys, out),
+                        _ => false,
+                    };
+                    if !whole {
+                        each_by_steps(tables, keys, out);
+                    }
+                }
+                true
+            }
+
+            /// Tables that all are rows: what a machine full of VPCs has.
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn each_in_rows<K: Key>(
+                tables: &[&Lpm<K>; PAIR],
+                keys: &[u32; PAIR],
+                out: &mut [u32; PAIR],
+            ) -> bool {
+                let mut held = [TableOfRows::of(&NO_TABLE); PAIR];
+                for n in 0..PAIR {
+                    let Inner::Small(Small {
+                        lines,
+                        form: Form::Rows,
+                        ..
+                    }) = &tables[n].inner
+                    else {
+                        return false;
+                    };
+                    held[n] = TableOfRows::of(lines);
+                    prefetch(held[n].top());
+                }
+                let mut turned = all_turned(keys);
+                for key in &mut turned {
+                    *key = (*key).min(PAD - 1);
+                }
+                laid_down(&mut turned);
+                let mut rows = [&NO_ROW; PAIR];
+                for n in 0..PAIR {
+                    rows[n] = held[n].row(rank(held[n].top(), mask(ROWS - 1), turned[n]));
+                    prefetch(rows[n]);
+                }
+                for n in 0..PAIR {
+                    out[n] = lane(row_value(rows[n], turned[n]));
+                }
+                true
+            }
+
+            /// Tables of any kind: each step is taken for all of them before the next, so that
+            /// the lines of one step are fetched together.
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn each_by_steps<K: Key>(tables: &[&Lpm<K>], keys: &[u32], out: &mut [u32]) {
+                let mut at: [At<'_>; PAIR] = [At::Elsewhere; PAIR];
+                for (table, at) in tables.iter().zip(&mut at) {
+                    match &table.inner {
+                        Inner::Small(small) => {
+                            let first = line_at(&small.lines, small.root.line() as u32);
+                            prefetch(first);
+                            if let Some(line) = small.lines.get(2).filter(|_| small.form == Form::Tiny) {
+                                prefetch(line);
+                            }
+                            *at = At::Tree(first);
+                        }
+                        Inner::Direct(table) => {
+                            prefetch(&**table);
+                            *at = At::Index(&**table);
+                        }
+                        _ => {}
+                    }
+                }
+                for ((table, key), at) in tables.iter().zip(keys).zip(&mut at) {
+                    let key = turned(*key);
+                    match (&table.inner, *at) {
+                        (Inner::Small(small), At::Tree(first)) if small.form == Form::Rows => {
+                            let rank = rank(first, mask(ROWS - 1), key.min(PAD - 1));
+                            let row = row_at(&small.lines, rank);
+                            prefetch(row);
+                            *at = At::Row(row);
+                        }
+                        (Inner::Small(small), At::Tree(first)) => {
+                            let mut line = first;
+                            for _ in 1..small.root.depth() {
+                                let rank = rank(line, mask(INNER_KEYS), key.min(PAD - 1));
+                                line = line_at(&small.lines, line.child(rank as usize) as u32);
+                            }
+                            prefetch(line);
+                            *at = At::Tree(line);
+                        }
+                        (_, At::Index(table)) => {
+                            let index = &table.index;
+                            let key = upright(key).clamp(index.low, index.high.max(index.low));
+                            let bucket = (key - index.low) >> (index.shift & 31);
+                            prefetch(entry_at(&index.top, bucket));
+                            *at = At::Bucket(table, bucket);
+                        }
+                        _ => {}
+                    }
+                }
+                for (key, at) in keys.iter().zip(&mut at) {
+                    if let At::Bucket(table, bucket) = *at {
+                        let entry = *entry_at(&table.index.top, bucket);
+                        let mut line = line_at(&table.index.lines, entry.line() as u32);
+                        for _ in 1..entry.depth() {
+                            let rank = rank(line, mask(INNER_KEYS), turned(*key).min(PAD - 1));
+                            line = line_at(&table.index.lines, line.child(rank as usize) as u32);
+                        }
+                        prefetch(line);
+                        *at = At::Leaf(line, table.form);
+                    }
+                }
+                for (((table, key), at), out) in tables.iter().zip(keys).zip(at).zip(out) {
+                    let turned = turned(*key);
+                    let (leaf, form) = match (&table.inner, at) {
+                        (_, At::Row(row)) => {
+                            *out = row_value(row, turned.min(PAD - 1));
+                            continue;
+                        }
+                        (_, At::Leaf(leaf, form)) => (leaf, form),
+                        (Inner::Small(small), At::Tree(leaf)) if small.form != Form::Tiny => (leaf, small.form),
+                        (Inner::Small(small), _) => {
+                            *out = small.lookup(*key);
+                            continue;
+                        }
+                        _ => {
+                            *out = table.lookup(K::MIN.with_window(0, *key));
+                            continue;
+                        }
+                    };
+                    let code = by_form!(form, L => code_at::<L>(leaf, rank(leaf, mask(L::KEYS), turned)));
+                    *out = value(code);
+                }
+            }
+        }
+    };
+}
+
+/// How far one of many lookups is.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    /// In a structure that is searched at once.
+    Elsewhere,
+    /// A line of a small table.
+    Tree(&'a Line),
+    /// A row of one.
+    Row(&'a Row),
+    /// A table with a direct index, and the bucket of it.
+    Index(&'a DirectTable),
+    Bucket(&'a DirectTable, u32),
+    /// The last line, and what it is.
+    Leaf(&'a Line, Form),
+}
+
+/// Where no table is known yet.
+static NO_TABLE: [Line; 2] = [Line::EMPTY; 2];
+
+/// Where no row is known yet.
+static NO_ROW: Row = Row {
+    keys: [PAD; rows::KEYS],
+    codes: [0; 8],
+};
+
+kernels!(avx2, "avx2,bmi1,bmi2,popcnt", isa256, {
+    /// Rows: a line for all keys, then a row of each.
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+    fn one_by_one(lines: &[Line], keys: &[u32], out: &mut [u32]) {
+        let top = line_at(lines, 0);
+        by_groups(keys, out, |keys: &[u32; LANES], out| {
+            let mut keys = all_turned(keys);
+            for key in &mut keys {
+                *key = (*key).min(PAD - 1);
+            }
+            for n in 0..LANES {
+                let row = row_at(lines, rank(top, mask(ROWS - 1), keys[n]));
+                out[n] = lane(row_value(row, keys[n]));
+            }
+        });
+    }
+
+    /// A tiny table compares its two lines of keys like any other line.
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+    fn special(small: &Small, keys: &[u32], out: &mut [u32]) -> bool {
+        if small.form == Form::Rows {
+            one_by_one(&small.lines, keys, out);
+            return true;
+        }
+        let (Form::Tiny, Some([low, high, codes])) = (small.form, small.lines.first_chunk()) else {
+            return false;
+        };
+        for (key, out) in keys.iter().zip(out) {
+            let key = turned(*key);
+            let rank = rank(low, mask(16), key) + rank(high, mask(TINY - 1 - 16), key);
+            let lane = codes.0[rank as usize / 2] as u32;
+            *out = value((lane >> (rank % 2 * 16)) & 0xffff);
+        }
+        true
+    }
+});
+
+kernels!(
+    avx512,
+    "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt",
+    isa512,
+    {
+        use crate::lpm::simd::wide::special;
+    }
+);
