@@ -76,7 +76,7 @@ fn write(path: &str, text: &str) -> Result<(), HostError> {
 }
 
 /// Loads rules in the calling thread's network.
-fn nft(rules: &str) -> Result<(), HostError> {
+pub(super) fn nft(rules: &str) -> Result<(), HostError> {
     let mut child = Command::new("nft")
         .args(["-f", "-"])
         .stdin(Stdio::piped())

@@ -1,9 +1,11 @@
 //! Datagrams in frames of 64 bytes, as many as a thread can send.
 //!
 //! Frames are made before, with valid checksums, and leave by a packet socket:
-//! the cheapest generator that every interface takes alike. The server's socket
-//! is read by nobody, so that what reaches it is counted as lost there, with its
-//! checksum verified, and costs no more.
+//! the cheapest generator that every interface takes alike. In the first round,
+//! which is for warming up, they go to a socket that nobody reads: there they are
+//! lost and counted, and their checksums verified. Then they end where they enter
+//! the server, so that its stack takes no part in what is measured; without
+//! nftables they go on as in the first.
 
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -25,8 +27,8 @@ use vpclab_dataplane::worker::Clock;
 use super::Span;
 use super::bed::{Bed, DEVICE, Kind, PATIENCE, UDP_PORT};
 use super::contest::{Measured, Way};
+use super::router::nft;
 use crate::bench::{BenchError, Done, Segment};
-use crate::host::namespace::Namespaces;
 use crate::host::{Context, HostError};
 
 /// Flows, by source port.
@@ -45,10 +47,28 @@ pub(super) struct Udp {
     bed: Bed,
     /// Takes what arrives.
     _sink: UdpSocket,
+    ends: Ends,
     frames: Vec<Vec<u8>>,
     span: Span,
     clock: Clock,
 }
+
+/// Where datagrams end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    /// At the socket.
+    Socket,
+    /// Where they enter.
+    Ingress,
+}
+
+const INGRESS: &str = "table netdev sink {
+  chain ingress {
+    type filter hook ingress device eth0 priority 0; policy accept;
+    ip protocol udp drop
+  }
+}
+";
 
 impl Udp {
     pub(super) fn new(kind: Kind, span: Span) -> Result<Self, HostError> {
@@ -86,6 +106,7 @@ impl Udp {
             frames: frames.collect(),
             bed,
             _sink: sink,
+            ends: Ends::Socket,
             span,
             clock: Clock::start(),
         })
@@ -100,9 +121,9 @@ impl Udp {
         thread::scope(|scope| {
             let sender = scope.spawn(|| flood(&socket, &self.frames, self.bed.cores[0], &stop));
             thread::sleep(self.span.warm);
-            let (start, before) = (self.clock.now(), arrived(&self.bed.server)?);
+            let (start, before) = (self.clock.now(), self.arrived()?);
             thread::sleep(self.span.counted);
-            let (end, after) = (self.clock.now(), arrived(&self.bed.server)?);
+            let (end, after) = (self.clock.now(), self.arrived()?);
             stop.store(true, Ordering::Relaxed);
             match sender.join() {
                 Ok(result) => result?,
@@ -110,6 +131,14 @@ impl Udp {
             }
             let elapsed = Duration::from_nanos(end.since(start).as_nanos());
             Ok((after - before, elapsed))
+        })
+    }
+
+    /// Datagrams that have arrived so far.
+    fn arrived(&self) -> Result<u64, HostError> {
+        self.bed.server.in_network(|| match self.ends {
+            Ends::Socket => at_socket(),
+            Ends::Ingress => at_ingress(),
         })
     }
 }
@@ -124,6 +153,9 @@ impl Way for Udp {
             elapsed: Some(elapsed),
             ..Done::default()
         };
+        if self.ends == Ends::Socket && self.bed.server.in_network(|| nft(INGRESS)).is_ok() {
+            self.ends = Ends::Ingress;
+        }
         let figure = packets as f64 / elapsed.as_secs_f64() / 1e6;
         Ok(Measured { done, figure })
     }
@@ -199,23 +231,31 @@ fn flood(
     Ok(())
 }
 
-/// Datagrams that reached the server's socket so far.
-fn arrived(host: &Namespaces) -> Result<u64, HostError> {
-    host.in_network(|| {
-        const PATH: &str = "/proc/thread-self/net/snmp";
-        let text = std::fs::read_to_string(PATH).context(PATH)?;
-        let mut lines = text.lines().filter(|line| line.starts_with("Udp:"));
-        let (names, values) = (lines.next(), lines.next());
-        let count = |name: &str| {
-            let index = names?.split(' ').position(|it| it == name)?;
-            values?.split(' ').nth(index)?.parse::<u64>().ok()
-        };
-        let (Some(refused), Some(wrong)) = (count("RcvbufErrors"), count("InCsumErrors")) else {
-            return Err(HostError::new(format!("{PATH} has no UDP counters")));
-        };
-        match wrong {
-            0 => Ok(refused),
-            _ => Err(HostError::new(format!("{wrong} wrong checksums arrived"))),
-        }
-    })
+/// Datagrams that reached a socket of the calling thread's network.
+fn at_socket() -> Result<u64, HostError> {
+    const PATH: &str = "/proc/thread-self/net/snmp";
+    let text = std::fs::read_to_string(PATH).context(PATH)?;
+    let mut lines = text.lines().filter(|line| line.starts_with("Udp:"));
+    let (names, values) = (lines.next(), lines.next());
+    let count = |name: &str| {
+        let index = names?.split(' ').position(|it| it == name)?;
+        values?.split(' ').nth(index)?.parse::<u64>().ok()
+    };
+    let (Some(refused), Some(wrong)) = (count("RcvbufErrors"), count("InCsumErrors")) else {
+        return Err(HostError::new(format!("{PATH} has no UDP counters")));
+    };
+    match wrong {
+        0 => Ok(refused),
+        _ => Err(HostError::new(format!("{wrong} wrong checksums arrived"))),
+    }
+}
+
+/// Frames that entered by the interface of the calling thread's network.
+fn at_ingress() -> Result<u64, HostError> {
+    const PATH: &str = "/proc/thread-self/net/dev";
+    let text = std::fs::read_to_string(PATH).context(PATH)?;
+    let mut lines = text.lines();
+    let line = lines.find_map(|line| line.trim().strip_prefix(DEVICE)?.strip_prefix(':'));
+    let count = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    count.ok_or_else(|| HostError::new(format!("{PATH} has no {DEVICE}")))
 }
