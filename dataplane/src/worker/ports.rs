@@ -267,6 +267,8 @@ impl Ports {
         } else if tap::prepend_header(&mut frame) {
             let transfer = Transfer::new(Way::Write, index as u32, frame);
             self.transfers.push(transfer);
+            // A host answers a ping or a segment while it is written: read with it.
+            slot.quiet = slot.quiet.min(QUIET - 1);
             return None;
         } else {
             pool.put(frame);
