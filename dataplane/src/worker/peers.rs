@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::ring::{Filler, Taker};
 use super::steer::{Steer, Turn};
+use crate::flow::prefetch;
 use crate::io::WakeSender;
 use crate::packet::{Frame, FramePool};
 use crate::tables::Snapshot;
@@ -12,6 +13,9 @@ use crate::time::Instant;
 /// Trays that may wait between two workers. A tray holds what one turn hands
 /// over, so this is a bound in turns: some milliseconds of a busy worker.
 pub(super) const TRAYS: usize = 64;
+
+/// The last byte of a plain packet's headers: perhaps a cache line after the first.
+const HEADERS: usize = 53;
 
 /// A frame on its way to another worker.
 #[derive(Debug)]
@@ -148,6 +152,12 @@ impl Peers {
                 }
                 peer.owed = peer.back.len();
                 self.counts.taken += peer.back.len() as u64;
+                // Their bytes are in the other core's cache: all come together.
+                for handed in &peer.back {
+                    let bytes = handed.frame.bytes();
+                    prefetch(bytes, 0);
+                    prefetch(bytes, HEADERS);
+                }
                 for handed in peer.back.drain(..) {
                     match handed.settled {
                         true => batch.push(handed.frame),
