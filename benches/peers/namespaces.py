@@ -34,7 +34,7 @@ UNITS = {"mpps": "Mpps", "gbit_per_s": "Gbit/s", "p50_us": "µs"}
 def rows(run, vpclab):
     """Measures all of them and adds their rows."""
     busy = machine.Busy()
-    found = vpclab(run.binary, "io", "--rounds", 5 if run.is_quick else 9, pinned=False)
+    found = vpclab(run.binary, "io", "--rounds", 5 if run.is_quick else 9, start=machine.preferred)
     run.raw += found.values()
     for work, mark, more, case, ratio, shown in ROWS:
         sign = "≥" if more else "≤"
