@@ -560,3 +560,39 @@ fn a_balancers_connection_outlives_the_appliance_on_its_way() {
     only(w.send(4, answer).out, 1);
     only(w.tcp(1, client, service, ACK).out, 4);
 }
+
+#[test]
+fn an_acl_judges_an_error_by_who_reports() {
+    let mut w = east_west();
+    w.subnet(3, 1, &["10.0.3.0/24"], 1);
+    w.eni(3, 3, &["10.0.3.10"], &[1], EniKind::Host);
+    w.eni_edit(3, |eni| eni.source_dest_check = false);
+    let local = ("10.0.0.0/16", RouteTarget::Local);
+    w.table(2, &[local, ("10.0.2.0/24", RouteTarget::Eni(EniId(3)))]);
+    w.subnet(1, 1, &["10.0.1.0/24"], 2);
+    let sent = only(w.tcp(1, "10.0.1.10:1", "10.0.2.10:2", SYN).out, 3);
+    let report = |w: &mut World| {
+        let frame = unreachable(w, 3, ("10.0.3.10", "10.0.1.10"), &sent);
+        w.send(3, frame)
+    };
+    only(report(&mut w).out, 1);
+    // The router's subnet is shut out, the far end's is not.
+    let mut row = allow_all();
+    row.ingress.insert(
+        0,
+        NetworkAclRule {
+            number: 50,
+            allow: false,
+            cidr: "10.0.3.0/24".parse().unwrap(),
+            ..row.ingress[0]
+        },
+    );
+    let acl = w.tables.subnets.row(SubnetId(1)).unwrap().network_acl;
+    let other = NetworkAclId(acl.0 + 1);
+    w.edit(|b| b.set_network_acl(other, Some(row)));
+    let mut subnet = (*w.tables.subnets.row(SubnetId(1)).unwrap()).clone();
+    subnet.network_acl = other;
+    w.edit(|b| b.set_subnet(SubnetId(1), Some(subnet)));
+    let seen = report(&mut w);
+    assert_eq!(seen.drops, [(EniId(3), DropReason::NetworkAcl)]);
+}

@@ -158,6 +158,7 @@ fn put(builder: &mut t::Builder, change: w::Change) {
             ttl_vpc_router: row.ttl_router,
             ttl_igw: row.ttl_igw,
             ttl_load_balancer: row.ttl_balancer,
+            ttl_nat_gateway: row.ttl_nat,
             ..t::Settings::default()
         }),
         w::Change::Vpc(id, row) => builder.set_vpc(
@@ -188,7 +189,16 @@ fn put(builder: &mut t::Builder, change: w::Change) {
                 down: false,
             }),
         ),
-        w::Change::Eni(id, row) => builder.set_eni(a::EniId(id), row.map(|row| eni(&row))),
+        w::Change::Eni(id, row) => {
+            if let Some(w::Kind::Nat(nat)) = row.as_ref().map(|row| row.kind) {
+                let row = t::NatGatewayRow {
+                    label: label(),
+                    eni: a::EniId(id),
+                };
+                builder.set_nat_gateway(a::NatGatewayId(nat), Some(row));
+            }
+            builder.set_eni(a::EniId(id), row.map(|row| eni(&row)));
+        }
         w::Change::Table(id, routes) => builder.set_route_table(
             a::RouteTableId(id),
             Some(t::RouteTableRow {
@@ -267,6 +277,7 @@ fn eni(row: &w::Eni) -> t::EniRow {
             w::Kind::Endpoint(id) => t::EniKind::Endpoint(a::EndpointId(id)),
             w::Kind::GatewayEndpoint(id) => t::EniKind::GatewayEndpoint(a::EndpointId(id)),
             w::Kind::Node(id) => t::EniKind::LoadBalancer(a::LoadBalancerId(id)),
+            w::Kind::Nat(id) => t::EniKind::NatGateway(a::NatGatewayId(id)),
         },
         attached: row.attached,
         deny_all_igw_traffic: row.deny_igw,

@@ -382,6 +382,7 @@ impl Packet {
             put16(&mut new.bytes, self.l4, to.sport as u16);
             put16(&mut new.bytes, self.l4 + 2, to.dport as u16);
         }
+        new.put_identifier(to);
         if let Some(limit) = mss
             && self.flags & SYN != 0
             && self.tuple.proto == TCP
@@ -416,12 +417,30 @@ impl Packet {
         if [TCP, UDP].contains(&self.tuple.proto) && self.part != Part::Later {
             covered.extend(&self.bytes[self.l4..self.l4 + 4]);
         }
+        if let Some(at) = self.identifier_at() {
+            covered.extend(&self.bytes[at..at + 2]);
+        }
         // Options, of which one may be changed.
         if self.tuple.proto == TCP && self.part != Part::Later && self.bytes.len() > self.l4 + 20 {
             let end = self.l4 + usize::from(self.bytes[self.l4 + 12] >> 4) * 4;
             covered.extend(&self.bytes[self.l4 + 20..end.clamp(self.l4 + 20, self.bytes.len())]);
         }
         covered
+    }
+
+    /// Where an echo's identifier is, which takes a port's place in translations.
+    fn identifier_at(&self) -> Option<usize> {
+        let echo = self.tuple.proto == ICMP && self.part != Part::Later;
+        let pings = [self.tuple.sport, self.tuple.dport].contains(&ECHO);
+        let held = self.bytes.len() >= self.l4 + 6;
+        (echo && pings && held).then_some(self.l4 + 4)
+    }
+
+    fn put_identifier(&mut self, to: Tuple) {
+        if let Some(at) = self.identifier_at() {
+            let identifier = if to.dport == ECHO { to.sport } else { to.dport };
+            put16(&mut self.bytes, at, identifier as u16);
+        }
     }
 
     /// RFC 1624: the field follows what it covers.
@@ -469,6 +488,7 @@ impl Packet {
                 put16(&mut inner.bytes, old.l4, quoted.sport as u16);
                 put16(&mut inner.bytes, old.l4 + 2, quoted.dport as u16);
             }
+            inner.put_identifier(quoted);
             if header_was_sound {
                 inner.fill_ip();
             }

@@ -124,6 +124,8 @@ pub enum Kind {
     Endpoint(Id),
     GatewayEndpoint(Id),
     Node(Id),
+    /// A NAT gateway's interface.
+    Nat(Id),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -301,6 +303,7 @@ pub struct Settings {
     pub ttl_router: u8,
     pub ttl_igw: u8,
     pub ttl_balancer: u8,
+    pub ttl_nat: u8,
 }
 
 #[derive(Clone, Debug)]
@@ -343,6 +346,7 @@ impl World {
                 ttl_router: 0,
                 ttl_igw: 0,
                 ttl_balancer: 64,
+                ttl_nat: 1,
             },
             vpcs: BTreeMap::new(),
             subnets: BTreeMap::new(),

@@ -373,6 +373,15 @@ impl<'a> Walk<'a> {
         self.path.own = self.own.map(|own| (own.session.id(), own.direction));
     }
 
+    /// The source as rules see it: an error about a flow comes from who reports,
+    /// unless a translation hides that.
+    fn source(&self) -> IpAddr {
+        match self.packet.error {
+            Some(error) if self.tuple.src == self.packet.headers.tuple.src => error.src,
+            _ => self.tuple.src,
+        }
+    }
+
     /// Whether the packet travels against the direction of its session.
     fn is_reply(&self) -> bool {
         self.own

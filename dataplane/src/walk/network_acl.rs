@@ -47,7 +47,7 @@ impl Walk<'_> {
         let remote = if egress {
             self.tuple.dst
         } else {
-            self.tuple.src
+            self.source()
         };
         // Ports last: what they are compared with splits the answers of a class.
         rule.protocol.is_none_or(|protocol| protocol == ip_protocol)

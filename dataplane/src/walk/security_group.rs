@@ -39,7 +39,7 @@ impl Walk<'_> {
         let remote = if egress {
             self.tuple.dst
         } else {
-            self.tuple.src
+            self.source()
         };
         let found = eni.groups.iter().find_map(|&group| {
             let row = self.tables.security_groups.row(group)?;

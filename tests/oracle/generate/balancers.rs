@@ -216,4 +216,22 @@ impl Maker {
             self.world.endpoints.insert(10 + n, row);
         }
     }
+
+    /// A NAT gateway in some subnet; mostly a public one.
+    pub(super) fn nat_gateway(&mut self) {
+        let vpc = self.any_vpc();
+        let subnets = self.subnets_of(vpc);
+        let subnet = self.rng.of(&subnets);
+        let mut addresses = vec![self.pair(subnet, 245)[0]];
+        if self.rng.chance(25) {
+            addresses.push(self.pair(subnet, 246)[0]);
+        }
+        self.eni(980, subnet, addresses.clone(), Kind::Nat(0));
+        let public = self.rng.chance(85);
+        let eni = self.world.enis.get_mut(&980).expect("just made");
+        for (n, address) in addresses.into_iter().enumerate().filter(|_| public) {
+            let elastic = IpAddr::from([198, 51, 99, 1 + n as u8]);
+            eni.elastic.push((address, elastic));
+        }
+    }
 }

@@ -112,6 +112,7 @@ impl Maker {
                 row.ttl_router = self.rng.of(&[0, 0, 1]);
                 row.ttl_igw = self.rng.of(&[0, 1]);
                 row.ttl_balancer = self.rng.of(&[64, 64, 255]);
+                row.ttl_nat = self.rng.of(&[1, 1, 0]);
                 Some(Change::Settings(row))
             }
         }

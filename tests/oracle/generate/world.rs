@@ -71,6 +71,9 @@ impl Maker {
         if maker.rng.chance(65) {
             maker.gateway();
         }
+        if maker.rng.chance(50) {
+            maker.nat_gateway();
+        }
         let subnets: Vec<Id> = maker
             .world
             .subnets
@@ -450,6 +453,13 @@ impl Maker {
             .map(|(id, _)| *id)
             .collect();
         let endpoints = self.gateway_endpoints(vpc);
+        let nat = |(_, eni): &(&Id, &Eni)| eni.vpc == vpc && matches!(eni.kind, Kind::Nat(_));
+        let nat = self.world.enis.iter().find(nat).map(|(id, _)| *id);
+        if let Some(nat) = nat
+            && self.rng.chance(40)
+        {
+            return RouteTo::Eni(nat);
+        }
         match self.rng.below(10) {
             0 | 1 if !routers.is_empty() => RouteTo::Eni(self.rng.of(&routers)),
             2..6 if !endpoints.is_empty() => RouteTo::GatewayEndpoint(self.rng.of(&endpoints)),
@@ -499,7 +509,10 @@ impl Maker {
             EndpointKind::Gateway { eni, .. } => self.world.enis[&eni].subnet == subnet,
             EndpointKind::Interface { .. } => false,
         };
-        let straight = self.world.endpoints.iter().any(exits) && self.rng.chance(80);
+        let translates = |eni: &Eni| matches!(eni.kind, Kind::Nat(_)) && eni.subnet == subnet;
+        let leaves =
+            self.world.endpoints.iter().any(exits) || self.world.enis.values().any(translates);
+        let straight = leaves && self.rng.chance(80);
         if straight {
             for to in ["0.0.0.0/0", "::/0"] {
                 add(&mut routes, cidr(to), RouteTo::Igw, Origin::Static);
@@ -588,7 +601,13 @@ impl Maker {
         let mut routes = self.local(vpc);
         for _ in 0..self.rng.below(4) {
             let (to, target) = (self.narrow(vpc), self.route_target(vpc));
-            if target != RouteTo::Igw && !routes.iter().any(|held| held.to == to) {
+            let translates = |id: Id| matches!(self.world.enis[&id].kind, Kind::Nat(_));
+            let fits = match target {
+                RouteTo::Igw => false,
+                RouteTo::Eni(id) => !translates(id),
+                _ => true,
+            };
+            if fits && !routes.iter().any(|held| held.to == to) {
                 routes.push(Route {
                     to,
                     target,

@@ -137,7 +137,12 @@ impl Walk<'_> {
         }
         let mut life = held.map_or(Life::Dead, |entry| entry.life(&eni.timeouts, self.now));
         let mut lost = held.is_some_and(|entry| entry.lost);
-        if held.is_some() && self.oracle.strayed.contains(&sent) {
+        // With a NAT gateway's memory of it, that of others may go (U).
+        let about =
+            |held: &&super::NatMapping| [held.client, held.client.reversed()].contains(&sent);
+        let mut gone = self.oracle.nats.iter().filter(about);
+        let gone = gone.any(|held| held.life(self.now) != Life::Alive);
+        if held.is_some() && (gone || self.oracle.strayed.contains(&sent)) {
             (life, lost) = (Life::Unknown, true);
         }
         let life = self.decide(life);

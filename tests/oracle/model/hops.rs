@@ -387,6 +387,7 @@ impl Walk<'_> {
             Kind::Endpoint(endpoint) => self.at_endpoint(endpoint, id),
             Kind::GatewayEndpoint(_) => drop(&["local.not_answered"]),
             Kind::Node(balancer) => self.at_node(balancer, id),
+            Kind::Nat(_) => self.at_nat(id),
         }
     }
 

@@ -8,7 +8,7 @@ use super::state::{Effect, Place, Seen};
 use super::tracking::Way;
 use super::{Expected, Oracle, Stop, Tape, Told, Walk, gateway};
 use crate::adapter::Observed;
-use crate::wire::{self, ICMP6, Packet, Part, Tuple};
+use crate::wire::{self, ICMP6, Packet, Part};
 use crate::world::{Id, Mac};
 
 fn dropped(classes: super::Classes) -> Expected {
@@ -192,10 +192,11 @@ impl Walk<'_> {
             Err(stop) => self.stopped(stop, frame),
             Ok(()) => self.arrived(frame),
         };
-        let passed = matches!(
-            expected,
-            Expected::Delivered { .. } | Expected::Pieces { .. } | Expected::Anything
-        );
+        let passed = match expected {
+            Expected::Delivered { .. } | Expected::Pieces { .. } => true,
+            Expected::Anything => self.seen.drops.is_empty(),
+            _ => false,
+        };
         let mut effects = Vec::new();
         if let Some(at) = self.came_back {
             effects.push(Effect::Returned { at });
@@ -205,6 +206,8 @@ impl Walk<'_> {
             for effect in &mut self.effects {
                 match effect {
                     Effect::Map(mapping) => mapping.places = [from, to],
+                    Effect::NatOpen(mapping) => mapping.places = [from, to],
+                    Effect::NatPassed { to: place, .. } => *place = to,
                     Effect::Mapped {
                         way: Way::Out,
                         places,
@@ -288,15 +291,7 @@ impl Walk<'_> {
         }
         let mut reply = self.packet.clone();
         reply.tuple = reply.tuple.reversed();
-        let ip = reply.translated(
-            Tuple {
-                sport: 0,
-                dport: 0,
-                ..reply.tuple
-            },
-            64,
-            None,
-        );
+        let ip = reply.translated(reply.tuple, 64, None);
         let Some(mut reply) = Packet::read(&ip, false) else {
             return Expected::Anything;
         };

@@ -12,6 +12,7 @@ mod filters;
 mod gateway;
 mod hops;
 mod local;
+mod nat;
 mod ready;
 mod state;
 pub mod tracking;
@@ -21,6 +22,7 @@ use std::collections::{HashMap, HashSet};
 use crate::adapter::Observed;
 use crate::wire::{Packet, Tuple};
 use crate::world::{Id, Mac, Seconds, World};
+pub use nat::NatMapping;
 pub use ready::line;
 use state::{Effect, Seen};
 pub use state::{Flow, Mapping};
@@ -110,6 +112,7 @@ pub struct Oracle {
     tracking: HashMap<(Id, Tuple), Entry>,
     pub mappings: Vec<Mapping>,
     pub flows: Vec<Flow>,
+    pub nats: Vec<NatMapping>,
     fragments: Vec<Seen>,
     /// Which of several load balancers an endpoint's interface uses.
     favourites: HashMap<Id, (Vec<Id>, Id)>,
@@ -210,6 +213,7 @@ impl Oracle {
             tracking: HashMap::new(),
             mappings: Vec::new(),
             flows: Vec::new(),
+            nats: Vec::new(),
             fragments: Vec::new(),
             favourites: HashMap::new(),
             cookies: HashSet::new(),

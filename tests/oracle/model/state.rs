@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::Oracle;
 use super::tracking::{Entry, Life, Way};
+use super::{NatMapping, Oracle};
 use crate::wire::{FIN, Packet, RST, TCP, Tuple};
 use crate::world::{Id, Seconds, Sticky};
 
@@ -144,6 +144,16 @@ pub enum Effect {
         packet: Packet,
         places: Option<[Place; 2]>,
     },
+    NatOpen(NatMapping),
+    /// A packet (an error: none) passes a NAT gateway by a known mapping.
+    NatPassed {
+        at: usize,
+        gateway: Id,
+        way: Way,
+        packet: Option<Packet>,
+        from: Place,
+        to: Place,
+    },
     Favour {
         front: Id,
         among: Vec<Id>,
@@ -177,6 +187,22 @@ pub enum Effect {
 
 impl Oracle {
     pub(super) fn keep(&mut self, effects: Vec<Effect>) {
+        let through = |effect: &Effect| match effect {
+            Effect::NatOpen(mapping) => Some(mapping.client),
+            Effect::NatPassed { at, .. } => Some(self.nats[*at].client),
+            _ => None,
+        };
+        let through: Vec<Tuple> = effects.iter().filter_map(through).collect();
+        for effect in &effects {
+            let Effect::Path { tuples, .. } = effect else {
+                continue;
+            };
+            // Gone past the gateway that it went through before: unsupported (§2.3).
+            let past = |held: &&mut NatMapping| held.client == tuples[0];
+            for held in self.nats.iter_mut().filter(past) {
+                held.entry.doubtful |= !through.contains(&held.client);
+            }
+        }
         for effect in effects {
             self.keep_one(effect);
         }
@@ -231,6 +257,35 @@ impl Oracle {
                 if let Some(places) = places {
                     held.places = places;
                 }
+            }
+            Effect::NatOpen(mapping) => {
+                let same = |held: &NatMapping| {
+                    held.gateway == mapping.gateway && held.client == mapping.client
+                };
+                for held in self.nats.iter_mut().filter(|held| same(held)) {
+                    // Whether the old one still takes answers, nobody says.
+                    held.entry.doubtful = true;
+                    let new = mapping.translated;
+                    self.remapped.extend([new, new.reversed()]);
+                }
+                self.nats.push(mapping);
+            }
+            Effect::NatPassed {
+                at,
+                way,
+                packet,
+                from,
+                to,
+                ..
+            } => {
+                let held = &mut self.nats[at];
+                let Some(packet) = packet else { return };
+                let sure = held.life(now) == Life::Alive;
+                if way == Way::Out {
+                    held.entry.vague |= !sure || held.places[0] != from;
+                    held.places = [from, to];
+                }
+                held.entry.touch(&packet, way, now);
             }
             Effect::Favour {
                 front,
@@ -287,6 +342,11 @@ impl Oracle {
             }
             Effect::Doubt(tuple) => {
                 let mut about = self.forms(tuple);
+                for held in &mut self.nats {
+                    if about.contains(&held.client) || about.contains(&held.translated) {
+                        held.entry.doubtful |= held.entry.is_closed();
+                    }
+                }
                 for held in &mut self.mappings {
                     if about.contains(&held.client) || about.contains(&held.translated) {
                         held.entry.doubtful |= held.entry.is_closed();
