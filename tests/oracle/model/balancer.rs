@@ -324,8 +324,15 @@ impl Walk<'_> {
             dport: u32::from(target.port),
         };
         translated.sport = self.seen_port(&translated).unwrap_or(0);
+        // The same packet, which came by a NAT gateway before.
+        let moved = |held: &Mapping| {
+            let mine = |nat: &super::NatMapping| {
+                nat.client == self.packet.tuple && nat.translated == held.client
+            };
+            self.oracle.nats.iter().any(mine)
+        };
         let in_use = |held: &Mapping| {
-            let same = held.front == front && held.client == self.tuple;
+            let same = (held.front == front && held.client == self.tuple) || moved(held);
             held.node == node
                 && held.translated == translated
                 && !same

@@ -9,7 +9,7 @@ use super::tracking::Way;
 use super::{Expected, Oracle, Stop, Tape, Told, Walk, gateway};
 use crate::adapter::Observed;
 use crate::wire::{self, ICMP6, Packet, Part};
-use crate::world::{Id, Mac};
+use crate::world::{Eni, Id, Kind, Mac};
 
 fn dropped(classes: super::Classes) -> Expected {
     Expected::Dropped {
@@ -325,6 +325,12 @@ impl Walk<'_> {
                 self.limits.iter().map(|limit| (limit.source, 0)).collect();
             if let Some(eni) = self.world.enis.get(&self.port) {
                 from.push((self.router(eni.subnet), 0));
+            }
+            // Its own address may stand for the router on the way to a NAT gateway (E).
+            let called = self.packet.tuple.dst;
+            let is_nat = |eni: &Eni| matches!(eni.kind, Kind::Nat(_)) && owns(eni, called);
+            if self.world.enis.values().any(is_nat) {
+                from.push((called, 0));
             }
             return Expected::Dropped {
                 classes: &["ttl"],

@@ -168,7 +168,8 @@ impl Walk<'_> {
         }
         // An answer to somebody who did not come this way (U).
         let answers = self.oracle.entry(self.port, self.packet.tuple);
-        let answers = answers.is_some_and(|entry| entry.opened == Way::In || entry.lost);
+        let answers = answers
+            .is_some_and(|entry| entry.opened == Way::In || entry.lost || entry.last_came_in());
         let strayed = self.oracle.strayed.contains(&self.packet.tuple);
         if (answers || strayed || !self.is_sure()) && self.tape.pick(2) == 1 {
             return Err(if proto == TCP {

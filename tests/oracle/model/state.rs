@@ -193,6 +193,11 @@ impl Oracle {
             _ => None,
         };
         let through: Vec<Tuple> = effects.iter().filter_map(through).collect();
+        let mut effects = effects;
+        if !through.is_empty() {
+            // Behind a translation nobody sees which load balancer it was.
+            effects.retain(|effect| !matches!(effect, Effect::Favour { .. }));
+        }
         for effect in &effects {
             let Effect::Path { tuples, .. } = effect else {
                 continue;

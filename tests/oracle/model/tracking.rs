@@ -113,6 +113,11 @@ impl Entry {
         }
     }
 
+    /// Whether its last packet came to the interface.
+    pub fn last_came_in(&self) -> bool {
+        self.last_way == Way::In
+    }
+
     pub fn is_closed(&self) -> bool {
         self.proto == TCP && self.tcp == Tcp::Closed
     }
