@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use super::eastwest::{self, Filters};
-use super::{Case, Depth, Options, Suite, Work};
+use super::{Case, Depth, Kind, Options, Suite, Work};
 
 /// The suite.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Suite for Acl {
         let case = |name: String, rules: u64, filters: Filters| {
             let options = options.clone();
             let prepare = move || {
-                let work = eastwest::opening_with(&options, flows, &filters)?;
+                let work = eastwest::opening_with(&options, Kind::Tcp4, flows, &filters)?;
                 Ok(Box::new(work) as Box<dyn Work>)
             };
             Case::new(name, prepare).rules(rules).may_allocate()

@@ -6,14 +6,14 @@ use std::net::IpAddr;
 
 use vpclab_dataplane::addr::{EniId, Mac};
 use vpclab_dataplane::flow::Seed;
-use vpclab_dataplane::packet::{FiveTuple, protocol};
+use vpclab_dataplane::packet::FiveTuple;
 use vpclab_dataplane::tables::Snapshot;
 
 use super::connections::{End, Expected};
 use super::first_packet::FirstPackets;
 use super::path::CachedPath;
 use super::topology::{World, acl_rules, hosts, idle_rules, routes};
-use super::{BenchError, Case, Options, Size, Suite, Work};
+use super::{BenchError, Case, Kind, Options, Size, Suite, Work};
 
 /// The suite.
 #[derive(Debug)]
@@ -25,19 +25,19 @@ impl Suite for EastWest {
     }
 
     fn about(&self) -> &'static str {
-        "established TCP between two subnets: groups, network ACLs and routes, both directions"
+        "established connections between two subnets: groups, network ACLs and routes, both directions"
     }
 
     fn cases(&self, options: &Options) -> Vec<Case> {
-        let case = |(size, flows): (Size, u64)| {
+        let case = |(kind, size, flows): (Kind, Size, u64)| {
             let options = options.clone();
             let prepare = move || {
-                let work: Box<dyn Work> = Box::new(established(&options, size, flows)?);
+                let work: Box<dyn Work> = Box::new(established(&options, kind, size, flows)?);
                 Ok(work)
             };
-            Case::new(format!("tcp4-{size}/flows={flows}"), prepare).flows(flows)
+            Case::new(format!("{kind}-{size}/flows={flows}"), prepare).flows(flows)
         };
-        options.grid().into_iter().map(case).collect()
+        options.kinds().into_iter().map(case).collect()
     }
 }
 
@@ -84,37 +84,49 @@ struct Lab {
     tables: Snapshot,
     clients: Vec<(EniId, Mac, Mac, IpAddr)>,
     servers: Vec<Server>,
+    kind: Kind,
     seed: u64,
 }
 
 impl Lab {
-    fn new(options: &Options, flows: u64, filters: &Filters) -> Result<Self, BenchError> {
+    fn new(
+        options: &Options,
+        kind: Kind,
+        flows: u64,
+        filters: &Filters,
+    ) -> Result<Self, BenchError> {
         let count = hosts_for(flows);
-        Self::of(&World::new(&yaml(count, filters))?, options, count)
+        Self::of(
+            &World::new(&yaml(count, kind, filters))?,
+            options,
+            kind,
+            count,
+        )
     }
 
-    fn of(world: &World, options: &Options, count: u64) -> Result<Self, BenchError> {
+    fn of(world: &World, options: &Options, kind: Kind, count: u64) -> Result<Self, BenchError> {
         let tables = world.snapshot();
         let mut clients = Vec::new();
         let mut servers = Vec::new();
         for n in 0..count {
             let client = world.eni(&format!("client{n}"))?;
             let (mac, router) = world.macs(&tables, client)?;
-            clients.push((client, mac, router, world.address(&tables, client)?));
+            clients.push((client, mac, router, world.address(&tables, client, kind)?));
             let server = world.eni(&format!("server{n}"))?;
             let macs = world.macs(&tables, server)?;
-            servers.push((server, macs, world.address(&tables, server)?));
+            servers.push((server, macs, world.address(&tables, server, kind)?));
         }
         Ok(Self {
             tables,
             clients,
             servers,
+            kind,
             seed: options.seed,
         })
     }
 
     fn ends(&self, flows: u64) -> impl ExactSizeIterator<Item = End> {
-        client_ends(flows, &self.clients, |n| {
+        client_ends(flows, self.kind, &self.clients, |n| {
             let pick = Seed(self.seed).words(&[n]) % self.servers.len().max(1) as u64;
             let server = self.servers.get(pick as usize);
             server.map_or(IpAddr::from([0; 4]), |server| server.2)
@@ -141,8 +153,13 @@ fn check_arrival(servers: &[Server], client: &End, came: &Expected) -> Result<()
 ///
 /// # Errors
 /// When the lab cannot be made or a connection not opened.
-pub fn established(options: &Options, size: Size, flows: u64) -> Result<CachedPath, BenchError> {
-    let lab = Lab::new(options, flows, &Filters::default())?;
+pub fn established(
+    options: &Options,
+    kind: Kind,
+    size: Size,
+    flows: u64,
+) -> Result<CachedPath, BenchError> {
+    let lab = Lab::new(options, kind, flows, &Filters::default())?;
     let ends = lab.ends(flows);
     CachedPath::both_directions(options, size, lab.tables.clone(), ends, |connection| {
         check_arrival(&lab.servers, &connection.client, &connection.expected(0))
@@ -157,8 +174,9 @@ pub(super) fn established_in(
     flows: u64,
 ) -> Result<(World, CachedPath), BenchError> {
     let count = hosts_for(flows);
-    let world = World::new(&yaml(count, &Filters::default()))?;
-    let lab = Lab::of(&world, options, count)?;
+    let kind = Kind::Tcp4;
+    let world = World::new(&yaml(count, kind, &Filters::default()))?;
+    let lab = Lab::of(&world, options, kind, count)?;
     let ends = lab.ends(flows);
     let path =
         CachedPath::both_directions(options, size, lab.tables.clone(), ends, |connection| {
@@ -172,10 +190,10 @@ pub(super) fn ends(
     options: &Options,
     flows: u64,
 ) -> Result<(Snapshot, impl ExactSizeIterator<Item = End>), BenchError> {
-    let lab = Lab::new(options, flows, &Filters::default())?;
+    let lab = Lab::new(options, Kind::Tcp4, flows, &Filters::default())?;
     let addresses: Vec<IpAddr> = lab.servers.iter().map(|server| server.2).collect();
     let seed = Seed(options.seed);
-    let ends = client_ends(flows, lab.clients, move |n| {
+    let ends = client_ends(flows, lab.kind, lab.clients, move |n| {
         let pick = seed.words(&[n]) % addresses.len().max(1) as u64;
         let address = addresses.get(pick as usize);
         address.copied().unwrap_or(IpAddr::from([0; 4]))
@@ -187,17 +205,18 @@ pub(super) fn ends(
 ///
 /// # Errors
 /// When the lab cannot be made.
-pub fn opening(options: &Options, flows: u64) -> Result<FirstPackets, BenchError> {
-    opening_with(options, flows, &Filters::default())
+pub fn opening(options: &Options, kind: Kind, flows: u64) -> Result<FirstPackets, BenchError> {
+    opening_with(options, kind, flows, &Filters::default())
 }
 
 /// The same with these filters.
 pub(super) fn opening_with(
     options: &Options,
+    kind: Kind,
     flows: u64,
     filters: &Filters,
 ) -> Result<FirstPackets, BenchError> {
-    let lab = Lab::new(options, flows, filters)?;
+    let lab = Lab::new(options, kind, flows, filters)?;
     let ends: Vec<End> = lab.ends(flows).collect();
     let Lab {
         tables, servers, ..
@@ -211,6 +230,7 @@ pub(super) fn opening_with(
 /// the other, toward the address that `server` says.
 pub(super) fn client_ends(
     flows: u64,
+    kind: Kind,
     clients: impl AsRef<[(EniId, Mac, Mac, IpAddr)]>,
     server: impl Fn(u64) -> IpAddr,
 ) -> impl ExactSizeIterator<Item = End> {
@@ -231,7 +251,7 @@ pub(super) fn client_ends(
         let tuple = FiveTuple {
             src,
             dst: server(u64::from(n)),
-            protocol: protocol::TCP,
+            protocol: kind.protocol(),
             sport: 1_024 + (n / count) as u16,
             dport: PORT,
         };
@@ -244,8 +264,9 @@ pub(super) fn client_ends(
     })
 }
 
-fn yaml(count: u64, filters: &Filters) -> String {
+fn yaml(count: u64, kind: Kind, filters: &Filters) -> String {
     let Filters { to, from, acl } = filters;
+    let proto = kind.transport();
     format!(
         "name: bench-eastwest
 quotas:
@@ -254,10 +275,10 @@ quotas:
 vpcs:
   main:
     cidr: 10.0.0.0/16
-    igw: true
+{six}    igw: true
     subnets:
-      clients: {{cidr: 10.0.0.0/18, az: a, route_table: clients, network_acl: clients}}
-      servers: {{cidr: 10.0.64.0/18, az: a, route_table: servers, network_acl: servers}}
+      clients: {{cidr: 10.0.0.0/18{clients6}, az: a, route_table: clients, network_acl: clients}}
+      servers: {{cidr: 10.0.64.0/18{servers6}, az: a, route_table: servers, network_acl: servers}}
     route_tables:
       clients: {{routes: {routes}}}
       servers: {{routes: {routes}}}
@@ -266,12 +287,19 @@ vpcs:
       servers: {{ingress: {acl}, egress: {acl}}}
     security_groups:
       clients:
-        egress: [{to}{{proto: tcp, ports: {PORT}, to: servers}}]
+        egress: [{to}{{proto: {proto}, ports: {PORT}, to: servers}}]
       servers:
-        ingress: [{from}{{proto: tcp, ports: {PORT}, from: clients}}]
+        ingress: [{from}{{proto: {proto}, ports: {PORT}, from: clients}}]
         egress: []
 hosts:
 {clients}{servers}",
+        six = if kind.is_v6() {
+            "    ipv6: 2001:db8:1::/56\n"
+        } else {
+            ""
+        },
+        clients6 = kind.block("2001:db8:1:1::/64"),
+        servers6 = kind.block("2001:db8:1:2::/64"),
         routes = routes("igw"),
         clients = hosts("client", count, "subnet: main/clients, groups: clients"),
         servers = hosts("server", count, "subnet: main/servers, groups: servers"),

@@ -14,8 +14,8 @@ use super::feed::Feed;
 use super::frames::{FrameStore, Segment};
 use super::lifecycle::{self, Lifecycle};
 use super::path::{self, Inspection, Judge};
-use super::privatelink::Lab;
-use super::{BenchError, Case, Depth, Done, Options, Suite, Unit, Work, eastwest};
+use super::privatelink::lab_for;
+use super::{BenchError, Case, Depth, Done, Kind, Options, Size, Suite, Unit, Work, eastwest};
 
 /// The suite.
 #[derive(Debug)]
@@ -38,23 +38,26 @@ impl Suite for FirstPacket {
             (asked, _) => asked.to_vec(),
         };
         let mut cases = Vec::new();
-        for &flows in &flows {
-            let options = options.clone();
-            let prepare = move || {
-                let work: Box<dyn Work> = Box::new(eastwest::opening(&options, flows)?);
-                Ok(work)
-            };
-            let case = Case::new(format!("eastwest-tcp4-64B/flows={flows}"), prepare);
-            cases.push(case.flows(flows).may_allocate());
-        }
-        for &flows in &flows {
-            let options = options.clone();
-            let prepare = move || {
-                let work: Box<dyn Work> = Box::new(privatelink(&options, flows)?);
-                Ok(work)
-            };
-            let case = Case::new(format!("privatelink-tcp4-64B/flows={flows}"), prepare);
-            cases.push(case.flows(flows).may_allocate());
+        let makes: [(
+            &str,
+            fn(&Options, Kind, u64) -> Result<FirstPackets, BenchError>,
+        ); 2] = [
+            ("eastwest", eastwest::opening),
+            ("privatelink", privatelink),
+        ];
+        for (name, make) in makes {
+            for kind in Kind::ALL {
+                for &flows in &flows {
+                    let options = options.clone();
+                    let prepare = move || {
+                        let work: Box<dyn Work> = Box::new(make(&options, kind, flows)?);
+                        Ok(work)
+                    };
+                    let size = kind.at_least(Size::Bytes(64));
+                    let case = Case::new(format!("{name}-{kind}-{size}/flows={flows}"), prepare);
+                    cases.push(case.flows(flows).may_allocate());
+                }
+            }
         }
         let mut flows: Vec<u64> = flows.iter().map(|&n| n.min(lifecycle::MOST)).collect();
         flows.dedup();
@@ -76,11 +79,8 @@ impl Suite for FirstPacket {
 ///
 /// # Errors
 /// When the lab cannot be made.
-pub fn privatelink(options: &Options, flows: u64) -> Result<FirstPackets, BenchError> {
-    let servers = flows
-        .div_ceil(40_000)
-        .max(eastwest::hosts_for(flows).min(8));
-    let lab = Lab::new(eastwest::hosts_for(flows), servers)?;
+pub fn privatelink(options: &Options, kind: Kind, flows: u64) -> Result<FirstPackets, BenchError> {
+    let lab = lab_for(kind, flows)?;
     let ends: Vec<End> = lab.ends(flows).collect();
     let tables = lab.tables.clone();
     FirstPackets::new(options, tables, ends, move |client, came| {

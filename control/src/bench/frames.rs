@@ -13,8 +13,8 @@ use vpclab_dataplane::packet::{
 
 use super::connections::End;
 
-/// Bytes kept of each frame: every header that anybody writes.
-const HEAD: usize = 128;
+/// Bytes kept of each frame: every header that anybody writes, a tunnel and IPv6 in it.
+const HEAD: usize = 160;
 /// Payload of everything beyond.
 const FILLER: u8 = b'x';
 
@@ -126,7 +126,7 @@ impl FrameStore {
         }
     }
 
-    /// Adds a frame. Bytes after the first 128 must be the filler that
+    /// Adds a frame. Bytes after the first 160 must be the filler that
     /// [`Segment::write`] puts there.
     pub fn push(&mut self, port: EniId, bytes: &[u8]) {
         let (head, tail) = bytes.split_at(bytes.len().min(HEAD));

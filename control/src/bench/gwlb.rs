@@ -11,7 +11,7 @@ use super::eastwest::{client_ends, hosts_for};
 use super::frames::{FrameStore, Segment};
 use super::path::{self, CachedPath, SAMPLE};
 use super::topology::{World, acl_rules, hosts, idle_rules};
-use super::{BenchError, Case, Options, Size, Suite, Work};
+use super::{BenchError, Case, Kind, Options, Size, Suite, Work};
 
 /// The suite.
 #[derive(Debug)]
@@ -48,24 +48,25 @@ impl Suite for Gwlb {
     }
 
     fn about(&self) -> &'static str {
-        "established TCP through an appliance: GENEVE put on one way, validated and taken off the other"
+        "established connections through an appliance: GENEVE put on one way, validated and taken off the other"
     }
 
     fn cases(&self, options: &Options) -> Vec<Case> {
         let mut cases = Vec::new();
         for way in [Way::Both, Way::In, Way::Out] {
-            for (size, flows) in options.grid() {
+            for (kind, size, flows) in options.kinds() {
                 let size = size.within(MTU);
                 // One way alone: to compare with peers, with small frames.
-                if way != Way::Both && size != Size::Bytes(64) {
+                if way != Way::Both && (kind, size) != (Kind::Tcp4, Size::Bytes(64)) {
                     continue;
                 }
                 let options = options.clone();
                 let prepare = move || {
-                    let work: Box<dyn Work> = Box::new(established(&options, size, flows, way)?);
+                    let work = established(&options, kind, size, flows, way)?;
+                    let work: Box<dyn Work> = Box::new(work);
                     Ok(work)
                 };
-                let name = format!("{}-tcp4-{size}/flows={flows}", way.name());
+                let name = format!("{}-{kind}-{size}/flows={flows}", way.name());
                 cases.push(Case::new(name, prepare).flows(flows));
             }
         }
@@ -93,6 +94,7 @@ struct Inspected {
 /// When the lab cannot be made or a connection not opened.
 pub fn established(
     options: &Options,
+    kind: Kind,
     size: Size,
     flows: u64,
     way: Way,
@@ -102,19 +104,19 @@ pub fn established(
         return Err(BenchError::NotHere(what));
     }
     let count = hosts_for(flows);
-    let world = World::new(&yaml(count))?;
+    let world = World::new(&yaml(kind, count))?;
     let tables = world.snapshot();
     let mut clients = Vec::new();
     let mut servers = Vec::new();
     for n in 0..count {
         let client = world.eni(&format!("client{n}"))?;
         let (mac, router) = world.macs(&tables, client)?;
-        clients.push((client, mac, router, world.address(&tables, client)?));
+        clients.push((client, mac, router, world.address(&tables, client, kind)?));
         let server = world.eni(&format!("server{n}"))?;
-        servers.push(world.address(&tables, server)?);
+        servers.push(world.address(&tables, server, kind)?);
     }
     let pick = |n: u64| servers.get((n % count) as usize).copied();
-    let ends = client_ends(flows, &clients, |n| pick(n).unwrap_or(clients[0].3));
+    let ends = client_ends(flows, kind, &clients, |n| pick(n).unwrap_or(clients[0].3));
     let mut driver = Driver::new(path::config(options, flows, flows), tables);
     let inspected = open(&mut driver, ends)?;
 
@@ -300,27 +302,35 @@ fn judge(inspected: &[Inspected], port: EniId, frame: &Frame) -> Result<u32, Ben
     }
 }
 
-fn yaml(count: u64) -> String {
+fn yaml(kind: Kind, count: u64) -> String {
     let acl = acl_rules();
+    let proto = kind.transport();
+    let (six, clients, servers, dualstack) = if kind.is_v6() {
+        let (clients, servers) = ("'2001:db8:1:1::/64'", "'2001:db8:1:2::/64'");
+        let six = "    ipv6: 2001:db8:1::/56\n";
+        (six, clients, servers, ", dualstack: true")
+    } else {
+        ("", "10.0.0.0/18", "10.0.64.0/18", "")
+    };
     format!(
         "name: bench-gwlb
 vpcs:
   main:
     cidr: 10.0.0.0/16
-    subnets:
-      clients: {{cidr: 10.0.0.0/18, az: a, route_table: clients, network_acl: filter}}
-      servers: {{cidr: 10.0.64.0/18, az: a, route_table: servers, network_acl: filter}}
-      inspection: {{cidr: 10.0.128.0/24, az: a, network_acl: filter}}
+{six}    subnets:
+      clients: {{cidr: 10.0.0.0/18{clients6}, az: a, route_table: clients, network_acl: filter}}
+      servers: {{cidr: 10.0.64.0/18{servers6}, az: a, route_table: servers, network_acl: filter}}
+      inspection: {{cidr: 10.0.128.0/24{inspection6}, az: a, network_acl: filter}}
     route_tables:
-      clients: {{routes: [{{to: 10.0.64.0/18, via: inspect}}]}}
-      servers: {{routes: [{{to: 10.0.0.0/18, via: inspect}}]}}
+      clients: {{routes: [{{to: {servers}, via: inspect}}]}}
+      servers: {{routes: [{{to: {clients}, via: inspect}}]}}
     network_acls:
       filter: {{ingress: {acl}, egress: {acl}}}
     security_groups:
       clients:
-        egress: [{to}{{proto: tcp, ports: {PORT}, to: 10.0.64.0/18}}]
+        egress: [{to}{{proto: {proto}, ports: {PORT}, to: {servers}}}]
       servers:
-        ingress: [{from}{{proto: tcp, ports: {PORT}, from: 10.0.0.0/18}}]
+        ingress: [{from}{{proto: {proto}, ports: {PORT}, from: {clients}}}]
         egress: []
   appliances:
     cidr: 10.2.0.0/16
@@ -330,7 +340,7 @@ vpcs:
       appliance:
         ingress: [{{proto: udp, ports: 6081, from: 10.2.1.0/24}}]
 hosts:
-{clients}{servers}{appliances}
+{client_hosts}{server_hosts}{appliances}
 load_balancers:
   firewalls: {{type: gateway, subnets: appliances, listeners: [{{target_group: firewalls}}]}}
 target_groups:
@@ -338,12 +348,15 @@ target_groups:
 endpoint_services:
   firewalls: {{load_balancers: firewalls, acceptance_required: false}}
 endpoints:
-  inspect: {{type: gateway_load_balancer, service: firewalls, subnets: inspection}}
+  inspect: {{type: gateway_load_balancer, service: firewalls, subnets: inspection{dualstack}}}
 ",
         to = idle_rules("to"),
         from = idle_rules("from"),
-        clients = hosts("client", count, "subnet: main/clients, groups: clients"),
-        servers = hosts("server", count, "subnet: main/servers, groups: servers"),
+        clients6 = kind.block("2001:db8:1:1::/64"),
+        servers6 = kind.block("2001:db8:1:2::/64"),
+        inspection6 = kind.block("2001:db8:1:3::/64"),
+        client_hosts = hosts("client", count, "subnet: main/clients, groups: clients"),
+        server_hosts = hosts("server", count, "subnet: main/servers, groups: servers"),
         appliances = hosts(
             "appliance",
             2,

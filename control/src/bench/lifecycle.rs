@@ -21,7 +21,7 @@ use super::feed::Recycle;
 use super::frames::{FrameStore, Segment};
 use super::path;
 use super::privatelink;
-use super::{BenchError, Done, Options, Work};
+use super::{BenchError, Done, Kind, Options, Work};
 
 const CLIENT: u32 = 0;
 const SERVER: u32 = 1;
@@ -107,7 +107,7 @@ impl Lifecycle {
     pub(super) fn new(options: &Options, flows: u64) -> Result<Self, BenchError> {
         let flows = flows.max(CHUNK as u64);
         let tuples = flows * TUPLES;
-        let lab = privatelink::lab_for(tuples)?;
+        let lab = privatelink::lab_for(Kind::Tcp4, tuples)?;
         let config = path::config(options, tuples, 0);
         let opened = Opened::new(config, lab.tables.clone(), lab.ends(tuples), usize::MAX)?;
         let mut store = FrameStore::with_capacity(opened.connections.len() * PACKETS.len(), 64);

@@ -25,6 +25,7 @@ mod frames;
 pub mod gwlb;
 mod heap;
 pub mod io;
+mod kind;
 mod lifecycle;
 pub mod lpm;
 mod machine;
@@ -45,6 +46,7 @@ pub use error::BenchError;
 pub use feed::{BATCH, Feed, Recycle};
 pub use frames::{FrameStore, Segment};
 pub use heap::Heap;
+pub use kind::Kind;
 pub use machine::{Busy, Machine};
 pub use options::{Depth, Options, Size, parse_count, parse_counts};
 pub use path::CachedPath;
@@ -135,6 +137,8 @@ pub struct Case {
     /// Whether the measuring thread is held on one CPU. Works with threads of
     /// their own say no.
     pub pinned: bool,
+    /// Whether there is one round and no warm-up: what grows memory is seen once.
+    pub once: bool,
     /// Makes everything that must exist before the clock starts.
     pub prepare: Prepare,
 }
@@ -153,6 +157,7 @@ impl Case {
             unit: Unit::Packet,
             allocates_nothing: true,
             pinned: true,
+            once: false,
             prepare: Box::new(prepare),
         }
     }
@@ -197,6 +202,12 @@ impl Case {
             allocates_nothing: false,
             ..self
         }
+    }
+
+    /// Has one round and no warm-up.
+    #[must_use]
+    pub fn once(self) -> Self {
+        Self { once: true, ..self }
     }
 
     /// Runs threads of its own: the measuring thread is not held on one CPU.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::Kind;
+
 /// How big frames are, in bytes from the Ethernet header on, without FCS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
@@ -112,6 +114,8 @@ pub struct Options {
     pub batch: usize,
     /// Seed of every random choice.
     pub seed: u64,
+    /// Only cases whose whole name has one of these in it; all if empty.
+    pub only: Vec<String>,
     /// A real prefix table, looked up in besides those that are made.
     pub prefixes: Option<std::sync::Arc<super::lpm::Prefixes>>,
 }
@@ -125,6 +129,7 @@ impl Default for Options {
             rounds: 7,
             batch: super::BATCH,
             seed: 1,
+            only: Vec::new(),
             prefixes: None,
         }
     }
@@ -166,6 +171,31 @@ impl Options {
                 .map(move |&flows| (size, flows))
         });
         pairs.collect()
+    }
+
+    /// The same for a suite that forwards packets: all of that for TCP over IPv4; of other
+    /// kinds the smallest frame, with a thousand flows and more that a table holds well.
+    pub fn kinds(&self) -> Vec<(Kind, Size, u64)> {
+        let smallest = self.sizes.first().copied().unwrap_or(Size::Bytes(64));
+        let grid = self.grid();
+        let mut all = Vec::new();
+        for kind in Kind::ALL {
+            let mut cases = grid.clone();
+            if kind != Kind::Tcp4 {
+                let few = self.flows.is_empty() && self.depth == Depth::Normal;
+                cases.retain(|&(size, flows)| {
+                    size == smallest && (!few || [1_000, 100_000].contains(&flows))
+                });
+            }
+            let cases = cases.into_iter();
+            all.extend(cases.map(|(size, flows)| (kind, kind.at_least(size), flows)));
+        }
+        all
+    }
+
+    /// Whether the case of this whole name was asked for.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
     }
 
     /// The fewest operations of a timed round: enough that the clock's grain
@@ -235,6 +265,9 @@ mod tests {
             ..Options::default()
         };
         assert_eq!(full.grid().len(), 30);
+        assert_eq!(Options::default().kinds().len(), 9 + 3 * 2);
+        let six = (Kind::Tcp6, Size::Bytes(74), 100_000);
+        assert!(Options::default().kinds().contains(&six));
         let asked = Options {
             sizes: vec![Size::Bytes(64), Size::Imix],
             flows: vec![512, 30_000],

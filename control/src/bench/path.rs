@@ -213,8 +213,9 @@ impl Work for CachedPath {
     fn verify(&mut self, done: &Done) -> Result<(), BenchError> {
         let Done { hits, misses, .. } = *done;
         if done.operations != self.packets || hits != self.packets || misses != 0 {
+            let why = driver::drops(self.pipeline.counters());
             return Err(BenchError::wrong(format!(
-                "of {} packets sent {} came out; {hits} hit the flow cache, {misses} missed it",
+                "of {} packets sent {} came out; {hits} hit the flow cache, {misses} missed it ({why})",
                 self.packets, done.operations
             )));
         }

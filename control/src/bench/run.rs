@@ -50,10 +50,16 @@ pub fn run(
         skipped: Vec::new(),
     };
     for suite in suites {
-        let cases = suite.cases(options);
-        watch.suite(suite.name(), suite.about(), cases.len());
-        for mut case in cases {
+        let mut cases = suite.cases(options);
+        for case in &mut cases {
             case.name = format!("{}/{}", suite.name(), case.name);
+        }
+        cases.retain(|case| options.wants(&case.name));
+        if cases.is_empty() {
+            continue;
+        }
+        watch.suite(suite.name(), suite.about(), cases.len());
+        for case in cases {
             let name = case.name.clone();
             match measure(case, options, watch) {
                 Ok(result) => {
@@ -96,20 +102,20 @@ pub fn measure(
     let clock = Clock::start();
     watch.doing(&case.name, "prepares");
     let mut work = (case.prepare)()?;
-    watch.doing(&case.name, "warms up");
-    work.reset()?;
-    let warm = work.round();
-    work.verify(&warm)?;
-    work.floor();
+    if !case.once {
+        watch.doing(&case.name, "warms up");
+        work.reset()?;
+        let warm = work.round();
+        work.verify(&warm)?;
+        work.floor();
+    }
 
     let held = case.pinned.then(hold_on_one_cpu).flatten();
     let before = Busy::now();
     let mut rounds = Rounds::default();
-    for n in 0..options.rounds.max(1) {
-        watch.doing(
-            &case.name,
-            &format!("round {} of {}", n + 1, options.rounds),
-        );
+    let count = if case.once { 1 } else { options.rounds.max(1) };
+    for n in 0..count {
+        watch.doing(&case.name, &format!("round {} of {count}", n + 1));
         work.reset()?;
         let done = round(&mut *work, clock, &mut rounds);
         work.verify(&done)?;

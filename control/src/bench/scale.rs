@@ -1,7 +1,7 @@
 //! Memory: what a connection takes, and what a hundred thousand interfaces with
 //! ten thousand route tables take. Read from the operating system (pages that the
 //! process really has), before and after. Memory that was freed before is used again
-//! and then is not seen: the most of all rounds counts, which is the first's.
+//! and then is not seen: so there is one round.
 
 use std::fs;
 
@@ -41,15 +41,20 @@ impl Suite for Scale {
         };
         let mut cases = Vec::new();
         for (name, kind) in [
-            ("eastwest", Kind::EastWest),
-            ("privatelink", Kind::PrivateLink),
+            ("eastwest", Way::EastWest),
+            ("privatelink", Way::PrivateLink),
         ] {
             for &flows in flows {
                 let options = options.clone();
                 let prepare =
                     move || Ok(Box::new(Connections::new(&options, flows, kind)) as Box<dyn Work>);
                 let case = Case::new(format!("{name}-tcp4-connections/flows={flows}"), prepare);
-                cases.push(case.flows(flows).unit(Unit::Connection).may_allocate());
+                cases.push(
+                    case.flows(flows)
+                        .unit(Unit::Connection)
+                        .may_allocate()
+                        .once(),
+                );
             }
         }
         let (interfaces, tables) = match options.depth {
@@ -63,7 +68,8 @@ impl Suite for Scale {
         cases.push(
             Case::new(name, prepare)
                 .unit(Unit::Interface)
-                .may_allocate(),
+                .may_allocate()
+                .once(),
         );
         cases
     }
@@ -81,7 +87,7 @@ fn resident() -> Result<u64, BenchError> {
 
 /// What kind of connections.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum Way {
     EastWest,
     PrivateLink,
 }
@@ -91,7 +97,7 @@ enum Kind {
 struct Connections {
     options: Options,
     flows: u64,
-    kind: Kind,
+    kind: Way,
     open: Option<Opened>,
     bytes: f64,
     table_bytes: f64,
@@ -99,7 +105,7 @@ struct Connections {
 }
 
 impl Connections {
-    fn new(options: &Options, flows: u64, kind: Kind) -> Self {
+    fn new(options: &Options, flows: u64, kind: Way) -> Self {
         Self {
             options: options.clone(),
             flows,
@@ -121,15 +127,15 @@ impl Connections {
         // Room for exactly these: what a table reserves beyond is its owner's choice.
         let config = path::exact_config(&self.options, self.flows);
         let opened = match self.kind {
-            Kind::EastWest => {
+            Way::EastWest => {
                 let (tables, ends) = eastwest::ends(&self.options, self.flows)?;
                 let before = resident()?;
                 let opened = Opened::new(config, tables, ends, path::CHECKED)?;
                 self.grew(before)?;
                 opened
             }
-            Kind::PrivateLink => {
-                let lab = privatelink::lab_for(self.flows)?;
+            Way::PrivateLink => {
+                let lab = privatelink::lab_for(super::Kind::Tcp4, self.flows)?;
                 let ends = lab.ends(self.flows);
                 let before = resident()?;
                 let opened = Opened::new(config, lab.tables.clone(), ends, path::CHECKED)?;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use vpclab_dataplane::addr::{EniId, Mac};
 use vpclab_dataplane::tables::Snapshot;
 
-use super::BenchError;
+use super::{BenchError, Kind};
 use crate::api::ControlPlane;
 use crate::topology::{Names, Topology};
 
@@ -63,13 +63,21 @@ impl World {
         macs.ok_or_else(|| BenchError::wrong(format!("the interface {eni:?} has no row")))
     }
 
-    /// First address of an interface.
+    /// First address of an interface, of the family of `kind`.
     ///
     /// # Errors
     /// If it has none.
-    pub fn address(&self, tables: &Snapshot, eni: EniId) -> Result<std::net::IpAddr, BenchError> {
+    pub fn address(
+        &self,
+        tables: &Snapshot,
+        eni: EniId,
+        kind: Kind,
+    ) -> Result<std::net::IpAddr, BenchError> {
         let row = tables.enis.row(eni);
-        let address = row.and_then(|row| row.addresses.first().copied());
+        let mut addresses = row
+            .into_iter()
+            .flat_map(|row| row.addresses.iter().copied());
+        let address = addresses.find(|&address| kind.has(address));
         address.ok_or_else(|| BenchError::wrong(format!("the interface {eni:?} has no address")))
     }
 }
@@ -97,7 +105,8 @@ pub(super) fn acl_rules() -> String {
             8000 + n
         );
     }
-    out.push_str("{rule: 1000, action: allow, cidr: 0.0.0.0/0}]");
+    out.push_str("{rule: 1000, action: allow, cidr: 0.0.0.0/0}, ");
+    out.push_str("{rule: 1001, action: allow, cidr: '::/0'}]");
     out
 }
 

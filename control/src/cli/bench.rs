@@ -35,6 +35,9 @@ pub struct Args {
     /// Frame sizes to measure with: bytes without FCS, or imix.
     #[arg(long, value_name = "BYTES", value_delimiter = ',', value_parser = str::parse::<Size>)]
     pub size: Vec<Size>,
+    /// Only cases with this in their name, such as gwlb/encap or tcp6.
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    pub case: Vec<String>,
     /// Timed rounds of each case; the result is their median.
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub rounds: u64,
@@ -80,6 +83,13 @@ pub fn run(args: Args, globals: &Globals) -> Result<Exit, CliError> {
     let report = report.map_err(refused)?;
     if let Some(error) = view.failed {
         return Err(error);
+    }
+    if report.results.is_empty() && report.skipped.is_empty() {
+        let parts = args.case.join(", ");
+        return Err(
+            CliError::usage(format!("no case has `{parts}` in its name"))
+                .fix("run without --case to see the names"),
+        );
     }
     for plot in args.svg.iter().flat_map(|_| plot::plots(&report)) {
         let path = args.svg.clone().unwrap_or_default().join(&plot.file);
@@ -222,6 +232,7 @@ fn options(args: &Args, prefixes: Option<Prefixes>) -> Options {
         rounds: if args.smoke { 1 } else { args.rounds as usize },
         batch: args.batch as usize,
         seed: args.seed,
+        only: args.case.clone(),
         prefixes: prefixes.map(Arc::new),
     }
 }
