@@ -51,7 +51,7 @@ pub(super) fn hosts_for(flows: u64) -> u64 {
         2..=1_000 => 16,
         1_001..=1_000_000 => 64,
         // Source ports are what limits the flows of one host.
-        _ => flows.div_ceil(40_000),
+        _ => flows.div_ceil(60_000),
     }
 }
 

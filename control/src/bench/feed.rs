@@ -134,6 +134,19 @@ impl Feed {
         }
     }
 
+    /// Makes the next `packets` frames, shows each batch of them to `look`, and takes
+    /// them back.
+    pub fn show(&mut self, packets: u64, mut look: impl FnMut(&[Frame])) {
+        let mut left = packets;
+        while left > 0 {
+            left -= self.gather(left);
+            look(&self.batch);
+            for frame in black_box(&mut self.batch).drain(..) {
+                self.sink.transmit(frame.port, frame);
+            }
+        }
+    }
+
     /// Sends the next `packets` frames, and shows `judge` what comes out.
     pub fn inspect(
         &mut self,

@@ -38,10 +38,7 @@ impl Suite for FirstPacket {
             (asked, _) => asked.to_vec(),
         };
         let mut cases = Vec::new();
-        let makes: [(
-            &str,
-            fn(&Options, Kind, u64) -> Result<FirstPackets, BenchError>,
-        ); 2] = [
+        let makes: [(&str, Make); 2] = [
             ("eastwest", eastwest::opening),
             ("privatelink", privatelink),
         ];
@@ -74,6 +71,9 @@ impl Suite for FirstPacket {
         cases
     }
 }
+
+/// Makes first packets of a suite.
+type Make = fn(&Options, Kind, u64) -> Result<FirstPackets, BenchError>;
 
 /// First packets to an endpoint, NAT allocation included.
 ///

@@ -37,6 +37,7 @@ pub mod privatelink;
 mod report;
 pub mod run;
 pub mod scale;
+pub mod steps;
 mod topology;
 pub mod updates;
 
@@ -77,6 +78,7 @@ pub const SUITES: &[&dyn Suite] = &[
     &first_packet::FirstPacket,
     &updates::Updates,
     &scale::Scale,
+    &steps::Steps,
     &io::Io,
 ];
 

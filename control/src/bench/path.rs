@@ -162,6 +162,11 @@ impl CachedPath {
         self.packets
     }
 
+    /// What it consists of, to drive it otherwise.
+    pub(super) fn parts(&mut self) -> (&mut Pipeline, &mut Feed) {
+        (&mut self.pipeline, &mut self.feed)
+    }
+
     /// Sends the next `packets` packets.
     pub fn drive(&mut self, packets: u64) -> Done {
         drive(&mut self.feed, &mut self.pipeline, &self.tables, packets)

@@ -145,7 +145,7 @@ pub fn established(
 /// A lab that has room for `flows` connections.
 pub(super) fn lab_for(kind: Kind, flows: u64) -> Result<Lab, BenchError> {
     // A node has 55 000 source ports toward a target.
-    let servers = flows.div_ceil(40_000).max(hosts_for(flows).min(8));
+    let servers = flows.div_ceil(50_000).max(hosts_for(flows).min(8));
     Lab::new(kind, hosts_for(flows), servers)
 }
 

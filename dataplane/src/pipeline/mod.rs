@@ -24,6 +24,7 @@ mod replies;
 mod rewrite;
 mod services;
 mod short;
+mod steps;
 mod tunnels;
 
 use crate::addr::EniId;

@@ -38,7 +38,7 @@ pub(super) struct Lane {
     pub(super) hash: u64,
     pub(super) key: Key4,
     /// Where the index led when the batch was looked at.
-    guess: u32,
+    pub(super) guess: u32,
     pub(super) ip_len: u32,
     pub(super) ttl: u8,
     pub(super) tcp_flags: u8,

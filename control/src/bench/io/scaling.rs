@@ -24,7 +24,7 @@ use super::Span;
 use super::contest::{self, Beside, Entry, Measured, Shown, Way};
 use super::script::{ScriptPort, WINDOW};
 use crate::bench::topology::World;
-use crate::bench::{BenchError, Case, Done, FrameStore, Options, Segment, Unit};
+use crate::bench::{BenchError, Case, Done, FrameStore, Kind, Options, Segment, Unit};
 
 /// Flows in all.
 const FLOWS: u32 = 2_000;
@@ -123,8 +123,8 @@ impl Scaling {
         let (client, server) = (world.eni("client")?, world.eni("server")?);
         let macs = world.macs(&snapshot, client)?;
         let ends = (
-            world.address(&snapshot, client)?,
-            world.address(&snapshot, server)?,
+            world.address(&snapshot, client, Kind::Tcp4)?,
+            world.address(&snapshot, server, Kind::Tcp4)?,
         );
         Ok(Self {
             crew,
