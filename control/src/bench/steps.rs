@@ -1,11 +1,11 @@
 //! The cost model: what each step of a cached packet takes, predicted and measured.
 //!
 //! The same frames go through more and more of the path: copied in and taken back;
-//! looked at (parsed, hashed, their memory fetched); their sessions found; all of it. A step is the difference. What is predicted for a table of any
-//! size is what the step takes with one connection, where everything is in the first
-//! cache, and the cache lines that it waits for times what a line of such a table
-//! takes: that is measured by reading sessions in random order, one after the other
-//! without and with waiting for the last.
+//! looked at (parsed, hashed, their memory fetched); their sessions found; all of it.
+//! A step is the difference. What is predicted for a table of any size is what the
+//! step takes with one connection, where everything is in the first cache, and the
+//! cache lines that it waits for times what a line of such a table takes: that is
+//! measured by reading sessions in random order, without and with waiting for the last.
 
 use std::hint::black_box;
 
