@@ -121,12 +121,13 @@ impl VnetHeader {
                 header.gso_size = size;
                 let offset = bytes.get(usize::from(header.csum_start) + 12);
                 let header_len = offset.map_or(0, |byte| u16::from(byte >> 4) * 4);
-                header.hdr_len = header.csum_start + header_len.max(TCP_HEADER_MIN);
+                let header_len = header_len.max(TCP_HEADER_MIN);
+                header.hdr_len = header.csum_start.saturating_add(header_len);
             }
             Segmentation::Udp(size) => {
                 header.gso_type = GSO_UDP_L4;
                 header.gso_size = size;
-                header.hdr_len = header.csum_start + UDP_HEADER;
+                header.hdr_len = header.csum_start.saturating_add(UDP_HEADER);
             }
         }
         // The kernel segments only what it can also finish the checksum of.

@@ -172,13 +172,15 @@ impl Walk<'_> {
     }
 
     /// The load balancer's flow that this packet belongs to, if still known; not
-    /// when a frame came to another interface than the one it called.
+    /// when a frame came to another interface than the one it called, or from
+    /// another client (a changed route leads past the NAT that it went through).
     fn known_flow(&self, front: EniId) -> Option<LbFlow> {
         let own = self.own?;
         if self.is_reply() || !own.session.lb_alive(self.now) {
             return None;
         }
-        own.session.lb().filter(|flow| flow.front_eni == front)
+        let flow = own.session.lb()?;
+        (flow.front_eni == front && flow.client == self.tuple).then_some(flow)
     }
 
     /// Whether a known flow's target has failed or gone since, and its group says
