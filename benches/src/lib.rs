@@ -1,119 +1,93 @@
-//! Workloads for the benchmarks: packets made before the clock starts, hits
-//! and misses asserted afterwards.
+//! The works of `vpclab bench` under criterion: `SUITE/CASE`, one element an
+//! operation. What a round did is asserted after each.
 //!
-//! `cargo bench -p vpclab-benches` measures; `cargo test -p vpclab-benches
-//! --benches` runs each once.
+//! `cargo bench -p vpclab-benches -- eastwest` measures one suite, `cargo test
+//! -p vpclab-benches --benches` runs each case once.
+//!
+//! Not here: suites that measure memory or whole seconds, which a clock around a
+//! round says nothing about (`scale`, `updates`, `io`, `steps`).
 
-use vpclab::lab::{Lab, LabError};
-use vpclab_dataplane::addr::EniId;
-use vpclab_dataplane::packet::Frame;
-use vpclab_dataplane::pipeline::{Config, Pipeline, Sink};
-use vpclab_dataplane::tables::Snapshot;
-use vpclab_dataplane::time::Instant;
+use std::time::Duration;
 
-/// Packets handed to the pipeline at once.
-pub const BATCH: usize = 64;
+use criterion::measurement::{Measurement, WallTime};
+use criterion::{BenchmarkGroup, Criterion, Throughput};
+use vpclab::bench::{Case, Options, Size, Suite, Work, suite};
 
-/// Keeps what leaves, so that its memory is used again.
-#[derive(Debug, Default)]
-pub struct Recycle {
-    frames: Vec<Frame>,
-    /// Frames that left by a port.
-    pub sent: u64,
-}
+const SUITES: [&str; 8] = [
+    "lpm",
+    "flow",
+    "parse",
+    "acl",
+    "eastwest",
+    "privatelink",
+    "gwlb",
+    "first-packet",
+];
 
-impl Sink for Recycle {
-    fn transmit(&mut self, _port: EniId, frame: Frame) {
-        self.sent += 1;
-        self.frames.push(frame);
+/// Small frames, and two numbers of flows: one that caches hold, one that they do not.
+fn options() -> Options {
+    // As criterion sees it: `cargo bench` says `--bench`, `cargo test` nothing.
+    let said = |word| std::env::args().any(|argument| argument == word);
+    if said("--test") || !said("--bench") {
+        return Options::smoke();
     }
-
-    fn local(&mut self, _eni: EniId, frame: Frame) {
-        self.frames.push(frame);
+    Options {
+        sizes: vec![Size::Bytes(64)],
+        flows: vec![1_000, 100_000],
+        ..Options::default()
     }
 }
 
-/// One established connection, ready to be driven in one direction.
-#[derive(Debug)]
-pub struct Established {
-    tables: Snapshot,
-    pipeline: Pipeline,
-    port: EniId,
-    frame: Vec<u8>,
-    batch: Vec<Frame>,
-    sink: Recycle,
-    now: Instant,
-}
-
-impl Established {
-    /// The client's side of a PrivateLink connection, as a lab made it: the
-    /// lab's own frames open it again in a pipeline of the benchmark's.
-    ///
-    /// # Errors
-    /// When the lab does not come up or the connection is not made.
-    pub fn privatelink() -> Result<Self, LabError> {
-        let text = include_str!("../../examples/privatelink.yaml");
-        let mut lab = Lab::from_yaml(text)?.seed(1);
-        let (client, server) = (lab.host("client"), lab.host("server"));
-        server.tcp_listen(80).echo();
-        let conn = client.tcp_connect(lab.dns("service")?, 80);
-        conn.send(b"ping");
-        lab.run_until(|_| conn.received(b"ping"))?;
-        let mut frames: Vec<_> = Vec::new();
-        for (eni, host) in [(client.eni(), &client), (server.eni(), &server)] {
-            frames.extend(
-                host.sent_frames()
-                    .into_iter()
-                    .map(|sent| (sent.at, eni, sent.bytes)),
-            );
+/// Measures every case of every suite that is asked for.
+///
+/// # Panics
+/// When a case's work cannot be made, or was not done right.
+pub fn suites(criterion: &mut Criterion) {
+    let options = options();
+    for name in SUITES {
+        let suite: &dyn Suite = suite(name).expect("a suite of this name");
+        let mut group = criterion.benchmark_group(name);
+        for case in suite.cases(&options) {
+            measure(&mut group, case);
         }
-        frames.sort_by_key(|(at, ..)| *at);
-        let mut established = Self {
-            tables: (*lab.snapshot()).clone(),
-            pipeline: Pipeline::new(Config {
-                seed: 1,
-                ..Config::default()
-            }),
-            port: client.eni(),
-            frame: Vec::new(),
-            batch: Vec::with_capacity(BATCH),
-            sink: Recycle::default(),
-            now: lab.now(),
-        };
-        for (_, port, bytes) in &frames {
-            established.offer(*port, bytes, 1);
-            if *port == established.port {
-                established.frame.clone_from(bytes);
+        group.finish();
+    }
+}
+
+/// The work of a case is made ready only if the case was asked for.
+fn measure(group: &mut BenchmarkGroup<'_, WallTime>, case: Case) {
+    let Case { name, prepare, .. } = case;
+    let mut prepare = Some(prepare);
+    let mut ready: Option<(Box<dyn Work>, u64)> = None;
+    group.throughput(Throughput::Elements(1));
+    group.bench_function(&name, |bencher| {
+        let (work, operations) = ready.get_or_insert_with(|| {
+            let prepare = prepare.take().expect("a case is prepared once");
+            let mut work = prepare().expect("the case's work can be made");
+            let operations = round(&mut *work).0;
+            (work, operations)
+        });
+        bencher.iter_custom(|wanted| {
+            let mut took = Duration::ZERO;
+            let mut did = 0;
+            while did < wanted {
+                let (operations, time) = round(&mut **work);
+                did += operations;
+                took += time;
             }
-        }
-        Ok(established)
-    }
+            // Rounds are whole: more may have been done than was wanted.
+            took.mul_f64(wanted as f64 / did.max(1) as f64)
+        });
+        assert!(*operations > 0, "{name} does something");
+    });
+}
 
-    /// Sends one batch through; returns how many frames came out.
-    pub fn run_batch(&mut self) -> u64 {
-        let (port, frame) = (self.port, std::mem::take(&mut self.frame));
-        let before = self.sink.sent;
-        self.offer(port, &frame, BATCH);
-        self.frame = frame;
-        self.sink.sent - before
-    }
-
-    /// Packets that had to be walked so far.
-    pub fn misses(&self) -> u64 {
-        self.pipeline.counters().flow_misses
-    }
-
-    fn offer(&mut self, port: EniId, bytes: &[u8], copies: usize) {
-        for _ in 0..copies {
-            let mut frame = self
-                .sink
-                .frames
-                .pop()
-                .unwrap_or_else(|| Frame::with_capacity(2048));
-            frame.refill(port, bytes);
-            self.batch.push(frame);
-        }
-        self.pipeline
-            .process(self.now, &self.tables, &mut self.batch, &mut self.sink);
-    }
+/// One round, checked: how many operations, in which time.
+fn round(work: &mut dyn Work) -> (u64, Duration) {
+    work.reset().expect("the work can be done again");
+    let start = WallTime.start();
+    let done = work.round();
+    let took = WallTime.end(start);
+    work.verify(&done).expect("the work was done right");
+    (done.operations, done.elapsed.unwrap_or(took))
 }

@@ -117,7 +117,9 @@ pub fn established(
     }
     let pick = |n: u64| servers.get((n % count) as usize).copied();
     let ends = client_ends(flows, kind, &clients, |n| pick(n).unwrap_or(clients[0].3));
-    let mut driver = Driver::new(path::config(options, flows, flows), tables);
+    // A connection has two sessions: before the appliance, and behind it.
+    let config = path::config(options, 2 * flows, flows);
+    let mut driver = Driver::new(config, tables);
     let inspected = open(&mut driver, ends)?;
 
     let mut order: Vec<u32> = (0..inspected.len() as u32 * 2).collect();
