@@ -135,6 +135,36 @@ fn connections_of_a_class_share_a_plan_and_nothing_else() {
     assert_eq!(w.pipeline.counters().flows_planned, 200 - 4);
 }
 
+/// A port that is used again while its last connection is remembered: as long as that one
+/// lives its session stays, and when it is over a plan opens the next.
+#[test]
+fn a_port_is_used_again_by_plan() {
+    let mut w = privatelink();
+    for port in [1000, 1001] {
+        w.tcp(
+            1,
+            &format!("10.0.1.10:{port}"),
+            "10.0.2.20:443",
+            tcp_flag::SYN,
+        );
+    }
+    let made = |w: &World| {
+        let counters = w.pipeline.counters();
+        (counters.flows_created, counters.flows_planned)
+    };
+    assert_eq!(made(&w), (2, 1));
+    let again = |w: &mut World, flags: u8| {
+        let seen = w.tcp(1, "10.0.1.10:1001", "10.0.2.20:443", flags);
+        assert_eq!(seen.out[0].0, EniId(4));
+    };
+    again(&mut w, tcp_flag::SYN);
+    assert_eq!(made(&w), (2, 1), "the SYN is sent again");
+    again(&mut w, tcp_flag::RST);
+    again(&mut w, tcp_flag::SYN);
+    assert_eq!(made(&w), (3, 2));
+    assert_eq!(w.pipeline.connections().sessions.len(), 2);
+}
+
 /// Whose end another session answers for is walked: it is linked to that one.
 #[test]
 fn an_end_that_is_taken_is_not_planned_for() {

@@ -1,10 +1,10 @@
 //! What the sessions of one plan have in common, kept by number.
 
-use super::action::Action;
-use super::entry::{Entry, TRACKED_MAX, line_flag, ports, state_flag};
-use super::held::Held;
+use super::action::{Action, Hot};
+use super::entry::{Address, Entry, Line, TRACKED_MAX, line_flag, ports, state_flag};
+use super::short::Key4;
 use super::table::Table;
-use super::{DepsId, Direction, Key, SessionId, Tracking};
+use super::{DepsId, Direction, SessionId, Tracking};
 use crate::packet::FiveTuple;
 use crate::time::Instant;
 
@@ -22,18 +22,39 @@ pub(crate) struct Common {
 
 /// What is new in a session made from a plan.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Begin {
+pub(crate) struct Begin<'a> {
     /// What its first packet's end sends, and its other end; no session answers
     /// for either.
-    pub(crate) ends: [Key; 2],
-    /// What becomes of the packet's tuple.
-    pub(crate) rewritten: FiveTuple,
+    pub(crate) ends: [&'a Key4; 2],
+    /// Hashes of the ends.
+    pub(crate) hashes: [u64; 2],
+    pub(crate) leaves: Leaves,
     pub(crate) tracking: Tracking,
     /// Length of the packet.
     pub(crate) bytes: u32,
     pub(crate) now: Instant,
     /// Version of the tables on which the plan was found to stand.
     pub(crate) version: u64,
+}
+
+/// What becomes of a packet's addresses and ports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaves {
+    pub(crate) src: u32,
+    pub(crate) dst: u32,
+    /// Source port, then destination port.
+    pub(crate) ports: u32,
+}
+
+impl Leaves {
+    /// `None` if the tuple is not of IPv4.
+    pub(crate) fn with(tuple: &FiveTuple) -> Option<Self> {
+        Some(Self {
+            src: u32::of(tuple.src)?,
+            dst: u32::of(tuple.dst)?,
+            ports: ports(tuple),
+        })
+    }
 }
 
 impl Table {
@@ -75,17 +96,28 @@ impl Table {
         Some(self.actions.release(common.action)?.deps)
     }
 
-    /// Adds an IPv4 session made from a plan. `None` when the table is full.
-    pub(crate) fn begin(&mut self, common: &Common, begin: &Begin) -> Option<SessionId> {
+    /// What a cached packet needs of the action of a plan.
+    #[inline]
+    pub(crate) fn hot_of(&self, common: &Common) -> Option<&Hot> {
+        self.hot_at(common.action)
+    }
+
+    /// What a cached packet needs of an action.
+    #[inline]
+    pub(crate) fn hot_at(&self, action: u32) -> Option<&Hot> {
+        self.hot.get(action as usize)
+    }
+
+    /// Adds an IPv4 session made from a plan; its slot. `None` when the table is full.
+    #[inline]
+    pub(crate) fn begin(&mut self, common: &Common, begin: &Begin<'_>) -> Option<u32> {
         if self.is_full() {
             return None;
         }
-        let [near, far] = &begin.ends;
-        let slot = self.v4.put([near, far], 0)?;
+        let slot = self.v4.take() << 1;
         self.len += 1;
-        for (direction, key) in begin.ends.iter().enumerate() {
-            self.index
-                .insert(self.key_hash(key), slot << 2 | direction as u32);
+        for (direction, hash) in begin.hashes.into_iter().enumerate() {
+            self.index.insert(hash, slot << 2 | direction as u32);
         }
         self.timeouts.again(common.timeouts);
         self.lbs.again(common.lb);
@@ -94,22 +126,23 @@ impl Table {
             hot.version = begin.version;
         }
         let Entry { state, lines } = self.v4.entry_mut(slot)?;
-        for line in lines.iter_mut() {
-            line.flags |= line_flag::INDEXED;
+        for (line, end) in lines.iter_mut().zip(begin.ends) {
+            line.begin4(end);
         }
         let [line, _] = lines;
-        line.leave_as(&begin.rewritten, common.action);
+        line.leave_as(&begin.leaves, common.action);
         line.count(begin.bytes);
+        // The next packet need not ask the session's state how old it is.
+        line.seen = begin.now;
         state.tracking = begin.tracking;
         state.created = begin.now;
         state.tracked = common.tracked;
         state.timeouts = common.timeouts;
         state.lb = common.lb;
-        let id = state.id(slot);
         if begin.tracking.is_half_open() {
             self.list(slot);
         }
-        Some(id)
+        Some(slot)
     }
 }
 
@@ -143,40 +176,37 @@ impl Table {
         Some(self.actions.release(number)?.deps)
     }
 
-    /// Compiles the reply of an IPv4 session: by this action, which stands on
-    /// tables of this version, to leave with this tuple. `None` if it is compiled.
+    /// Compiles the reply of the IPv4 session in a slot, of which a packet passes: by this
+    /// action, which stands on tables of this version. `None` if it is compiled.
     pub(crate) fn go_as(
         &mut self,
-        id: SessionId,
+        slot: u32,
         action: u32,
-        tuple: &FiveTuple,
-        version: u64,
-    ) -> Option<()> {
-        self.alive(id).filter(|_| id.slot & 1 == 0)?;
-        let line = self.v4.line_mut(id.slot, Direction::Reply)?;
+        leaves: &Leaves,
+        (now, version): (Instant, u64),
+    ) -> Option<(&mut Line<u32>, &Hot)> {
+        let line = self.v4.line_mut(slot, Direction::Reply)?;
         if line.flags & line_flag::COMPILED != 0 {
             return None;
         }
-        line.leave_as(tuple, action);
+        line.leave_as(leaves, action);
+        line.seen = now;
         self.actions.again(action);
-        if let Some(hot) = self.hot.get_mut(action as usize) {
-            hot.version = version;
-        }
-        Some(())
+        let hot = self.hot.get_mut(action as usize)?;
+        hot.version = version;
+        Some((line, hot))
     }
 }
 
-impl Held<'_> {
-    /// Of a plain IPv4 session what the walk of an answer reads, in words, and the
-    /// near end. The source port is no part of the words.
-    pub(crate) fn shared(&self) -> Option<([u64; 5], Key)> {
-        let (state, slot) = self.place();
+impl Table {
+    /// Of the plain IPv4 session in a slot what the walk of an answer reads, in words, and
+    /// the near end's source port, which is no part of them.
+    #[inline]
+    pub(crate) fn shared4(&self, slot: u32) -> Option<([u64; 5], u16)> {
+        let Entry { state, lines } = self.v4.entry(slot).filter(|_| slot & 1 == 0)?;
         let odd = state_flag::ODD_LB | state_flag::NAT;
-        if slot & 1 != 0 || state.flags & odd != 0 {
-            return None;
-        }
-        let [near, far] = &self.table().v4.entry(slot)?.lines;
-        if (near.flags | far.flags) & line_flag::GWLB != 0 {
+        let [near, far] = lines;
+        if state.flags & odd != 0 || (near.flags | far.flags) & line_flag::GWLB != 0 {
             return None;
         }
         let [a, b, c, d] = state.tracked.map(u64::from);
@@ -187,18 +217,6 @@ impl Held<'_> {
             a << 32 | b,
             c << 32 | d,
         ];
-        Some((words, near.key()))
-    }
-}
-
-impl super::entry::Line<u32> {
-    fn leave_as(&mut self, tuple: &FiveTuple, action: u32) {
-        use super::entry::Address;
-        if let (Some(src), Some(dst)) = (u32::of(tuple.src), u32::of(tuple.dst)) {
-            (self.new_src, self.new_dst) = (src, dst);
-            self.new_ports = ports(tuple);
-            self.action = action;
-            self.flags |= line_flag::COMPILED;
-        }
+        Some((words, (near.ports >> 16) as u16))
     }
 }

@@ -8,6 +8,8 @@
 
 use std::net::IpAddr;
 
+use super::common::Leaves;
+use super::short::Key4;
 use super::table::SessionId;
 use super::{Direction, Ingress, Key, Pass, Tracking};
 use crate::addr::EniId;
@@ -297,6 +299,45 @@ impl<A: Address> Line<A> {
             sport: (ports >> 16) as u16,
             dport: ports as u16,
         }
+    }
+}
+
+impl Line<u32> {
+    /// The key of its packets.
+    #[inline]
+    pub(super) fn key4(&self) -> Key4 {
+        Key4 {
+            src: self.src,
+            dst: self.dst,
+            ports: self.ports,
+            ingress: self.ingress,
+            protocol: self.protocol,
+            gwlb: self.flags & line_flag::GWLB != 0,
+        }
+    }
+
+    /// Makes an unused line one whose packets have this key.
+    #[inline]
+    pub(super) fn begin4(&mut self, key: &Key4) {
+        *self = Self {
+            src: key.src,
+            dst: key.dst,
+            ports: key.ports,
+            ingress: key.ingress,
+            protocol: key.protocol,
+            flags: line_flag::INDEXED,
+            action: NONE,
+            ..Self::default()
+        };
+    }
+
+    /// From now on its packets leave so, by this action.
+    #[inline]
+    pub(super) fn leave_as(&mut self, leaves: &Leaves, action: u32) {
+        (self.new_src, self.new_dst) = (leaves.src, leaves.dst);
+        self.new_ports = leaves.ports;
+        self.action = action;
+        self.flags |= line_flag::COMPILED;
     }
 }
 

@@ -112,6 +112,39 @@ impl KeySeed {
     }
 }
 
+/// Secrets for hashes of `N` words, an even number: the words are multiplied by pairs,
+/// which do not wait for each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PairSeed<const N: usize> {
+    words: [u64; N],
+    last: u64,
+}
+
+impl<const N: usize> PairSeed<N> {
+    /// Derived from the seed of the pipeline.
+    pub(crate) fn new(seed: Seed) -> Self {
+        let mut words = [0; N];
+        for (place, word) in words.iter_mut().enumerate() {
+            *word = seed.words(&[4, place as u64]);
+        }
+        Self {
+            words,
+            last: seed.words(&[5]) | 1,
+        }
+    }
+
+    /// Hash of a key: a multiplication for two words, and one more.
+    #[inline(always)]
+    pub(crate) fn hash(&self, key: &[u64; N]) -> u64 {
+        let mut all = 0u64;
+        let pairs = key.as_chunks::<2>().0.iter();
+        for ([a, b], [c, d]) in pairs.zip(self.words.as_chunks::<2>().0) {
+            all = all.rotate_left(13) ^ multiply(a ^ c, b ^ d);
+        }
+        multiply(all, self.last)
+    }
+}
+
 /// Folded 64×64→128-bit multiplication.
 #[inline(always)]
 const fn multiply(a: u64, b: u64) -> u64 {
@@ -223,6 +256,21 @@ mod tests {
         assert_ne!(Seed(1).tuple(&tuple), Seed(2).tuple(&tuple));
         assert_ne!(Seed(1).tuple(&tuple), Seed(1).tuple(&tuple.reversed()));
         assert_eq!(Seed(1).tuple(&tuple), Seed(1).tuple(&tuple));
+    }
+
+    #[test]
+    fn each_word_of_a_pair_counts() {
+        let seed = PairSeed::<4>::new(Seed(9));
+        let key = [1, 2, 3, 4];
+        let mut seen = std::collections::HashSet::from([seed.hash(&key)]);
+        for place in 0..4 {
+            for bit in 0..64 {
+                let mut other = key;
+                other[place] ^= 1 << bit;
+                assert!(seen.insert(seed.hash(&other)), "word {place}, bit {bit}");
+            }
+        }
+        assert!(seen.insert(PairSeed::<4>::new(Seed(8)).hash(&key)));
     }
 
     #[test]

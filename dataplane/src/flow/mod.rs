@@ -32,10 +32,11 @@ mod table;
 mod tracking;
 
 pub(crate) use action::Hot;
-pub(crate) use common::{Begin, Common};
+pub(crate) use common::{Begin, Common, Leaves};
 pub use deps::{DepSets, DepsId, Generations, Object, Reads, RouteRange};
 pub(crate) use entry::{Line, line_flag};
 pub use fragments::{First, FragmentKey, Fragments};
+pub(crate) use hash::PairSeed;
 pub use hash::{RowHash, Seed, Seeded};
 pub use held::Held;
 pub(crate) use memory::prefetch;

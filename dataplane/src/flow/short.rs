@@ -19,6 +19,16 @@ pub(crate) struct Key4 {
     pub(crate) gwlb: bool,
 }
 
+impl Key4 {
+    /// Whether both are the same end's.
+    #[inline]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.src, self.dst, self.ports) == (other.src, other.dst, other.ports)
+            && (self.ingress, self.protocol, self.gwlb)
+                == (other.ingress, other.protocol, other.gwlb)
+    }
+}
+
 impl Line<u32> {
     /// Whether the index finds the session for packets with this key. (All at
     /// once, with a single branch.)
@@ -64,11 +74,11 @@ impl Table {
         reference
     }
 
-    /// Fetches the buckets that an IPv4 session's ends are in.
+    /// Fetches the buckets that a session's ends are in.
     pub(crate) fn prefetch_ends(&self, id: SessionId) {
-        if let Some(entry) = self.v4.entry(id.slot).filter(|_| id.slot & 1 == 0) {
-            for line in &entry.lines {
-                self.index.prefetch(self.key_hash(&line.key()));
+        for direction in [Direction::Forward, Direction::Reply] {
+            if let Some(hash) = self.end_hash(id.slot, direction) {
+                self.index.prefetch(hash);
             }
         }
     }

@@ -24,25 +24,32 @@ impl<A: Address> Store<A> {
     pub(super) fn put(&mut self, keys: [&Key; 2], family: u32) -> Option<u32> {
         let [near, far] = keys.map(Line::<A>::new);
         let lines = [near?, far?];
-        let at = match self.free.pop() {
-            Some(at) => at,
-            None => {
-                let unused = Entry {
-                    state: State::FREE,
-                    lines,
-                };
-                self.entries.push(unused);
-                self.entries.len() as u32 - 1
-            }
-        };
-        let entry = self.entries.get_mut(at as usize)?;
-        entry.lines = lines;
-        entry.state = State {
-            age: entry.state.age.wrapping_add(1),
-            flags: state_flag::LIVE,
-            ..State::FREE
-        };
+        let at = self.take();
+        self.entries.get_mut(at as usize)?.lines = lines;
         Some(at << 1 | family)
+    }
+
+    /// Takes a place for a session, whose lines are still those of another.
+    #[inline]
+    pub(super) fn take(&mut self) -> u32 {
+        let at = self.free.pop().unwrap_or_else(|| self.grow());
+        if let Some(Entry { state, .. }) = self.entries.get_mut(at as usize) {
+            *state = State {
+                age: state.age.wrapping_add(1),
+                flags: state_flag::LIVE,
+                ..State::FREE
+            };
+        }
+        at
+    }
+
+    #[inline(never)]
+    fn grow(&mut self) -> u32 {
+        self.entries.push(Entry {
+            state: State::FREE,
+            lines: [Line::default(); 2],
+        });
+        self.entries.len() as u32 - 1
     }
 
     /// The place that will be taken after the next `ahead`.

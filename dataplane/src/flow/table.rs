@@ -31,6 +31,13 @@ pub struct SessionId {
     pub(super) age: u32,
 }
 
+impl SessionId {
+    /// Its place in the table.
+    pub(crate) const fn slot(self) -> u32 {
+        self.slot
+    }
+}
+
 /// Most sessions: a reference has 32 bits, of which three say which end it is.
 const CAPACITY_MAX: usize = 1 << 28;
 
@@ -246,12 +253,12 @@ impl Table {
         let lb = self.clear_lb(slot);
         self.set_nats(id, Nats::default());
         for direction in [Direction::Forward, Direction::Reply] {
-            if let Some(key) = self.end(slot, direction) {
+            if let Some(hash) = self.end_hash(slot, direction) {
                 self.index
-                    .remove(self.key_hash(&key), slot << 2 | direction.index() as u32);
+                    .remove(hash, slot << 2 | direction.index() as u32);
             }
         }
-        let actions = store!(self, slot, store => store.entry(slot)?.lines.map(|line| line.action));
+        let actions = store!(self, slot, store => store.entry(slot)?.lines.each_ref().map(|line| line.action));
         let released = actions.map(|action| Some(self.actions.release(action)?.deps));
         let timeouts = self.state(slot)?.timeouts;
         self.timeouts.release(timeouts);
@@ -544,6 +551,18 @@ impl Table {
                     .line(slot, direction)
                     .is_some_and(|line| line.is_for(wanted))
         })
+    }
+
+    /// Hash of an end that the index finds.
+    #[inline]
+    pub(super) fn end_hash(&self, slot: u32, direction: Direction) -> Option<u64> {
+        if slot & 1 == 0 {
+            let line = self.v4.line(slot, direction)?;
+            line.is_indexed().then(|| self.hash4(&line.key4()))
+        } else {
+            let line = self.v6.line(slot, direction)?;
+            line.is_indexed().then(|| self.key_hash(&line.key()))
+        }
     }
 
     pub(super) fn key_hash(&self, key: &Key) -> u64 {

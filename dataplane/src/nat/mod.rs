@@ -9,6 +9,8 @@
 mod counts;
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 
 use crate::addr::EniId;
 use crate::flow::{Seed, Seeded};
@@ -34,18 +36,36 @@ const NONE: u32 = u32::MAX;
 /// The ports in use by all load balancers and NAT gateways of one pipeline.
 #[derive(Debug)]
 pub struct Ports {
-    /// By node, and the translated tuple without its source port.
-    pools: HashMap<(EniId, FiveTuple), Pool, Seeded>,
+    pools: Vec<Pool>,
+    /// The places of those that are in use.
+    by_way: HashMap<Way, u32, Seeded>,
     /// How many pools the map takes with room to spare: only more of them than ever is
     /// a reason to grow, not that they come and go.
     room: usize,
     chunks: Vec<Chunk>,
+    free_pools: Vec<u32>,
     free: Vec<u32>,
+    /// The pool of the port that was given back last.
+    last: PoolHint,
 }
+
+/// What shares a range of source ports: a node's interface and a translated tuple without
+/// its source port, in words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    V4([u64; 2]),
+    V6([u64; 5]),
+}
+
+/// Where the pool was that a caller asked for last. It may have moved or gone since, which
+/// costs time and nothing else.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PoolHint(u32);
 
 /// The ports from one load balancer address to one target.
 #[derive(Debug)]
 struct Pool {
+    way: Way,
     used: u32,
     chunks: [u32; CHUNKS],
 }
@@ -56,21 +76,66 @@ struct Chunk {
     used: u32,
 }
 
+impl Way {
+    #[inline]
+    fn of(node: EniId, translated: &FiveTuple) -> Self {
+        let kind = u64::from(translated.protocol) << 16 | u64::from(translated.dport);
+        let end = u64::from(node.0) << 32 | kind;
+        match (translated.src, translated.dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                let addresses = u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits());
+                Self::V4([end, addresses])
+            }
+            (src, dst) => {
+                let wide = |address| match address {
+                    IpAddr::V4(address) => u128::from(address.to_bits()),
+                    IpAddr::V6(address) => address.to_bits(),
+                };
+                let (src, dst) = (wide(src), wide(dst));
+                let halves = |bits: u128| [(bits >> 64) as u64, bits as u64];
+                let ([a, b], [c, d]) = (halves(src), halves(dst));
+                Self::V6([end, a, b, c, d])
+            }
+        }
+    }
+}
+
+impl Hash for Way {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let words: &[u64] = match self {
+            Self::V4(words) => words,
+            Self::V6(words) => words,
+        };
+        for &word in words {
+            state.write_u64(word);
+        }
+    }
+}
+
 impl Ports {
     /// All free.
     pub fn new(seed: Seed) -> Self {
         Self {
-            pools: HashMap::with_hasher(Seeded(seed)),
+            pools: Vec::new(),
+            by_way: HashMap::with_hasher(Seeded(seed)),
             room: 0,
             chunks: Vec::new(),
+            free_pools: Vec::new(),
             free: Vec::new(),
+            last: PoolHint::default(),
         }
+    }
+
+    /// The pool of a way, if any port of it is in use.
+    fn pool(&self, way: &Way) -> Option<&Pool> {
+        self.pools.get(*self.by_way.get(way)? as usize)
     }
 
     /// How many ports are in use from the source of `translated` to its
     /// destination (address, port and protocol).
     pub fn used(&self, node: EniId, translated: &FiveTuple) -> u32 {
-        let pool = self.pools.get(&(node, portless(translated)));
+        let pool = self.pool(&Way::of(node, translated));
         pool.map_or(0, |pool| pool.used)
     }
 
@@ -85,14 +150,54 @@ impl Ports {
         workers: u32,
         owns: impl Fn(u16) -> bool,
     ) -> Option<u16> {
+        let pool = self.pool(&Way::of(node, translated));
+        self.any_free(pool, hash, workers, &owns)
+    }
+
+    /// Takes the port that [`Self::free_port`] would choose; `hint` leads to the pool.
+    #[inline]
+    pub(crate) fn take_free_port(
+        &mut self,
+        (node, translated): (EniId, &FiveTuple),
+        hint: &mut PoolHint,
+        hash: u64,
+        workers: u32,
+        owns: impl Fn(u16) -> bool,
+    ) -> Option<u16> {
+        let way = Way::of(node, translated);
+        let at = self
+            .hinted(&way, *hint)
+            .or_else(|| self.by_way.get(&way).copied());
+        let pool = at.and_then(|at| self.pools.get(at as usize));
+        let port = self.any_free(pool, hash, workers, &owns)?;
+        let at = at.unwrap_or_else(|| self.add_pool(way));
+        *hint = PoolHint(at);
+        self.take_of(at, u32::from(port));
+        Some(port)
+    }
+
+    /// The place that a hint names, if that is the pool's.
+    #[inline]
+    fn hinted(&self, way: &Way, hint: PoolHint) -> Option<u32> {
+        let pool = self.pools.get(hint.0 as usize)?;
+        (pool.used > 0 && pool.way == *way).then_some(hint.0)
+    }
+
+    #[inline]
+    fn any_free(
+        &self,
+        pool: Option<&Pool>,
+        hash: u64,
+        workers: u32,
+        owns: &impl Fn(u16) -> bool,
+    ) -> Option<u16> {
         let first = u32::from(PORT_FIRST);
         let start = first + (hash % u64::from((1 << 16) - first)) as u32;
-        let pool = self.pools.get(&(node, portless(translated)));
         if pool.is_some_and(|pool| pool.used * workers >= PORTS_MAX) {
             return None;
         }
-        self.first_free(pool, start..1 << 16, &owns)
-            .or_else(|| self.first_free(pool, first..start, &owns))
+        self.first_free(pool, start..1 << 16, owns)
+            .or_else(|| self.first_free(pool, first..start, owns))
     }
 
     /// The source port for `translated` at a NAT gateway: the client's own, which
@@ -108,7 +213,7 @@ impl Ports {
     ) -> Option<u16> {
         let first = u32::from(GATEWAY_PORT_FIRST);
         let start = u32::from(translated.sport).max(first);
-        let pool = self.pools.get(&(gateway, portless(translated)));
+        let pool = self.pool(&Way::of(gateway, translated));
         if pool.is_some_and(|pool| pool.used * workers >= PORTS_MAX) {
             return None;
         }
@@ -151,18 +256,43 @@ impl Ports {
 
     /// The source port of `translated` is in use from now on.
     pub fn take(&mut self, node: EniId, translated: &FiveTuple) {
-        let most = self.pools.len() + 1;
+        let way = Way::of(node, translated);
+        let at = match self.by_way.get(&way) {
+            Some(&at) => at,
+            None => self.add_pool(way),
+        };
+        self.take_of(at, u32::from(translated.sport));
+    }
+
+    /// The place of a new pool, none of whose ports is in use yet.
+    #[cold]
+    fn add_pool(&mut self, way: Way) -> u32 {
+        let most = self.by_way.len() + 1;
         if most > self.room {
             // A map that is less than half full makes room where it is.
-            self.pools.reserve(4 * most);
+            self.by_way.reserve(4 * most);
             self.room = 2 * most;
         }
-        let pool = self.pools.entry((node, portless(translated)));
-        let pool = pool.or_insert(Pool {
+        let pool = Pool {
+            way,
             used: 0,
             chunks: [NONE; CHUNKS],
-        });
-        let port = u32::from(translated.sport);
+        };
+        let at = self.free_pools.pop().unwrap_or(self.pools.len() as u32);
+        match self.pools.get_mut(at as usize) {
+            Some(place) => *place = pool,
+            None => self.pools.push(pool),
+        }
+        self.by_way.insert(way, at);
+        at
+    }
+
+    /// A port of the pool at `at` is in use from now on.
+    #[inline]
+    fn take_of(&mut self, at: u32, port: u32) {
+        let Some(pool) = self.pools.get_mut(at as usize) else {
+            return;
+        };
         let Some(chunk) = pool.chunks.get_mut((port >> CHUNK_BITS) as usize) else {
             return;
         };
@@ -188,12 +318,17 @@ impl Ports {
 
     /// The source port of `translated` is free again.
     pub fn release(&mut self, node: EniId, translated: &FiveTuple) {
-        let key = (node, portless(translated));
+        let way = Way::of(node, translated);
+        let at = self
+            .hinted(&way, self.last)
+            .or_else(|| self.by_way.get(&way).copied());
         let port = u32::from(translated.sport);
         let (word, bit) = place(port);
-        let Some(pool) = self.pools.get_mut(&key) else {
+        let Some((at, pool)) = at.and_then(|at| Some((at, self.pools.get_mut(at as usize)?)))
+        else {
             return;
         };
+        self.last = PoolHint(at);
         let number = pool.chunks.get_mut((port >> CHUNK_BITS) as usize);
         if let Some(number) = number
             && let Some(chunk) = self.chunks.get_mut(*number as usize)
@@ -208,7 +343,8 @@ impl Ports {
             }
         }
         if pool.used == 0 {
-            self.pools.remove(&key);
+            self.by_way.remove(&way);
+            self.free_pools.push(at);
         }
     }
 }
@@ -217,14 +353,6 @@ impl Ports {
 const fn place(port: u32) -> (usize, u64) {
     let word = port as usize >> 6 & ((1 << (CHUNK_BITS - 6)) - 1);
     (word, 1 << (port & 63))
-}
-
-/// Source, destination and destination port: what shares a range of source ports.
-const fn portless(translated: &FiveTuple) -> FiveTuple {
-    FiveTuple {
-        sport: 0,
-        ..*translated
-    }
 }
 
 #[cfg(test)]
@@ -264,7 +392,8 @@ mod tests {
         for &port in given.iter().filter(|&&port| port != back) {
             ports.release(EniId(1), &tuple(port));
         }
-        assert!(ports.pools.is_empty());
+        assert!(ports.by_way.is_empty());
+        assert_eq!(ports.free_pools.len(), ports.pools.len());
         assert_eq!(ports.free.len(), ports.chunks.len());
         assert!(
             ports

@@ -14,9 +14,9 @@
 use super::Pipeline;
 use super::forward::Arrival;
 use super::plans::PlainPacket;
-use super::rewrite::{Fit, fit};
-use crate::flow::{DepsId, Direction, Rewrite, SessionId};
-use crate::packet::{GENEVE_PORT, protocol};
+use super::short::{Lane, Step};
+use crate::flow::{DepsId, Direction, Leaves, Rewrite, SessionId};
+use crate::packet::{FiveTuple, GENEVE_PORT, protocol};
 use crate::tables::{Sabotage, Snapshot};
 use crate::time::Instant;
 use crate::walk::Path;
@@ -24,8 +24,9 @@ use crate::walk::Path;
 /// How the answers of a class go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
-    /// Destination port aside.
-    rewrite: Rewrite,
+    /// Destination port aside. What else becomes of the packet is in the action.
+    leaves: Leaves,
+    clamp_mss: Option<u16>,
     /// Number of the shared action, of which this holds a use.
     action: u32,
     deps: DepsId,
@@ -58,58 +59,41 @@ fn class(plain: &PlainPacket, session: &[u64; 5]) -> Option<[u64; 8]> {
 }
 
 impl Pipeline {
-    /// Compiles the way of a session's first answer as it was for others of its
-    /// class, and takes the packet into account; `None`, and nothing is done, if
-    /// it must be walked.
+    /// Compiles the way of the first answer of the session in a slot as it was for others of
+    /// its class, and counts the packet: what is done to it, and the MSS that its segments may
+    /// have. `None`, and nothing is done, if it must be walked.
     #[inline]
-    pub(super) fn answer_by_plan(
-        &mut self,
-        tables: &Snapshot,
-        now: Instant,
-        arrival: &Arrival,
-        id: SessionId,
-    ) -> Option<(Rewrite, Fit)> {
-        let plain = PlainPacket::of(arrival)?;
-        let view = &arrival.packet.outer;
-        let fits = |rewrite: &Rewrite| fit(view, rewrite);
-        let way = self.answer_as_others(tables, now, &plain, id, fits)?;
-        self.touch(id, Direction::Reply, view, now);
-        Some(way)
-    }
-
-    /// The same for a packet that fits its way as `fits` says. Who calls takes it
-    /// into account.
-    #[inline(always)]
     pub(super) fn answer_as_others(
         &mut self,
         tables: &Snapshot,
         now: Instant,
         plain: &PlainPacket,
-        id: SessionId,
-        fits: impl Fn(&Rewrite) -> Fit,
-    ) -> Option<(Rewrite, Fit)> {
-        let sessions = &self.connections.sessions;
-        let session = sessions.held(id)?;
-        let (words, near) = session.shared()?;
+        lane: &Lane,
+        slot: u32,
+    ) -> Option<(Step, Option<u16>)> {
+        let sessions = &mut self.connections.sessions;
+        let (words, near_port) = sessions.shared4(slot)?;
         let answer = self.plans.answers.find(&class(plain, &words)?)?;
-        let young = now.since(session.tracking().last_seen()) <= sessions.floor();
-        let ports = [plain.dport, near.tuple.sport];
+        let ports = [plain.dport, near_port];
         let mut ranges = ports.iter().zip(&answer.ports);
         let inside = ranges.all(|(port, (first, last))| (first..=last).contains(&port));
+        let young = sessions.is_young4((slot, Direction::Reply), now);
         if !young || !inside || !self.connections.deps.hold(answer.deps, tables) {
             return None;
         }
-        let fit = fits(&answer.rewrite);
-        if fit == Fit::Not {
+        let hot = sessions.hot_at(answer.action)?;
+        if lane.ttl <= hot.ttl_less || lane.ip_len > hot.size_max {
             return None;
         }
-        let mut rewrite = answer.rewrite;
-        rewrite.tuple.dport = near.tuple.sport;
-        let sessions = &mut self.connections.sessions;
-        sessions.go_as(id, answer.action, &rewrite.tuple, tables.version)?;
+        let mut leaves = answer.leaves;
+        leaves.ports |= u32::from(near_port);
+        let at = (now, tables.version);
+        let (line, hot) = sessions.go_as(slot, answer.action, &leaves, at)?;
+        line.count(lane.ip_len);
+        let step = Step::new(line, hot, lane);
         self.counters.flow_misses += 1;
         self.counters.answers_planned += 1;
-        Some((rewrite, fit))
+        Some((step, answer.clamp_mss))
     }
 
     /// Keeps what a walk found for the next answers of the packet's class.
@@ -122,7 +106,7 @@ impl Pipeline {
         id: SessionId,
     ) {
         let sessions = &mut self.connections.sessions;
-        let Some((words, near)) = sessions.held(id).and_then(|session| session.shared()) else {
+        let Some((words, near_port)) = sessions.shared4(id.slot()) else {
             return;
         };
         let plain = !rewrite.local
@@ -135,16 +119,24 @@ impl Pipeline {
             && path.tracks.is_empty()
             && !path.judged
             && tables.settings.sabotage == Sabotage::default()
-            && rewrite.tuple.dport == near.tuple.sport;
+            && rewrite.tuple.dport == near_port;
         let class = PlainPacket::of(arrival).and_then(|plain| class(&plain, &words));
         let Some(class) = class.filter(|_| plain) else {
+            return;
+        };
+        let portless = FiveTuple {
+            dport: 0,
+            ..rewrite.tuple
+        };
+        let Some(leaves) = Leaves::with(&portless) else {
             return;
         };
         let Some((action, deps)) = sessions.use_action(id, Direction::Reply) else {
             return;
         };
         let answer = Answer {
-            rewrite: *rewrite,
+            leaves,
+            clamp_mss: rewrite.clamp_mss,
             action,
             deps,
             ports: path.ports,

@@ -25,17 +25,6 @@ pub(super) struct Arrival {
     pub entry: Entry,
 }
 
-/// Why no compiled pass is used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Miss {
-    /// The packet's end knows no session for it.
-    NoSession,
-    /// There is one, which has no pass yet for answers.
-    Unanswered(SessionId),
-    /// There is one, but no pass that may be used as it is.
-    NotAsIs,
-}
-
 impl Arrival {
     /// Destination MAC address, where the frame had one that mattered.
     pub(super) fn dst_mac(&self) -> Mac {
@@ -75,7 +64,7 @@ impl Pipeline {
         };
         let (tables, now) = (context.tables, context.now);
         let found = match (entry, returning) {
-            (Entry::Node(_), _) => Err(Miss::NotAsIs),
+            (Entry::Node(_), _) => None,
             (_, Some((slot, inner))) => {
                 let ingress = Ingress::Gwlb(self.connections.gwlb.serial(slot));
                 self.lookup(tables, now, &arrival, ingress, &inner, Some(slot))
@@ -84,23 +73,11 @@ impl Pipeline {
             (_, None) => self.lookup(tables, now, &arrival, port, &outer, None),
         };
         match found {
-            Ok((id, direction, pass)) => {
+            Some((id, direction, pass)) => {
                 let from_flow = returning.map(|(slot, _)| slot);
                 self.hit(context, arrival, (id, direction), from_flow, &pass);
             }
-            Err(Miss::NoSession)
-                if let Some((rewrite, fit)) = self.open_by_plan(tables, now, &arrival) =>
-            {
-                let view = arrival.packet.outer;
-                self.send_on(context, arrival, &view, &rewrite, fit);
-            }
-            Err(Miss::Unanswered(id))
-                if let Some((rewrite, fit)) = self.answer_by_plan(tables, now, &arrival, id) =>
-            {
-                let view = arrival.packet.outer;
-                self.send_on(context, arrival, &view, &rewrite, fit);
-            }
-            Err(_) => self.miss(context, arrival),
+            None => self.miss(context, arrival),
         }
     }
 
@@ -220,33 +197,24 @@ impl Pipeline {
         ingress: Ingress,
         view: &View,
         from_flow: Option<u32>,
-    ) -> Result<(SessionId, Direction, Pass), Miss> {
+    ) -> Option<(SessionId, Direction, Pass)> {
         let headers = &view.headers;
         if view.is_stateless() {
-            return Err(Miss::NotAsIs);
+            return None;
         }
         let key = Key {
             ingress,
             tuple: headers.tuple,
         };
-        let (session, direction) = self
-            .connections
-            .sessions
-            .find_held(&key)
-            .ok_or(Miss::NoSession)?;
+        let (session, direction) = self.connections.sessions.find_held(&key)?;
         let id = session.id();
         let ended = session.tracking().is_closed() && headers.is_tcp_open();
         if ended || session.dies_at() < now {
             self.end_session(id);
-            return Err(Miss::NoSession);
+            return None;
         }
         let is_fresh = session.is_fresh(now);
-        let Some(pass) = self.connections.pass(id, direction) else {
-            return Err(match direction {
-                Direction::Forward => Miss::NotAsIs,
-                Direction::Reply => Miss::Unanswered(id),
-            });
-        };
+        let pass = self.connections.pass(id, direction)?;
         let reopens = headers.is_tcp_open() && direction == Direction::Reply;
         let plain = view.error.is_none() && headers.fragment == Fragment::Whole && !reopens;
         let usable = plain
@@ -257,12 +225,12 @@ impl Pipeline {
             && self.tunnel_alive(&pass, from_flow, now)
             && self.connections.is_current(&pass, tables);
         if !usable {
-            return Err(Miss::NotAsIs);
+            return None;
         }
         self.connections
             .sessions
             .confirm(id, direction, tables.version);
-        Ok((id, direction, pass))
+        Some((id, direction, pass))
     }
 
     /// Whether the session that lets the packet in where it leaves still does. A

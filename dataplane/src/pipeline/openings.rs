@@ -2,14 +2,13 @@
 //!
 //! What `plans` and `answers` need of a packet is what the look at the batch has
 //! found already, so a plain packet needs no second parsing and no general rewrite.
-//! Whatever they do not know takes the long way, which asks them again.
+//! Whatever they do not know takes the long way, and is walked.
 
 use super::Pipeline;
 use super::plans::PlainPacket;
-use super::rewrite::Fit;
 use super::short::{L4, Lane, Step, Way};
 use crate::addr::EniId;
-use crate::flow::{Direction, Rewrite};
+use crate::flow::Direction;
 use crate::packet::{Checksum, ETHERNET_LEN, Frame, clamp_mss, parse_ip, protocol, tcp_flag};
 use crate::tables::Snapshot;
 use crate::time::Instant;
@@ -26,9 +25,33 @@ impl Pipeline {
         lane: &Lane,
     ) -> Option<EniId> {
         let plain = read(tables, frame, lane)?;
-        let fits = |rewrite: &Rewrite| fits(rewrite, lane);
-        let (rewrite, _) = self.open_as_others(tables, now, &plain, fits)?;
-        Some(finish(frame, lane, &rewrite))
+        let (slot, mss) = self.open_as_others(tables, now, &plain, lane)?;
+        let sessions = &self.connections.sessions;
+        let (line, hot) = sessions.way4((slot, Direction::Forward))?;
+        let step = Step::new(line, hot, lane);
+        finish(frame, lane, &step, mss);
+        Some(step.out)
+    }
+
+    /// The same for a SYN whose key a session has that is over.
+    #[inline(never)]
+    pub(super) fn reopen_shortly(
+        &mut self,
+        tables: &Snapshot,
+        now: Instant,
+        frame: &mut Frame,
+        lane: &Lane,
+        slot: u32,
+    ) -> Option<EniId> {
+        let is_open = lane.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
+        let id = self.connections.sessions.id4(slot)?;
+        let held = self.connections.sessions.held(id)?;
+        let is_over = held.tracking().is_closed() || held.dies_at() < now;
+        if !is_open || !is_over {
+            return None;
+        }
+        self.end_session(id);
+        self.open_shortly(tables, now, frame, lane)
     }
 
     /// The same for the first packet of a direction that has no action: an answer.
@@ -44,19 +67,16 @@ impl Pipeline {
         if of.1 == Direction::Forward {
             return None;
         }
-        let id = self.connections.sessions.id4(of.0)?;
         let plain = read(tables, frame, lane)?;
-        let fits = |rewrite: &Rewrite| fits(rewrite, lane);
-        let (rewrite, _) = self.answer_as_others(tables, now, &plain, id, fits)?;
-        if let Some((line, _)) = self.connections.sessions.way4_mut(of) {
-            line.count(lane.ip_len);
-        }
+        let (step, mss) = self.answer_as_others(tables, now, &plain, lane, of.0)?;
         self.tell(of, lane, now);
-        Some(finish(frame, lane, &rewrite))
+        finish(frame, lane, &step, mss);
+        Some(step.out)
     }
 }
 
 /// The packet of a lane, if its frame may enter by its port at all (`ingress`).
+#[inline]
 fn read(tables: &Snapshot, frame: &Frame, lane: &Lane) -> Option<PlainPacket> {
     if !matches!(lane.way, Way::Plain | Way::Opens) {
         return None;
@@ -84,25 +104,14 @@ fn read(tables: &Snapshot, frame: &Frame, lane: &Lane) -> Option<PlainPacket> {
         } else {
             0
         },
-        ip_len: lane.ip_len,
     })
 }
 
-/// Whether the packet passes as a whole, and needs nothing but a [`Step`].
-fn fits(rewrite: &Rewrite, lane: &Lane) -> Fit {
-    if lane.ttl <= rewrite.ttl_less || !rewrite.limits.allow(lane.ip_len) {
-        Fit::Not
-    } else {
-        Fit::Whole
-    }
-}
-
-fn finish(frame: &mut Frame, lane: &Lane, rewrite: &Rewrite) -> EniId {
+#[inline]
+fn finish(frame: &mut Frame, lane: &Lane, step: &Step, mss: Option<u16>) {
     let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
-    if let Some(step) = Step::of(rewrite, lane) {
-        step.write(frame.bytes_mut(), lane, partial);
-    }
-    if let Some(limit) = rewrite.clamp_mss
+    step.write(frame.bytes_mut(), lane, partial);
+    if let Some(limit) = mss
         && lane.tcp_flags & tcp_flag::SYN != 0
         && frame
             .bytes()
@@ -112,5 +121,4 @@ fn finish(frame: &mut Frame, lane: &Lane, rewrite: &Rewrite) -> EniId {
     {
         clamp_mss(frame, &headers, limit);
     }
-    rewrite.out
 }

@@ -22,9 +22,10 @@
 use super::Pipeline;
 use super::answers::Answer;
 use super::forward::Arrival;
-use super::rewrite::{Fit, fit};
+use super::short::Lane;
 use crate::addr::EniId;
-use crate::flow::{Begin, Common, Ingress, Key, Rewrite, Seed, SessionId, Tracking};
+use crate::flow::{Begin, Common, Key4, Leaves, PairSeed, Rewrite, Seed, SessionId, Tracking};
+use crate::nat::PoolHint;
 use crate::packet::{FiveTuple, Fragment, GENEVE_PORT, protocol, tcp_flag};
 use crate::tables::{Sabotage, Snapshot};
 use crate::time::Instant;
@@ -50,7 +51,6 @@ pub(super) struct PlainPacket {
     pub(super) protocol: u8,
     pub(super) tcp_flags: u8,
     pub(super) tcp_seq: u32,
-    pub(super) ip_len: u32,
 }
 
 impl PlainPacket {
@@ -77,7 +77,6 @@ impl PlainPacket {
             protocol: tuple.protocol,
             tcp_flags: headers.tcp_flags,
             tcp_seq: headers.tcp_seq,
-            ip_len: headers.ip_len,
         })
     }
 
@@ -130,10 +129,6 @@ impl Class {
 }
 
 /// What is known of a class.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are plans, and a box would be an allocation"
-)]
 #[derive(Clone, Copy, Debug)]
 enum Known {
     /// A load balancer chooses.
@@ -144,12 +139,22 @@ enum Known {
 
 #[derive(Clone, Copy, Debug)]
 struct Plan {
-    /// Source port aside.
-    rewrite: Rewrite,
-    /// The load balancer's node and what leaves it, source port aside; `None` where
-    /// the client's port is kept.
-    nat: Option<(EniId, FiveTuple)>,
+    /// Source port aside. What else becomes of the packet is in the action.
+    leaves: Leaves,
+    out: EniId,
+    clamp_mss: Option<u16>,
+    nat: Option<Nat>,
     common: Common,
+}
+
+/// Of a connection whose client's port is translated.
+#[derive(Clone, Copy, Debug)]
+struct Nat {
+    /// The load balancer's node.
+    node: EniId,
+    /// What leaves it, source port aside.
+    translated: FiveTuple,
+    pool: PoolHint,
 }
 
 /// All plans of a pipeline.
@@ -171,7 +176,7 @@ impl Plans {
 /// A fixed number of values by key; one that comes may drive another out.
 #[derive(Debug)]
 pub(super) struct Places<const N: usize, T> {
-    seed: Seed,
+    seed: PairSeed<N>,
     /// Empty until the first value comes.
     places: Vec<Option<([u64; N], T)>>,
     size: usize,
@@ -181,7 +186,7 @@ pub(super) struct Places<const N: usize, T> {
 impl<const N: usize, T: Copy> Places<N, T> {
     fn new(connections: usize, seed: Seed) -> Self {
         Self {
-            seed,
+            seed: PairSeed::new(seed),
             places: Vec::new(),
             size: connections.clamp(WAYS, PLANS_MAX).next_power_of_two(),
             next: 0,
@@ -191,15 +196,16 @@ impl<const N: usize, T: Copy> Places<N, T> {
     /// The places of a key.
     #[inline]
     fn home(&self, key: &[u64; N]) -> usize {
-        self.seed.words(key) as usize & (self.size - 1) & !(WAYS - 1)
+        self.seed.hash(key) as usize & (self.size - 1) & !(WAYS - 1)
     }
 
     #[inline]
-    pub(super) fn find(&self, key: &[u64; N]) -> Option<&T> {
+    pub(super) fn find(&mut self, key: &[u64; N]) -> Option<&mut T> {
         let home = self.home(key);
-        let places = self.places.get(home..home + WAYS)?;
-        let mut held = places.iter().flatten();
-        held.find(|(of, _)| of == key).map(|(_, value)| value)
+        let places = self.places.get_mut(home..home + WAYS)?;
+        let mut held = places.iter_mut().flatten();
+        held.find(|(of, _)| is_same(of, key))
+            .map(|(_, value)| value)
     }
 
     /// Keeps a value; returns what had to go for it.
@@ -209,7 +215,8 @@ impl<const N: usize, T: Copy> Places<N, T> {
         }
         let home = self.home(&key);
         let places = self.places.get_mut(home..home + WAYS)?;
-        let same = |place: &Option<([u64; N], T)>| place.is_some_and(|(of, _)| of == key);
+        let same =
+            |place: &Option<([u64; N], T)>| place.as_ref().is_some_and(|(of, _)| is_same(of, &key));
         let way = places
             .iter()
             .position(same)
@@ -221,101 +228,113 @@ impl<const N: usize, T: Copy> Places<N, T> {
     }
 }
 
-impl Pipeline {
-    /// Opens a connection as others of its class were; `None`, and nothing is
-    /// done, if it must be walked. At its near end no session may stand.
-    #[inline]
-    pub(super) fn open_by_plan(
-        &mut self,
-        tables: &Snapshot,
-        now: Instant,
-        arrival: &Arrival,
-    ) -> Option<(Rewrite, Fit)> {
-        let plain = PlainPacket::of(arrival)?;
-        let view = &arrival.packet.outer;
-        self.open_as_others(tables, now, &plain, |rewrite| fit(view, rewrite))
-    }
+/// Whether two keys are equal: without a branch at each word, or a call.
+#[inline(always)]
+fn is_same<const N: usize>(a: &[u64; N], b: &[u64; N]) -> bool {
+    a.iter().zip(b).fold(0, |other, (a, b)| other | (a ^ b)) == 0
+}
 
-    /// The same for a packet that fits its way as `fits` says.
-    #[inline(always)]
+impl Pipeline {
+    /// Opens a connection as others of its class were: its slot, and the MSS that its
+    /// segments may have. `None`, and nothing is done, if the packet must be walked. At its
+    /// near end no session may stand.
+    #[inline]
     pub(super) fn open_as_others(
         &mut self,
         tables: &Snapshot,
         now: Instant,
         plain: &PlainPacket,
-        fits: impl Fn(&Rewrite) -> Fit,
-    ) -> Option<(Rewrite, Fit)> {
+        lane: &Lane,
+    ) -> Option<(u32, Option<u16>)> {
         let class = Class::of(plain)?;
-        let tuple = plain.tuple();
         let seed = self.connections.seed;
+        let opening = &mut self.plans.opening;
         let mut hash = 0;
-        let plan = match self.plans.opening.find(&class.0)? {
-            Known::Plan(plan) => plan,
+        let picked = match opening.find(&class.0)? {
+            Known::Plan(_) => class,
             Known::Pick(pick) => {
-                hash = Pick::hash(seed, &tuple, plain.tcp_seq);
-                let (target, _) = pick.target(tables, seed, hash, true)?;
-                match self.plans.opening.find(&class.with(target).0)? {
-                    Known::Plan(plan) => plan,
-                    Known::Pick(_) => return None,
-                }
+                hash = Pick::hash(seed, &plain.tuple(), plain.tcp_seq);
+                class.with(pick.target(tables, seed, hash, true)?.0)
             }
         };
-        if !self.connections.deps.hold(plan.common.deps, tables) {
+        let Known::Plan(plan) = opening.find(&picked.0)? else {
+            return None;
+        };
+        let Connections {
+            sessions,
+            deps,
+            ports,
+            shard,
+            ..
+        } = &mut self.connections;
+        if !deps.hold(plan.common.deps, tables) {
             return None;
         }
-        let fit = fits(&plan.rewrite);
-        if fit == Fit::Not {
+        let hot = sessions.hot_of(&plan.common)?;
+        if sessions.is_full() || lane.ttl <= hot.ttl_less || lane.ip_len > hot.size_max {
             return None;
         }
-        let mut rewrite = plan.rewrite;
-        rewrite.tuple.sport = plain.sport;
-        if let Some((node, translated)) = &plan.nat {
-            let Connections { ports, shard, .. } = &self.connections;
+        let mut leaves = plan.leaves;
+        let mut sport = plain.sport;
+        if let Some(nat) = &mut plan.nat {
+            let translated = nat.translated;
             let owns = |sport| {
-                let reply = FiveTuple {
-                    sport,
-                    ..*translated
-                };
-                tables.leads_to(shard, &reply)
+                tables.leads_to(
+                    shard,
+                    &FiveTuple {
+                        sport,
+                        ..translated
+                    },
+                )
             };
-            let count = shard.count();
-            rewrite.tuple.sport = ports.free_port(*node, translated, hash, count, owns)?;
+            let way = (nat.node, &translated);
+            sport = ports.take_free_port(way, &mut nat.pool, hash, shard.count(), owns)?;
         }
-        let ends = [
-            Key {
-                ingress: Ingress::Eni(plain.port),
-                tuple,
-            },
-            Key {
-                ingress: Ingress::Eni(rewrite.out),
-                tuple: rewrite.tuple.reversed(),
-            },
-        ];
-        let [near, far] = &ends;
-        if near == far || self.connections.sessions.find(far).is_some() {
-            return None;
-        }
+        leaves.ports |= u32::from(sport) << 16;
+        let near = &lane.key;
+        let far = Key4 {
+            src: leaves.dst,
+            dst: leaves.src,
+            ports: leaves.ports.rotate_left(16),
+            ingress: plan.out.0,
+            protocol: plain.protocol,
+            gwlb: false,
+        };
+        let hashes = [lane.hash, sessions.hash4(&far)];
+        let is_taken = near.is_same(&far) || sessions.find4(&far, hashes[1], u32::MAX).is_some();
         let begin = Begin {
-            ends,
-            rewritten: rewrite.tuple,
+            ends: [near, &far],
+            hashes,
+            leaves,
             tracking: Tracking::begin(plain.protocol, plain.tcp_flags, now),
-            bytes: plain.ip_len,
+            bytes: lane.ip_len,
             now,
             version: tables.version,
         };
-        self.connections.sessions.begin(&plan.common, &begin)?;
-        if let Some((node, translated)) = plan.nat {
-            let sport = rewrite.tuple.sport;
-            let translated = FiveTuple {
-                sport,
-                ..translated
-            };
-            self.connections.ports.take(node, &translated);
-        }
+        let slot = match is_taken {
+            true => None,
+            false => sessions.begin(&plan.common, &begin),
+        };
+        let Some(slot) = slot else {
+            // The walk chooses for itself.
+            if let Some(Nat {
+                node, translated, ..
+            }) = plan.nat
+            {
+                ports.release(
+                    node,
+                    &FiveTuple {
+                        sport,
+                        ..translated
+                    },
+                );
+            }
+            return None;
+        };
         self.counters.flow_misses += 1;
         self.counters.flows_created += 1;
         self.counters.flows_planned += 1;
-        Some((rewrite, fit))
+        Some((slot, plan.clamp_mss))
     }
 
     /// Keeps what a walk found for the next connections of the packet's class.
@@ -344,12 +363,23 @@ impl Pipeline {
         let Some(common) = self.connections.sessions.common(id) else {
             return;
         };
+        let portless = FiveTuple {
+            sport: 0,
+            ..rewrite.tuple
+        };
+        let Some(leaves) = Leaves::with(&portless) else {
+            return;
+        };
+        let nat = path.opens_lb.filter(|flow| !flow.preserved);
         let plan = Known::Plan(Plan {
-            rewrite: *rewrite,
-            nat: path
-                .opens_lb
-                .filter(|flow| !flow.preserved)
-                .map(|flow| (flow.node, flow.translated)),
+            leaves,
+            out: rewrite.out,
+            clamp_mss: rewrite.clamp_mss,
+            nat: nat.map(|flow| Nat {
+                node: flow.node,
+                translated: flow.translated,
+                pool: PoolHint::default(),
+            }),
             common,
         });
         let gone = match path.pick {

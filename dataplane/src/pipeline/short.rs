@@ -10,11 +10,9 @@
 //!
 //! Cost: ARCHITECTURE §8; `vpclab bench eastwest privatelink gwlb`.
 
-use std::net::IpAddr;
-
 use super::Pipeline;
 use crate::addr::EniId;
-use crate::flow::{Direction, Hot, Key4, Line, Rewrite, line_flag};
+use crate::flow::{Direction, Hot, Key4, Line, line_flag};
 use crate::packet::checksum::fold_few;
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV4_LEN, Segmentation, protocol, tcp_flag,
@@ -133,7 +131,10 @@ impl Pipeline {
             && hot.decapsulate == (lane.way == Way::Opened)
             && lane.way != Way::Opens;
         if !open {
-            return None;
+            return match lane.way {
+                Way::Opens => self.reopen_shortly(tables, now, frame, lane, of.0),
+                _ => None,
+            };
         }
         let plain = lane.way == Way::Plain
             && line.flags & (line_flag::LINKED | line_flag::TUNNEL) == 0
@@ -192,26 +193,6 @@ impl Step {
             dst: line.new_dst,
             ports: line.new_ports,
         }
-    }
-
-    /// What a whole rewrite does to it; `None` if it is not of IPv4.
-    pub(super) fn of(rewrite: &Rewrite, lane: &Lane) -> Option<Self> {
-        let tuple = &rewrite.tuple;
-        let (IpAddr::V4(src), IpAddr::V4(dst)) = (tuple.src, tuple.dst) else {
-            return None;
-        };
-        let mut macs = [0; 12];
-        macs[..6].copy_from_slice(&rewrite.dst_mac.0);
-        macs[6..].copy_from_slice(&rewrite.src_mac.0);
-        let less = lane.ttl.wrapping_sub(rewrite.ttl_less);
-        Some(Self {
-            out: rewrite.out,
-            macs,
-            ttl: rewrite.ttl_set.unwrap_or(less),
-            src: src.to_bits(),
-            dst: dst.to_bits(),
-            ports: u32::from(tuple.sport) << 16 | u32::from(tuple.dport),
-        })
     }
 
     /// Writes MAC addresses, TTL, addresses and ports, and mends the checksums
