@@ -10,32 +10,48 @@ use common::*;
 use vpclab_dataplane::drop::DropReason;
 use vpclab_dataplane::packet::{protocol, tcp_flag};
 use vpclab_dataplane::pipeline::{Config, Pipeline};
-use vpclab_dataplane::tables::PortMatch;
+use vpclab_dataplane::tables::{EniKind, PortMatch, RouteTarget};
 use vpclab_dataplane::time::Duration;
 
-const CLIENT: &str = "10.0.1.10:5000";
-const SERVER: &str = "10.0.2.10:53";
+/// Client and server, by family.
+type Ends = [&'static str; 2];
+const V4: Ends = ["10.0.1.10:5000", "10.0.2.10:53"];
+const V6: Ends = ["[fd00:0:0:1::10]:5000", "[fd00:0:0:2::10]:53"];
 /// Idle timeout of UDP with several exchanges (`aws-behaviour.md` §3.1).
 const STREAM: Duration = Duration::from_secs(180);
 
-/// Only host 1 may begin: what host 2 sends needs a tracked connection.
+/// Hosts 1 and 2 of [`V4`] and [`V6`]. Only host 1 may begin: what host 2 sends needs a
+/// tracked connection.
 fn one_way() -> World {
-    let mut w = east_west();
-    let within = || vec![rule(None, PortMatch::Any, any("10.0.0.0/16"))];
+    let mut w = World::new();
+    let all = ["10.0.0.0/16", "fd00::/48"];
+    w.vpc(1, &all, false, None);
+    w.table(1, &all.map(|cidr| (cidr, RouteTarget::Local)));
+    let within = || {
+        all.map(|cidr| rule(None, PortMatch::Any, any(cidr)))
+            .to_vec()
+    };
     w.group(1, vec![], within());
     w.group(2, within(), vec![]);
-    w.eni_edit(2, |eni| {
-        eni.groups = vec![vpclab_dataplane::addr::SecurityGroupId(2)]
-    });
+    w.subnet(1, 1, &["10.0.1.0/24", "fd00:0:0:1::/64"], 1);
+    w.subnet(2, 1, &["10.0.2.0/24", "fd00:0:0:2::/64"], 1);
+    w.eni(1, 1, &["10.0.1.10", "fd00:0:0:1::10"], &[1], EniKind::Host);
+    w.eni(2, 2, &["10.0.2.10", "fd00:0:0:2::10"], &[2], EniKind::Host);
     w
 }
 
 /// What becomes of a packet from one end to the other.
-fn exchange(w: &mut World, protocol: u8, from: u32, flags: u8) -> Result<(), DropReason> {
+fn exchange(
+    w: &mut World,
+    [client, server]: Ends,
+    protocol: u8,
+    from: u32,
+    flags: u8,
+) -> Result<(), DropReason> {
     let (src, dst) = if from == 1 {
-        (CLIENT, SERVER)
+        (client, server)
     } else {
-        (SERVER, CLIENT)
+        (server, client)
     };
     let frame = w.frame(from, &tuple(protocol, src, dst), flags, b"");
     let seen = w.send(from, frame);
@@ -47,36 +63,46 @@ fn exchange(w: &mut World, protocol: u8, from: u32, flags: u8) -> Result<(), Dro
 }
 
 /// A stream of UDP that is settled.
-fn stream(w: &mut World) {
+fn stream(w: &mut World, ends: Ends) {
     for from in [1, 2, 1, 2, 1, 2] {
-        exchange(w, protocol::UDP, from, 0).unwrap();
+        exchange(w, ends, protocol::UDP, from, 0).unwrap();
     }
 }
 
 #[test]
 fn a_stream_lives_for_as_long_after_a_packet_of_either_direction() {
-    for from in [1, 2] {
+    for (from, ends) in [(1, V4), (2, V4), (1, V6), (2, V6)] {
         let mut w = one_way();
-        stream(&mut w);
+        stream(&mut w, ends);
         // Much longer than the timeout, in one direction only.
         for _ in 0..5 {
             w.now += STREAM;
-            assert_eq!(exchange(&mut w, protocol::UDP, from, 0), Ok(()));
+            assert_eq!(exchange(&mut w, ends, protocol::UDP, from, 0), Ok(()));
         }
         w.now += STREAM;
-        assert_eq!(exchange(&mut w, protocol::UDP, 2, 0), Ok(()), "to the last");
+        assert_eq!(
+            exchange(&mut w, ends, protocol::UDP, 2, 0),
+            Ok(()),
+            "to the last"
+        );
         w.now += STREAM + Duration::from_nanos(1);
-        let late = exchange(&mut w, protocol::UDP, 2, 0);
+        let late = exchange(&mut w, ends, protocol::UDP, 2, 0);
         assert_eq!(late, Err(DropReason::SecurityGroup), "and no longer");
     }
 }
 
 #[test]
 fn the_sweep_spares_what_is_settled_and_takes_it_when_it_is_over() {
+    for ends in [V4, V6] {
+        sweep_spares(ends);
+    }
+}
+
+fn sweep_spares(ends: Ends) {
     let mut w = one_way();
-    stream(&mut w);
+    stream(&mut w, ends);
     w.now += STREAM;
-    exchange(&mut w, protocol::UDP, 2, 0).unwrap();
+    exchange(&mut w, ends, protocol::UDP, 2, 0).unwrap();
     let live = |w: &World| w.pipeline.connections().sessions.len();
     w.now += STREAM;
     w.pipeline.expire(w.now, &w.tables);
@@ -89,36 +115,47 @@ fn the_sweep_spares_what_is_settled_and_takes_it_when_it_is_over() {
 /// FIN, FIN and the last ACK go to the session's state as before.
 #[test]
 fn a_settled_connection_that_is_closed_is_soon_forgotten() {
+    for ends in [V4, V6] {
+        closed_is_forgotten(ends);
+    }
+}
+
+fn closed_is_forgotten(ends: Ends) {
     let (syn, ack, fin) = (tcp_flag::SYN, tcp_flag::ACK, tcp_flag::FIN);
     let mut w = one_way();
     let opened = [(1, syn), (2, syn | ack), (1, ack)];
     let settled = [(2, ack), (1, ack), (2, ack)];
     for (from, flags) in opened.into_iter().chain(settled) {
-        exchange(&mut w, protocol::TCP, from, flags).unwrap();
+        exchange(&mut w, ends, protocol::TCP, from, flags).unwrap();
     }
     // Established, it is known for days.
     w.wait(100_000);
     for (from, flags) in [(2, ack), (1, fin | ack), (2, fin | ack), (1, ack)] {
-        exchange(&mut w, protocol::TCP, from, flags).unwrap();
+        exchange(&mut w, ends, protocol::TCP, from, flags).unwrap();
     }
     w.wait(10);
-    assert_eq!(exchange(&mut w, protocol::TCP, 2, ack), Ok(()));
+    assert_eq!(exchange(&mut w, ends, protocol::TCP, 2, ack), Ok(()));
     w.now += Duration::from_secs(10) + Duration::from_nanos(1);
-    let late = exchange(&mut w, protocol::TCP, 2, ack);
+    let late = exchange(&mut w, ends, protocol::TCP, 2, ack);
     assert_eq!(late, Err(DropReason::SecurityGroup));
 }
 
 /// Packets and bytes of both directions, whichever way they were counted.
 #[test]
 fn every_packet_is_counted_once() {
+    counted_once(V4, 28);
+    counted_once(V6, 48);
+}
+
+fn counted_once(ends: Ends, bytes: u64) {
     let mut w = one_way();
-    stream(&mut w);
+    stream(&mut w, ends);
     for _ in 0..1000 {
-        exchange(&mut w, protocol::UDP, 1, 0).unwrap();
+        exchange(&mut w, ends, protocol::UDP, 1, 0).unwrap();
     }
     let (_, session) = w.pipeline.connections().sessions.iter().next().unwrap();
     assert_eq!(session.packets, [1003, 3]);
-    assert_eq!(session.bytes, [28 * 1003, 28 * 3]);
+    assert_eq!(session.bytes, [bytes * 1003, bytes * 3]);
     assert_eq!(session.tracking.last_seen(), w.now);
 }
 
@@ -132,7 +169,7 @@ fn many_dead_sessions_are_swept_in_haste() {
         ..Config::default()
     });
     for port in 1..=20_000 {
-        let ends = tuple(protocol::TCP, CLIENT, &format!("10.0.2.10:{port}"));
+        let ends = tuple(protocol::TCP, V4[0], &format!("10.0.2.10:{port}"));
         for flags in [tcp_flag::SYN, tcp_flag::RST] {
             let frame = w.frame(1, &ends, flags, b"");
             w.send(1, frame);
@@ -148,7 +185,7 @@ fn many_dead_sessions_are_swept_in_haste() {
     assert_eq!(live(&w), 0);
     // Nobody is dead any more: there is time.
     w.pipeline.expire(w.now, &w.tables);
-    exchange(&mut w, protocol::UDP, 1, 0).unwrap();
+    exchange(&mut w, V4, protocol::UDP, 1, 0).unwrap();
     let next = w.pipeline.next_deadline().unwrap();
     assert!(next.since(w.now) > Duration::from_millis(800));
 }

@@ -58,6 +58,17 @@ pub(crate) struct Hot {
     pub(crate) decapsulate: bool,
 }
 
+impl Hot {
+    /// TTL or hop limit of a packet that came with this one.
+    #[inline(always)]
+    pub(crate) const fn ttl_of(&self, came: u8) -> u8 {
+        match self.ttl_set {
+            0 => came.wrapping_sub(self.ttl_less),
+            set => set,
+        }
+    }
+}
+
 impl Action {
     pub(super) fn of(pass: &Pass) -> Self {
         let rewrite = &pass.rewrite;

@@ -342,6 +342,27 @@ impl Line<u32> {
 }
 
 impl<A> Entry<A> {
+    /// Takes a packet into account; the session's name, and whether it leaves the list of
+    /// half-open ones: a handshake that is complete is not.
+    #[inline(always)]
+    pub(super) fn told(
+        &mut self,
+        slot: u32,
+        direction: Direction,
+        tcp_flags: u8,
+        now: Instant,
+    ) -> (SessionId, bool) {
+        let state = &mut self.state;
+        state.tracking.touch_flags(tcp_flags, direction, now);
+        if state.tracking.is_settled() {
+            for line in &mut self.lines {
+                line.flags |= line_flag::SETTLED;
+            }
+        }
+        let unlist = state.has(state_flag::LISTED) && !state.tracking.is_half_open();
+        (state.id(slot), unlist)
+    }
+
     /// Connection state, packets included that left their time with their line.
     pub(super) fn tracking(&self) -> Tracking {
         let [forward, reply] = &self.lines;

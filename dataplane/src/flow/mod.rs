@@ -45,7 +45,7 @@ pub use proxied::{Phase, Proxied, ProxiedFlows};
 pub use session::{LbFlow, Limits, Outcome, Pass, Rewrite, Session, SizeLimit, Tracked, Tunnel};
 pub use shard::Shard;
 pub use shift::Shift;
-pub(crate) use short::Key4;
+pub(crate) use short::{Key4, Key6};
 pub use table::{SessionId, Table};
 pub use tracking::{TcpState, Tracking, TrackingTimeouts};
 

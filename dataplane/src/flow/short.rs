@@ -2,7 +2,7 @@
 //! IPv4, and without judging anything.
 
 use super::action::Hot;
-use super::entry::{Line, line_flag, state_flag};
+use super::entry::{Line, line_flag};
 use super::table::{REPLY, SessionId, Table, split};
 use super::{Direction, memory};
 use crate::time::{Duration, Instant};
@@ -17,6 +17,16 @@ pub(crate) struct Key4 {
     pub(crate) protocol: u8,
     /// The end is a gateway load balancer flow.
     pub(crate) gwlb: bool,
+}
+
+/// An IPv6 key of an interface's packets, in the form in which entries hold it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key6 {
+    pub(crate) src: u128,
+    pub(crate) dst: u128,
+    pub(crate) ports: u32,
+    pub(crate) ingress: u32,
+    pub(crate) protocol: u8,
 }
 
 impl Key4 {
@@ -134,23 +144,22 @@ impl Table {
     }
 
     /// Takes a packet into account in the session's state.
-    pub(crate) fn touch4(
+    pub(crate) fn pass_told(
         &mut self,
         (slot, direction): (u32, Direction),
         tcp_flags: u8,
         now: Instant,
     ) -> Option<SessionId> {
-        let entry = self.v4.entry_mut(slot)?;
-        let state = &mut entry.state;
-        state.tracking.touch_flags(tcp_flags, direction, now);
-        let id = state.id(slot);
-        if state.tracking.is_settled() {
-            for line in &mut entry.lines {
-                line.flags |= line_flag::SETTLED;
-            }
-        }
-        // A handshake that is complete is no longer half-open.
-        if state.has(state_flag::LISTED) && !state.tracking.is_half_open() {
+        let (id, unlist) = if slot & 1 == 0 {
+            self.v4
+                .entry_mut(slot)?
+                .told(slot, direction, tcp_flags, now)
+        } else {
+            self.v6
+                .entry_mut(slot)?
+                .told(slot, direction, tcp_flags, now)
+        };
+        if unlist {
             self.unlist(slot);
         }
         Some(id)
@@ -162,7 +171,7 @@ impl Table {
     pub(crate) fn pass_linked4(&mut self, of: (u32, Direction), tcp_flags: u8, now: Instant) {
         let line = self.v4.line_mut(of.0, of.1);
         if line.is_some_and(|line| !line.passes(tcp_flags, now)) {
-            self.touch4(of, tcp_flags, now);
+            self.pass_told(of, tcp_flags, now);
         }
     }
 
@@ -198,5 +207,91 @@ impl Table {
         self.alive(id)?;
         let linked = (id.slot, direction);
         self.is_young4(linked, now).then_some(linked)
+    }
+}
+
+/// The same for IPv6, where no session leads into a tunnel or out of one.
+impl Table {
+    /// Hash of a key.
+    #[inline(always)]
+    pub(crate) fn hash6(&self, key: &Key6) -> u64 {
+        let kind = u16::from(key.protocol);
+        self.seed.v6(key.src, key.dst, key.ports, key.ingress, kind)
+    }
+
+    /// Fetches the lines that answer for a hash, most probably, and says which; with
+    /// the session's state for a packet that will change it.
+    #[inline(always)]
+    pub(crate) fn prefetch_entry6(&self, hash: u64, and_state: bool) -> u32 {
+        let reference = self.index.guess(hash).unwrap_or(u32::MAX);
+        let at = (reference >> 3) as usize;
+        let first = 1 + 2 * (reference & 1) as usize;
+        for line in [first, first + 1] {
+            memory::prefetch_line(&self.v6.entries, at, line);
+        }
+        if and_state {
+            memory::prefetch(&self.v6.entries, at);
+        }
+        reference
+    }
+
+    /// The slot and direction that answer for a key; `guess` is where they were
+    /// when the batch was looked at.
+    #[inline(always)]
+    pub(crate) fn find6(&self, key: &Key6, hash: u64, guess: u32) -> Option<(u32, Direction)> {
+        let is_it = |reference: u32| {
+            let (slot, direction) = split(reference);
+            let line = match slot & 1 {
+                1 => self.v6.line(slot, direction),
+                _ => None,
+            };
+            line.is_some_and(|line| line.is_for6(key))
+        };
+        if is_it(guess) {
+            return Some(split(guess));
+        }
+        self.index.find(hash, is_it).map(split)
+    }
+
+    /// A direction of an IPv6 session, to count in, and what a cached packet needs of its
+    /// action.
+    #[inline(always)]
+    pub(crate) fn way6_mut(
+        &mut self,
+        (slot, direction): (u32, Direction),
+    ) -> Option<(&mut Line<u128>, &Hot)> {
+        let line = self.v6.line_mut(slot, direction)?;
+        let hot = self.hot.get(line.action as usize)?;
+        Some((line, hot))
+    }
+
+    /// Whether the session was seen so short a time ago that nothing of it has
+    /// timed out.
+    #[inline]
+    pub(crate) fn is_young6(&self, (slot, direction): (u32, Direction), now: Instant) -> bool {
+        let seen = self.v6.line(slot, direction).map(|line| line.seen);
+        seen.is_some_and(|seen| now.since(seen) <= self.floor) || self.is_young(slot, now)
+    }
+}
+
+impl Line<u128> {
+    /// Whether the index finds the session for packets with this key.
+    #[inline(always)]
+    fn is_for6(&self, key: &Key6) -> bool {
+        let own = line_flag::INDEXED | line_flag::GWLB;
+        let addresses = (self.src ^ key.src) | (self.dst ^ key.dst);
+        let other = (self.ports ^ key.ports)
+            | (self.ingress ^ key.ingress)
+            | u32::from(self.protocol ^ key.protocol)
+            | u32::from((self.flags & own) ^ line_flag::INDEXED);
+        addresses == 0 && other == 0
+    }
+}
+
+impl<A> Line<A> {
+    /// Whether its packets enter a tunnel, or are tracked by another session, too.
+    #[inline(always)]
+    pub(crate) const fn goes_elsewhere(&self) -> bool {
+        self.flags & (line_flag::LINKED | line_flag::TUNNEL) != 0
     }
 }

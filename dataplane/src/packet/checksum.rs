@@ -46,11 +46,11 @@ pub(crate) const fn fold(total: u64) -> u16 {
     ((total >> 16) + (total & 0xffff)) as u16
 }
 
-/// The same for a sum of at most sixteen words of 32 bits: fewer steps, since less
+/// The same for a sum of a few dozen words of 32 bits: fewer steps, since less
 /// can carry.
 #[inline(always)]
 pub(crate) const fn fold_few(total: u64) -> u16 {
-    debug_assert!(total < 1 << 36, "few words");
+    debug_assert!(total < 1 << 38, "few words");
     let total = ((total >> 16) + (total & 0xffff)) as u32;
     // Both halves meet in the upper one, and the carry of the lower comes with it.
     (total.wrapping_add(total.rotate_left(16)) >> 16) as u16

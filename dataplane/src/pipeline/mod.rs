@@ -1,7 +1,7 @@
 //! The batch: parse, flow lookup, walk on a miss, rewrite, transmit.
 //!
 //! - `ingress`: Ethernet, ARP and neighbour discovery; what a packet is
-//! - `short`, `tunnels`: plain packets whose way is known, a batch at a time
+//! - `short`, `short6`, `tunnels`: plain packets whose way is known, a batch at a time
 //! - `forward`: the flow cache, and the walk when it misses
 //! - `plans`, `answers`: connections that differ in the client's port only;
 //!   `openings`: the short way of their first packets
@@ -24,6 +24,7 @@ mod replies;
 mod rewrite;
 mod services;
 mod short;
+mod short6;
 mod steps;
 mod tunnels;
 

@@ -5,7 +5,7 @@
 //! session's state while its connection is opened or closed). The batch is gone through several times so that their
 //! fetches overlap: look at every packet, then fetch, then decide and rewrite
 //! in packet order. Whatever is not plain here (a SYN, a fragment, a changed
-//! table, an idle session, IPv6…) takes the long way, `ingress`, which judges
+//! table, an idle session…) takes the long way, `ingress`, which judges
 //! it by the same session and pass: this file decides nothing by itself.
 //!
 //! Cost: ARCHITECTURE §8; `vpclab bench eastwest privatelink gwlb`.
@@ -61,6 +61,8 @@ pub(super) enum Way {
     Tunnel,
     /// Out of a tunnel: the key is that of the inner packet.
     Opened,
+    /// Plain, of IPv6: addresses are in the frame only (`short6`).
+    Six,
 }
 
 impl Pipeline {
@@ -83,7 +85,8 @@ impl Pipeline {
                     sessions.prefetch(lane.hash);
                 }
                 Way::Tunnel => tunnels = true,
-                Way::Long | Way::Opened => {}
+                Way::Long => lane.way = self.look_at_six(frame, lane),
+                Way::Opened | Way::Six => {}
             }
         }
         if tunnels {
@@ -93,7 +96,10 @@ impl Pipeline {
             if lane.way != Way::Long {
                 let ends = tcp_flag::FIN | tcp_flag::RST;
                 let and_state = lane.way == Way::Opens || lane.tcp_flags & ends != 0;
-                lane.guess = sessions.prefetch_entry(lane.hash, and_state);
+                lane.guess = match lane.way {
+                    Way::Six => sessions.prefetch_entry6(lane.hash, and_state),
+                    _ => sessions.prefetch_entry(lane.hash, and_state),
+                };
             }
         }
     }
@@ -113,6 +119,9 @@ impl Pipeline {
         }
         // One comparison, but for the first packet of a version.
         let standing = self.connections.deps.look(tables);
+        if lane.way == Way::Six {
+            return self.short_way_of_six(standing, now, frame, lane);
+        }
         let sessions = &mut self.connections.sessions;
         let Some(of) = sessions.find4(&lane.key, lane.hash, lane.guess) else {
             return self.open_shortly(tables, now, frame, lane);
@@ -121,15 +130,7 @@ impl Pipeline {
         let Some((line, hot)) = sessions.way4_mut(of) else {
             return self.answer_shortly(tables, now, frame, lane, of);
         };
-        let open = line.flags & (line_flag::COMPILED | line_flag::SHIFTED) == line_flag::COMPILED
-            && hot.version >= standing
-            && hot.port == frame.port
-            && frame.bytes().first_chunk::<12>() == Some(&hot.expect)
-            && lane.ip_len <= hot.size_max
-            && lane.ttl > hot.ttl_less
-            && !hot.local
-            && hot.decapsulate == (lane.way == Way::Opened)
-            && lane.way != Way::Opens;
+        let open = is_open(line.flags, hot, frame, lane, standing) && lane.way != Way::Opens;
         if !open {
             return match lane.way {
                 Way::Opens => self.reopen_shortly(tables, now, frame, lane, of.0),
@@ -156,7 +157,7 @@ impl Pipeline {
     /// Tells the session's state of a packet that may change it.
     #[inline(never)]
     pub(super) fn tell(&mut self, of: (u32, Direction), lane: &Lane, now: Instant) {
-        let id = self.connections.sessions.touch4(of, lane.tcp_flags, now);
+        let id = self.connections.sessions.pass_told(of, lane.tcp_flags, now);
         if let Some(id) = id
             && lane.tcp_flags & tcp_flag::RST != 0
             && of.1 == Direction::Reply
@@ -164,6 +165,19 @@ impl Pipeline {
             self.connections.reset_from_target(id);
         }
     }
+}
+
+/// Whether a direction with these flags and this action is the packet's, as it is.
+#[inline(always)]
+pub(super) fn is_open(flags: u8, hot: &Hot, frame: &Frame, lane: &Lane, standing: u64) -> bool {
+    flags & (line_flag::COMPILED | line_flag::SHIFTED) == line_flag::COMPILED
+        && hot.version >= standing
+        && hot.port == frame.port
+        && frame.bytes().first_chunk::<12>() == Some(&hot.expect)
+        && lane.ip_len <= hot.size_max
+        && lane.ttl > hot.ttl_less
+        && !hot.local
+        && hot.decapsulate == (lane.way == Way::Opened)
 }
 
 /// What is done to its headers.
@@ -180,15 +194,10 @@ impl Step {
     /// What a direction and its action do to the packet of a lane.
     #[inline(always)]
     pub(super) fn new(line: &Line<u32>, hot: &Hot, lane: &Lane) -> Self {
-        let ttl = if hot.ttl_set == 0 {
-            lane.ttl.wrapping_sub(hot.ttl_less)
-        } else {
-            hot.ttl_set
-        };
         Self {
             out: hot.out,
             macs: hot.macs,
-            ttl,
+            ttl: hot.ttl_of(lane.ttl),
             src: line.new_src,
             dst: line.new_dst,
             ports: line.new_ports,
@@ -265,7 +274,7 @@ impl Step {
 
 /// What the change of a 32-bit word adds to a ones'-complement sum.
 #[inline(always)]
-const fn swap(old: u32, new: u32) -> u64 {
+pub(super) const fn swap(old: u32, new: u32) -> u64 {
     !old as u64 + new as u64
 }
 

@@ -1,0 +1,227 @@
+//! The short way of IPv6: as `short`, for plain packets of cached directions.
+//!
+//! What differs from IPv4 is how a packet is read and written, and that a session takes two
+//! lines of memory for each direction. First packets and answers are walked; so is whatever
+//! has extension headers, a tunnel, or another session that tracks it.
+
+use super::Pipeline;
+use super::short::{Lane, Way, is_open, swap};
+use crate::addr::EniId;
+use crate::flow::{Hot, Key6, Line};
+use crate::packet::checksum::fold_few;
+use crate::packet::{
+    Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV6_LEN, Segmentation, ethertype, protocol,
+    tcp_flag,
+};
+use crate::time::Instant;
+
+/// Where the transport header of a plain packet begins.
+const L4: usize = ETHERNET_LEN + IPV6_LEN;
+/// Ethernet, IPv6 and UDP headers.
+const UDP_END: usize = L4 + 8;
+/// Ethernet, IPv6 and TCP headers.
+const TCP_END: usize = L4 + 20;
+/// Where the addresses are.
+const SRC: usize = ETHERNET_LEN + 8;
+const DST: usize = SRC + 16;
+
+impl Pipeline {
+    /// Looks at a frame that is not of plain IPv4 (which `plain` has found), and fetches
+    /// what it will need.
+    #[inline(never)]
+    pub(super) fn look_at_six(&self, frame: &Frame, lane: &mut Lane) -> Way {
+        let Some(addresses) = plain(frame, lane) else {
+            return Way::Long;
+        };
+        lane.key.ingress = frame.port.0;
+        let sessions = &self.connections.sessions;
+        lane.hash = sessions.hash6(&key(addresses, lane));
+        sessions.prefetch(lane.hash);
+        Way::Six
+    }
+
+    /// Makes a packet of IPv6 what it is where it leaves, and says by which port; does
+    /// nothing if its way is not known.
+    #[inline(never)]
+    pub(super) fn short_way_of_six(
+        &mut self,
+        standing: u64,
+        now: Instant,
+        frame: &mut Frame,
+        lane: &Lane,
+    ) -> Option<EniId> {
+        let header = frame.bytes().first_chunk::<UDP_END>()?;
+        let key = key((word(header, SRC), word(header, DST)), lane);
+        let sessions = &mut self.connections.sessions;
+        let of = sessions.find6(&key, lane.hash, lane.guess)?;
+        if !sessions.is_young6(of, now) {
+            return None;
+        }
+        let (line, hot) = sessions.way6_mut(of)?;
+        if !is_open(line.flags, hot, frame, lane, standing) || line.goes_elsewhere() {
+            return None;
+        }
+        let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
+        let step = Step::new(line, hot, lane);
+        let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
+        step.write(frame.bytes_mut(), &key, lane, partial);
+        if is_told {
+            self.tell(of, lane, now);
+        }
+        self.counters.flow_hits += 1;
+        Some(step.out)
+    }
+}
+
+fn key((src, dst): (u128, u128), lane: &Lane) -> Key6 {
+    Key6 {
+        src,
+        dst,
+        ports: lane.key.ports,
+        ingress: lane.key.ingress,
+        protocol: lane.key.protocol,
+    }
+}
+
+/// Reads 16 bytes.
+#[inline(always)]
+fn word<const N: usize>(header: &[u8; N], at: usize) -> u128 {
+    match header.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        Some(bytes) => u128::from_be_bytes(*bytes),
+        None => 0,
+    }
+}
+
+/// Source and destination of a frame that is plain, whose lane is filled. (The checks are
+/// those of `parse_ip`.)
+#[inline(always)]
+fn plain(frame: &Frame, lane: &mut Lane) -> Option<(u128, u128)> {
+    let bytes = frame.bytes();
+    let header = bytes.first_chunk::<UDP_END>()?;
+    let half = |at: usize| match header.get(at..).and_then(|rest| rest.first_chunk::<2>()) {
+        Some(bytes) => u16::from_be_bytes(*bytes),
+        None => 0,
+    };
+    let payload_len = usize::from(half(ETHERNET_LEN + 4));
+    let is_six = half(12) == ethertype::IPV6 && header[ETHERNET_LEN] >> 4 == 6;
+    let fits = payload_len >= 8 && L4 + payload_len <= bytes.len();
+    if !(is_six & fits) || frame.offload.segmentation != Segmentation::None {
+        return None;
+    }
+    let protocol = header[ETHERNET_LEN + 6];
+    lane.key.ports = u32::from(half(L4)) << 16 | u32::from(half(L4 + 2));
+    lane.key.protocol = protocol;
+    lane.ip_len = (IPV6_LEN + payload_len) as u32;
+    lane.ttl = header[ETHERNET_LEN + 7];
+    let field = if protocol == protocol::TCP {
+        let tcp = bytes.first_chunk::<TCP_END>()?;
+        let header_len = usize::from(tcp[L4 + 12] >> 4) * 4;
+        lane.tcp_flags = tcp[L4 + 13];
+        let sane = header_len >= 20 && header_len <= payload_len;
+        if !sane || lane.tcp_flags & tcp_flag::SYN != 0 {
+            return None;
+        }
+        16
+    } else if protocol == protocol::UDP {
+        let udp_len = usize::from(half(L4 + 4));
+        lane.tcp_flags = 0;
+        if udp_len < 8 || udp_len > payload_len || lane.key.ports as u16 == GENEVE_PORT {
+            return None;
+        }
+        6
+    } else {
+        return None;
+    };
+    if let Checksum::Partial { start, offset } = frame.offload.checksum
+        && (usize::from(start), usize::from(offset)) != (L4, field)
+    {
+        return None;
+    }
+    Some((word(header, SRC), word(header, DST)))
+}
+
+/// What is done to its headers.
+struct Step {
+    out: EniId,
+    macs: [u8; 12],
+    ttl: u8,
+    src: u128,
+    dst: u128,
+    ports: u32,
+}
+
+impl Step {
+    fn new(line: &Line<u128>, hot: &Hot, lane: &Lane) -> Self {
+        Self {
+            out: hot.out,
+            macs: hot.macs,
+            ttl: hot.ttl_of(lane.ttl),
+            src: line.new_src,
+            dst: line.new_dst,
+            ports: line.new_ports,
+        }
+    }
+
+    /// Writes MAC addresses, hop limit, addresses and ports, and mends the transport
+    /// checksum (RFC 1624), which covers them.
+    #[inline(always)]
+    fn write(&self, bytes: &mut [u8], key: &Key6, lane: &Lane, partial: bool) {
+        let addresses = swap_wide(key.src, self.src) + swap_wide(key.dst, self.dst);
+        if key.protocol == protocol::TCP {
+            if let Some(header) = bytes.first_chunk_mut::<TCP_END>()
+                && self.write_ip(header, key)
+            {
+                let held = u16::from_be_bytes([header[L4 + 16], header[L4 + 17]]);
+                let sum = self.sum(held, lane, addresses, partial);
+                header[L4 + 16..L4 + 18].copy_from_slice(&sum.to_be_bytes());
+            }
+        } else if let Some(header) = bytes.first_chunk_mut::<UDP_END>()
+            && self.write_ip(header, key)
+        {
+            let held = u16::from_be_bytes([header[L4 + 6], header[L4 + 7]]);
+            // Zero says that there is none, which only tunnels may (RFC 6935).
+            if held != 0 || partial {
+                let sum = match self.sum(held, lane, addresses, partial) {
+                    0 if !partial => 0xffff,
+                    sum => sum,
+                };
+                header[L4 + 6..L4 + 8].copy_from_slice(&sum.to_be_bytes());
+            }
+        }
+    }
+
+    /// Everything but the checksum; says whether that must change.
+    #[inline(always)]
+    fn write_ip<const N: usize>(&self, header: &mut [u8; N], key: &Key6) -> bool {
+        let (Some(ethernet), true) = (header.first_chunk_mut::<14>(), N >= UDP_END) else {
+            return false;
+        };
+        ethernet[..12].copy_from_slice(&self.macs);
+        header[ETHERNET_LEN + 7] = self.ttl;
+        let moved = (key.src, key.dst, key.ports) != (self.src, self.dst, self.ports);
+        if moved {
+            header[SRC..DST].copy_from_slice(&self.src.to_be_bytes());
+            header[DST..L4].copy_from_slice(&self.dst.to_be_bytes());
+            header[L4..L4 + 4].copy_from_slice(&self.ports.to_be_bytes());
+        }
+        moved
+    }
+
+    /// A checksum that covers addresses and ports; a partial one holds the pseudo-header's
+    /// sum only, without ports.
+    #[inline(always)]
+    fn sum(&self, held: u16, lane: &Lane, addresses: u64, partial: bool) -> u16 {
+        if partial {
+            fold_few(u64::from(held) + addresses)
+        } else {
+            !fold_few(u64::from(!held) + addresses + swap(lane.key.ports, self.ports))
+        }
+    }
+}
+
+/// What the change of an address adds to a ones'-complement sum.
+#[inline(always)]
+fn swap_wide(old: u128, new: u128) -> u64 {
+    let part = |at: u32| swap((old >> at) as u32, (new >> at) as u32);
+    part(0) + part(32) + part(64) + part(96)
+}
