@@ -13,7 +13,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use vpclab_dataplane::drop::DropReason;
+use vpclab_dataplane::io::fuzzing::fuzz_vnet;
 use vpclab_dataplane::packet::fuzzing::{TARGETS, Target};
+
+/// Every target that takes packets: the parsers', and what a TAP gives.
+fn targets() -> impl Iterator<Item = (&'static str, Target)> {
+    TARGETS.into_iter().chain([("vnet", fuzz_vnet as Target)])
+}
 
 /// The outcomes of many inputs.
 #[derive(Default)]
@@ -58,7 +64,8 @@ fn reference_packets() -> Vec<(String, Vec<u8>)> {
 }
 
 /// The forms in which a packet meets the parsers: each layer's bytes from its
-/// start, in Ethernet or bare, and with metadata for the segmenter.
+/// start, in Ethernet or bare, with metadata for the segmenter, and as a TAP gives
+/// it: with a checksum to be completed, and to be cut besides.
 fn forms(packet: &[u8]) -> Vec<Vec<u8>> {
     let ethernet = |ip: &[u8]| {
         let ethertype: [u8; 2] = match ip[0] >> 4 {
@@ -69,6 +76,10 @@ fn forms(packet: &[u8]) -> Vec<Vec<u8>> {
     };
     let inner = &packet[68..];
     let metadata = |kind: u8, frame: Vec<u8>| [&[kind, 0, 16, 0, 100][..], &frame].concat();
+    let vnet = |kind: u8, offset: u16, frame: Vec<u8>| {
+        let words = [54, 16, 34, offset, 0u16].map(u16::to_ne_bytes);
+        [&[1, kind][..], words.as_flattened(), &frame].concat()
+    };
     vec![
         ethernet(packet),
         ethernet(inner),
@@ -78,6 +89,9 @@ fn forms(packet: &[u8]) -> Vec<Vec<u8>> {
         metadata(0x01, ethernet(inner)),
         metadata(0x02, ethernet(packet)),
         metadata(0x84, ethernet(inner)),
+        vnet(0, 6, ethernet(packet)),
+        vnet(1, 16, ethernet(inner)),
+        vnet(5, 6, ethernet(packet)),
     ]
 }
 
@@ -100,7 +114,7 @@ impl Stream {
 
 #[test]
 fn corpora_replay_without_a_panic() {
-    for (name, target) in TARGETS {
+    for (name, target) in targets() {
         let folder = package().join("fuzz/corpus").join(name);
         let mut files: Vec<PathBuf> = fs::read_dir(&folder)
             .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
@@ -123,7 +137,7 @@ fn every_truncation_of_the_reference_packets_is_survived() {
     for (name, packet) in reference_packets() {
         for form in forms(&packet) {
             for len in 0..=form.len() {
-                for (_, target) in TARGETS {
+                for (_, target) in targets() {
                     let _ = target(&form[..len]);
                 }
             }
@@ -151,7 +165,7 @@ fn mutations_of_the_reference_packets_are_survived() {
                 let at = stream.below(data.len());
                 data[at] = stream.next() as u8;
             }
-            for (name, target) in TARGETS {
+            for (name, target) in targets() {
                 tallies.entry(name).or_default().run(target, &data);
             }
         }
@@ -161,7 +175,14 @@ fn mutations_of_the_reference_packets_are_survived() {
         assert!(!tally.dropped.is_empty(), "{name}: no mutation was dropped");
     }
     // Mutants reach past the checks of the first bytes.
-    for name in ["ethernet_ip", "quoted", "geneve", "tcp_options", "segment"] {
+    for name in [
+        "ethernet_ip",
+        "quoted",
+        "geneve",
+        "tcp_options",
+        "segment",
+        "vnet",
+    ] {
         assert!(tallies[name].accepted > 0, "{name}: no mutant was accepted");
     }
 }

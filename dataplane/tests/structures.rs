@@ -1,5 +1,6 @@
-//! The fuzz targets of the search structures on a stable toolchain: their corpora,
-//! and fixed streams of bytes. A finding is a panic there.
+//! The fuzz targets of the search structures and of what stands between ports and the
+//! kernel on a stable toolchain: their corpora, and fixed streams of bytes. A finding
+//! is a panic there.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use vpclab_dataplane::flow::Seed;
 use vpclab_dataplane::flow::fuzzing::{Done, fuzz_flow};
+use vpclab_dataplane::io::fuzzing::{fuzz_interface, fuzz_poller, fuzz_ring};
 use vpclab_dataplane::lpm::fuzzing::fuzz_lpm;
 
 fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
@@ -84,4 +86,49 @@ fn the_flow_table_agrees_with_a_map() {
         added > 1_000 && refused > 10 && removed > 100 && expired > 100,
         "{all:?}"
     );
+}
+
+#[test]
+fn names_and_numbers_of_interfaces_are_handed_over_whole_or_refused() {
+    let taken = |data: Vec<u8>| usize::from(fuzz_interface(&data));
+    let corpus: usize = corpus("interface")
+        .into_iter()
+        .map(|(_, of)| taken(of))
+        .sum();
+    assert_eq!(corpus, 3, "two plain names, and one that is not ASCII");
+    // Each number of low ones, each byte in a name, each length.
+    let mut count = 0;
+    for n in 0..=255u8 {
+        let number = u32::from(n).rotate_right(u32::from(n % 3)).to_be_bytes();
+        let name = [&b"eth"[..], &[n], &vec![b'x'; usize::from(n % 17)]].concat();
+        count += taken([&number[..], &name].concat());
+    }
+    assert!((50..150).contains(&count), "{count}");
+}
+
+#[test]
+fn whoever_is_waited_for_is_found_ready() {
+    let corpus: usize = corpus("poller")
+        .iter()
+        .map(|(_, data)| fuzz_poller(data))
+        .sum();
+    let random: usize = (0..150).map(|seed| fuzz_poller(&bytes(seed, 200))).sum();
+    assert!(corpus >= 8 && random > 1_000, "{corpus} {random}");
+}
+
+#[test]
+fn a_run_of_the_ring_is_what_its_transfers_are_one_by_one() {
+    let mut moved = 0;
+    for data in corpus("ring")
+        .into_iter()
+        .map(|(_, data)| data)
+        .chain((0..100).map(|seed| bytes(seed, 60 * (1 + seed as usize % 40))))
+    {
+        let Some(count) = fuzz_ring(&data) else {
+            eprintln!("not run: io_uring is switched off here");
+            return;
+        };
+        moved += count;
+    }
+    assert!(moved > 2_000, "{moved}");
 }

@@ -6,6 +6,7 @@
 //! TAPs of a worker at once.
 
 mod attach;
+pub mod fuzzing;
 mod links;
 mod memory;
 mod port;

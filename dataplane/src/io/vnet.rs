@@ -36,14 +36,15 @@ pub struct VnetHeader {
 impl VnetHeader {
     /// Reads a header; `None` if `bytes` is too short.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let word = |at: usize| Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+        let &[flags, gso_type, l0, l1, g0, g1, s0, s1, o0, o1, _, _] =
+            bytes.first_chunk::<VNET_HEADER_LEN>()?;
         Some(Self {
-            flags: *bytes.first()?,
-            gso_type: *bytes.get(1)?,
-            hdr_len: word(2)?,
-            gso_size: word(4)?,
-            csum_start: word(6)?,
-            csum_offset: word(8)?,
+            flags,
+            gso_type,
+            hdr_len: u16::from_ne_bytes([l0, l1]),
+            gso_size: u16::from_ne_bytes([g0, g1]),
+            csum_start: u16::from_ne_bytes([s0, s1]),
+            csum_offset: u16::from_ne_bytes([o0, o1]),
         })
     }
 
@@ -208,7 +209,7 @@ mod tests {
             segmentation: Segmentation::Tcp(1448),
         };
         assert_eq!(VnetHeader::of(&tcp_frame([8, 0], unfinished)), None);
-        assert_eq!(VnetHeader::parse(&[0; 9]), None);
+        assert_eq!(VnetHeader::parse(&[0; VNET_HEADER_LEN - 1]), None);
         let fragmentation_offload = VnetHeader {
             gso_type: 3,
             gso_size: 1480,

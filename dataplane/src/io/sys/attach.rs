@@ -43,6 +43,7 @@ pub(in crate::io) fn make_persistent_tap(name: &str, owner: u32) -> io::Result<(
 /// A socket that gets every frame which enters the kernel by this interface and
 /// sends frames out of it, each behind the header that TAPs use as well.
 pub(in crate::io) fn open_packet_socket(interface: u32) -> io::Result<OwnedFd> {
+    let address = link_address(interface)?;
     let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // Protocol 0 receives nothing before it is bound to the one interface.
     // JUSTIFICATION: std makes no packet sockets.
@@ -70,20 +71,28 @@ pub(in crate::io) fn open_packet_socket(interface: u32) -> io::Result<OwnedFd> {
     set(libc::PACKET_IGNORE_OUTGOING, 1)?;
     // Queues begin to send a second after the other side has opened the TAP.
     set(libc::PACKET_QDISC_BYPASS, 1)?;
-    let address = libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET as libc::c_ushort,
-        sll_protocol: (libc::ETH_P_ALL as u16).to_be(),
-        sll_ifindex: i32::try_from(interface).map_err(io::Error::other)?,
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 0,
-        sll_addr: [0; 8],
-    };
     let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
     // JUSTIFICATION: std has no link-layer addresses.
     // SAFETY: `address` is a sockaddr_ll and `len` its size.
     check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) })?;
     Ok(socket)
+}
+
+/// Every protocol at one interface. 0 is refused: to the kernel it is all of them.
+pub(in crate::io) fn link_address(interface: u32) -> io::Result<libc::sockaddr_ll> {
+    let index = i32::try_from(interface).map_err(io::Error::other)?;
+    if index == 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as libc::c_ushort,
+        sll_protocol: (libc::ETH_P_ALL as u16).to_be(),
+        sll_ifindex: index,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    })
 }
 
 /// The user namespace that owns a namespace.

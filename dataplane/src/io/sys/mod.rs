@@ -85,15 +85,15 @@ pub fn pin_thread(core: usize) -> io::Result<()> {
 }
 
 /// A request about the interface `name`.
-fn interface_request(name: &str) -> io::Result<libc::ifreq> {
+pub(super) fn interface_request(name: &str) -> io::Result<libc::ifreq> {
     let mut request = libc::ifreq {
         ifr_name: [0; libc::IFNAMSIZ],
         ifr_ifru: libc::__c_anonymous_ifr_ifru {
             ifru_data: std::ptr::null_mut(),
         },
     };
-    // One byte stays zero: the name is a C string.
-    if name.is_empty() || name.len() >= libc::IFNAMSIZ {
+    // One byte stays zero: the name is a C string. One within it would cut it short.
+    if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {

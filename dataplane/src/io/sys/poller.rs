@@ -80,7 +80,7 @@ impl Kept {
         // JUSTIFICATION: std has no epoll.
         // SAFETY: no memory is involved.
         let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        let kept = Self {
+        let mut kept = Self {
             // JUSTIFICATION: as above.
             // SAFETY: `fd` is a descriptor that was just made and belongs to nobody
             // else.
@@ -90,6 +90,10 @@ impl Kept {
         };
         for (place, entry) in entries.iter().enumerate() {
             kept.add(entry.fd, place)?;
+            // What the last wait found, the next one forgets.
+            if entry.revents != 0 {
+                kept.ready.push(place);
+            }
         }
         Ok(kept)
     }
