@@ -238,7 +238,7 @@ impl ControlPlane {
         let since = self.model.differences(after);
         let built_on = |id: &ResourceId| {
             let gone = before.meta_of(id).is_none();
-            gone && (self.model.indexes().users(id)).any(|user| !changed.contains(user))
+            gone && (self.model.indexes().users(id)).any(|user| !changed.contains(&user))
         };
         let in_use = changed
             .iter()

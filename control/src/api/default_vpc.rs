@@ -75,7 +75,7 @@ impl Action for CreateDefaultVpc {
 pub fn default_vpc(tx: &Transaction<'_>) -> Option<VpcId> {
     let scope = tx.scope();
     let own = tx.model().indexes().referrers(&scope, Kind::Vpc);
-    let mut own = own.map(|id| VpcId::from_text(id.text.clone()));
+    let mut own = own.map(|text| VpcId::from_text(text.clone()));
     own.find(|id| tx.model().get(id).is_some_and(|vpc| vpc.is_default))
 }
 

@@ -90,7 +90,8 @@ pub(super) fn referrers(
     kind: Kind,
     dirty: &mut BTreeSet<ResourceId>,
 ) {
-    dirty.extend(model.indexes().referrers(id, kind).cloned());
+    let texts = model.indexes().referrers(id, kind).cloned();
+    dirty.extend(texts.map(|text| ResourceId { kind, text }));
 }
 
 fn table_use(model: &Model, id: &RouteTableAssociationId, dirty: &mut BTreeSet<ResourceId>) {

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use imbl::ordmap::DiffItem;
 use vpclab_dataplane::tables::{self, Builder, RouteTableRow, RouteTarget};
 
 use crate::model::*;
@@ -49,9 +48,9 @@ pub(super) fn changes(
     };
     for change in old.routes.diff(&new.routes) {
         let (was, is) = match change {
-            DiffItem::Add(destination, route) => (Vec::new(), come(destination, route)),
-            DiffItem::Remove(destination, route) => (gone(destination, route), Vec::new()),
-            DiffItem::Update { old, new } => (gone(old.0, old.1), come(new.0, new.1)),
+            Difference::Added(to, route) => (Vec::new(), come(to, route)),
+            Difference::Removed(to, route) => (gone(to, route), Vec::new()),
+            Difference::Changed(to, was, is) => (gone(to, was), come(to, is)),
         };
         for route in was {
             let key = |route: &tables::Route| (route.prefix, route.origin);

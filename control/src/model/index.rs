@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdMap;
 use vpclab_dataplane::addr::Prefix;
 
-use super::{INTERNET_SUBNET, Id, Kind, NetworkInterfaceId, ResourceId, SubnetId, VpcId};
+use super::{INTERNET_SUBNET, Id, Kind, NetworkInterfaceId, ResourceId, Sorted, SubnetId, VpcId};
 
 /// The ids that a resource refers to.
 #[derive(Debug, Default)]
@@ -27,9 +27,8 @@ impl References {
 /// Reverse references, secondary ids and addresses.
 #[derive(Clone, Debug, Default)]
 pub struct Indexes {
-    /// (referred to, referrer)
-    referrers: OrdSet<(ResourceId, ResourceId)>,
-    counts: OrdMap<(ResourceId, Kind), u64>,
+    /// (referred to, kind of the referrers) → their ids; none is empty.
+    referrers: OrdMap<(ResourceId, Kind), Sorted<Arc<str>, ()>>,
     /// Ids of parts (associations, attachments, rules) and names → resource.
     aliases: OrdMap<Arc<str>, ResourceId>,
     /// Private addresses in use.
@@ -47,40 +46,34 @@ pub struct Indexes {
 }
 
 impl Indexes {
-    /// Everything of `kind` that refers to `target`.
+    /// The ids of everything of `kind` that refers to `target`.
     pub fn referrers(
         &self,
         target: &ResourceId,
         kind: Kind,
-    ) -> impl Iterator<Item = &ResourceId> + use<'_> {
-        let first = ResourceId {
-            kind,
-            text: Arc::default(),
-        };
-        let target = target.clone();
-        self.referrers
-            .range((target.clone(), first)..)
-            .take_while(move |(to, from)| *to == target && from.kind == kind)
-            .map(|(_, from)| from)
+    ) -> impl Iterator<Item = &Arc<str>> + use<'_> {
+        let held = self.referrers.get(&(target.clone(), kind));
+        held.into_iter().flat_map(|held| held.keys())
     }
 
     /// Everything that refers to `target`.
-    pub(crate) fn users(&self, target: &ResourceId) -> impl Iterator<Item = &ResourceId> + use<'_> {
-        let first = ResourceId {
-            kind: Kind::Scope,
-            text: Arc::default(),
-        };
+    pub(crate) fn users(&self, target: &ResourceId) -> impl Iterator<Item = ResourceId> + use<'_> {
         let target = target.clone();
         self.referrers
-            .range((target.clone(), first)..)
-            .take_while(move |(to, _)| *to == target)
-            .map(|(_, from)| from)
+            .range((target.clone(), Kind::Scope)..)
+            .take_while(move |((to, _), _)| *to == target)
+            .flat_map(|((_, kind), held)| {
+                held.keys().map(|text| ResourceId {
+                    kind: *kind,
+                    text: text.clone(),
+                })
+            })
     }
 
     /// How many of `kind` refer to `target`.
     pub fn count(&self, target: &ResourceId, kind: Kind) -> u64 {
-        let key = (target.clone(), kind);
-        self.counts.get(&key).copied().unwrap_or(0)
+        let held = self.referrers.get(&(target.clone(), kind));
+        held.map_or(0, |held| held.len() as u64)
     }
 
     /// The resource that a secondary id or name belongs to.
@@ -157,19 +150,18 @@ impl Indexes {
     }
 
     pub(super) fn refer(&mut self, from: &ResourceId, to: &ResourceId) {
-        if self.referrers.insert((to.clone(), from.clone())).is_none() {
-            *self.counts.entry((to.clone(), from.kind)).or_insert(0) += 1;
-        }
+        let held = self.referrers.entry((to.clone(), from.kind)).or_default();
+        held.insert(from.text.clone(), ());
     }
 
     pub(super) fn unrefer(&mut self, from: &ResourceId, to: &ResourceId) {
-        if self.referrers.remove(&(to.clone(), from.clone())).is_none() {
-            return;
-        }
         let key = (to.clone(), from.kind);
-        match self.counts.get(&key).copied() {
-            Some(count) if count > 1 => drop(self.counts.insert(key, count - 1)),
-            _ => drop(self.counts.remove(&key)),
+        let Some(held) = self.referrers.get_mut(&key) else {
+            return;
+        };
+        held.remove(&from.text);
+        if held.is_empty() {
+            self.referrers.remove(&key);
         }
     }
 

@@ -28,6 +28,7 @@ mod private_dns;
 mod route_table;
 mod routes;
 mod security_group;
+mod sorted;
 mod start;
 mod subnet;
 mod table;
@@ -73,6 +74,7 @@ pub use route_table::{
 };
 pub use routes::Routes;
 pub use security_group::{Direction, RulePeer, SecurityGroup, SecurityGroupRule};
+pub use sorted::{Difference, Sorted};
 pub(crate) use start::{INTERNET_OWNER, INTERNET_SUBNET, INTERNET_VPC};
 pub use subnet::Subnet;
 pub use table::Table;
@@ -365,7 +367,7 @@ impl Model {
     pub fn referrers<R: Resource>(&self, target: &impl Id) -> impl Iterator<Item = &Arc<R>> {
         self.indexes
             .referrers(&target.resource(), R::Id::KIND)
-            .filter_map(|id| R::table(self).get(&R::Id::from_text(id.text.clone())))
+            .filter_map(|text| R::table(self).get(&R::Id::from_text(text.clone())))
     }
 
     /// How many resources of kind `R` name `target`.

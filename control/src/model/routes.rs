@@ -3,18 +3,19 @@
 
 use std::ops::Deref;
 
-use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Destination, Id, PrefixListId, ResourceId, Route, RouteOrigin, RouteTargetSpec};
+use super::{
+    Destination, Id, PrefixListId, ResourceId, Route, RouteOrigin, RouteTargetSpec, Sorted,
+};
 
 /// Routes by destination. Cloning is cheap and shares structure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(Destination, Route)>", into = "Vec<(Destination, Route)>")]
 pub struct Routes {
-    by_destination: OrdMap<Destination, Route>,
+    by_destination: Sorted<Destination, Route>,
     /// How many routes name a resource, as target or as destination.
-    named: OrdMap<ResourceId, u64>,
+    named: Sorted<ResourceId, u64>,
     /// Routes to blocks made by `CreateRoute`: IPv4, IPv6.
     created: [u64; 2],
 }
@@ -22,9 +23,10 @@ pub struct Routes {
 impl Routes {
     /// Puts a route, new or changed.
     pub fn insert(&mut self, destination: Destination, route: Route) {
-        self.remove(&destination);
         self.count(&destination, &route, true);
-        self.by_destination.insert(destination, route);
+        if let Some(old) = self.by_destination.insert(destination.clone(), route) {
+            self.count(&destination, &old, false);
+        }
     }
 
     /// Takes a route away; nothing happens if it does not exist.
@@ -74,11 +76,12 @@ impl Routes {
             }
         };
         for id in target.into_iter().chain(list) {
-            let uses = self.named.entry(id.clone()).or_insert(0);
-            step(uses, more);
-            if *uses == 0 {
-                self.named.remove(&id);
-            }
+            let mut uses = self.named.get(&id).copied().unwrap_or(0);
+            step(&mut uses, more);
+            match uses {
+                0 => self.named.remove(&id),
+                _ => self.named.insert(id, uses),
+            };
         }
     }
 }
@@ -93,7 +96,7 @@ fn step(count: &mut u64, more: bool) {
 
 /// To read; changes go by [`Routes::insert`] and [`Routes::remove`].
 impl Deref for Routes {
-    type Target = OrdMap<Destination, Route>;
+    type Target = Sorted<Destination, Route>;
 
     fn deref(&self) -> &Self::Target {
         &self.by_destination
@@ -108,15 +111,21 @@ impl From<Vec<(Destination, Route)>> for Routes {
 
 impl From<Routes> for Vec<(Destination, Route)> {
     fn from(routes: Routes) -> Self {
-        routes.by_destination.into_iter().collect()
+        let routes = routes.iter();
+        routes
+            .map(|(to, route)| (to.clone(), route.clone()))
+            .collect()
     }
 }
 
 impl FromIterator<(Destination, Route)> for Routes {
     fn from_iter<I: IntoIterator<Item = (Destination, Route)>>(routes: I) -> Self {
-        let mut all = Self::default();
-        for (destination, route) in routes {
-            all.insert(destination, route);
+        let mut all = Self {
+            by_destination: routes.into_iter().collect(),
+            ..Self::default()
+        };
+        for (destination, route) in all.by_destination.clone().iter() {
+            all.count(destination, route, true);
         }
         all
     }

@@ -14,6 +14,7 @@ mod route_table;
 mod rows;
 mod shared;
 mod slab;
+mod winners;
 
 pub use builder::Builder;
 pub use publish::{Published, Tables};
