@@ -10,12 +10,13 @@
 //! | ≤ 112, IPv4 | `rows`: a line of keys, then half a line; many at once in registers | 2 |
 //! | ≤ 208, IPv4; ≤ 512, IPv6 | `tree`: search tree, a cache line a node | 2 and more |
 //! | ≤ 24 576, IPv4 | `direct`: index over the leading bits, then a line | 2 |
-//! | more (IPv6: > 512) | `rank`: bitmap of changes, codes, trees from /24 on | 2 and more |
+//! | more (IPv6: > 512) | `rank`: index, bitmap of changes and codes, trees from /24 on | 2 and more |
 //!
 //! `simd` holds the bulk lookups for AVX-512 and AVX2, and the crate's `unsafe`
 //! of this module; everything else is safe and serves every machine. `linear` is
 //! the naive oracle that tests compare every structure with.
 
+mod chunk;
 mod direct;
 mod each;
 pub mod fuzzing;

@@ -8,24 +8,17 @@
 //! The space is kept in 256 chunks, one a value of the first eight bits, which
 //! are shared between versions of the table: a change copies the chunks that it
 //! touches.
-//!
-//! ```text
-//! chunk   256 lines of words │ codes, 16 or 32 bits each
-//! word    bitmap of 64 /24s (64 bits) │ codes before it, less one (32) │ unused (32)
-//! ```
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::chunk::{self, Chunk};
 use super::line::{Leaf, Line, value};
 use super::tree::{Grove, Root, Slots, Trees, parts};
 use super::{Intervals, Key, NO_MATCH};
 
 /// Chunks of a table.
 pub(super) const CHUNKS: usize = 256;
-/// Words of a chunk, and the lines that they take.
-const WORDS: usize = 1024;
-pub(super) const WORD_LINES: usize = WORDS / 4;
 /// The bit of an address at which the trees begin.
 pub(super) const BELOW: u8 = 24;
 /// Lines of dead trees that a chunk may gather before it is made anew.
@@ -34,7 +27,7 @@ const DEAD_LINES: usize = 256;
 /// A huge table.
 #[derive(Clone, Debug)]
 pub(super) struct Rank {
-    /// Words and codes by chunk.
+    /// Index, bitmaps and codes by chunk.
     pub(super) hot: Box<[Arc<[Line]>]>,
     /// Trees by chunk.
     pub(super) cold: Box<[Arc<Cold>]>,
@@ -47,140 +40,6 @@ pub(super) struct Cold {
     roots: Vec<Root>,
     /// Lines that were alive when the chunk was last made anew.
     fresh: usize,
-}
-
-/// A chunk taken apart.
-struct Chunk {
-    bits: Box<[u64]>,
-    codes: Vec<u32>,
-}
-
-/// A word's bitmap and the place of the code before its first bit.
-fn word_of(lines: &[Line], word: usize) -> (u64, u32) {
-    let Some(line) = lines.get(word / 4) else {
-        return (0, 0);
-    };
-    let at = word % 4 * 4;
-    let lane = |n: usize| line.0.get(at + n).map_or(0, |&lane| lane as u32);
-    (u64::from(lane(1)) << 32 | u64::from(lane(0)), lane(2))
-}
-
-/// The code at `place`.
-fn code_of<L: Leaf>(lines: &[Line], place: u32) -> u32 {
-    let bit = place as usize * L::CODE_BITS;
-    let line = lines.get(WORD_LINES + bit / 512);
-    let lane = line.and_then(|line| line.0.get(bit % 512 / 32));
-    let lane = lane.map_or(0, |&lane| lane as u32);
-    (lane >> (bit % 32)) & (u32::MAX >> (32 - L::CODE_BITS))
-}
-
-/// Bits up to `bit`, itself included.
-const fn up_to(bit: u32) -> u64 {
-    u64::MAX >> (63 - bit)
-}
-
-impl Chunk {
-    fn take_apart<L: Leaf>(lines: &[Line]) -> Self {
-        let bits: Box<[u64]> = (0..WORDS).map(|word| word_of(lines, word).0).collect();
-        let count: u32 = bits.iter().map(|word| word.count_ones()).sum();
-        let codes = (0..count).map(|place| code_of::<L>(lines, place)).collect();
-        Self { bits, codes }
-    }
-
-    fn put_together<L: Leaf>(&self) -> Arc<[Line]> {
-        let code_lines = (self.codes.len() * L::CODE_BITS).div_ceil(512);
-        let mut lines = vec![Line([0; 16]); WORD_LINES + code_lines];
-        let mut before = 0u32;
-        for (word, &bits) in self.bits.iter().enumerate() {
-            let lanes = [bits as u32, (bits >> 32) as u32, before.wrapping_sub(1), 0];
-            if let Some(line) = lines.get_mut(word / 4) {
-                for (place, lane) in line.0.iter_mut().skip(word % 4 * 4).zip(lanes) {
-                    *place = lane as i32;
-                }
-            }
-            before += bits.count_ones();
-        }
-        for (place, &code) in self.codes.iter().enumerate() {
-            let bit = place * L::CODE_BITS;
-            let line = lines.get_mut(WORD_LINES + bit / 512);
-            if let Some(lane) = line.and_then(|line| line.0.get_mut(bit % 512 / 32)) {
-                *lane |= (code << (bit % 32)) as i32;
-            }
-        }
-        lines.into()
-    }
-
-    /// Bits set below `slot`: the place of the first code at or after it.
-    fn place(&self, slot: u32) -> usize {
-        let (word, bit) = (slot as usize / 64, slot % 64);
-        let before = self.bits.iter().take(word).map(|word| word.count_ones());
-        let within = self
-            .bits
-            .get(word)
-            .map_or(0, |word| word & ((1 << bit) - 1));
-        (before.sum::<u32>() + within.count_ones()) as usize
-    }
-
-    fn has(&self, slot: u32) -> bool {
-        let word = self.bits.get(slot as usize / 64);
-        word.is_some_and(|word| word >> (slot % 64) & 1 == 1)
-    }
-
-    fn set(&mut self, slot: u32, on: bool) {
-        if let Some(word) = self.bits.get_mut(slot as usize / 64) {
-            *word = *word & !(1 << (slot % 64)) | u64::from(on) << (slot % 64);
-        }
-    }
-
-    fn clear(&mut self, first: u32, last: u32) {
-        let (from, to) = (first as usize / 64, last as usize / 64);
-        for (number, word) in self.bits.iter_mut().enumerate().take(to + 1).skip(from) {
-            let low = if number == from {
-                up_to(first % 64) >> 1
-            } else {
-                0
-            };
-            let high = if number == to { !up_to(last % 64) } else { 0 };
-            *word &= low | high;
-        }
-    }
-
-    /// From `first` to `last` the codes are `new` (slot, code) now.
-    fn splice<L: Leaf>(&mut self, first: u32, last: u32, new: &[(u32, u32)]) {
-        let (from, to) = (self.place(first), self.place(last + 1));
-        let before = from
-            .checked_sub(1)
-            .and_then(|at| self.codes.get(at))
-            .copied();
-        let held = to.checked_sub(1).and_then(|at| self.codes.get(at)).copied();
-        self.clear(first, last);
-        let mut codes = Vec::with_capacity(new.len() + 1);
-        let repeats =
-            |code: u32, before: Option<u32>| before == Some(code) && code & L::SUBTREE == 0;
-        for &(slot, code) in new {
-            if !repeats(code, codes.last().copied().or(before)) {
-                codes.push(code);
-                self.set(slot, true);
-            }
-        }
-        // What held behind the stretch goes on to hold there.
-        let ends_with = codes.last().copied().or(before);
-        let mut to = to;
-        let next = last + 1;
-        if next < (WORDS * 64) as u32 {
-            let follows = if self.has(next) {
-                self.codes.get(to).copied()
-            } else {
-                held
-            };
-            let follows = follows.unwrap_or(0);
-            to += usize::from(self.has(next));
-            let cut = !repeats(follows, ends_with);
-            self.set(next, cut);
-            codes.extend(cut.then_some(follows));
-        }
-        self.codes.splice(from..to, codes);
-    }
 }
 
 /// Bits of a chunk's slots, from the slot's number in the table.
@@ -340,9 +199,7 @@ impl Rank {
     pub(super) fn lookup<K: Key, L: Leaf>(&self, key: K) -> u32 {
         let (chunk, lines) = self.chunk(key);
         let slot = key.window(0) >> 8 & 0xffff;
-        let (bits, before) = word_of(lines, slot as usize / 64);
-        let place = before.wrapping_add((bits & up_to(slot % 64)).count_ones());
-        let code = code_of::<L>(lines, place);
+        let code = chunk::code_at::<L>(lines, slot);
         if code & L::SUBTREE == 0 {
             return value(code);
         }
@@ -354,16 +211,14 @@ impl Rank {
     pub(super) fn interval<K: Key, L: Leaf>(&self, key: K) -> (K, K, u32) {
         let (chunk, lines) = self.chunk(key);
         let slot = key.window(0) >> 8 & 0xffff;
-        let (bits, before) = word_of(lines, slot as usize / 64);
-        let place = before.wrapping_add((bits & up_to(slot % 64)).count_ones());
-        let code = code_of::<L>(lines, place);
+        let code = chunk::code_at::<L>(lines, slot);
         if code & L::SUBTREE != 0 {
             let trees = self.trees(chunk);
             return trees.interval::<K, L>(trees.subtree::<L>(code), key, BELOW);
         }
         let base = (chunk as u32) << SLOT_BITS;
-        let first = address(base | previous(lines, slot));
-        let last = match next(lines, slot) {
+        let first = address(base | chunk::first_of::<L>(lines, slot));
+        let last = match chunk::next_of::<L>(lines, slot) {
             Some(next) => address::<K>(base | next).prev(),
             None => key.last(8),
         };
@@ -389,43 +244,15 @@ impl Rank {
     }
 }
 
-/// The last slot up to `slot` with its bit set; the first of a chunk is.
-fn previous(lines: &[Line], slot: u32) -> u32 {
-    let mut word = slot as usize / 64;
-    let mut bits = word_of(lines, word).0 & up_to(slot % 64);
-    while bits == 0 && word > 0 {
-        word -= 1;
-        bits = word_of(lines, word).0;
-    }
-    word as u32 * 64 + bits.checked_ilog2().unwrap_or(0)
-}
-
-/// The first slot after `slot` with its bit set.
-fn next(lines: &[Line], slot: u32) -> Option<u32> {
-    let mut word = slot as usize / 64;
-    let mut bits = word_of(lines, word).0 & !up_to(slot % 64);
-    while bits == 0 {
-        word += 1;
-        if word == WORDS {
-            return None;
-        }
-        bits = word_of(lines, word).0;
-    }
-    Some(word as u32 * 64 + bits.trailing_zeros())
-}
-
 /// One chunk from the cells in it, the first perhaps beginning before.
 fn chunk_of<K: Key, L: Leaf>(chunk: u32, cells: &[(K, u32)]) -> Option<(Arc<[Line]>, Cold)> {
     let base = chunk << SLOT_BITS;
     let mut grove = Grove::default();
-    let mut made = Chunk {
-        bits: vec![0; WORDS].into(),
-        codes: Vec::new(),
-    };
-    for (slot, part) in parts(cells, slots::<K>(base, base | 0xffff)) {
-        made.set(slot & 0xffff, true);
-        made.codes.push(grove.code_of::<K, L>(part, cells, BELOW));
-    }
+    let parts = parts(cells, slots::<K>(base, base | 0xffff)).into_iter();
+    let made = Chunk::of(parts.map(|(slot, part)| {
+        let code = grove.code_of::<K, L>(part, cells, BELOW);
+        (slot & 0xffff, code)
+    }));
     if grove.roots.len() > L::SUBTREE as usize {
         return None;
     }

@@ -7,7 +7,7 @@
 
 // JUSTIFICATION: 16 keys compared in one instruction, and lines that are known to be there read
 // without looking again. Against the safe kernels before, 2.4 ns became 0.8 for a table of
-// 50 routes, 3.0 became 1.6 for 1 000, and 6.4 became 3.9 for 902 000 (suite `lpm`).
+// 50 routes, 3.0 became 1.6 for 1 000, and 6.4 became 3.6 for 902 000 (suite `lpm`).
 #![allow(unsafe_code, reason = "this module's one leaf of intrinsics")]
 #![allow(
     clippy::needless_range_loop,
@@ -22,9 +22,10 @@ use std::arch::x86_64::*;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::chunk::INDEX_LINES;
 use super::direct::{Direct, Entry};
 use super::line::{Byte, INNER_KEYS, Leaf, Line, PAD, Short, Wide, turned, upright, value};
-use super::rank::{BELOW, CHUNKS, Rank, WORD_LINES};
+use super::rank::{BELOW, CHUNKS, Rank};
 use super::rows::{self, ROWS};
 use super::table::{DirectTable, Form, Inner, Small, TINY, by_form};
 use super::tree::{Root, Trees};
@@ -187,79 +188,68 @@ fn entry_at(top: &[Entry], bucket: u32) -> &Entry {
     unsafe { top.get_unchecked(bucket as usize) }
 }
 
-/// A word of a huge table, as `rank` describes it.
-#[repr(C, align(16))]
-struct Word {
-    bits: u64,
-    before: u32,
-    unused: u32,
-}
-
-const _: () = assert!(size_of::<Word>() * 4 == size_of::<Line>());
-
 /// The lines of the chunk that has the addresses beginning with `top`.
 #[inline]
 fn chunk_at(hot: &[Arc<[Line]>; CHUNKS], top: u32) -> &[Line] {
     &hot[(top >> 24) as usize]
 }
 
-/// The word of a chunk for the addresses beginning with `top`.
-#[inline]
-fn word_at(lines: &[Line], top: u32) -> &Word {
-    debug_assert!(WORD_LINES <= lines.len());
-    // SAFETY: a chunk begins with a word for each value of the ten bits that are left of `top`,
-    // four a line; a word is a quarter of a line, of no larger alignment and of plain integers.
-    // Checked in debug builds, as above.
-    unsafe {
-        &*lines
-            .as_ptr()
-            .cast::<Word>()
-            .add((top >> 14 & 0x3ff) as usize)
-    }
+/// A block of a chunk, as `chunk` describes it.
+#[derive(Clone, Copy)]
+struct Block<'a> {
+    at: *const u64,
+    chunk: PhantomData<&'a [Line]>,
 }
 
-/// The place of the code that a word has for the addresses beginning with `top`.
-#[inline]
-fn place(word: &Word, top: u32) -> u32 {
-    // The slot's bit becomes the highest.
-    let up_to = word.bits << (!(top >> 8) & 63);
-    word.before.wrapping_add(up_to.count_ones())
-}
+impl<'a> Block<'a> {
+    /// None yet.
+    const NONE: Self = Self {
+        at: std::ptr::null(),
+        chunk: PhantomData,
+    };
 
-/// The code at `place` of a chunk.
-#[inline]
-fn code_in<L: Leaf>(lines: &[Line], place: u32) -> *const u8 {
-    debug_assert!(WORD_LINES * 64 + (place as usize + 1) * L::CODE_BITS / 8 <= lines.len() * 64);
-    // SAFETY: behind the words lie the codes, as many as the words have bits, and `place` counts
-    // such bits. Checked in debug builds, as above.
-    unsafe {
-        lines
-            .as_ptr()
-            .add(WORD_LINES)
-            .cast::<u8>()
-            .add(place as usize * (L::CODE_BITS / 8))
-    }
-}
-
-/// Reads the code that [`code_in`] found.
-#[inline]
-fn read_code<L: Leaf>(at: *const u8) -> u32 {
-    // SAFETY: the callers pass what `code_in` returned of a chunk that they still have; codes are
-    // aligned to their size.
-    unsafe {
-        match L::CODE_BITS {
-            8 => u32::from(*at),
-            16 => u32::from(*at.cast::<u16>()),
-            _ => *at.cast::<u32>(),
+    /// The block for the addresses beginning with `top`.
+    #[inline]
+    fn of(lines: &'a [Line], top: u32) -> Self {
+        debug_assert!(INDEX_LINES < lines.len());
+        let group = (top >> 14 & 0x3ff) as usize;
+        let lines = lines.as_ptr();
+        // SAFETY: a chunk begins with an index of 1024 entries (`Chunk::put_together`), each of
+        // which is the place of a block in the chunk's lines, in units of eight bytes.
+        let at = unsafe {
+            let entry = *lines.cast::<u16>().add(group);
+            lines.cast::<u64>().add(usize::from(entry))
+        };
+        Self {
+            at,
+            chunk: PhantomData,
         }
     }
-}
 
-/// Starts to load what lies at `place`.
-#[inline]
-fn prefetch_at(place: *const u8) {
-    // SAFETY: as for `prefetch`; a prefetch of any address is allowed.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
+    /// Starts to load it.
+    #[inline]
+    fn prefetch(self) {
+        // SAFETY: as for `prefetch`; a prefetch of any address is allowed.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(self.at.cast()) }
+    }
+
+    /// The code that it has for the addresses beginning with `top`.
+    #[inline]
+    fn code<L: Leaf>(self, top: u32) -> u32 {
+        // SAFETY: `of` found it in lines that are borrowed for as long. The lowest bit of every
+        // block is set, and behind the bits lie as many codes as there are bits, aligned to
+        // their size: at least one bit is counted, and none that has no code.
+        unsafe {
+            // The slot's bit becomes the highest.
+            let up_to = *self.at << (!(top >> 8) & 63);
+            let before = up_to.count_ones() as usize;
+            debug_assert!(before > 0);
+            match L::CODE_BITS {
+                16 => u32::from(*self.at.cast::<u16>().add(before + 3)),
+                _ => *self.at.cast::<u32>().add(before + 1),
+            }
+        }
+    }
 }
 
 /// The number of the lowest bit that is set, which is not any more.

@@ -205,42 +205,30 @@ macro_rules! kernels {
                 }
             }
 
-            /// A huge table: words, codes, and what goes on in trees.
+            /// A huge table: blocks, codes, and what goes on in trees.
             #[target_feature(enable = $features)]
             #[inline(never)]
             fn ranked<K: Key, L: Leaf>(table: &Rank, keys: &[K], out: &mut [u32]) {
                 let Some(hot) = table.hot.first_chunk() else {
                     return;
                 };
+                let mut blocks = [Block::NONE; RANKED];
                 by_groups(keys, out, |keys: &[K; RANKED], out| {
+                    for first in (0..RANKED).step_by(8) {
+                        for n in first..first + 8 {
+                            let top = keys[n].window(0);
+                            blocks[n] = Block::of(chunk_at(hot, top), top);
+                            blocks[n].prefetch();
+                        }
+                    }
                     let mut any = 0;
-                    if K::BITS == 32 {
-                        for n in 0..RANKED {
-                            let top = keys[n].window(0);
-                            prefetch(word_at(chunk_at(hot, top), top));
+                    for first in (0..RANKED).step_by(8) {
+                        for n in first..first + 8 {
+                            let code = lane(blocks[n].code::<L>(keys[n].window(0)));
+                            any |= code;
+                            out[n] = lane(value(code));
                         }
-                        let mut codes: [*const u8; RANKED] = [std::ptr::null(); RANKED];
-                        for n in 0..RANKED {
-                            let top = keys[n].window(0);
-                            let lines = chunk_at(hot, top);
-                            codes[n] = code_in::<L>(lines, place(word_at(lines, top), top));
-                            prefetch_at(codes[n]);
-                        }
-                        for n in 0..RANKED {
-                            let code = lane(read_code::<L>(codes[n]));
-                            any = lane(any | code);
-                            out[n] = value(code);
-                        }
-                    } else {
-                        // Words and codes of IPv6 are near: what is far is what they lead to.
-                        for n in 0..RANKED {
-                            let top = keys[n].window(0);
-                            let lines = chunk_at(hot, top);
-                            let place = place(word_at(lines, top), top);
-                            let code = lane(read_code::<L>(code_in::<L>(lines, place)));
-                            any = lane(any | code);
-                            out[n] = value(code);
-                        }
+                        any = lane(any);
                     }
                     if any & L::SUBTREE != 0 {
                         deeper::<K, L>(table, keys, out);
