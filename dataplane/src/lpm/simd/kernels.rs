@@ -214,12 +214,10 @@ macro_rules! kernels {
                 };
                 let mut blocks = [Block::NONE; RANKED];
                 by_groups(keys, out, |keys: &[K; RANKED], out| {
-                    for first in (0..RANKED).step_by(8) {
-                        for n in first..first + 8 {
-                            let top = keys[n].window(0);
-                            blocks[n] = Block::of(chunk_at(hot, top), top);
-                            blocks[n].prefetch();
-                        }
+                    for n in 0..RANKED {
+                        let top = keys[n].window(0);
+                        blocks[n] = Block::of(chunk_at(hot, top), top);
+                        blocks[n].prefetch();
                     }
                     let mut any = 0;
                     for first in (0..RANKED).step_by(8) {
