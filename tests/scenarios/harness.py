@@ -26,7 +26,7 @@ USER = ACCOUNT.pw_name if ACCOUNT else None
 RUNTIME = pathlib.Path(f"/tmp/vpclab-{ACCOUNT.pw_uid}" if ACCOUNT else "/run/vpclab")
 # Labs of others may run on the machine: ours are known by their names.
 PREFIX = f"scenario-{os.environ[apart.APART]}-"
-DEADLINE = 20.0
+DEADLINE = 40.0
 COMMAND_DEADLINE = 90
 
 

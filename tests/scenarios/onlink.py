@@ -5,7 +5,7 @@ import json
 import subprocess
 import time
 
-from harness import HERE, check, lab, temporary, wait
+from harness import Failed, HERE, check, lab, temporary, wait
 
 FILE = HERE / "onlink.yaml"
 METADATA = "http://169.254.169.254/latest"
@@ -73,15 +73,19 @@ def b012(it):
     # A little apart, or the host's own queue drops some.
     ask = ("import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
            "[(s.sendto(bytes(12), ('10.6.0.2', 53)), time.sleep(2e-4)) for _ in range(1500)]")
-    before = it.counters()
-    begun = time.monotonic()
-    check(it.exec("b", "python3", "-c", ask).returncode == 0, "the questions")
-    after = wait("all are judged", lambda: moved(it, before, 1500))
-    spent = time.monotonic() - begun
-    check(spent < 3 or after["local"] > 1024, f"{after} in {spent:.1f} s")
-    check(after["local"] >= 1024, f"{after}")
-    check(after["drop.local.rate"] >= 1, f"{after}: none was refused")
-    check(after["local"] <= 1024 * (int(spent) + 1), f"{after} in {spent:.1f} s")
+    # A busy machine may need more than a second for them, and then serves them all.
+    for again in range(5):
+        before = it.counters()
+        begun = time.monotonic()
+        check(it.exec("b", "python3", "-c", ask).returncode == 0, "the questions")
+        after = wait("all are judged", lambda: moved(it, before, 1500))
+        spent = time.monotonic() - begun
+        # Later ones may begin in a second that has served some already.
+        check(again or after["local"] >= 1024, f"{after}")
+        check(after["local"] <= 1024 * (int(spent) + 1), f"{after} in {spent:.1f} s")
+        if after["drop.local.rate"]:
+            return
+    raise Failed("none was ever refused")
 
 
 def moved(it, before, count):

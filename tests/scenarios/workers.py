@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 
 import attach
 from harness import EXAMPLES, check, lab, own_processes, topology, vpclab, wait
@@ -24,7 +25,9 @@ def several_workers(report):
     packet to."""
     with lab("workers", PRIVATELINK, "--wait", "--workers", 3) as it:
         with report.part("workers share the connections and account for every frame"):
+            begun = []
             for _ in range(REQUESTS):
+                begun.append(time.monotonic())
                 it.reaches("client", ENDPOINT)
             seen = it.json("inspect")
             check(len(seen["workers"]) == 3, f"{len(seen['workers'])} workers")
@@ -37,7 +40,9 @@ def several_workers(report):
             check(full == 0, f"{full} frames found a full ring")
         with report.part("workers show all connections together"):
             flows = it.json("flows")["flows"]
-            check(len(flows) >= REQUESTS, f"{len(flows)} of {REQUESTS} connections")
+            # What is closed is remembered for ten seconds.
+            young = sum(1 for at in begun if time.monotonic() - at < 10)
+            check(len(flows) >= young > 0, f"{len(flows)} of {young} connections")
 
 
 def datagrams(box, address, ports):
