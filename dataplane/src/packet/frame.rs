@@ -6,6 +6,12 @@ use crate::addr::EniId;
 /// (68 bytes), a VLAN tag and a virtio header, rounded up to cache lines.
 pub const HEADROOM: usize = 128;
 
+/// Frames begin with a cache line: one of 64 bytes takes one, and what was just
+/// written can be read before it has reached the cache. (Across two lines it
+/// cannot: steering a frame then waits for all that is still to be written, such
+/// as frames for another core.)
+const CACHE_LINE: usize = 64;
+
 /// State of the transport checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Checksum {
@@ -65,13 +71,18 @@ pub struct Frame {
 impl Frame {
     /// An empty frame with room for `capacity` bytes after the headroom.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self {
-            buffer: vec![0; HEADROOM + capacity],
-            head: HEADROOM,
-            end: HEADROOM,
-            port: EniId(0),
-            offload: Offload::default(),
-        }
+        let mut frame = Self {
+            buffer: vec![0; HEADROOM + CACHE_LINE + capacity],
+            ..Self::default()
+        };
+        frame.clear();
+        frame
+    }
+
+    /// Where an empty frame begins.
+    #[inline]
+    fn start(&self) -> usize {
+        HEADROOM + self.buffer.as_ptr().align_offset(CACHE_LINE) % CACHE_LINE
     }
 
     /// A frame that entered by `port` and holds a copy of `bytes`.
@@ -83,8 +94,8 @@ impl Frame {
 
     /// Empties the frame for another use; keeps the allocation.
     pub fn clear(&mut self) {
-        self.head = HEADROOM;
-        self.end = HEADROOM;
+        self.head = self.start();
+        self.end = self.head;
         self.offload = Offload::default();
     }
 
@@ -185,7 +196,7 @@ impl Frame {
     fn grow(&mut self, len: usize) {
         // A fresh allocation: memory that is zero already is not written, so
         // room for a super-packet costs nothing until one comes.
-        let mut larger = vec![0; self.head + len.max(2 * self.len())];
+        let mut larger = vec![0; self.head + CACHE_LINE + len.max(2 * self.len())];
         if let Some(place) = larger.get_mut(self.head..self.end) {
             place.copy_from_slice(self.bytes());
         }
@@ -290,7 +301,26 @@ mod tests {
         assert!(frame.bytes().starts_with(b"s\0\0\0"));
         frame.clear();
         frame.extend(b"new");
-        assert_eq!((frame.bytes(), frame.headroom()), (&b"new"[..], HEADROOM));
+        assert_eq!(frame.bytes(), b"new");
+        assert!(frame.headroom() >= HEADROOM);
+    }
+
+    #[test]
+    fn frames_begin_with_a_cache_line_whatever_became_of_them() {
+        let mut frames: Vec<_> = (0..9).map(Frame::with_capacity).collect();
+        frames.push(Frame::default());
+        for frame in &mut frames {
+            frame.refill(EniId(0), b"short");
+            frame.push_front(300);
+            for len in [64, 70_000] {
+                frame.refill(EniId(0), &vec![7; len]);
+                assert!(frame.headroom() >= HEADROOM);
+                assert!(frame.bytes().iter().all(|&byte| byte == 7));
+                frame.clear();
+                frame.set_len(64);
+                assert_eq!(frame.bytes().as_ptr().align_offset(CACHE_LINE), 0);
+            }
+        }
     }
 
     #[test]
