@@ -15,6 +15,7 @@ mod ring;
 mod sink;
 mod steer;
 mod team;
+mod tray;
 
 use std::io;
 use std::sync::Arc;
@@ -170,14 +171,17 @@ impl Worker {
         self.stopping |= self.ports.take_wake().is_err();
         self.sink.drops.turn(now);
         self.obey(now);
+        if let Some(peers) = &self.peers {
+            peers.fetch();
+        }
         self.ports.receive(&mut self.batch, self.pipeline.pool());
         self.cross_links(now);
         let tables = self.tables.load();
         let given = self.batch.len();
         if let Some(peers) = &mut self.peers {
             let capture = &mut self.sink.capture;
-            let dropped = &mut |frame: &Frame| {
-                capture.dropped(frame.port, DropReason::HandoverFull, frame.bytes());
+            let dropped = &mut |eni, bytes: &[u8]| {
+                capture.dropped(eni, DropReason::HandoverFull, bytes);
             };
             let pool = self.pipeline.pool();
             peers.exchange(&tables, now, &mut self.batch, pool, dropped);
@@ -197,6 +201,9 @@ impl Worker {
                 .process(now, &tables, &mut self.batch, &mut self.sink);
         }
         drop(tables);
+        if let Some(peers) = &mut self.peers {
+            peers.wake();
+        }
         self.send(now);
         given.max(moved)
     }
@@ -333,7 +340,8 @@ impl Worker {
         }
         // The pipeline counts what it judges, whoever read it.
         let handed = self.peers.as_ref().map(Peers::counts).unwrap_or_default();
-        pipeline.received += handed.passed + handed.full;
+        pipeline.received += handed.passed + handed.held + handed.full;
+        pipeline.queued += handed.held;
         pipeline.received = pipeline.received.saturating_sub(handed.taken);
         pipeline.handed_in = handed.taken;
         pipeline.handed_out = handed.passed;

@@ -4,29 +4,21 @@ use std::cell::Cell;
 
 use super::ring::{Filler, Taker};
 use super::steer::{Steer, Turn};
-use crate::flow::prefetch;
+use super::tray::Tray;
+use crate::addr::EniId;
 use crate::io::WakeSender;
 use crate::packet::{Frame, FramePool};
 use crate::tables::Snapshot;
 use crate::time::Instant;
 
-/// Trays that may wait between two workers. A tray holds what one turn hands
-/// over, so this is a bound in turns: some milliseconds of a busy worker.
-pub(super) const TRAYS: usize = 64;
-
-/// The last byte of a plain packet's headers: perhaps a cache line after the first.
-const HEADERS: usize = 53;
-
-/// A frame on its way to another worker.
-#[derive(Debug)]
-pub(super) struct Handed {
-    frame: Frame,
-    /// Whether the other worker judges it; else it steers it once more.
-    settled: bool,
-}
-
-/// Frames that one turn hands over; on the way back, empty ones in exchange.
-pub(super) type Tray = Vec<Handed>;
+/// Trays that may wait between two workers: few, so that their memory stays in
+/// the near caches. What finds no tray is held back until one comes.
+pub(super) const TRAYS: usize = 8;
+/// Frames that are held back for one worker at most.
+const HELD_MAX: usize = 1_024;
+/// Frames that are taken of one worker in a turn, as of a port: whoever is
+/// slower must not stop reading its own.
+const TAKE_MAX: usize = 64;
 
 /// The way to one other worker, and back.
 #[derive(Debug)]
@@ -35,12 +27,14 @@ pub(super) struct Peer {
     filler: Filler<Tray>,
     taker: Taker<Tray>,
     wake: WakeSender,
-    /// What this turn hands over.
+    /// What this turn hands over, and what former ones could not.
     out: Tray,
-    /// The last tray that came, to be sent back.
-    back: Tray,
-    /// Empty frames that are owed for those that came in it.
-    owed: usize,
+    /// The tray that it will travel on.
+    spare: Tray,
+    /// The last tray that came; it is sent back when the next is taken.
+    came: Tray,
+    /// Whether a tray was passed on since the other was last woken.
+    wakes: bool,
 }
 
 impl Peer {
@@ -55,10 +49,26 @@ impl Peer {
             filler,
             taker,
             wake,
-            out: Tray::new(),
-            back: Tray::new(),
-            owed: 0,
+            out: Tray::default(),
+            spare: Tray::default(),
+            came: Tray::default(),
+            wakes: false,
         }
+    }
+
+    /// Takes the next tray, if all of the last has been taken.
+    fn open(&mut self, pool: &mut FramePool) {
+        if self.came.is_empty() {
+            self.came.pay_back(pool);
+            if self.taker.take(&mut self.came) {
+                self.came.fetch();
+            }
+        }
+    }
+
+    /// Whether frames wait that this worker has to do something about.
+    fn has_work(&self) -> bool {
+        !self.taker.is_empty() || !self.came.is_empty() || !self.out.is_empty()
     }
 }
 
@@ -69,7 +79,9 @@ pub(super) struct Handovers {
     pub(super) taken: u64,
     /// Put into rings.
     pub(super) passed: u64,
-    /// Dropped, since the ring was full.
+    /// Held back until a ring has room.
+    pub(super) held: u64,
+    /// Dropped, since too many were held back.
     pub(super) full: u64,
 }
 
@@ -95,25 +107,28 @@ impl Peers {
         }
     }
 
-    pub(super) const fn counts(&self) -> Handovers {
-        self.counts
+    pub(super) fn counts(&self) -> Handovers {
+        let held = self.peers.iter().map(|peer| peer.out.len() as u64).sum();
+        Handovers {
+            held,
+            ..self.counts
+        }
     }
 
-    /// Whether frames wait in a ring.
+    /// Whether frames wait in a ring, or for room in one.
     pub(super) fn has_work(&self) -> bool {
-        self.peers.iter().any(|peer| !peer.taker.is_empty())
+        self.peers.iter().any(Peer::has_work)
     }
 
     /// Hands over what belongs to others of `batch`, which a port gave, and
-    /// appends what the others handed over. What a full ring does not take goes
-    /// to `dropped`.
+    /// appends what the others handed over. What finds no room goes to `dropped`.
     pub(super) fn exchange(
         &mut self,
         tables: &Snapshot,
         now: Instant,
         batch: &mut Vec<Frame>,
         pool: &mut FramePool,
-        dropped: &mut dyn FnMut(&Frame),
+        dropped: &mut dyn FnMut(EniId, &[u8]),
     ) {
         let (own, steer) = (self.own, &mut self.steer);
         let turn = Cell::new(Turn {
@@ -124,78 +139,83 @@ impl Peers {
             turn.set(steer.turn(tables, now, frame));
             turn.get().worker != own
         });
+        // The bytes of what came are on their way while the own frames are steered.
+        self.peers.iter_mut().for_each(|peer| peer.open(pool));
+        let mut full = 0;
         for frame in foreign {
-            put(&mut self.peers, turn.get(), frame);
+            put(&mut self.peers, turn.get(), frame, pool, &mut full, dropped);
         }
-        self.take(tables, now, batch, pool);
-        self.pass(pool, dropped);
-    }
-
-    fn take(
-        &mut self,
-        tables: &Snapshot,
-        now: Instant,
-        batch: &mut Vec<Frame>,
-        pool: &mut FramePool,
-    ) {
-        for peer in &mut self.peers {
-            loop {
-                while peer.owed > 0
-                    && let Some(frame) = pool.take_idle()
-                {
-                    let settled = true;
-                    peer.back.push(Handed { frame, settled });
-                    peer.owed -= 1;
-                }
-                if !peer.taker.take(&mut peer.back) {
-                    break;
-                }
-                peer.owed = peer.back.len();
-                self.counts.taken += peer.back.len() as u64;
-                // Their bytes are in the other core's cache: all come together.
-                for handed in &peer.back {
-                    let bytes = handed.frame.bytes();
-                    prefetch(bytes, 0);
-                    prefetch(bytes, HEADERS);
-                }
-                for handed in peer.back.drain(..) {
-                    match handed.settled {
-                        true => batch.push(handed.frame),
-                        false => self.unsettled.push(handed.frame),
-                    }
-                }
-            }
-        }
+        self.take(batch, pool);
         for frame in self.unsettled.drain(..) {
             let turn = self.steer.turn_again(tables, now, &frame);
-            match turn.worker == self.own {
+            match turn.worker == own {
                 true => batch.push(frame),
-                false => put(&mut self.peers, turn, frame),
+                false => put(&mut self.peers, turn, frame, pool, &mut full, dropped),
+            }
+        }
+        self.counts.full += full;
+        self.pass(pool);
+    }
+
+    fn take(&mut self, batch: &mut Vec<Frame>, pool: &mut FramePool) {
+        for peer in &mut self.peers {
+            let mut left = TAKE_MAX;
+            while left > 0 {
+                peer.open(pool);
+                let taken = peer.came.take(left, batch, &mut self.unsettled, pool);
+                if taken == 0 {
+                    break;
+                }
+                self.counts.taken += taken as u64;
+                left -= taken;
             }
         }
     }
 
-    fn pass(&mut self, pool: &mut FramePool, dropped: &mut dyn FnMut(&Frame)) {
+    /// Asks for what the next exchange looks at first.
+    pub(super) fn fetch(&self) {
+        self.peers.iter().for_each(|peer| peer.taker.fetch());
+    }
+
+    /// Wakes those who were handed frames and sleep. Some time after that: what was
+    /// written has reached the other core by then, so that the look costs nothing.
+    pub(super) fn wake(&mut self) {
+        for peer in self.peers.iter_mut().filter(|peer| peer.wakes) {
+            peer.wakes = false;
+            peer.wake.wake_dozing();
+        }
+    }
+
+    fn pass(&mut self, pool: &mut FramePool) {
         for peer in self.peers.iter_mut().filter(|peer| !peer.out.is_empty()) {
-            let count = peer.out.len() as u64;
-            if peer.filler.pass(&mut peer.out) {
-                self.counts.passed += count;
-                peer.wake.wake_dozing();
-            } else {
-                self.counts.full += count;
-                peer.out.iter().for_each(|handed| dropped(&handed.frame));
+            if !peer.filler.has_room() {
+                continue;
             }
-            // What came back, or what was dropped.
-            for handed in peer.out.drain(..) {
-                pool.put(handed.frame);
-            }
+            self.counts.passed += peer.out.len() as u64;
+            peer.spare.append(&mut peer.out);
+            peer.filler.pass(&mut peer.spare);
+            peer.spare.reclaim(pool);
+            peer.wakes = true;
         }
     }
 }
 
-fn put(peers: &mut [Peer], turn: Turn, frame: Frame) {
-    if let Some(peer) = peers.iter_mut().find(|peer| peer.worker == turn.worker) {
-        let settled = turn.settled;
-        peer.out.push(Handed { frame, settled });
+fn put(
+    peers: &mut [Peer],
+    turn: Turn,
+    frame: Frame,
+    pool: &mut FramePool,
+    full: &mut u64,
+    dropped: &mut dyn FnMut(EniId, &[u8]),
+) {
+    let Some(peer) = peers.iter_mut().find(|peer| peer.worker == turn.worker) else {
+        return;
+    };
+    if peer.out.len() >= HELD_MAX {
+        *full += 1;
+        dropped(frame.port, frame.bytes());
+        pool.put(frame);
+    } else {
+        peer.out.put(frame, turn.settled, pool);
     }
 }

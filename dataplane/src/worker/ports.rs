@@ -174,8 +174,9 @@ impl Ports {
             true => timeout,
             false => Some(Duration::ZERO),
         };
-        let all_in_ring = self.slots.iter().all(|slot| slot.in_ring || slot.broken);
-        self.polled = timeout != Some(Duration::ZERO) || !all_in_ring;
+        // The wake-up tells without that whether it is pending.
+        let tells = |slot: &Slot| slot.place.is_some() && !slot.in_ring;
+        self.polled = timeout != Some(Duration::ZERO) || self.slots.iter().any(tells);
         if self.polled {
             self.poller.wait(timeout)?;
         }
@@ -231,6 +232,8 @@ impl Ports {
             let share = slot.share.max(SHARE_MIN);
             match slot.port.receive(share, batch, pool) {
                 Ok(count) if count == share => slot.share = (share * 2).min(SHARE_MAX),
+                // Nothing says nothing of how many come at once.
+                Ok(0) => {}
                 Ok(_) => slot.share = share / 2,
                 Err(_) => {
                     slot.break_off();

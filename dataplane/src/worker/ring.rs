@@ -19,38 +19,53 @@
 //! there because it makes the exchange safe code, for one atomic operation a
 //! batch.
 
+use crate::flow::prefetch;
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering};
 
-/// Keeps the two indexes out of each other's cache line.
+/// Keeps what two threads change out of each other's cache lines, of which
+/// processors fetch two together.
 #[derive(Debug)]
-#[repr(align(64))]
-struct Index(AtomicUsize);
+#[repr(align(128))]
+struct Apart<T>(T);
 
 #[derive(Debug)]
 struct Shared<T> {
-    slots: Box<[Mutex<T>]>,
-    head: Index,
-    tail: Index,
+    slots: Box<[Apart<Mutex<T>>]>,
+    head: Apart<AtomicUsize>,
+    tail: Apart<AtomicUsize>,
 }
 
 /// The side that fills.
 #[derive(Debug)]
-pub(crate) struct Filler<T>(Arc<Shared<T>>);
+pub(crate) struct Filler<T> {
+    shared: Arc<Shared<T>>,
+    tail: usize,
+    /// Where the other side was when it was last looked at.
+    head: usize,
+}
 
 /// The side that takes.
 #[derive(Debug)]
-pub(crate) struct Taker<T>(Arc<Shared<T>>);
+pub(crate) struct Taker<T> {
+    shared: Arc<Shared<T>>,
+    head: usize,
+}
 
 /// A ring of `slots` empty trays.
 pub(crate) fn ring<T: Default>(slots: usize) -> (Filler<T>, Taker<T>) {
     let shared = Arc::new(Shared {
         slots: (0..slots.max(1))
-            .map(|_| Mutex::new(T::default()))
+            .map(|_| Apart(Mutex::new(T::default())))
             .collect(),
-        head: Index(AtomicUsize::new(0)),
-        tail: Index(AtomicUsize::new(0)),
+        head: Apart(AtomicUsize::new(0)),
+        tail: Apart(AtomicUsize::new(0)),
     });
-    (Filler(Arc::clone(&shared)), Taker(shared))
+    let filler = Filler {
+        shared: Arc::clone(&shared),
+        tail: 0,
+        head: 0,
+    };
+    (filler, Taker { shared, head: 0 })
 }
 
 impl<T> Shared<T> {
@@ -58,7 +73,7 @@ impl<T> Shared<T> {
     /// the slot is its own; false if it is not, which cannot be.
     fn swap(&self, index: usize, tray: &mut T) -> bool {
         let slot = self.slots.get(index % self.slots.len());
-        match slot.map(Mutex::try_lock) {
+        match slot.map(|slot| slot.0.try_lock()) {
             Some(Ok(mut held)) => {
                 std::mem::swap(&mut *held, tray);
                 true
@@ -72,14 +87,22 @@ impl<T> Filler<T> {
     /// Passes `tray` on and puts one that came back in its place; false, and
     /// nothing changes, when the ring is full.
     pub(crate) fn pass(&mut self, tray: &mut T) -> bool {
-        let tail = self.0.tail.0.load(Ordering::Relaxed);
-        let head = self.0.head.0.load(Ordering::Acquire);
-        let full = tail.wrapping_sub(head) >= self.0.slots.len();
-        if full || !self.0.swap(tail, tray) {
+        if !self.has_room() || !self.shared.swap(self.tail, tray) {
             return false;
         }
-        self.0.tail.0.store(tail.wrapping_add(1), Ordering::Release);
+        self.tail = self.tail.wrapping_add(1);
+        self.shared.tail.0.store(self.tail, Ordering::Release);
         true
+    }
+
+    /// Whether the next [`Self::pass`] succeeds. The other side is looked at only
+    /// where there was no room before.
+    pub(crate) fn has_room(&mut self) -> bool {
+        let slots = self.shared.slots.len();
+        if self.tail.wrapping_sub(self.head) >= slots {
+            self.head = self.shared.head.0.load(Ordering::Acquire);
+        }
+        self.tail.wrapping_sub(self.head) < slots
     }
 }
 
@@ -87,18 +110,24 @@ impl<T> Taker<T> {
     /// Takes the next tray and sends `tray` back in its place; false, and
     /// nothing changes, when the ring is empty.
     pub(crate) fn take(&mut self, tray: &mut T) -> bool {
-        let head = self.0.head.0.load(Ordering::Relaxed);
-        if self.is_empty() || !self.0.swap(head, tray) {
+        if self.is_empty() || !self.shared.swap(self.head, tray) {
             return false;
         }
-        self.0.head.0.store(head.wrapping_add(1), Ordering::Release);
+        self.head = self.head.wrapping_add(1);
+        self.shared.head.0.store(self.head, Ordering::Release);
         true
+    }
+
+    /// Asks for the lines that [`Self::take`] will look at: they are in the other
+    /// core's cache, perhaps.
+    pub(crate) fn fetch(&self) {
+        prefetch(std::slice::from_ref(&self.shared.tail), 0);
+        prefetch(&self.shared.slots, self.head % self.shared.slots.len());
     }
 
     /// Whether no tray waits.
     pub(crate) fn is_empty(&self) -> bool {
-        let head = self.0.head.0.load(Ordering::Relaxed);
-        self.0.tail.0.load(Ordering::Acquire) == head
+        self.shared.tail.0.load(Ordering::Acquire) == self.head
     }
 }
 
