@@ -9,7 +9,9 @@ import machine
 # Work, mark, whether more is better, case, ratio, and what is shown of whom: (words, case, figure).
 ROWS = (
     ("Workers: two beside one, memory ports", 1.8, True, "memory/workers=2", "times_one_worker",
-     (("one", "memory/workers=1", "mpps"), ("two", "memory/workers=2", "mpps"))),
+     (("one", "memory/workers=1", "mpps"), ("two", "memory/workers=2", "mpps"),
+      ("two data planes with nothing in common", "memory/workers=2/apart", "times_one_worker"),
+      ("what the machine gives two threads that only count", "memory/floor=2", "times_one_thread"))),
     ("A packet handed over to another worker, beside one that is not", 1.5, False,
      "memory/workers=2/handed-over", "cost_of_own",
      (("own", "memory/workers=2", "mpps"), ("handed over", "memory/workers=2/handed-over", "mpps"))),
@@ -28,7 +30,7 @@ ROWS = (
     ("Ping, p50 beside the kernel router's", 2, False, "ping/privatelink", "times_kernel_router",
      (("kernel", "ping/kernel-router", "p50_us"), ("vpclab", "ping/privatelink", "p50_us"))),
 )
-UNITS = {"mpps": "Mpps", "gbit_per_s": "Gbit/s", "p50_us": "µs"}
+UNITS = {"mpps": "Mpps", "gbit_per_s": "Gbit/s", "p50_us": "µs", "times_one_worker": "×", "times_one_thread": "×"}
 
 
 def rows(run, vpclab):

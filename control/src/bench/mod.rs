@@ -103,6 +103,8 @@ pub enum Unit {
     Interface,
     /// A byte.
     Byte,
+    /// A few instructions on registers.
+    Step,
 }
 
 impl Unit {
@@ -115,6 +117,7 @@ impl Unit {
             Self::Update => "update",
             Self::Interface => "interface",
             Self::Byte => "byte",
+            Self::Step => "step",
         }
     }
 }

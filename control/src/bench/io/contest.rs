@@ -49,6 +49,7 @@ type Build = Box<dyn FnOnce() -> Result<Box<dyn Way>, BenchError>>;
 /// A way before the contest.
 pub(super) struct Entry {
     pub(super) name: &'static str,
+    pub(super) unit: Unit,
     pub(super) shown: Shown,
     pub(super) build: Build,
 }
@@ -75,7 +76,11 @@ struct Contest {
 }
 
 /// The cases `group/name` of a contest.
-pub(super) fn cases(group: &str, unit: Unit, entries: Vec<Entry>) -> Vec<Case> {
+pub(super) fn cases(group: &str, entries: Vec<Entry>) -> Vec<Case> {
+    let named: Vec<(&str, Unit)> = entries
+        .iter()
+        .map(|entry| (entry.name, entry.unit))
+        .collect();
     let entrants = entries.into_iter().map(|entry| Entrant {
         name: entry.name,
         shown: entry.shown,
@@ -84,9 +89,8 @@ pub(super) fn cases(group: &str, unit: Unit, entries: Vec<Entry>) -> Vec<Case> {
         others_percent: Vec::new(),
     });
     let entrants: Vec<Entrant> = entrants.collect();
-    let names: Vec<&str> = entrants.iter().map(|entrant| entrant.name).collect();
     let contest = Rc::new(RefCell::new(Contest { entrants }));
-    let cases = names.into_iter().enumerate().map(|(index, name)| {
+    let cases = named.into_iter().enumerate().map(|(index, (name, unit))| {
         let contest = Rc::clone(&contest);
         let prepare = move || {
             contest.borrow_mut().enter(index)?;
@@ -267,6 +271,7 @@ mod tests {
             let turns = Rc::clone(&turns);
             Entry {
                 name,
+                unit: Unit::Packet,
                 shown: Shown {
                     figure: ["figure", "figure_min", "figure_max"],
                     beside,
@@ -282,6 +287,7 @@ mod tests {
         };
         let absent = Entry {
             name: "absent",
+            unit: Unit::Packet,
             shown: Shown {
                 figure: ["", "", ""],
                 beside: &[],
@@ -298,7 +304,7 @@ mod tests {
             ..Options::smoke()
         };
         let mut results = Vec::new();
-        for case in cases("group", Unit::Packet, entries) {
+        for case in cases("group", entries) {
             results.push((case.name.clone(), measure(case, &options, &mut ())));
         }
         assert_eq!(*turns.borrow(), "popopopo");

@@ -90,14 +90,14 @@ const BESIDE: &[Beside] = &[
 pub(super) fn cases(load: Load, depth: Depth) -> Vec<Case> {
     let entries = Kind::ALL.into_iter().map(|kind| Entry {
         name: kind.name(),
+        unit: match load {
+            Load::Tcp => Unit::Byte,
+            Load::Udp | Load::Ping => Unit::Packet,
+        },
         shown: load.shown(kind),
         build: Box::new(move || load.prepare(kind, depth).map_err(not_here)),
     });
-    let unit = match load {
-        Load::Tcp => Unit::Byte,
-        Load::Udp | Load::Ping => Unit::Packet,
-    };
-    contest::cases(load.name(), unit, entries.collect())
+    contest::cases(load.name(), entries.collect())
 }
 
 /// The machine lacks something: the rest can go on.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! memory/…   script ports ── 1 or 2 workers ── script ports             no rights needed
+//!            1 or 2 threads that only count (floor): what the machine gives
 //! tcp/…      ┌ client ┐      bare mover       ┌ server ┐
 //! udp-64B/…  │ eth0   ├──── kernel's router ──┤ eth0   │   namespaces made here, gone
 //! ping/…     └────────┘      vpclab           └────────┘   with the process
@@ -13,6 +14,7 @@
 
 mod bed;
 mod contest;
+mod floor;
 mod load;
 mod mover;
 mod ping;

@@ -1,12 +1,13 @@
-//! Workers with ports in memory: one, two, and two of which each gets the
-//! other's packets.
+//! Workers with ports in memory: one, two, two with nothing in common, and two of
+//! which each gets the other's packets. Beside them, what the machine gives two
+//! threads at most.
 //!
 //! A round makes its workers, which look for frames without end, and ends them,
 //! so that they leave the cores to the next.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -22,7 +23,8 @@ use vpclab_dataplane::worker::{Clock, Handle, Options as WorkerOptions, Waiting,
 
 use super::Span;
 use super::contest::{self, Beside, Entry, Measured, Shown, Way};
-use super::script::{ScriptPort, WINDOW};
+use super::floor::Floor;
+use super::script::{Count, ScriptPort, WINDOW};
 use crate::bench::topology::World;
 use crate::bench::{BenchError, Case, Done, FrameStore, Kind, Options, Segment, Unit};
 
@@ -37,16 +39,19 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 enum Crew {
     One,
     Two,
+    /// Two data planes of one worker each.
+    Apart,
     HandedOver,
 }
 
 impl Crew {
-    const ALL: [Self; 3] = [Self::One, Self::Two, Self::HandedOver];
+    const ALL: [Self; 4] = [Self::One, Self::Two, Self::Apart, Self::HandedOver];
 
     const fn name(self) -> &'static str {
         match self {
             Self::One => "workers=1",
             Self::Two => "workers=2",
+            Self::Apart => "workers=2/apart",
             Self::HandedOver => "workers=2/handed-over",
         }
     }
@@ -54,14 +59,22 @@ impl Crew {
     const fn workers(self) -> u32 {
         match self {
             Self::One => 1,
-            Self::Two | Self::HandedOver => 2,
+            Self::Two | Self::Apart | Self::HandedOver => 2,
+        }
+    }
+
+    /// Data planes; the workers of one share its tables and its flows.
+    const fn teams(self) -> usize {
+        match self {
+            Self::Apart => 2,
+            Self::One | Self::Two | Self::HandedOver => 1,
         }
     }
 
     const fn beside(self) -> &'static [Beside] {
         match self {
             Self::One => &[],
-            Self::Two => TIMES,
+            Self::Two | Self::Apart => TIMES,
             Self::HandedOver => COST,
         }
     }
@@ -83,12 +96,43 @@ const COST: &[Beside] = &[Beside {
     inverse: true,
 }];
 
-/// A case for each crew.
+/// What two threads that share nothing do beside one.
+const FLOOR: &[Beside] = &[Beside {
+    names: [
+        "times_one_thread",
+        "times_one_thread_min",
+        "times_one_thread_max",
+    ],
+    way: "floor=1",
+    inverse: false,
+}];
+const FLOORS: [(&str, usize, &[Beside]); 2] = [("floor=1", 1, &[]), ("floor=2", 2, FLOOR)];
+
+/// A case for each crew, and the floors.
 pub(super) fn cases(options: &Options) -> Vec<Case> {
-    let entries = Crew::ALL.into_iter().map(|crew| {
+    let span = Span::of(options.depth);
+    let floors = FLOORS.into_iter().map(|(name, threads, beside)| Entry {
+        name,
+        unit: Unit::Step,
+        shown: Shown {
+            figure: ["gsteps_per_s", "gsteps_per_s_min", "gsteps_per_s_max"],
+            beside,
+        },
+        build: Box::new(move || {
+            enough_cores(threads)?;
+            let clock = Clock::start();
+            Ok(Box::new(Floor {
+                threads,
+                span,
+                clock,
+            }) as Box<dyn Way>)
+        }),
+    });
+    let crews = Crew::ALL.into_iter().map(|crew| {
         let options = options.clone();
         Entry {
             name: crew.name(),
+            unit: Unit::Packet,
             shown: Shown {
                 figure: ["mpps", "mpps_min", "mpps_max"],
                 beside: crew.beside(),
@@ -96,13 +140,24 @@ pub(super) fn cases(options: &Options) -> Vec<Case> {
             build: Box::new(move || Ok(Box::new(Scaling::new(&options, crew)?) as Box<dyn Way>)),
         }
     });
-    contest::cases("memory", Unit::Packet, entries.collect())
+    contest::cases("memory", floors.chain(crews).collect())
+}
+
+fn enough_cores(threads: usize) -> Result<(), BenchError> {
+    let available = thread::available_parallelism().map_or(1, usize::from);
+    match available < threads {
+        false => Ok(()),
+        true => Err(BenchError::NotHere(format!(
+            "two workers need two cores; this machine lends {available}"
+        ))),
+    }
 }
 
 /// What a crew works on.
 struct Scaling {
     crew: Crew,
-    tables: Arc<Tables>,
+    /// Of each data plane.
+    tables: Vec<Arc<Tables>>,
     client: EniId,
     server: EniId,
     /// What each worker reads.
@@ -113,13 +168,14 @@ struct Scaling {
 
 impl Scaling {
     fn new(options: &Options, crew: Crew) -> Result<Self, BenchError> {
-        let available = thread::available_parallelism().map_or(1, usize::from);
-        if available < crew.workers() as usize {
-            let why = format!("two workers need two cores; this machine lends {available}");
-            return Err(BenchError::NotHere(why));
-        }
+        enough_cores(crew.workers() as usize)?;
         let world = World::new(YAML)?;
         let snapshot = world.snapshot();
+        let mut tables = vec![Arc::new(Tables::new(world.snapshot()))];
+        for _ in 1..crew.teams() {
+            let other = World::new(YAML)?.snapshot();
+            tables.push(Arc::new(Tables::new(other)));
+        }
         let (client, server) = (world.eni("client")?, world.eni("server")?);
         let macs = world.macs(&snapshot, client)?;
         let ends = (
@@ -129,7 +185,7 @@ impl Scaling {
         Ok(Self {
             crew,
             stores: stores(crew, options.seed, client, macs, ends),
-            tables: Arc::new(Tables::new(snapshot)),
+            tables,
             client,
             server,
             seed: options.seed,
@@ -149,7 +205,7 @@ impl Scaling {
         let handed = (after.handed_in - before.handed_in) as f64;
         let received = (after.received - before.received) as f64;
         let share = match self.crew {
-            Crew::One | Crew::Two => 0.0,
+            Crew::One | Crew::Two | Crew::Apart => 0.0,
             Crew::HandedOver => 1.0,
         };
         let wrong = packets == 0
@@ -200,7 +256,7 @@ fn stores(
         segment.write(&mut frame, 64);
         let owner = shard.owner(&tuple);
         let reader = match crew {
-            Crew::One | Crew::Two => owner,
+            Crew::One | Crew::Two | Crew::Apart => owner,
             Crew::HandedOver => 1 - owner,
         };
         if let Some(store) = stores.get_mut(reader as usize) {
@@ -248,12 +304,13 @@ impl Way for Scaling {
 /// Running workers.
 struct Running {
     clock: Clock,
-    handle: Handle,
+    /// Of each data plane.
+    handles: Vec<Handle>,
     threads: Vec<JoinHandle<std::io::Result<()>>>,
     /// Whether there are frames to be read.
     open: Arc<AtomicBool>,
     /// What each worker has sent.
-    delivered: Vec<Arc<AtomicU64>>,
+    delivered: Vec<Arc<Count>>,
 }
 
 impl Running {
@@ -263,24 +320,27 @@ impl Running {
             seed: work.seed,
             ..Config::default()
         };
-        let options = WorkerOptions {
-            waiting: Waiting::Busy,
-            ring: false,
-            core: Some(0),
-        };
         let clock = Clock::start();
-        let count = work.crew.workers() as usize;
-        let (workers, handle) = team(count, config, &work.tables, clock, options, &local)?;
+        let count = work.crew.workers() as usize / work.crew.teams();
         let mut running = Self {
             clock,
-            handle,
+            handles: Vec::new(),
             threads: Vec::new(),
             open: Arc::default(),
             delivered: Vec::new(),
         };
-        for worker in workers {
-            let thread = thread::Builder::new().name("packets".to_owned());
-            running.threads.push(thread.spawn(move || worker.run())?);
+        for (n, tables) in work.tables.iter().enumerate() {
+            let options = WorkerOptions {
+                waiting: Waiting::Busy,
+                ring: false,
+                core: Some(n * count),
+            };
+            let (workers, handle) = team(count, config, tables, clock, options, &local)?;
+            for worker in workers {
+                let thread = thread::Builder::new().name("packets".to_owned());
+                running.threads.push(thread.spawn(move || worker.run())?);
+            }
+            running.handles.push(handle);
         }
         running.delivered = work.stores.iter().map(|_| Arc::default()).collect();
         let mut from: Vec<Box<dyn Port>> = Vec::new();
@@ -296,33 +356,43 @@ impl Running {
             to.push(Box::new(ScriptPort::sink(Arc::clone(counted))));
         }
         let gone = |error| BenchError::wrong(format!("{error}"));
-        running.handle.add_queues(work.client, from).map_err(gone)?;
-        running.handle.add_queues(work.server, to).map_err(gone)?;
+        for handle in &running.handles {
+            let queues = from.drain(..count).collect();
+            handle.add_queues(work.client, queues).map_err(gone)?;
+            let queues = to.drain(..count).collect();
+            handle.add_queues(work.server, queues).map_err(gone)?;
+        }
         Ok(running)
     }
 
     fn delivered(&self) -> u64 {
         let counts = self.delivered.iter();
-        counts.map(|count| count.load(Ordering::Relaxed)).sum()
+        counts.map(|count| count.get()).sum()
     }
 
     /// What the slowest has sent.
     fn delivered_by_each(&self) -> u64 {
         let counts = self.delivered.iter();
-        let least = counts.map(|count| count.load(Ordering::Relaxed)).min();
+        let least = counts.map(|count| count.get()).min();
         least.unwrap_or(0)
     }
 
     fn counters(&self) -> Result<Counters, BenchError> {
-        let counters = self.handle.counters();
-        let counters = counters.map_err(|error| BenchError::wrong(error.to_string()))?;
-        Ok(counters.pipeline)
+        let mut sum = Counters::default();
+        for handle in &self.handles {
+            let counters = handle.counters();
+            let counters = counters.map_err(|error| BenchError::wrong(error.to_string()))?;
+            sum.add(&counters.pipeline);
+        }
+        Ok(sum)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.handle.stop();
+        for handle in &self.handles {
+            let _ = handle.stop();
+        }
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }

@@ -14,17 +14,31 @@ use crate::bench::FrameStore;
 /// ever full, whoever waits for its core.
 pub(super) const WINDOW: u64 = 512;
 
-/// Frames in, a count out.
+/// What a port has sent: one thread counts, others look. Two lines for itself,
+/// since processors fetch them in pairs: the counts of two workers side by side
+/// would cost both.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Frames in, a count out. Two ports are two workers', as above.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(super) struct ScriptPort {
     store: Arc<FrameStore>,
     given: u64,
     next: usize,
     open: Arc<AtomicBool>,
     /// How many of those that it gave have been sent.
-    arrived: Arc<AtomicU64>,
+    arrived: Arc<Count>,
     sent: u64,
-    counted: Arc<AtomicU64>,
+    counted: Arc<Count>,
 }
 
 impl ScriptPort {
@@ -33,7 +47,7 @@ impl ScriptPort {
     pub(super) fn source(
         store: Arc<FrameStore>,
         open: Arc<AtomicBool>,
-        arrived: Arc<AtomicU64>,
+        arrived: Arc<Count>,
     ) -> Self {
         Self {
             store,
@@ -48,7 +62,7 @@ impl ScriptPort {
 
     /// Gives nothing; what it sends is counted in `counted`, which no other port
     /// counts in.
-    pub(super) fn sink(counted: Arc<AtomicU64>) -> Self {
+    pub(super) fn sink(counted: Arc<Count>) -> Self {
         Self {
             counted,
             ..Self::source(Arc::default(), Arc::default(), Arc::default())
@@ -57,17 +71,21 @@ impl ScriptPort {
 }
 
 impl Port for ScriptPort {
-    fn receives(&self) -> bool {
-        !self.store.is_empty()
-    }
-
     fn receive(
         &mut self,
         limit: usize,
         out: &mut Vec<Frame>,
         pool: &mut FramePool,
     ) -> io::Result<usize> {
-        let under_way = self.given - self.arrived.load(Ordering::Relaxed);
+        if self.store.is_empty() {
+            // Told once a turn, not with every frame: another worker that waits for
+            // it takes the line away each time it looks.
+            if self.counted.get() != self.sent {
+                self.counted.0.store(self.sent, Ordering::Relaxed);
+            }
+            return Ok(0);
+        }
+        let under_way = self.given - self.arrived.get();
         if !self.open.load(Ordering::Relaxed) || under_way + limit as u64 > WINDOW {
             return Ok(0);
         }
@@ -83,7 +101,6 @@ impl Port for ScriptPort {
 
     fn transmit(&mut self, frame: Frame, pool: &mut FramePool) -> Result<(), PortError> {
         self.sent += 1;
-        self.counted.store(self.sent, Ordering::Relaxed);
         pool.put(frame);
         Ok(())
     }
