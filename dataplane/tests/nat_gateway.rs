@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::HashMap;
 
-use common::worlds::{any, everything, nat_gateway};
+use common::worlds::{any, everything, load_balancer, nat_gateway, target, target_group};
 use common::*;
 use proptest::prelude::*;
 use vpclab_dataplane::addr::*;
@@ -510,4 +510,43 @@ fn a_worker_takes_ports_whose_replies_come_to_it() {
             }
         }
     }
+}
+
+/// To a load balancer, who comes past the NAT gateway is not who came through it: found
+/// by the oracle, when the translated client's flow was used for the other one.
+#[test]
+fn a_client_whom_a_changed_route_leads_past_the_gateway_is_another_client() {
+    let mut w = nat_gateway();
+    let local = ("10.0.0.0/16", RouteTarget::Local);
+    let through = ("10.0.2.0/24", RouteTarget::Eni(EniId(3)));
+    w.table(1, &[local.clone(), through]);
+    let node = EniKind::LoadBalancer(LoadBalancerId(0));
+    w.eni(6, 3, &["10.0.2.30"], &[], node);
+    w.eni(7, 3, &["10.0.2.40"], &[2], EniKind::Host);
+    w.edit(|b| {
+        let targets = vec![target("10.0.2.40", 8443, TargetHealth::Healthy)];
+        b.set_target_group(TargetGroupId(0), Some(target_group(1, targets)));
+        let balancer = load_balancer(LoadBalancerKind::Network, 1, 6, (6, 443));
+        b.set_load_balancer(LoadBalancerId(0), Some(balancer));
+    });
+    let (client, service) = ("10.0.1.10:40000", "10.0.2.30:443");
+    let (first, _) = at(w.tcp(1, client, service, SYN), 7);
+    let answer = w.frame(7, &first.reversed(), SYN_ACK, b"");
+    let (back, _) = at(w.send(7, answer), 1);
+    assert_eq!(back, tcp(service, client));
+    let (again, _) = at(w.tcp(1, client, service, ACK), 7);
+    assert_eq!(again, first, "the flow goes on while the route is there");
+    let counts = w.pipeline.connections().nat_counts()[&EniId(3)];
+    assert_eq!(counts.attempts, 1, "by the gateway");
+
+    w.table(1, &[local]);
+    let (other, _) = at(w.tcp(1, client, service, SYN), 7);
+    assert_eq!((other.src, other.dst), (first.src, first.dst));
+    assert_ne!(
+        other.sport, first.sport,
+        "the port of the translated client"
+    );
+    let answer = w.frame(7, &other.reversed(), SYN_ACK, b"");
+    let (back, _) = at(w.send(7, answer), 1);
+    assert_eq!(back, tcp(service, client));
 }
