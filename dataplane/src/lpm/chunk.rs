@@ -136,23 +136,35 @@ impl Room {
         at
     }
 
-    /// Adds bits to the lane at `bit`.
-    fn put(&mut self, bit: usize, value: u32) {
-        let line = self.lines.get_mut(bit / 512);
-        if let Some(lane) = line.and_then(|line| line.0.get_mut(bit % 512 / 32)) {
-            *lane |= (value << (bit % 32)) as i32;
+    /// Fills a unit.
+    fn put(&mut self, unit: usize, held: u64) {
+        let line = self.lines.get_mut(unit / UNITS);
+        if let Some([low, high]) =
+            line.and_then(|line| line.0.as_chunks_mut().0.get_mut(unit % UNITS))
+        {
+            (*low, *high) = (held as i32, (held >> 32) as i32);
         }
     }
 
     /// Lays down a block; says where.
-    fn block<L: Leaf>(&mut self, bits: u64, codes: impl ExactSizeIterator<Item = u32>) -> usize {
-        let at = self.take(1 + (codes.len() * L::CODE_BITS).div_ceil(64));
-        self.put(at * 64, bits as u32);
-        self.put(at * 64 + 32, (bits >> 32) as u32);
-        for (place, code) in codes.enumerate() {
-            self.put((at + 1) * 64 + place * L::CODE_BITS, code);
+    fn block<L: Leaf>(&mut self, bits: u64, codes: &[u32]) -> usize {
+        let each = 64 / L::CODE_BITS;
+        let at = self.take(1 + codes.len().div_ceil(each));
+        self.put(at, bits);
+        for (unit, codes) in codes.chunks(each).enumerate() {
+            let last_first = codes.iter().rev();
+            let held = last_first.fold(0, |held, &code| held << L::CODE_BITS | u64::from(code));
+            self.put(at + 1 + unit, held);
         }
         at
+    }
+
+    /// Says where the block of a group is.
+    fn index(&mut self, group: usize, block: usize) {
+        let line = self.lines.get_mut(group / 32);
+        if let Some(lane) = line.and_then(|line| line.0.get_mut(group % 32 / 2)) {
+            *lane |= (block as i32) << (group % 2 * 16);
+        }
     }
 }
 
@@ -174,14 +186,17 @@ impl Chunk {
         let mut apart = Self::of([].into_iter());
         for group in 0..GROUPS {
             let block = block_of(lines, group);
-            let mut bits = bits_of(lines, block);
-            for place in 0..bits.count_ones() as usize {
-                let code = code_of::<L>(lines, block, place);
-                if !repeats::<L>(code, apart.codes.last().copied()) {
-                    apart.codes.push(code);
-                    apart.set(group as u32 * SLOTS + bits.trailing_zeros(), true);
-                }
-                bits &= bits - 1;
+            let bits = bits_of(lines, block);
+            let codes = |from| {
+                (from..bits.count_ones() as usize).map(|place| code_of::<L>(lines, block, place))
+            };
+            // Only the first may repeat what held before the group.
+            let again = codes(0)
+                .next()
+                .is_some_and(|code| repeats::<L>(code, apart.codes.last().copied()));
+            apart.codes.extend(codes(usize::from(again)));
+            if let Some(held) = apart.bits.get_mut(group) {
+                *held = bits & !u64::from(again);
             }
         }
         apart
@@ -193,7 +208,7 @@ impl Chunk {
             free: Default::default(),
         };
         let mut even: HashMap<u32, usize> = HashMap::new();
-        let mut after = 0;
+        let (mut after, mut last) = (0, None);
         for (group, &bits) in self.bits.iter().enumerate() {
             // What holds when the group begins goes first.
             let from = if bits & 1 == 1 {
@@ -204,12 +219,20 @@ impl Chunk {
             after += bits.count_ones() as usize;
             let codes = self.codes.get(from..after).unwrap_or_default();
             let block = match codes {
-                &[code] => *even
-                    .entry(code)
-                    .or_insert_with(|| room.block::<L>(1, [code].into_iter())),
-                codes => room.block::<L>(bits | 1, codes.iter().copied()),
+                // Neighbours are alike more often than not.
+                &[code] if last.is_some_and(|(held, _)| held == code) => {
+                    last.map_or(0, |(_, at)| at)
+                }
+                &[code] => {
+                    let at = *even
+                        .entry(code)
+                        .or_insert_with(|| room.block::<L>(1, &[code]));
+                    last = Some((code, at));
+                    at
+                }
+                codes => room.block::<L>(bits | 1, codes),
             };
-            room.put(group * 16, block as u32);
+            room.index(group, block);
         }
         room.lines.into()
     }
