@@ -216,7 +216,8 @@ impl<A: Address> Line<A> {
     }
 
     /// The session that tracks the packet where it leaves.
-    pub(super) fn link(&self) -> Option<(SessionId, Direction)> {
+    #[inline(always)]
+    pub(crate) fn link(&self) -> Option<(SessionId, Direction)> {
         let direction = match self.flags & line_flag::LINK_REPLY {
             0 => Direction::Forward,
             _ => Direction::Reply,

@@ -47,6 +47,7 @@ pub use shard::Shard;
 pub use shift::Shift;
 pub(crate) use short::{Key4, Key6};
 pub use table::{SessionId, Table};
+pub(crate) use table::{reference, split};
 pub use tracking::{TcpState, Tracking, TrackingTimeouts};
 
 use crate::addr::EniId;

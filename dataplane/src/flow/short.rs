@@ -2,7 +2,7 @@
 //! IPv4, and without judging anything.
 
 use super::action::Hot;
-use super::entry::{Line, line_flag};
+use super::entry::{Line, line_flag, state_flag};
 use super::table::{REPLY, SessionId, Table, split};
 use super::{Direction, memory};
 use crate::time::{Duration, Instant};
@@ -76,12 +76,18 @@ impl Table {
     #[inline(always)]
     pub(crate) fn prefetch_entry(&self, hash: u64, and_state: bool) -> u32 {
         let reference = self.index.guess(hash).unwrap_or(u32::MAX);
+        self.prefetch_at(reference, and_state);
+        reference
+    }
+
+    /// The same for a line that somebody has a reference to.
+    #[inline(always)]
+    pub(crate) fn prefetch_at(&self, reference: u32, and_state: bool) {
         let at = (reference >> 3) as usize;
         if and_state {
             memory::prefetch(&self.v4.entries, at);
         }
         memory::prefetch_line(&self.v4.entries, at, 1 + (reference & 1) as usize);
-        reference
     }
 
     /// Fetches the buckets that a session's ends are in.
@@ -118,6 +124,23 @@ impl Table {
             return Some(split(guess));
         }
         self.index.find(hash, is_it).map(split)
+    }
+
+    /// The direction that a reference leads to, if it answers for a key and is
+    /// compiled.
+    #[inline(always)]
+    pub(crate) fn guessed4_mut(
+        &mut self,
+        key: &Key4,
+        guess: u32,
+    ) -> Option<(&mut Line<u32>, &Hot)> {
+        let (slot, direction) = split(guess);
+        let line = self.v4.line_mut(slot, direction)?;
+        if guess & 7 > REPLY || !line.is_for4(key) {
+            return None;
+        }
+        let hot = self.hot.get(line.action as usize)?;
+        Some((line, hot))
     }
 
     /// A direction of an IPv4 session, and what a cached packet needs of its action.
@@ -165,14 +188,41 @@ impl Table {
         Some(id)
     }
 
-    /// Takes a packet into account that another session's pass counts, where
-    /// [`Self::link4`] said.
-    #[inline]
-    pub(crate) fn pass_linked4(&mut self, of: (u32, Direction), tcp_flags: u8, now: Instant) {
-        let line = self.v4.line_mut(of.0, of.1);
-        if line.is_some_and(|line| !line.passes(tcp_flags, now)) {
+    /// Takes a packet of this direction into account in the other session that tracks
+    /// it where it leaves. `None`, and nothing is done, if that session does not live
+    /// or something of it may have timed out.
+    #[inline(always)]
+    pub(crate) fn pass_linked4(
+        &mut self,
+        (id, direction): (SessionId, Direction),
+        tcp_flags: u8,
+        now: Instant,
+    ) -> Option<()> {
+        let entry = self.v4.entry_mut(id.slot).filter(|_| id.slot & 1 == 0)?;
+        if entry.state.age != id.age || !entry.state.has(state_flag::LIVE) {
+            return None;
+        }
+        let line = entry.lines.get_mut(direction.index())?;
+        if now.since(line.seen) > self.floor {
+            return self.pass_quiet4((id.slot, direction), tcp_flags, now);
+        }
+        if !line.passes(tcp_flags, now) {
+            self.pass_told((id.slot, direction), tcp_flags, now);
+        }
+        Some(())
+    }
+
+    /// The same where nothing was seen for long in this direction.
+    #[cold]
+    fn pass_quiet4(&mut self, of: (u32, Direction), tcp_flags: u8, now: Instant) -> Option<()> {
+        if !self.is_young(of.0, now) {
+            return None;
+        }
+        let line = self.v4.line_mut(of.0, of.1)?;
+        if !line.passes(tcp_flags, now) {
             self.pass_told(of, tcp_flags, now);
         }
+        Some(())
     }
 
     /// Whether the session was seen so short a time ago that nothing of it has
@@ -193,20 +243,6 @@ impl Table {
     #[inline(always)]
     pub(crate) const fn floor(&self) -> Duration {
         self.floor
-    }
-
-    /// The other session that tracks packets of this direction, and in which
-    /// direction of its own, if it lives and nothing of it has timed out.
-    #[inline]
-    pub(crate) fn link4(
-        &self,
-        (slot, direction): (u32, Direction),
-        now: Instant,
-    ) -> Option<(u32, Direction)> {
-        let (id, direction) = self.v4.line(slot, direction)?.link()?;
-        self.alive(id)?;
-        let linked = (id.slot, direction);
-        self.is_young4(linked, now).then_some(linked)
     }
 }
 

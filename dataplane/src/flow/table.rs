@@ -713,12 +713,17 @@ impl Table {
 }
 
 /// Slot and direction of a reference.
-pub(super) const fn split(reference: u32) -> (u32, Direction) {
+pub(crate) const fn split(reference: u32) -> (u32, Direction) {
     let direction = match reference & 3 {
         FORWARD => Direction::Forward,
         _ => Direction::Reply,
     };
     (reference >> 2, direction)
+}
+
+/// The reference that the index has of a slot and direction.
+pub(crate) const fn reference((slot, direction): (u32, Direction)) -> u32 {
+    slot << 2 | direction.index() as u32
 }
 
 #[cfg(test)]

@@ -144,6 +144,8 @@ pub struct Flow {
     pub spec: NewFlow,
     /// The flow that a packet came out of before it entered this one, by direction.
     pub before: [Option<u32>; 2],
+    /// Resets among the packets that came back.
+    resets: u32,
 }
 
 impl Flow {
@@ -152,6 +154,7 @@ impl Flow {
         leg: Leg::FREE,
         spec: NewFlow::NONE,
         before: [None; 2],
+        resets: 0,
     };
 
     /// Whose account it is in.
@@ -159,6 +162,16 @@ impl Flow {
         Account {
             node: Some(self.spec.node),
             endpoint: Some(self.spec.endpoint),
+        }
+    }
+
+    /// A packet leaves the flow and goes on.
+    #[inline(always)]
+    pub(crate) fn leave(&mut self, ip_len: u32, tcp_flags: u8, now: Instant) {
+        self.leg.returned(now);
+        self.leg.carried_back(ip_len);
+        if tcp_flags & tcp_flag::RST != 0 {
+            self.resets += 1;
         }
     }
 
@@ -228,14 +241,14 @@ impl Flows {
     }
 
     /// The flow in a slot.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, slot: u32) -> Option<&Flow> {
         self.slots
             .get(slot as usize)
             .filter(|flow| flow.leg.is_in_use())
     }
 
-    #[inline]
+    #[inline(always)]
     fn get_mut(&mut self, slot: u32) -> Option<&mut Flow> {
         self.slots
             .get_mut(slot as usize)
@@ -248,7 +261,7 @@ impl Flows {
     }
 
     /// The flow that has exactly this cookie.
-    #[inline]
+    #[inline(always)]
     pub fn by_cookie(&self, cookie: u32) -> Option<(u32, &Flow)> {
         let slot = cookie & self.mask;
         self.get(slot)
@@ -291,6 +304,7 @@ impl Flows {
             leg,
             spec,
             before: [None; 2],
+            resets: 0,
         };
         *self.slots.get_mut(slot as usize)? = flow;
         self.by_key.insert(spec.key, slot);
@@ -327,7 +341,10 @@ impl Flows {
     #[inline(always)]
     pub(crate) fn carried_back(&mut self, slot: u32, ip_len: u32, tcp_flags: u8) {
         if let Some(flow) = self.get_mut(slot) {
-            flow.leg.carried_back(ip_len, tcp_flags);
+            flow.leg.carried_back(ip_len);
+            if tcp_flags & tcp_flag::RST != 0 {
+                flow.resets += 1;
+            }
         }
     }
 
@@ -353,26 +370,23 @@ impl Flows {
     #[inline(always)]
     pub(crate) fn living_leg_mut(&mut self, cookie: u32, now: Instant) -> Option<&mut Leg> {
         let leg = &mut self.slots.get_mut((cookie & self.mask) as usize)?.leg;
-        (leg.is_in_use() && leg.cookie == cookie && leg.is_alive(now)).then_some(leg)
+        // That of a free slot is closed.
+        (leg.cookie == cookie && leg.is_alive(now)).then_some(leg)
     }
 
-    /// A packet leaves the flow in a slot and goes on; `None`, and nothing is
-    /// done, if the flow takes no returns.
+    /// The flow in a slot, if it takes returns: for a packet that leaves it.
     #[inline(always)]
-    pub(crate) fn leave(
-        &mut self,
-        slot: u32,
-        ip_len: u32,
-        tcp_flags: u8,
-        now: Instant,
-    ) -> Option<()> {
-        let leg = &mut self.get_mut(slot)?.leg;
-        if !leg.takes_returns(now) {
-            return None;
+    pub(crate) fn returning_mut(&mut self, slot: u32, now: Instant) -> Option<&mut Flow> {
+        let flow = self.get_mut(slot)?;
+        flow.leg.takes_returns(now).then_some(flow)
+    }
+
+    /// Packets with these addresses that leave the flow in a slot belong to the
+    /// session that the index refers to so.
+    pub(crate) fn expect(&mut self, slot: u32, (src, dst): (u32, u32), reference: u32) {
+        if let Some(flow) = self.get_mut(slot) {
+            flow.leg.expect(src, dst, reference);
         }
-        leg.returned(now);
-        leg.carried_back(ip_len, tcp_flags);
-        Some(())
     }
 
     /// A plain IPv4 packet with this source and these ports (the source's first)
@@ -404,6 +418,7 @@ impl Flows {
     }
 
     /// Fetches the memory of the flow that may have this cookie.
+    #[inline(always)]
     pub(crate) fn prefetch(&self, cookie: u32) {
         crate::flow::prefetch(&self.slots, (cookie & self.mask) as usize);
     }
@@ -419,7 +434,7 @@ impl Flows {
             let counts = self.ended.of(flow.account());
             counts.created += 1;
             counts.bytes += flow.leg.bytes;
-            counts.resets += u64::from(flow.leg.resets);
+            counts.resets += u64::from(flow.resets);
         }
     }
 
@@ -432,7 +447,7 @@ impl Flows {
             counts.active += u64::from(flow.leg.is_alive(now) && !flow.leg.is_over());
             counts.created += 1;
             counts.bytes += flow.leg.bytes;
-            counts.resets += u64::from(flow.leg.resets);
+            counts.resets += u64::from(flow.resets);
         }
         all
     }

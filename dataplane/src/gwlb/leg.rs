@@ -1,10 +1,10 @@
 //! What every packet through a tunnel asks of its flow: one cache line.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::NewFlow;
 use crate::flow::{Direction, Tunnel};
-use crate::packet::{GeneveOuter, protocol, tcp_flag};
+use crate::packet::{GeneveOuter, protocol};
 use crate::time::{Duration, Instant};
 
 /// Idle timeout of everything but TCP; fixed (GWLB guide "Idle timeout").
@@ -29,24 +29,43 @@ pub struct Leg {
     /// one that outlives its flow must not be found by the slot's next tenant.
     pub serial: u32,
     /// Node's and target's address. Legs are IPv4, whatever is inside.
-    node: u32,
-    target: u32,
+    node: Ipv4Addr,
+    target: Ipv4Addr,
     vpce: u64,
     /// When the last packet passed.
     pub last_seen: Instant,
-    idle: Duration,
     /// Until then its target must have returned a packet.
     answer_by: Instant,
     /// Bytes of the packets inside that went to the target and came back.
     pub(super) bytes: u64,
-    /// Resets among those that came back.
-    pub(super) resets: u32,
+    idle: Idle,
+    /// Where the sessions of what comes back are, as the index says it, to the higher
+    /// and to the lower address: found without the index.
+    guesses: [u32; 2],
     /// Outer UDP source port, the same in both directions.
     pub source_port: u16,
     /// FIN seen forward, back.
     fins: u8,
     closed: bool,
 }
+
+/// An idle timeout in milliseconds: those that there are have whole seconds.
+#[derive(Clone, Copy, Debug)]
+struct Idle(u32);
+
+impl Idle {
+    fn new(time: Duration) -> Self {
+        Self(u32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX))
+    }
+
+    #[inline(always)]
+    const fn get(self) -> Duration {
+        Duration::from_millis(self.0 as u64)
+    }
+}
+
+/// No session is known.
+const NOWHERE: u32 = u32::MAX;
 
 const _: () = assert!(size_of::<Leg>() == 64);
 
@@ -55,14 +74,14 @@ impl Leg {
     pub(super) const FREE: Self = Self {
         cookie: 0,
         serial: 0,
-        node: 0,
-        target: 0,
+        node: Ipv4Addr::UNSPECIFIED,
+        target: Ipv4Addr::UNSPECIFIED,
         vpce: 0,
         last_seen: Instant::ZERO,
-        idle: Duration::ZERO,
+        idle: Idle(0),
         answer_by: Instant::ZERO,
         bytes: 0,
-        resets: 0,
+        guesses: [NOWHERE; 2],
         source_port: 0,
         fins: 0,
         closed: true,
@@ -86,14 +105,14 @@ impl Leg {
         Some(Self {
             cookie: 0,
             serial: 0,
-            node: node.into(),
-            target: target.into(),
+            node,
+            target,
             vpce: spec.vpce,
             last_seen: now,
-            idle,
+            idle: Idle::new(idle),
             answer_by: now + ANSWER_TIME,
             bytes: 0,
-            resets: 0,
+            guesses: [NOWHERE; 2],
             source_port: 0,
             fins: 0,
             closed: false,
@@ -104,8 +123,8 @@ impl Leg {
     #[inline]
     pub fn tunnel(&self, slot: u32, ttl: u8) -> Tunnel {
         Tunnel {
-            node: self.node.into(),
-            target: self.target.into(),
+            node: self.node,
+            target: self.target,
             source_port: self.source_port,
             vpce: self.vpce,
             cookie: self.cookie,
@@ -114,19 +133,35 @@ impl Leg {
         }
     }
 
-    /// Whether a tunnelled packet comes from this flow's target, to its node, with
-    /// this flow's endpoint.
-    #[inline]
-    pub(crate) fn is_from(&self, src: u32, dst: u32, vpce: u64) -> bool {
-        (self.target, self.node, self.vpce) == (src, dst, vpce)
+    /// Whether a tunnelled packet comes from this flow's target, to its node (both
+    /// as in its header), with this flow's endpoint.
+    #[inline(always)]
+    pub(crate) fn is_from(&self, src: [u8; 4], dst: [u8; 4], vpce: u64) -> bool {
+        let word = u32::from_ne_bytes;
+        let other =
+            (word(self.target.octets()) ^ word(src)) | (word(self.node.octets()) ^ word(dst));
+        u64::from(other) | (self.vpce ^ vpce) == 0
+    }
+
+    /// Where the session of a packet that came back most probably is.
+    #[inline(always)]
+    pub(crate) fn guess(&self, src: u32, dst: u32) -> u32 {
+        let [up, down] = self.guesses;
+        if src < dst { up } else { down }
+    }
+
+    /// That is where it is.
+    pub(super) fn expect(&mut self, src: u32, dst: u32, reference: u32) {
+        let [up, down] = &mut self.guesses;
+        *if src < dst { up } else { down } = reference;
     }
 
     /// What goes before a packet that enters the tunnel.
     #[inline(always)]
     pub(crate) fn outer(&self, ttl: u8) -> GeneveOuter {
         GeneveOuter {
-            src: self.node.into(),
-            dst: self.target.into(),
+            src: self.node,
+            dst: self.target,
             source_port: self.source_port,
             endpoint_id: self.vpce,
             cookie: self.cookie,
@@ -137,7 +172,7 @@ impl Leg {
     /// The rest goes to another target.
     pub(super) fn retarget(&mut self, target: IpAddr) {
         if let IpAddr::V4(target) = target {
-            self.target = target.into();
+            self.target = target;
         }
     }
 
@@ -149,7 +184,7 @@ impl Leg {
     }
 
     /// A packet came back from the target.
-    #[inline]
+    #[inline(always)]
     pub(super) fn returned(&mut self, now: Instant) {
         self.last_seen = now;
         self.answer_by = Instant::NEVER;
@@ -157,16 +192,15 @@ impl Leg {
 
     /// What came back goes on.
     #[inline(always)]
-    pub(super) fn carried_back(&mut self, ip_len: u32, tcp_flags: u8) {
+    pub(super) fn carried_back(&mut self, ip_len: u32) {
         self.bytes += u64::from(ip_len);
-        self.resets += u32::from(tcp_flags & tcp_flag::RST != 0);
     }
 
     /// A side of the connection sent FIN.
     pub(super) fn fin(&mut self, direction: Direction) {
         self.fins |= 1 << direction.index();
         if self.fins == FINS {
-            self.idle = CLOSING_IDLE;
+            self.idle = Idle::new(CLOSING_IDLE);
         }
     }
 
@@ -181,21 +215,22 @@ impl Leg {
     }
 
     /// Whether the flow is still known.
-    #[inline]
+    #[inline(always)]
     pub fn is_alive(&self, now: Instant) -> bool {
         !self.closed && self.takes_returns(now)
     }
 
     /// Whether its target may still return packets: also those of a
     /// connection that a reset has just closed.
-    #[inline]
+    #[inline(always)]
     pub fn takes_returns(&self, now: Instant) -> bool {
-        now.since(self.last_seen) <= self.idle && now <= self.answer_by
+        now.since(self.last_seen) <= self.idle.get() && now <= self.answer_by
     }
 
     /// Whether it need not be remembered. An expired TCP flow is remembered for as
     /// long again, to tell a late packet (reset if so configured) from an unknown one.
     pub(super) fn is_dead(&self, now: Instant) -> bool {
-        now.since(self.last_seen) > self.idle + self.idle || now > self.answer_by
+        let idle = self.idle.get();
+        now.since(self.last_seen) > idle + idle || now > self.answer_by
     }
 }

@@ -109,13 +109,29 @@ impl Frame {
     /// The frame's bytes, from the Ethernet header on.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        self.buffer.get(self.head..self.end).unwrap_or_default()
+        match self.buffer.get(self.head..self.end) {
+            Some(bytes) => bytes,
+            None => nothing(),
+        }
     }
 
     /// The frame's bytes, to change in place.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.buffer.get_mut(self.head..self.end).unwrap_or_default()
+        match self.buffer.get_mut(self.head..self.end) {
+            Some(bytes) => bytes,
+            None => nothing_mut(),
+        }
+    }
+
+    /// The frame's first bytes, if it has so many.
+    #[inline(always)]
+    pub(crate) fn front_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        let end = self.head + N;
+        if end > self.end {
+            return None;
+        }
+        self.buffer.get_mut(self.head..end)?.first_chunk_mut()
     }
 
     /// Length in bytes.
@@ -167,6 +183,23 @@ impl Frame {
         self.end = (self.head + len).min(self.end);
     }
 
+    /// Keeps `len` bytes (or all there are) from `at` on, with `N` bytes of
+    /// unspecified value in front, which are returned.
+    #[inline(always)]
+    pub(crate) fn keep_behind<const N: usize>(
+        &mut self,
+        at: usize,
+        len: usize,
+    ) -> Option<&mut [u8; N]> {
+        self.keep(at, len);
+        if self.head < N {
+            self.move_back(N);
+        }
+        let behind = self.head;
+        self.head -= N;
+        self.buffer.get_mut(self.head..behind)?.first_chunk_mut()
+    }
+
     /// Shortens or (with zeros) lengthens the frame to `len` bytes.
     pub fn resize(&mut self, len: usize) {
         let old = self.len();
@@ -211,6 +244,21 @@ impl Frame {
             place.copy_from_slice(bytes);
         }
     }
+}
+
+// Ends are never beyond the allocation. That this is tested costs least where
+// the compiler knows so.
+
+#[cold]
+#[inline(never)]
+const fn nothing<'a>() -> &'a [u8] {
+    &[]
+}
+
+#[cold]
+#[inline(never)]
+const fn nothing_mut<'a>() -> &'a mut [u8] {
+    &mut []
 }
 
 impl Clone for Frame {

@@ -179,12 +179,12 @@ pub struct GeneveOuter {
 }
 
 impl GeneveOuter {
-    /// Checksum of the outer IPv4 header.
-    #[inline]
+    /// Checksum of the outer IPv4 header, as its bytes are read here.
+    #[inline(always)]
     fn checksum(&self, total_len: u16) -> u16 {
-        let addresses = u64::from(self.src.to_bits()) + u64::from(self.dst.to_bits());
-        let varying = u64::from(total_len) + (u64::from(self.ttl) << 8);
-        !checksum::fold(LAYOUT_SUM + addresses + varying)
+        let address = |address: Ipv4Addr| u64::from(u32::from_ne_bytes(address.octets()));
+        let varying = u64::from(total_len.to_be()) + u64::from(u16::from_ne_bytes([self.ttl, 0]));
+        !checksum::fold_few(LAYOUT_SUM + address(self.src) + address(self.dst) + varying)
     }
 
     /// Writes the 68 bytes that go before an inner IP packet of `inner_len`
@@ -195,15 +195,15 @@ impl GeneveOuter {
     #[inline(always)]
     pub fn encode(&self, buf: &mut [u8; GENEVE_OUTER_LEN], inner_len: u16, inner_is_v6: bool) {
         *buf = LAYOUT;
-        let total_len = inner_len.saturating_add(GENEVE_OUTER_LEN as u16);
+        let total_len = inner_len.wrapping_add(GENEVE_OUTER_LEN as u16);
         buf[2..4].copy_from_slice(&total_len.to_be_bytes());
         buf[8] = self.ttl;
         buf[12..16].copy_from_slice(&self.src.octets());
         buf[16..20].copy_from_slice(&self.dst.octets());
         let sum = self.checksum(total_len);
-        buf[10..12].copy_from_slice(&sum.to_be_bytes());
+        buf[10..12].copy_from_slice(&sum.to_ne_bytes());
         buf[20..22].copy_from_slice(&self.source_port.to_be_bytes());
-        buf[24..26].copy_from_slice(&inner_len.saturating_add(48).to_be_bytes());
+        buf[24..26].copy_from_slice(&inner_len.wrapping_add(48).to_be_bytes());
         if inner_is_v6 {
             buf[30..32].copy_from_slice(&ethertype::IPV6.to_be_bytes());
         }
@@ -212,11 +212,11 @@ impl GeneveOuter {
     }
 }
 
-/// Sum of the words of [`LAYOUT`]'s IPv4 header.
+/// Sum of the words of [`LAYOUT`]'s IPv4 header, as they are read here.
 const LAYOUT_SUM: u64 = {
     let (mut sum, mut at) = (0, 0);
     while at < 20 {
-        sum += u16::from_be_bytes([LAYOUT[at], LAYOUT[at + 1]]) as u64;
+        sum += u16::from_ne_bytes([LAYOUT[at], LAYOUT[at + 1]]) as u64;
         at += 2;
     }
     sum

@@ -110,7 +110,7 @@ fn read(tables: &Snapshot, frame: &Frame, lane: &Lane) -> Option<PlainPacket> {
 #[inline]
 fn finish(frame: &mut Frame, lane: &Lane, step: &Step, mss: Option<u16>) {
     let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
-    step.write(frame.bytes_mut(), lane, partial);
+    step.write(frame, lane, partial);
     if let Some(limit) = mss
         && lane.tcp_flags & tcp_flag::SYN != 0
         && frame

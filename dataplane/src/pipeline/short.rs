@@ -11,11 +11,12 @@
 //! Cost: ARCHITECTURE §8; `vpclab bench eastwest privatelink gwlb`.
 
 use super::Pipeline;
+use super::tunnels::{likely_cookie, way_in};
 use crate::addr::EniId;
-use crate::flow::{Direction, Hot, Key4, Line, line_flag};
+use crate::flow::{Direction, Hot, Key4, Line, line_flag, reference, split};
 use crate::packet::checksum::fold_few;
 use crate::packet::{
-    Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV4_LEN, Segmentation, protocol, tcp_flag,
+    Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV4_LEN, Offload, Segmentation, protocol, tcp_flag,
 };
 use crate::tables::Snapshot;
 use crate::time::Instant;
@@ -32,6 +33,7 @@ pub(super) const L4: usize = ETHERNET_LEN + IPV4_LEN;
 
 /// What is known of a packet before it is decided.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
 pub(super) struct Lane {
     pub(super) hash: u64,
     pub(super) key: Key4,
@@ -41,9 +43,12 @@ pub(super) struct Lane {
     pub(super) ttl: u8,
     pub(super) tcp_flags: u8,
     pub(super) way: Way,
-    /// Slot of the flow whose tunnel it leaves, and where the inner packet is.
+    /// Slot of the flow whose tunnel it leaves (until it is opened, what may be the
+    /// cookie), and where the inner packet is.
     pub(super) from: u32,
     pub(super) inner_at: u16,
+    /// The port by which it leaves.
+    pub(super) out: EniId,
 }
 
 /// How far the look got.
@@ -73,7 +78,7 @@ impl Pipeline {
         let mut tunnels = false;
         let mut opening = 0;
         for (frame, lane) in frames.iter().zip(&mut *lanes) {
-            lane.way = plain(frame, 0, lane);
+            lane.way = plain::<false>(frame.bytes(), &frame.offload, lane);
             match lane.way {
                 Way::Plain | Way::Opens => {
                     if lane.way == Way::Opens {
@@ -84,7 +89,10 @@ impl Pipeline {
                     lane.hash = sessions.hash4(&lane.key);
                     sessions.prefetch(lane.hash);
                 }
-                Way::Tunnel => tunnels = true,
+                Way::Tunnel => {
+                    self.connections.gwlb.prefetch(lane.from);
+                    tunnels = true;
+                }
                 Way::Long => lane.way = self.look_at_six(frame, lane),
                 Way::Opened | Way::Six => {}
             }
@@ -93,7 +101,7 @@ impl Pipeline {
             self.open_tunnels(frames, lanes);
         }
         for (_, lane) in frames.iter().zip(lanes) {
-            if lane.way != Way::Long {
+            if matches!(lane.way, Way::Plain | Way::Opens | Way::Six) {
                 let ends = tcp_flag::FIN | tcp_flag::RST;
                 let and_state = lane.way == Way::Opens || lane.tcp_flags & ends != 0;
                 lane.guess = match lane.way {
@@ -104,12 +112,36 @@ impl Pipeline {
         }
     }
 
+    /// Makes packets what they are where they leave, and notes by which port; stops
+    /// at one whose way is not known. Says how many there were before it.
+    #[inline(never)]
+    pub(super) fn short_ways(
+        &mut self,
+        tables: &Snapshot,
+        now: Instant,
+        frames: &mut [Frame],
+        lanes: &mut [Lane],
+    ) -> usize {
+        // One comparison, but for the first packet of a version.
+        let standing = self.connections.deps.look(tables);
+        let mut known = 0;
+        for (frame, lane) in frames.iter_mut().zip(lanes) {
+            match self.short_way(tables, standing, now, frame, lane) {
+                Some(out) => lane.out = out,
+                None => break,
+            }
+            known += 1;
+        }
+        known
+    }
+
     /// Makes a packet what it is where it leaves, and says by which port; does
     /// nothing if its way is not known.
     #[inline(always)]
-    pub(super) fn short_way(
+    fn short_way(
         &mut self,
         tables: &Snapshot,
+        standing: u64,
         now: Instant,
         frame: &mut Frame,
         lane: &Lane,
@@ -117,18 +149,14 @@ impl Pipeline {
         if lane.way == Way::Long {
             return None;
         }
-        // One comparison, but for the first packet of a version.
-        let standing = self.connections.deps.look(tables);
         if lane.way == Way::Six {
             return self.short_way_of_six(standing, now, frame, lane);
         }
         let sessions = &mut self.connections.sessions;
-        let Some(of) = sessions.find4(&lane.key, lane.hash, lane.guess) else {
-            return self.open_shortly(tables, now, frame, lane);
-        };
         let floor = sessions.floor();
-        let Some((line, hot)) = sessions.way4_mut(of) else {
-            return self.answer_shortly(tables, now, frame, lane, of);
+        let of = split(lane.guess);
+        let Some((line, hot)) = sessions.guessed4_mut(&lane.key, lane.guess) else {
+            return self.way_elsewhere(tables, standing, now, frame, lane);
         };
         let open = is_open(line.flags, hot, frame, lane, standing) && lane.way != Way::Opens;
         if !open {
@@ -137,21 +165,63 @@ impl Pipeline {
                 _ => None,
             };
         }
-        let plain = lane.way == Way::Plain
-            && line.flags & (line_flag::LINKED | line_flag::TUNNEL) == 0
-            && now.since(line.seen) <= floor;
-        if !plain {
-            return self.other_way(now, frame, lane, of);
+        let young = now.since(line.seen) <= floor;
+        let through = line.flags & (line_flag::LINKED | line_flag::TUNNEL);
+        if !young || lane.way != Way::Plain || through != 0 {
+            let enters = through & line_flag::TUNNEL != 0;
+            match (lane.way == Way::Opened, enters) {
+                (false, true) if young => {}
+                (_, false) if young => return self.way_past(now, frame, lane, of),
+                _ => return self.other_way(now, frame, lane, of),
+            }
+            let gwlb = &mut self.connections.gwlb;
+            let is_told = way_in(gwlb, line, hot, now, frame, lane)?;
+            let out = hot.out;
+            if is_told {
+                self.tell(of, lane, now);
+            }
+            self.counters.flow_hits += 1;
+            return Some(out);
         }
         let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
         let step = Step::new(line, hot, lane);
         let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
-        step.write(frame.bytes_mut(), lane, partial);
+        step.write(frame, lane, partial);
         if is_told {
             self.tell(of, lane, now);
         }
         self.counters.flow_hits += 1;
         Some(step.out)
+    }
+
+    /// The same for a packet that is not of the session where it was looked for.
+    #[inline(never)]
+    fn way_elsewhere(
+        &mut self,
+        tables: &Snapshot,
+        standing: u64,
+        now: Instant,
+        frame: &mut Frame,
+        lane: &Lane,
+    ) -> Option<EniId> {
+        let mut lane = *lane;
+        let sessions = &self.connections.sessions;
+        if lane.way == Way::Opened {
+            // There was no need of a hash.
+            lane.hash = sessions.hash4(&lane.key);
+        }
+        let Some(of) = sessions.find4(&lane.key, lane.hash, lane.guess) else {
+            return self.open_shortly(tables, now, frame, &lane);
+        };
+        if sessions.way4(of).is_none() {
+            return self.answer_shortly(tables, now, frame, &lane, of);
+        }
+        lane.guess = reference(of);
+        if lane.way == Way::Opened {
+            let ends = (lane.key.src, lane.key.dst);
+            self.connections.gwlb.expect(lane.from, ends, lane.guess);
+        }
+        self.short_way(tables, standing, now, frame, &lane)
     }
 
     /// Tells the session's state of a packet that may change it.
@@ -181,6 +251,7 @@ pub(super) fn is_open(flags: u8, hot: &Hot, frame: &Frame, lane: &Lane, standing
 }
 
 /// What is done to its headers.
+#[derive(Clone, Copy)]
 pub(super) struct Step {
     pub(super) out: EniId,
     pub(super) macs: [u8; 12],
@@ -204,14 +275,26 @@ impl Step {
         }
     }
 
+    /// Whether anything changes behind the Ethernet header.
+    #[inline(always)]
+    pub(super) fn changes(&self, lane: &Lane) -> bool {
+        self.moves(&lane.key) || self.ttl != lane.ttl
+    }
+
+    /// Whether addresses or ports change.
+    #[inline(always)]
+    const fn moves(&self, key: &Key4) -> bool {
+        (key.src ^ self.src) | (key.dst ^ self.dst) | (key.ports ^ self.ports) != 0
+    }
+
     /// Writes MAC addresses, TTL, addresses and ports, and mends the checksums
     /// (RFC 1624), in one pass.
     #[inline(always)]
-    pub(super) fn write(&self, bytes: &mut [u8], lane: &Lane, partial: bool) {
+    pub(super) fn write(&self, frame: &mut Frame, lane: &Lane, partial: bool) {
         let key = &lane.key;
         let addresses = swap(key.src, self.src) + swap(key.dst, self.dst);
         if key.protocol == protocol::TCP {
-            if let Some(header) = bytes.first_chunk_mut::<TCP_END>() {
+            if let Some(header) = frame.front_mut::<TCP_END>() {
                 let moved = self.write_ip(header, lane, addresses);
                 if moved {
                     let held = u16::from_be_bytes([header[L4 + 16], header[L4 + 17]]);
@@ -219,7 +302,7 @@ impl Step {
                     header[L4 + 16..L4 + 18].copy_from_slice(&sum.to_be_bytes());
                 }
             }
-        } else if let Some(header) = bytes.first_chunk_mut::<UDP_END>() {
+        } else if let Some(header) = frame.front_mut::<UDP_END>() {
             let moved = self.write_ip(header, lane, addresses);
             let held = u16::from_be_bytes([header[L4 + 6], header[L4 + 7]]);
             // Zero says that there is no checksum.
@@ -243,7 +326,7 @@ impl Step {
         };
         ethernet[..12].copy_from_slice(&self.macs);
         ethernet[12..].copy_from_slice(&[0x08, 0x00]);
-        let moved = (key.src ^ self.src) | (key.dst ^ self.dst) | (key.ports ^ self.ports) != 0;
+        let moved = self.moves(key);
         if moved || self.ttl != lane.ttl {
             // TTL is the high half of its word.
             let ttl = swap(u32::from(lane.ttl) << 8, u32::from(self.ttl) << 8);
@@ -278,13 +361,11 @@ pub(super) const fn swap(old: u32, new: u32) -> u64 {
     !old as u64 + new as u64
 }
 
-/// Looks at the packet `skip` bytes behind where its Ethernet header would be,
-/// and fills the lane if it is plain. (Its checks are those of `parse_ip`.)
+/// Looks at the packet behind an Ethernet header, or, if `INNER`, behind the last
+/// bytes of a tunnel's, and fills the lane if it is plain. (Its checks are those of
+/// `parse_ip`.)
 #[inline(always)]
-pub(super) fn plain(frame: &Frame, skip: usize, lane: &mut Lane) -> Way {
-    let Some(bytes) = frame.bytes().get(skip..) else {
-        return Way::Long;
-    };
+pub(super) fn plain<const INNER: bool>(bytes: &[u8], offload: &Offload, lane: &mut Lane) -> Way {
     let Some(header) = bytes.first_chunk::<UDP_END>() else {
         return Way::Long;
     };
@@ -292,13 +373,16 @@ pub(super) fn plain(frame: &Frame, skip: usize, lane: &mut Lane) -> Way {
         Some(bytes) => u32::from_be_bytes(*bytes),
         None => 0,
     };
-    let half = |at: usize| (word(at) >> 16) as u16;
-    let ip_len = word(ETHERNET_LEN) & 0xffff;
+    let half = |at: usize| match header.get(at..).and_then(|rest| rest.first_chunk::<2>()) {
+        Some(bytes) => *bytes,
+        None => [0; 2],
+    };
+    let ip_len = u32::from(u16::from_be_bytes(half(16)));
     let protocol = header[23];
-    let whole = half(20) & 0x3fff == 0;
-    let ipv4 = (skip > 0 || half(12) == 0x0800) && header[14] == 0x45;
+    let whole = u16::from_ne_bytes(half(20)) & u16::from_ne_bytes([0x3f, 0xff]) == 0;
+    let ipv4 = (INNER || half(12) == [0x08, 0x00]) && header[14] == 0x45;
     let fits = ip_len as usize >= IPV4_LEN + 8 && ETHERNET_LEN + ip_len as usize <= bytes.len();
-    if !(ipv4 & whole & fits) || frame.offload.segmentation != Segmentation::None {
+    if !(ipv4 & whole & fits) || offload.segmentation != Segmentation::None {
         return Way::Long;
     }
     // The five words of the header: their sum is all ones, in any byte order.
@@ -332,21 +416,24 @@ pub(super) fn plain(frame: &Frame, skip: usize, lane: &mut Lane) -> Way {
         }
         (Way::Plain, 16)
     } else if protocol == protocol::UDP {
-        let udp_len = usize::from(half(L4 + 4));
+        let udp_len = usize::from(u16::from_be_bytes(half(L4 + 4)));
         lane.tcp_flags = 0;
         if udp_len < 8 || udp_len > payload_len {
             return Way::Long;
         }
         match lane.key.ports as u16 {
-            GENEVE_PORT => (Way::Tunnel, 6),
+            GENEVE_PORT => {
+                lane.from = likely_cookie(bytes);
+                (Way::Tunnel, 6)
+            }
             _ => (Way::Plain, 6),
         }
     } else {
         return Way::Long;
     };
-    match frame.offload.checksum {
+    match offload.checksum {
         // Of a tunnelled packet it is the outer one's.
-        Checksum::Partial { start, offset } if skip == 0 => {
+        Checksum::Partial { start, offset } if !INNER => {
             let fits = (usize::from(start), usize::from(offset)) == (L4, field);
             if fits { way } else { Way::Long }
         }
