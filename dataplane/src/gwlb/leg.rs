@@ -234,3 +234,29 @@ impl Leg {
         now.since(self.last_seen) > idle + idle || now > self.answer_by
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_has_its_own_guess() {
+        let mut leg = Leg::FREE;
+        leg.expect(1, 2, 8);
+        assert_eq!((leg.guess(1, 2), leg.guess(2, 1)), (8, NOWHERE));
+        leg.expect(2, 1, 17);
+        assert_eq!((leg.guess(1, 2), leg.guess(2, 1)), (8, 17));
+    }
+
+    #[test]
+    fn idle_times_are_exact_and_never_shorter() {
+        for seconds in [10, 60, 120, 350, 6_000] {
+            let time = Duration::from_secs(seconds);
+            assert_eq!(Idle::new(time).get(), time);
+        }
+        assert_eq!(
+            Idle::new(Duration::from_nanos(1)).get(),
+            Duration::from_millis(1)
+        );
+    }
+}

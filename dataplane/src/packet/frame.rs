@@ -336,6 +336,19 @@ mod tests {
     }
 
     #[test]
+    fn room_in_front_replaces_a_header_and_cuts_the_tail() {
+        // The second time more than there is headroom for.
+        let mut frame = Frame::from_bytes(EniId(0), b"oldpayload, padding");
+        *frame.keep_behind::<4>(3, 7).unwrap() = *b"new ";
+        assert_eq!(frame.bytes(), b"new payload");
+        *frame.keep_behind::<300>(4, 100).unwrap() = [7; 300];
+        assert_eq!(frame.len(), 307);
+        assert_eq!(frame.bytes().strip_prefix(&[7; 300]), Some(&b"payload"[..]));
+        assert_eq!(frame.front_mut::<2>(), Some(&mut [7, 7]));
+        assert_eq!(frame.front_mut::<308>(), None);
+    }
+
+    #[test]
     fn lengthening_shows_zeros_and_a_copy_keeps_all() {
         let mut frame = Frame::from_bytes(EniId(2), b"secret");
         frame.offload.checksum = Checksum::Verified;
