@@ -157,31 +157,17 @@ impl Pipeline {
         let mut lanes = std::mem::take(&mut self.lanes);
         let mut context = Context { now, tables, sink };
         for frames in batch.chunks_mut(LANES) {
-            for frame in &*frames {
-                context.sink.received(frame.port, frame.bytes());
-            }
-            self.counters.received += frames.len() as u64;
             self.look_ahead(frames, &mut lanes);
-            let (mut frames, mut lanes) = (frames, lanes.as_mut_slice());
-            loop {
-                // Changed where they lie, and moved once.
-                let known = self.short_ways(tables, now, frames, lanes);
-                let Some((passed, rest)) = frames.split_at_mut_checked(known) else {
-                    break;
-                };
-                let Some((ways, others)) = lanes.split_at_mut_checked(known) else {
-                    break;
-                };
-                for (frame, lane) in passed.iter_mut().zip(ways) {
-                    self.transmit(&mut context, lane.out, std::mem::take(frame));
+            for (lane, frame) in lanes.iter().zip(frames) {
+                self.counters.received += 1;
+                context.sink.received(frame.port, frame.bytes());
+                // Changed where it lies, and moved once.
+                let out = self.short_way(tables, now, frame, lane);
+                let frame = std::mem::take(frame);
+                match out {
+                    Some(out) => self.transmit(&mut context, out, frame),
+                    None => self.ingress(&mut context, frame),
                 }
-                let (Some((frame, rest)), Some((_, others))) =
-                    (rest.split_first_mut(), others.split_first_mut())
-                else {
-                    break;
-                };
-                self.ingress(&mut context, std::mem::take(frame));
-                (frames, lanes) = (rest, others);
             }
         }
         batch.clear();

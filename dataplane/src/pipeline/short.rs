@@ -47,8 +47,6 @@ pub(super) struct Lane {
     /// cookie), and where the inner packet is.
     pub(super) from: u32,
     pub(super) inner_at: u16,
-    /// The port by which it leaves.
-    pub(super) out: EniId,
 }
 
 /// How far the look got.
@@ -112,36 +110,12 @@ impl Pipeline {
         }
     }
 
-    /// Makes packets what they are where they leave, and notes by which port; stops
-    /// at one whose way is not known. Says how many there were before it.
-    #[inline(never)]
-    pub(super) fn short_ways(
-        &mut self,
-        tables: &Snapshot,
-        now: Instant,
-        frames: &mut [Frame],
-        lanes: &mut [Lane],
-    ) -> usize {
-        // One comparison, but for the first packet of a version.
-        let standing = self.connections.deps.look(tables);
-        let mut known = 0;
-        for (frame, lane) in frames.iter_mut().zip(lanes) {
-            match self.short_way(tables, standing, now, frame, lane) {
-                Some(out) => lane.out = out,
-                None => break,
-            }
-            known += 1;
-        }
-        known
-    }
-
     /// Makes a packet what it is where it leaves, and says by which port; does
     /// nothing if its way is not known.
     #[inline(always)]
-    fn short_way(
+    pub(super) fn short_way(
         &mut self,
         tables: &Snapshot,
-        standing: u64,
         now: Instant,
         frame: &mut Frame,
         lane: &Lane,
@@ -149,6 +123,8 @@ impl Pipeline {
         if lane.way == Way::Long {
             return None;
         }
+        // One comparison, but for the first packet of a version.
+        let standing = self.connections.deps.look(tables);
         if lane.way == Way::Six {
             return self.short_way_of_six(standing, now, frame, lane);
         }
@@ -156,7 +132,7 @@ impl Pipeline {
         let floor = sessions.floor();
         let of = split(lane.guess);
         let Some((line, hot)) = sessions.guessed4_mut(&lane.key, lane.guess) else {
-            return self.way_elsewhere(tables, standing, now, frame, lane);
+            return self.way_elsewhere(tables, now, frame, lane);
         };
         let open = is_open(line.flags, hot, frame, lane, standing) && lane.way != Way::Opens;
         if !open {
@@ -199,7 +175,6 @@ impl Pipeline {
     fn way_elsewhere(
         &mut self,
         tables: &Snapshot,
-        standing: u64,
         now: Instant,
         frame: &mut Frame,
         lane: &Lane,
@@ -221,7 +196,7 @@ impl Pipeline {
             let ends = (lane.key.src, lane.key.dst);
             self.connections.gwlb.expect(lane.from, ends, lane.guess);
         }
-        self.short_way(tables, standing, now, frame, &lane)
+        self.short_way(tables, now, frame, &lane)
     }
 
     /// Tells the session's state of a packet that may change it.
