@@ -1,6 +1,5 @@
 """A place of their own for the scenarios: namespaces, and a user without rights."""
 
-import fcntl
 import os
 import pathlib
 import pwd
@@ -16,8 +15,6 @@ ROOT = HERE.parent.parent
 PARTS = ["examples", "docs", "packaging", "tests/scenarios", "benches"]
 APART = "VPCLAB_SCENARIOS_APART"
 USER = "VPCLAB_SCENARIOS_USER"
-# The file that says how many scenarios are taken, where several run at a time.
-TAKEN = "VPCLAB_SCENARIOS_TAKEN"
 # The machine that `tests/scenarios/guest` makes.
 GUEST = "VPCLAB_GUEST"
 # Some ids of other users for ours, beyond those that the machine gives out.
@@ -33,40 +30,12 @@ def is_apart():
     return APART in os.environ
 
 
-def turns(scenarios):
-    """Those that it is ours to run, each when its turn comes: of several runs each takes
-    the next that nobody has taken."""
-    if not is_one_of_several():
-        yield from scenarios
-        return
-    while True:
-        with open(os.environ[TAKEN], "r+b", buffering=0) as taken:
-            fcntl.flock(taken, fcntl.LOCK_EX)
-            number = int(taken.read() or b"0")
-            taken.seek(0)
-            taken.write(str(number + 1).encode())
-        if number >= len(scenarios):
-            return
-        yield scenarios[number]
-
-
-def is_one_of_several():
-    return TAKEN in os.environ
-
-
-def run(rootless, together, words):
-    """Runs the scenarios again in namespaces of their own, so many at a time. Exit code."""
-    with tempfile.NamedTemporaryFile(prefix="vpclab-scenarios-") as taken:
-        # Runs of a user without rights count in it, too.
-        os.chmod(taken.name, 0o666)
-        several = {TAKEN: taken.name} if together > 1 else {}
-        return run_apart(rootless, together, words, several)
-
-
-def run_apart(rootless, together, words, several):
-    mark = {GUEST: str(ROOT / "target/guest")} | several
+def run(rootless, arguments):
+    """Runs the scenarios again in namespaces of their own. Exit code."""
+    # Our number on the machine: inside, many would have the same.
+    mark = {APART: str(os.getpid()), GUEST: str(ROOT / "target/guest")}
     if not rootless:
-        return enter(HERE / "run", words, os.environ | mark, "", together)
+        return enter(HERE / "run", arguments, os.environ | mark, "")
     program = os.environ.get("VPCLAB", str(ROOT / "target/debug/vpclab"))
     # So that the user goes whatever ends us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -84,7 +53,7 @@ def run_apart(rootless, together, words, several):
         try:
             give_subids(user)
             environment = os.environ | mark | {USER: user, "VPCLAB": str(place / "vpclab")}
-            return enter(place / "tests/scenarios/run", words, environment, OPEN_TUN, together)
+            return enter(place / "tests/scenarios/run", arguments, environment, OPEN_TUN)
         finally:
             subprocess.run(["userdel", user], check=True)
 
@@ -97,16 +66,13 @@ def give_subids(user):
         subprocess.run(["usermod", *both, user], check=True)
 
 
-def enter(program, words, environment, first, together):
+def enter(program, arguments, environment, first):
     # The shell is process 1 there: it takes in what loses its parent.
     script = OWN_NETNS + first + '"$@"; exit $?'
-    command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
-               "sh", "-c", script, "sh", sys.executable, str(program), *words]
-    # Our number on the machine: inside, many would have the same.
-    names = [f"{os.getpid()}{chr(ord('a') + number)}" for number in range(together)]
-    runs = [subprocess.Popen(command, env=environment | {APART: name}, cwd=program.parent)
-            for name in names]
-    return max(run.wait() for run in runs)
+    return subprocess.run(
+        ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
+         "sh", "-c", script, "sh", sys.executable, str(program), *arguments],
+        env=environment, check=False, cwd=program.parent).returncode
 
 
 def user():

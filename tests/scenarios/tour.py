@@ -296,6 +296,7 @@ if __name__ == "__main__":
     if sys.argv[1:] != ["--update"]:
         sys.exit("tour.py --update; tests/scenarios/run tour")
     if not apart.is_apart():
+        mark = {apart.APART: str(os.getpid())}
         sys.exit(apart.enter(pathlib.Path(__file__).resolve(), ["--update"],
-                             os.environ, "ip link set lo up && ", 1))
+                             os.environ | mark, "ip link set lo up && "))
     update()
