@@ -273,7 +273,7 @@ impl Step {
                 let moved = self.write_ip(header, lane, addresses);
                 if moved {
                     let held = u16::from_be_bytes([header[L4 + 16], header[L4 + 17]]);
-                    let sum = self.tcp_sum(held, key, addresses, partial);
+                    let sum = mended(held, addresses, swap(key.ports, self.ports), partial);
                     header[L4 + 16..L4 + 18].copy_from_slice(&sum.to_be_bytes());
                 }
             }
@@ -282,7 +282,7 @@ impl Step {
             let held = u16::from_be_bytes([header[L4 + 6], header[L4 + 7]]);
             // Zero says that there is no checksum.
             if moved && (held != 0 || partial) {
-                let sum = match self.tcp_sum(held, key, addresses, partial) {
+                let sum = match mended(held, addresses, swap(key.ports, self.ports), partial) {
                     // A computed zero is sent as all ones (RFC 768).
                     0 if !partial => 0xffff,
                     sum => sum,
@@ -317,16 +317,16 @@ impl Step {
         }
         moved
     }
+}
 
-    /// A transport checksum that covers addresses and ports; a partial one
-    /// holds the pseudo-header's sum only, without ports.
-    #[inline(always)]
-    fn tcp_sum(&self, held: u16, key: &Key4, addresses: u64, partial: bool) -> u16 {
-        if partial {
-            fold_few(u64::from(held) + addresses)
-        } else {
-            !fold_few(u64::from(!held) + addresses + swap(key.ports, self.ports))
-        }
+/// A transport checksum whose packet's addresses and ports change by so much; a partial
+/// one holds the pseudo-header's sum only, without ports.
+#[inline(always)]
+pub(super) const fn mended(held: u16, addresses: u64, ports: u64, partial: bool) -> u16 {
+    if partial {
+        fold_few(held as u64 + addresses)
+    } else {
+        !fold_few(!held as u64 + addresses + ports)
     }
 }
 

@@ -5,10 +5,9 @@
 //! has extension headers, a tunnel, or another session that tracks it.
 
 use super::Pipeline;
-use super::short::{Lane, Way, is_open, swap};
+use super::short::{Lane, Way, is_open, mended, swap};
 use crate::addr::EniId;
 use crate::flow::{Hot, Key6, Line};
-use crate::packet::checksum::fold_few;
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV6_LEN, Segmentation, ethertype, protocol,
     tcp_flag,
@@ -64,7 +63,7 @@ impl Pipeline {
         let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
         let step = Step::new(line, hot, lane);
         let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
-        step.write(frame.bytes_mut(), &key, lane, partial);
+        step.write(frame.bytes_mut(), &key, partial);
         if is_told {
             self.tell(of, lane, now);
         }
@@ -165,14 +164,15 @@ impl Step {
     /// Writes MAC addresses, hop limit, addresses and ports, and mends the transport
     /// checksum (RFC 1624), which covers them.
     #[inline(always)]
-    fn write(&self, bytes: &mut [u8], key: &Key6, lane: &Lane, partial: bool) {
+    fn write(&self, bytes: &mut [u8], key: &Key6, partial: bool) {
+        let ports = swap(key.ports, self.ports);
         let addresses = swap_wide(key.src, self.src) + swap_wide(key.dst, self.dst);
         if key.protocol == protocol::TCP {
             if let Some(header) = bytes.first_chunk_mut::<TCP_END>()
                 && self.write_ip(header, key)
             {
                 let held = u16::from_be_bytes([header[L4 + 16], header[L4 + 17]]);
-                let sum = self.sum(held, lane, addresses, partial);
+                let sum = mended(held, addresses, ports, partial);
                 header[L4 + 16..L4 + 18].copy_from_slice(&sum.to_be_bytes());
             }
         } else if let Some(header) = bytes.first_chunk_mut::<UDP_END>()
@@ -181,7 +181,7 @@ impl Step {
             let held = u16::from_be_bytes([header[L4 + 6], header[L4 + 7]]);
             // Zero says that there is none, which only tunnels may (RFC 6935).
             if held != 0 || partial {
-                let sum = match self.sum(held, lane, addresses, partial) {
+                let sum = match mended(held, addresses, ports, partial) {
                     0 if !partial => 0xffff,
                     sum => sum,
                 };
@@ -205,17 +205,6 @@ impl Step {
             header[L4..L4 + 4].copy_from_slice(&self.ports.to_be_bytes());
         }
         moved
-    }
-
-    /// A checksum that covers addresses and ports; a partial one holds the pseudo-header's
-    /// sum only, without ports.
-    #[inline(always)]
-    fn sum(&self, held: u16, lane: &Lane, addresses: u64, partial: bool) -> u16 {
-        if partial {
-            fold_few(u64::from(held) + addresses)
-        } else {
-            !fold_few(u64::from(!held) + addresses + swap(lane.key.ports, self.ports))
-        }
     }
 }
 
