@@ -67,6 +67,9 @@ def give_subids(user):
 
 
 def enter(program, arguments, environment, first):
+    # A shell starts what runs beside it with the signal of Ctrl-C ignored, and
+    # programs inherit that: those that are stopped by it would not end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # The shell is process 1 there: it takes in what loses its parent.
     script = OWN_NETNS + first + '"$@"; exit $?'
     return subprocess.run(

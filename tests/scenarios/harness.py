@@ -240,6 +240,8 @@ class Lab:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+            raise Failed(f"{child.args}: still there {DEADLINE:.0f} s after "
+                         f"{signal.Signals(number).name}") from None
 
     def json(self, command, *argv):
         done = vpclab(command, *argv, "--json", "--lab", self.name)

@@ -39,6 +39,8 @@ VOLATILE = [
     (r"\bup (\d+h)?(\d+m)?\d+s\b", "up AGE"),
     (r"(?m)^\d+s(?= )", "AGE"),
     (r"\b[1-9]\d* milliseconds\b", "N milliseconds"),
+    # curl has two ways to say it, by which of its clocks was first.
+    (r"Connection timeout after [1-9]\d* ms", "Connection timed out after N milliseconds"),
     # A delay of 400 ms, on a machine that is busy.
     (r"\btime=[4-9]\d\d(\.\d+)? ms", "time=400+ ms"),
     # Ports that a host or a load balancer chooses; not those of the lab's services,
