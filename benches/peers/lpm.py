@@ -2,7 +2,6 @@
 rte_fib and rte_lpm on the table, keys and answers that it writes, in turn."""
 
 import json
-import shutil
 import statistics
 import subprocess
 from pathlib import Path
@@ -39,29 +38,38 @@ def program() -> Path:
     raise NotHere("cargo names no lookup program")
 
 
-def real_tables(work: Path) -> Path | None:
-    """The real prefix tables in one file, if they lie beside the project."""
-    packed = [ROOT.parent / "shared/data" / f"real-{family}.txt.zst" for family in ("v4", "v6")]
-    if not all(path.exists() for path in packed) or not shutil.which("zstd"):
+def real_tables(work: Path, files: list[Path]) -> Path | None:
+    """Real prefixes in one file; None where there are none: tables are made then."""
+    if not files:
         return None
     text = work / "prefixes.txt"
-    with text.open("w") as out:
-        for path in packed:
-            subprocess.run(["zstd", "-dcq", path], stdout=out, check=True)
+    with text.open("wb") as out:
+        for path in files:
+            if path.suffix == ".zst":
+                machine.need("zstd")
+                subprocess.run(["zstd", "-dcq", path], stdout=out, check=True)
+            else:
+                out.write(path.read_bytes())
+            out.write(b"\n")
+    # A file of one family would leave the other's table empty.
+    lines = text.read_text().split()
+    for family, is_it in (("IPv4", lambda line: line[0].isdigit() and ":" not in line), ("IPv6", lambda line: ":" in line)):
+        if not any(map(is_it, lines)):
+            raise NotHere(f"--prefixes: no {family} prefix in {', '.join(path.name for path in files)}")
     return text
 
 
 class Lookups:
     """Both programs."""
 
-    def __init__(self, work: Path, rounds: int, is_quick: bool):
+    def __init__(self, work: Path, rounds: int, is_quick: bool, prefixes: list[Path]):
         self.is_quick = is_quick
         self.work = work / "lpm"
         self.work.mkdir()
         self.own = program()
         self.fib = dpdk.build("fib.c", self.work)
         self.rounds = rounds
-        self.prefixes = real_tables(self.work)
+        self.prefixes = real_tables(self.work, prefixes)
 
     def _run(self, *command) -> list[dict]:
         # The first is pinned and urgent from its start, DPDK's makes itself so.
@@ -107,10 +115,11 @@ class Lookups:
 
 def rows(run):
     """The rows of the marks."""
-    lookups = Lookups(run.work, run.rounds, run.is_quick)
+    lookups = Lookups(run.work, run.rounds, run.is_quick, run.prefixes)
     run.notes.append(
-        "lookup tables of 902 k IPv4 and 160 k IPv6 prefixes: "
-        + ("the real ones of January 2024" if lookups.prefixes else "made with the lengths of real ones"))
+        "lookup tables: made with the prefix lengths of real ones"
+        + (f"; the largest of IPv4 and IPv6 are the real ones in {', '.join(path.name for path in run.prefixes)}"
+           if run.prefixes else ""))
     with machine.HugePages(MEMORY_MB // 2 + 20):
         for family, routes, marks, share in MARKS:
             for traffic, mark in marks.items():
