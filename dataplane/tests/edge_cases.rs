@@ -8,7 +8,8 @@ use common::worlds::*;
 use common::*;
 use vpclab_dataplane::addr::*;
 use vpclab_dataplane::drop::DropReason;
-use vpclab_dataplane::packet::{ETHERNET_LEN, protocol, tcp_flag};
+use vpclab_dataplane::packet::{ETHERNET_LEN, Frame, protocol, tcp_flag};
+use vpclab_dataplane::pipeline::Sink;
 
 #[test]
 fn hosts_may_use_the_tunnels_port_among_themselves_and_are_cached() {
@@ -120,4 +121,80 @@ fn private_ipv6_addresses_have_no_way_through_an_internet_gateway() {
     assert_eq!(seen.drops, [(EniId(5), DropReason::IgwNoPrivateAddress)]);
     let seen = w.tcp(1, "[fd00:1::10]:80", "[2001:db8:f::53]:1", tcp_flag::SYN);
     assert_eq!(seen.drops, [(EniId(1), DropReason::IgwNoPublicAddress)]);
+}
+
+/// What a watcher is told, in order.
+#[derive(Default)]
+struct Watcher(Vec<(&'static str, EniId, Vec<u8>)>);
+
+impl Sink for Watcher {
+    const WATCHES: bool = true;
+
+    fn received(&mut self, port: EniId, bytes: &[u8]) {
+        self.0.push(("in", port, bytes.to_vec()));
+    }
+    fn transmit(&mut self, port: EniId, frame: Frame) {
+        self.0.push(("out", port, frame.bytes().to_vec()));
+    }
+    fn local(&mut self, _: EniId, _: Frame) {}
+    fn dropped(&mut self, port: EniId, _: DropReason, bytes: &[u8]) {
+        self.0.push(("drop", port, bytes.to_vec()));
+    }
+}
+
+#[test]
+fn a_watcher_sees_of_each_packet_what_it_led_to_before_the_next_and_others_the_same() {
+    let mut w = worked();
+    let there = |port: u32| tcp(&format!("10.0.1.10:{port}"), "203.0.113.80:443");
+    let mut batch = Vec::new();
+    let mut add = |mut frame: Frame, port: u32| {
+        frame.port = EniId(port);
+        batch.push(frame);
+    };
+    for port in 4_000..4_020 {
+        for flags in [tcp_flag::SYN, tcp_flag::ACK] {
+            let frame = w.frame(1, &there(port), flags, b"some bytes");
+            let geneve = only(w.send(1, frame.clone()).out, 4);
+            let returned = bounce(geneve);
+            only(w.send(4, returned.clone()).out, 5);
+            if flags == tcp_flag::ACK {
+                add(frame, 1);
+                add(returned, 4);
+            }
+        }
+        // The first of a connection, and one that nobody knows: the long way.
+        add(w.frame(1, &there(port + 100), tcp_flag::SYN, b""), 1);
+        add(w.frame(1, &there(port + 200), tcp_flag::ACK, b""), 1);
+    }
+    let mut twin = worked();
+    for port in 4_000..4_020 {
+        for flags in [tcp_flag::SYN, tcp_flag::ACK] {
+            let frame = twin.frame(1, &there(port), flags, b"some bytes");
+            let geneve = only(twin.send(1, frame).out, 4);
+            only(twin.send(4, bounce(geneve)).out, 5);
+        }
+    }
+    let (mut watcher, mut seen) = (Watcher::default(), Seen::default());
+    let mut same = batch.clone();
+    w.pipeline
+        .process(w.now, &w.tables, &mut batch, &mut watcher);
+    twin.pipeline
+        .process(twin.now, &twin.tables, &mut same, &mut seen);
+    assert_eq!(watcher.0.len(), 160, "one follows the other");
+    let (entered, led_to): (Vec<_>, Vec<_>) =
+        watcher.0.chunks(2).map(|two| (&two[0], &two[1])).unzip();
+    assert!(entered.iter().all(|told| told.0 == "in"));
+    assert!(led_to.iter().all(|told| told.0 != "in"));
+    let sent = led_to.iter().filter(|told| told.0 == "out");
+    let sent: Vec<_> = sent.map(|told| (told.1, told.2.as_slice())).collect();
+    let others: Vec<_> = seen
+        .out
+        .iter()
+        .map(|(port, frame)| (*port, frame.bytes()))
+        .collect();
+    assert_eq!(sent.len(), 60);
+    assert_eq!(sent, others);
+    assert_eq!(seen.drops.len(), 20);
+    let counts = |w: &World| w.pipeline.counters().named().collect::<Vec<_>>();
+    assert_eq!(counts(&w), counts(&twin));
 }

@@ -35,6 +35,8 @@ impl Batch {
 }
 
 impl Sink for Batch {
+    const WATCHES: bool = true;
+
     fn transmit(&mut self, port: a::EniId, frame: Frame) {
         self.now().out.push((port.0, frame.bytes().to_vec()));
     }

@@ -53,9 +53,20 @@ pub(crate) struct Hot {
     pub(crate) ttl_set: u8,
     pub(crate) ttl_less: u8,
     pub(crate) tunnel_ttl: u8,
-    /// Goes to the local stack of a node: not for the short way.
-    pub(crate) local: bool,
-    pub(crate) decapsulate: bool,
+    pub(crate) takes: Takes,
+}
+
+/// Which packets the short way may do an action to; those that may be have the same
+/// numbers there.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Takes {
+    /// Packets as they came.
+    Plain = 4,
+    /// Those that came out of a tunnel.
+    Opened = 5,
+    /// None: it leads to the local stack of a node.
+    Nothing = 6,
 }
 
 impl Hot {
@@ -138,8 +149,11 @@ impl Action {
             ttl_set: self.ttl_set.unwrap_or(0),
             ttl_less: self.ttl_less,
             tunnel_ttl: self.tunnel_ttl.unwrap_or(0),
-            local: self.local || self.ttl_set == Some(0),
-            decapsulate: self.decapsulate,
+            takes: match (self.local || self.ttl_set == Some(0), self.decapsulate) {
+                (true, _) => Takes::Nothing,
+                (false, false) => Takes::Plain,
+                (false, true) => Takes::Opened,
+            },
         }
     }
 }

@@ -18,16 +18,15 @@ impl Key4 {
             return None;
         };
         let (ingress, gwlb) = match key.ingress {
-            Ingress::Eni(eni) => (eni.0, false),
-            Ingress::Gwlb(serial) => (serial, true),
+            Ingress::Eni(eni) => (eni.0, 0),
+            Ingress::Gwlb(serial) => (serial, Self::GWLB),
         };
         Some(Self {
             src: src.to_bits(),
             dst: dst.to_bits(),
             ports: ports(&key.tuple),
             ingress,
-            protocol: key.tuple.protocol,
-            gwlb,
+            kind: gwlb | u16::from(key.tuple.protocol),
         })
     }
 }

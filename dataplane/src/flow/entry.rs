@@ -312,8 +312,7 @@ impl Line<u32> {
             dst: self.dst,
             ports: self.ports,
             ingress: self.ingress,
-            protocol: self.protocol,
-            gwlb: self.flags & line_flag::GWLB != 0,
+            kind: u16::from_le_bytes([self.protocol, self.flags & line_flag::GWLB]),
         }
     }
 
@@ -325,7 +324,7 @@ impl Line<u32> {
             dst: key.dst,
             ports: key.ports,
             ingress: key.ingress,
-            protocol: key.protocol,
+            protocol: key.protocol(),
             flags: line_flag::INDEXED,
             action: NONE,
             ..Self::default()

@@ -31,7 +31,7 @@ mod store;
 mod table;
 mod tracking;
 
-pub(crate) use action::Hot;
+pub(crate) use action::{Hot, Takes};
 pub(crate) use common::{Begin, Common, Leaves};
 pub use deps::{DepSets, DepsId, Generations, Object, Reads, RouteRange};
 pub(crate) use entry::{Line, line_flag};

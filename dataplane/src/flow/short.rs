@@ -14,9 +14,9 @@ pub(crate) struct Key4 {
     pub(crate) dst: u32,
     pub(crate) ports: u32,
     pub(crate) ingress: u32,
-    pub(crate) protocol: u8,
-    /// The end is a gateway load balancer flow.
-    pub(crate) gwlb: bool,
+    /// Protocol, and [`Key4::GWLB`] if the end is a gateway load balancer flow. (One
+    /// number: what is written in halves cannot be read as a whole at once.)
+    pub(crate) kind: u16,
 }
 
 /// An IPv6 key of an interface's packets, in the form in which entries hold it.
@@ -30,28 +30,39 @@ pub(crate) struct Key6 {
 }
 
 impl Key4 {
+    /// In a kind: the end is a gateway load balancer flow.
+    pub(crate) const GWLB: u16 = (line_flag::GWLB as u16) << 8;
+
+    /// The protocol.
+    #[inline(always)]
+    pub(crate) const fn protocol(&self) -> u8 {
+        self.kind as u8
+    }
+
     /// Whether both are the same end's.
     #[inline]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         (self.src, self.dst, self.ports) == (other.src, other.dst, other.ports)
-            && (self.ingress, self.protocol, self.gwlb)
-                == (other.ingress, other.protocol, other.gwlb)
+            && (self.ingress, self.kind) == (other.ingress, other.kind)
     }
 }
 
 impl Line<u32> {
-    /// Whether the index finds the session for packets with this key. (All at
-    /// once, with a single branch.)
+    /// Whether the index finds the session for packets with this key, and, if `READY`,
+    /// the short way is open to them. (All at once, with a single branch.)
     #[inline(always)]
-    fn is_for4(&self, key: &Key4) -> bool {
-        let own = line_flag::INDEXED | line_flag::GWLB;
-        let flags = line_flag::INDEXED | if key.gwlb { line_flag::GWLB } else { 0 };
+    fn is_for4<const READY: bool>(&self, key: &Key4) -> bool {
+        let (open, shut) = match READY {
+            true => (line_flag::INDEXED | line_flag::COMPILED, line_flag::SHIFTED),
+            false => (line_flag::INDEXED, 0),
+        };
+        let own = u16::from_le_bytes([0xff, open | shut | line_flag::GWLB]);
+        let kind = u16::from_le_bytes([self.protocol, self.flags]) & own;
         let other = (self.src ^ key.src)
             | (self.dst ^ key.dst)
             | (self.ports ^ key.ports)
             | (self.ingress ^ key.ingress)
-            | u32::from(self.protocol ^ key.protocol)
-            | u32::from((self.flags & own) ^ flags);
+            | u32::from(kind ^ (key.kind | u16::from_le_bytes([0, open])));
         other == 0
     }
 }
@@ -61,8 +72,7 @@ impl Table {
     #[inline(always)]
     pub(crate) fn hash4(&self, key: &Key4) -> u64 {
         let addresses = u64::from(key.src) << 32 | u64::from(key.dst);
-        let kind = u16::from(key.gwlb) << 8 | u16::from(key.protocol);
-        self.seed.v4(addresses, key.ports, key.ingress, kind)
+        self.seed.v4(addresses, key.ports, key.ingress, key.kind)
     }
 
     /// Fetches the bucket that [`Self::prefetch_entry`] reads.
@@ -118,7 +128,7 @@ impl Table {
                 && self
                     .v4
                     .line(slot, direction)
-                    .is_some_and(|line| line.is_for4(key))
+                    .is_some_and(|line| line.is_for4::<false>(key))
         };
         if is_it(guess) {
             return Some(split(guess));
@@ -126,21 +136,28 @@ impl Table {
         self.index.find(hash, is_it).map(split)
     }
 
-    /// The direction that a reference leads to, if it answers for a key and is
-    /// compiled.
+    /// The direction that a reference leads to, if it answers for a key and the short way
+    /// is open to its packets.
     #[inline(always)]
     pub(crate) fn guessed4_mut(
         &mut self,
         key: &Key4,
         guess: u32,
     ) -> Option<(&mut Line<u32>, &Hot)> {
-        let (slot, direction) = split(guess);
-        let line = self.v4.line_mut(slot, direction)?;
-        if guess & 7 > REPLY || !line.is_for4(key) {
+        let entry = self.v4.entries.get_mut((guess >> 3) as usize)?;
+        let line = entry.lines.get_mut((guess & 1) as usize)?;
+        if guess & 7 > REPLY || !line.is_for4::<true>(key) {
             return None;
         }
         let hot = self.hot.get(line.action as usize)?;
         Some((line, hot))
+    }
+
+    /// Whether the direction that a reference leads to answers for a key and has an action.
+    pub(crate) fn is_guessed4(&self, key: &Key4, guess: u32) -> bool {
+        let line = self.v4.line(guess >> 2, split(guess).1);
+        let line = line.filter(|line| guess & 7 <= REPLY && line.is_for4::<false>(key));
+        line.is_some_and(|line| self.hot.get(line.action as usize).is_some())
     }
 
     /// A direction of an IPv4 session, and what a cached packet needs of its action.
@@ -325,9 +342,11 @@ impl Line<u128> {
 }
 
 impl<A> Line<A> {
-    /// Whether its packets enter a tunnel, or are tracked by another session, too.
+    /// Whether the short way is open to its packets, and they neither enter a tunnel nor are
+    /// tracked by another session, too.
     #[inline(always)]
-    pub(crate) const fn goes_elsewhere(&self) -> bool {
-        self.flags & (line_flag::LINKED | line_flag::TUNNEL) != 0
+    pub(crate) const fn goes_straight(&self) -> bool {
+        let others = line_flag::SHIFTED | line_flag::LINKED | line_flag::TUNNEL;
+        self.flags & (others | line_flag::COMPILED) == line_flag::COMPILED
     }
 }

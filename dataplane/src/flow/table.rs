@@ -568,13 +568,13 @@ impl Table {
     pub(super) fn key_hash(&self, key: &Key) -> u64 {
         let (ingress, kind) = match key.ingress {
             Ingress::Eni(eni) => (eni.0, 0),
-            Ingress::Gwlb(serial) => (serial, 1),
+            Ingress::Gwlb(serial) => (serial, Key4::GWLB),
         };
         self.tuple_hash(&key.tuple, ingress, kind)
     }
 
     fn tuple_hash(&self, tuple: &FiveTuple, ingress: u32, kind: u16) -> u64 {
-        let kind = kind << 8 | u16::from(tuple.protocol);
+        let kind = kind | u16::from(tuple.protocol);
         match (u32::of(tuple.src), u32::of(tuple.dst)) {
             (Some(src), Some(dst)) => {
                 let addresses = u64::from(src) << 32 | u64::from(dst);

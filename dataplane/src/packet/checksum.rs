@@ -56,6 +56,20 @@ pub(crate) const fn fold_few(total: u64) -> u16 {
     (total.wrapping_add(total.rotate_left(16)) >> 16) as u16
 }
 
+/// Whether the checksum of an IPv4 header without options is right: all words add up to
+/// all ones, so their sum is a multiple of 0xffff. (The header is not all zero.)
+#[inline(always)]
+pub(crate) fn is_right(header: &[u8; 20]) -> bool {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, rest @ ..] = *header;
+    let word = u64::from_ne_bytes;
+    // Words of any length and byte order do, if carries come back in.
+    let (sum, carry) =
+        word([a, b, c, d, e, f, g, h]).overflowing_add(word([i, j, k, l, m, n, o, p]));
+    let rest = u64::from(u32::from_ne_bytes(rest)) + u64::from(carry);
+    let (sum, carry) = sum.overflowing_add(rest);
+    sum.wrapping_add(u64::from(carry)) % 0xffff == 0
+}
+
 /// A sum built from several parts. Each part but the last must be of even length.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Sum(u64);

@@ -109,7 +109,8 @@ impl Frame {
     /// The frame's bytes, from the Ethernet header on.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        match self.buffer.get(self.head..self.end) {
+        let before_end = self.buffer.get(..self.end);
+        match before_end.and_then(|bytes| bytes.get(self.head..)) {
             Some(bytes) => bytes,
             None => nothing(),
         }
@@ -198,6 +199,18 @@ impl Frame {
         let behind = self.head;
         self.head -= N;
         self.buffer.get_mut(self.head..behind)?.first_chunk_mut()
+    }
+
+    /// No offload is left to do, and nothing known of the checksum. (Most frames are
+    /// like that, and one that was not written is moved at once.)
+    #[inline(always)]
+    pub(crate) fn forget_offload(&mut self) {
+        if self.offload.checksum != Checksum::Unverified {
+            self.offload.checksum = Checksum::Unverified;
+        }
+        if self.offload.segmentation != Segmentation::None {
+            self.offload.segmentation = Segmentation::None;
+        }
     }
 
     /// Shortens or (with zeros) lengthens the frame to `len` bytes.

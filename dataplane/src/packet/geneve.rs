@@ -83,8 +83,11 @@ impl<'a> GeneveView<'a> {
     /// The layout in which AWS sends, and appliances send back: nearly all.
     #[inline]
     fn usual(bytes: &'a [u8]) -> Option<Self> {
-        let (endpoint_id, cookie) = usual_marks(bytes)?;
+        let (endpoint_id, cookie) = usual_marks(bytes.first_chunk()?)?;
         let (header, inner) = bytes.split_at_checked(GENEVE_LEN)?;
+        if inner.first()? >> 4 != 4 {
+            return None;
+        }
         let [.., a0, a1, a2, a3, a4, a5, a6, a7] = *header.first_chunk::<32>()?;
         Some(Self {
             protocol: ethertype::IPV4,
@@ -145,20 +148,19 @@ impl<'a> GeneveView<'a> {
     }
 }
 
-/// Endpoint id and cookie of a UDP payload that is laid out as AWS does it, with
-/// an IPv4 packet inside: what appliances send back, nearly always.
+/// Endpoint id and cookie of a header that is laid out as AWS does it and says that an
+/// IPv4 packet is inside: what appliances send back, nearly always.
 #[inline(always)]
-pub(crate) fn usual_marks(payload: &[u8]) -> Option<(u64, u32)> {
-    let header = payload.first_chunk::<{ GENEVE_LEN + 1 }>()?;
+pub(crate) fn usual_marks(header: &[u8; GENEVE_LEN]) -> Option<(u64, u32)> {
     let word = |bytes: &[u8], at: usize| match bytes.get(at..).and_then(|b| b.first_chunk()) {
-        Some(bytes) => u32::from_be_bytes(*bytes),
+        Some(bytes) => u32::from_ne_bytes(*bytes),
         None => 0,
     };
     let other = |at: usize| word(header, at) ^ word(&LAYOUT, 28 + at);
-    let differs =
-        other(0) | other(8) | other(20) | other(32) | u32::from(header[GENEVE_LEN] >> 4) ^ 4;
-    let endpoint_id = u64::from(word(header, 12)) << 32 | u64::from(word(header, 16));
-    (differs == 0).then_some((endpoint_id, word(header, 36)))
+    let [.., a, b, c, d, e, f, g, h] = *header.first_chunk::<20>()?;
+    let endpoint_id = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let cookie = u32::from_be(word(header, 36));
+    (other(0) | other(8) | other(20) | other(32) == 0).then_some((endpoint_id, cookie))
 }
 
 /// What differs between the encapsulations of two flows.

@@ -84,7 +84,12 @@ pub trait Sink {
         let _ = (port, reason, bytes);
     }
 
-    /// A frame entered by `port`, before anything else happens to it.
+    /// Whether it wants to know what enters, and of each packet what it led to before
+    /// the next is touched. Packets of nobody who does are changed in one go, and then sent.
+    const WATCHES: bool = false;
+
+    /// A frame entered by `port`, before anything else happens to it: told to those who
+    /// watch.
     fn received(&mut self, port: EniId, bytes: &[u8]) {
         let _ = (port, bytes);
     }
@@ -156,24 +161,56 @@ impl Pipeline {
     ) {
         let mut lanes = std::mem::take(&mut self.lanes);
         let mut context = Context { now, tables, sink };
+        let together = if S::WATCHES { 1 } else { LANES };
         for frames in batch.chunks_mut(LANES) {
             self.look_ahead(frames, &mut lanes);
-            for (lane, frame) in lanes.iter().zip(frames) {
-                self.counters.received += 1;
-                context.sink.received(frame.port, frame.bytes());
-                // Changed where it lies, and moved once.
-                let out = self.short_way(tables, now, frame, lane);
-                let frame = std::mem::take(frame);
-                match out {
-                    Some(out) => self.transmit(&mut context, out, frame),
-                    None => self.ingress(&mut context, frame),
-                }
+            let together = frames.chunks_mut(together).zip(lanes.chunks_mut(together));
+            for (frames, lanes) in together {
+                self.pass_on(&mut context, frames, lanes);
             }
         }
         batch.clear();
         self.lanes = lanes;
         self.send_due_headers(&mut context);
         self.expire(now, tables);
+    }
+
+    /// Sends frames that were looked at on their ways.
+    #[inline(always)]
+    fn pass_on<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        mut frames: &mut [Frame],
+        mut lanes: &mut [Lane],
+    ) {
+        self.counters.received += frames.len() as u64;
+        if S::WATCHES {
+            for frame in &*frames {
+                context.sink.received(frame.port, frame.bytes());
+            }
+        }
+        loop {
+            // Changed where they lie, and moved once, when what was written there has
+            // long reached the cache.
+            let known = self.short_ways(context.tables, context.now, frames, lanes);
+            let (Some((passed, rest)), Some((ways, others))) = (
+                frames.split_at_mut_checked(known),
+                lanes.split_at_mut_checked(known),
+            ) else {
+                return;
+            };
+            self.counters.transmitted += known as u64;
+            for (frame, lane) in passed.iter_mut().zip(ways) {
+                context.sink.transmit(lane.out, std::mem::take(frame));
+            }
+            let (Some((frame, rest)), Some((_, others))) =
+                (rest.split_first_mut(), others.split_first_mut())
+            else {
+                return;
+            };
+            self.ingress(context, std::mem::take(frame));
+            (frames, lanes) = (rest, others);
+        }
     }
 
     /// Judges a frame as if it had just been delivered to the gateway load

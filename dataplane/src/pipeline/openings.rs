@@ -9,7 +9,7 @@ use super::plans::PlainPacket;
 use super::short::{L4, Lane, Step, Way};
 use crate::addr::EniId;
 use crate::flow::Direction;
-use crate::packet::{Checksum, ETHERNET_LEN, Frame, clamp_mss, parse_ip, protocol, tcp_flag};
+use crate::packet::{ETHERNET_LEN, Frame, clamp_mss, parse_ip, protocol, tcp_flag};
 use crate::tables::Snapshot;
 use crate::time::Instant;
 
@@ -97,9 +97,9 @@ fn read(tables: &Snapshot, frame: &Frame, lane: &Lane) -> Option<PlainPacket> {
         dst: key.dst,
         sport: (key.ports >> 16) as u16,
         dport: key.ports as u16,
-        protocol: key.protocol,
+        protocol: key.protocol(),
         tcp_flags: lane.tcp_flags,
-        tcp_seq: if key.protocol == protocol::TCP {
+        tcp_seq: if key.protocol() == protocol::TCP {
             sequence
         } else {
             0
@@ -109,8 +109,7 @@ fn read(tables: &Snapshot, frame: &Frame, lane: &Lane) -> Option<PlainPacket> {
 
 #[inline]
 fn finish(frame: &mut Frame, lane: &Lane, step: &Step, mss: Option<u16>) {
-    let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
-    step.write(frame, lane, partial);
+    step.write(frame, lane);
     if let Some(limit) = mss
         && lane.tcp_flags & tcp_flag::SYN != 0
         && frame

@@ -11,10 +11,10 @@
 //! Cost: ARCHITECTURE §8; `vpclab bench eastwest privatelink gwlb`.
 
 use super::Pipeline;
-use super::tunnels::{likely_cookie, way_in};
+use super::tunnels::{likely_cookie, take_out, way_in};
 use crate::addr::EniId;
-use crate::flow::{Direction, Hot, Key4, Line, line_flag, reference, split};
-use crate::packet::checksum::fold_few;
+use crate::flow::{Direction, Hot, Key4, Line, Takes, line_flag, reference, split};
+use crate::packet::checksum::{fold_few, is_right};
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV4_LEN, Offload, Segmentation, protocol, tcp_flag,
 };
@@ -47,9 +47,12 @@ pub(super) struct Lane {
     /// cookie), and where the inner packet is.
     pub(super) from: u32,
     pub(super) inner_at: u16,
+    /// The port by which it leaves.
+    pub(super) out: EniId,
 }
 
 /// How far the look got.
+#[repr(u8)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Way {
     /// The long way.
@@ -58,14 +61,14 @@ pub(super) enum Way {
     /// The long way too, but its session's memory is fetched: it opens a
     /// connection, or answers.
     Opens,
-    /// Plain: the key is that of the packet.
-    Plain,
     /// In a tunnel, to be opened.
     Tunnel,
-    /// Out of a tunnel: the key is that of the inner packet.
-    Opened,
     /// Plain, of IPv6: addresses are in the frame only (`short6`).
     Six,
+    /// Plain: the key is that of the packet.
+    Plain = Takes::Plain as u8,
+    /// Out of a tunnel: the key is that of the inner packet.
+    Opened = Takes::Opened as u8,
 }
 
 impl Pipeline {
@@ -110,48 +113,57 @@ impl Pipeline {
         }
     }
 
-    /// Makes a packet what it is where it leaves, and says by which port; does
-    /// nothing if its way is not known.
-    #[inline(always)]
-    pub(super) fn short_way(
+    /// Makes packets what they are where they leave, and notes by which port; stops
+    /// at one whose way is not known. Says how many there were before it.
+    #[inline(never)]
+    pub(super) fn short_ways(
         &mut self,
         tables: &Snapshot,
         now: Instant,
-        frame: &mut Frame,
-        lane: &Lane,
-    ) -> Option<EniId> {
-        if lane.way == Way::Long {
-            return None;
-        }
-        // One comparison, but for the first packet of a version.
-        let standing = self.connections.deps.look(tables);
-        if lane.way == Way::Six {
-            return self.short_way_of_six(standing, now, frame, lane);
-        }
-        let sessions = &mut self.connections.sessions;
-        let floor = sessions.floor();
-        let of = split(lane.guess);
-        let Some((line, hot)) = sessions.guessed4_mut(&lane.key, lane.guess) else {
-            return self.way_elsewhere(tables, now, frame, lane);
+        frames: &mut [Frame],
+        lanes: &mut [Lane],
+    ) -> usize {
+        let at = Moment {
+            tables,
+            now,
+            // One comparison, but for the first packet of a version.
+            standing: self.connections.deps.look(tables),
+            young_from: now - self.connections.sessions.floor(),
         };
-        let open = is_open(line.flags, hot, frame, lane, standing) && lane.way != Way::Opens;
-        if !open {
-            return match lane.way {
-                Way::Opens => self.reopen_shortly(tables, now, frame, lane, of.0),
-                _ => None,
-            };
+        let mut known = 0;
+        for (frame, lane) in frames.iter_mut().zip(lanes) {
+            match self.short_way(&at, frame, lane) {
+                Some(out) => lane.out = out,
+                None => break,
+            }
+            known += 1;
         }
-        let young = now.since(line.seen) <= floor;
+        known
+    }
+
+    /// Makes a packet what it is where it leaves, and says by which port; does
+    /// nothing if its way is not known.
+    #[inline(always)]
+    fn short_way(&mut self, at: &Moment<'_>, frame: &mut Frame, lane: &Lane) -> Option<EniId> {
+        let now = at.now;
+        let sessions = &mut self.connections.sessions;
+        // A lane of another way has the key of a packet before, and nothing takes it.
+        let found = sessions.guessed4_mut(&lane.key, lane.guess);
+        let Some((line, hot)) = found.filter(|(_, hot)| {
+            hot.takes as u8 == lane.way as u8 && is_open(hot, frame, lane, at.standing)
+        }) else {
+            return self.way_aside(at, frame, lane);
+        };
+        let of = split(lane.guess);
         let through = line.flags & (line_flag::LINKED | line_flag::TUNNEL);
-        if !young || lane.way != Way::Plain || through != 0 {
-            let enters = through & line_flag::TUNNEL != 0;
-            match (lane.way == Way::Opened, enters) {
-                (false, true) if young => {}
-                (_, false) if young => return self.way_past(now, frame, lane, of),
+        if through != 0 || line.seen < at.young_from {
+            let is_young = line.seen >= at.young_from;
+            match (through, lane.way) {
+                (line_flag::TUNNEL, Way::Plain) if is_young => {}
+                (line_flag::LINKED, _) if is_young => return self.way_past(now, frame, lane, of),
                 _ => return self.other_way(now, frame, lane, of),
             }
-            let gwlb = &mut self.connections.gwlb;
-            let is_told = way_in(gwlb, line, hot, now, frame, lane)?;
+            let is_told = way_in(&mut self.connections.gwlb, line, hot, now, frame, lane)?;
             let out = hot.out;
             if is_told {
                 self.tell(of, lane, now);
@@ -159,10 +171,13 @@ impl Pipeline {
             self.counters.flow_hits += 1;
             return Some(out);
         }
-        let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
+        if lane.way == Way::Opened {
+            let flow = self.connections.gwlb.returning_mut(lane.from, now)?;
+            take_out(flow, now, frame, lane);
+        }
         let step = Step::new(line, hot, lane);
         let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
-        step.write(frame, lane, partial);
+        step.write(frame, lane);
         if is_told {
             self.tell(of, lane, now);
         }
@@ -170,15 +185,33 @@ impl Pipeline {
         Some(step.out)
     }
 
+    /// The same for a packet whose direction was not found where it was looked for, or is
+    /// not as the packet needs it.
+    #[inline(never)]
+    fn way_aside(&mut self, at: &Moment<'_>, frame: &mut Frame, lane: &Lane) -> Option<EniId> {
+        if lane.way == Way::Six {
+            return self.short_way_of_six(at.standing, at.now, frame, lane);
+        }
+        if !matches!(lane.way, Way::Opens | Way::Plain | Way::Opened) {
+            return None;
+        }
+        let sessions = &self.connections.sessions;
+        if !sessions.is_guessed4(&lane.key, lane.guess) {
+            return self.way_elsewhere(at, frame, lane);
+        }
+        match lane.way {
+            Way::Opens => {
+                let slot = split(lane.guess).0;
+                self.reopen_shortly(at.tables, at.now, frame, lane, slot)
+            }
+            _ => None,
+        }
+    }
+
     /// The same for a packet that is not of the session where it was looked for.
     #[inline(never)]
-    fn way_elsewhere(
-        &mut self,
-        tables: &Snapshot,
-        now: Instant,
-        frame: &mut Frame,
-        lane: &Lane,
-    ) -> Option<EniId> {
+    fn way_elsewhere(&mut self, at: &Moment<'_>, frame: &mut Frame, lane: &Lane) -> Option<EniId> {
+        let (tables, now) = (at.tables, at.now);
         let mut lane = *lane;
         let sessions = &self.connections.sessions;
         if lane.way == Way::Opened {
@@ -196,7 +229,7 @@ impl Pipeline {
             let ends = (lane.key.src, lane.key.dst);
             self.connections.gwlb.expect(lane.from, ends, lane.guess);
         }
-        self.short_way(tables, now, frame, &lane)
+        self.short_way(at, frame, &lane)
     }
 
     /// Tells the session's state of a packet that may change it.
@@ -212,17 +245,25 @@ impl Pipeline {
     }
 }
 
-/// Whether a direction with these flags and this action is the packet's, as it is.
+/// What is the same for all packets of a batch.
+struct Moment<'a> {
+    tables: &'a Snapshot,
+    now: Instant,
+    /// What was found at this table version or a later one stands.
+    standing: u64,
+    /// Nothing that was seen since has timed out.
+    young_from: Instant,
+}
+
+/// Whether what is done to a direction's packets may be done to this one, as it is, if it
+/// is one of those that the action takes.
 #[inline(always)]
-pub(super) fn is_open(flags: u8, hot: &Hot, frame: &Frame, lane: &Lane, standing: u64) -> bool {
-    flags & (line_flag::COMPILED | line_flag::SHIFTED) == line_flag::COMPILED
-        && hot.version >= standing
+pub(super) fn is_open(hot: &Hot, frame: &Frame, lane: &Lane, standing: u64) -> bool {
+    hot.version >= standing
         && hot.port == frame.port
         && frame.bytes().first_chunk::<12>() == Some(&hot.expect)
         && lane.ip_len <= hot.size_max
         && lane.ttl > hot.ttl_less
-        && !hot.local
-        && hot.decapsulate == (lane.way == Way::Opened)
 }
 
 /// What is done to its headers.
@@ -265,10 +306,19 @@ impl Step {
     /// Writes MAC addresses, TTL, addresses and ports, and mends the checksums
     /// (RFC 1624), in one pass.
     #[inline(always)]
-    pub(super) fn write(&self, frame: &mut Frame, lane: &Lane, partial: bool) {
+    pub(super) fn write(&self, frame: &mut Frame, lane: &Lane) {
+        if !self.changes(lane) {
+            // Most packets within a VPC.
+            if let Some(ethernet) = frame.front_mut::<ETHERNET_LEN>() {
+                ethernet[..12].copy_from_slice(&self.macs);
+                ethernet[12..].copy_from_slice(&[0x08, 0x00]);
+            }
+            return;
+        }
         let key = &lane.key;
+        let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
         let addresses = swap(key.src, self.src) + swap(key.dst, self.dst);
-        if key.protocol == protocol::TCP {
+        if key.protocol() == protocol::TCP {
             if let Some(header) = frame.front_mut::<TCP_END>() {
                 let moved = self.write_ip(header, lane, addresses);
                 if moved {
@@ -344,74 +394,79 @@ pub(super) fn plain<const INNER: bool>(bytes: &[u8], offload: &Offload, lane: &m
     let Some(header) = bytes.first_chunk::<UDP_END>() else {
         return Way::Long;
     };
-    let word = |at: usize| match header.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
-        Some(bytes) => u32::from_be_bytes(*bytes),
+    let native = |at: usize| match header.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
+        Some(bytes) => u32::from_ne_bytes(*bytes),
         None => 0,
     };
     let half = |at: usize| match header.get(at..).and_then(|rest| rest.first_chunk::<2>()) {
         Some(bytes) => *bytes,
         None => [0; 2],
     };
-    let ip_len = u32::from(u16::from_be_bytes(half(16)));
-    let protocol = header[23];
-    let whole = u16::from_ne_bytes(half(20)) & u16::from_ne_bytes([0x3f, 0xff]) == 0;
-    let ipv4 = (INNER || half(12) == [0x08, 0x00]) && header[14] == 0x45;
-    let fits = ip_len as usize >= IPV4_LEN + 8 && ETHERNET_LEN + ip_len as usize <= bytes.len();
-    if !(ipv4 & whole & fits) || offload.segmentation != Segmentation::None {
-        return Way::Long;
-    }
-    // The five words of the header: their sum is all ones, in any byte order.
-    let native = |at: usize| match header.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
-        Some(bytes) => u64::from(u32::from_ne_bytes(*bytes)),
-        None => 0,
+    // EtherType, version and header length, and TOS, which may be any.
+    let known = if INNER {
+        [0, 0, 0xff, 0]
+    } else {
+        [0xff, 0xff, 0xff, 0]
     };
-    if fold_few(native(14) + native(18) + native(22) + native(26) + native(30)) != 0xffff {
+    let known = u32::from_ne_bytes(known);
+    let kind = (native(12) ^ u32::from_ne_bytes([0x08, 0x00, 0x45, 0])) & known;
+    let part = u16::from_ne_bytes(half(20)) & u16::from_ne_bytes([0x3f, 0xff]);
+    let ip_len = u32::from(u16::from_be_bytes(half(16)));
+    let fits = ip_len as usize >= IPV4_LEN + 8 && ETHERNET_LEN + ip_len as usize <= bytes.len();
+    if kind | u32::from(part) != 0 || !fits || offload.segmentation != Segmentation::None {
         return Way::Long;
     }
-    lane.key.src = word(26);
-    lane.key.dst = word(30);
-    lane.key.ports = word(34);
-    lane.key.protocol = protocol;
-    lane.key.gwlb = false;
-    lane.ip_len = ip_len;
-    lane.ttl = header[22];
+    let ip = header
+        .get(ETHERNET_LEN..)
+        .and_then(|rest| rest.first_chunk());
+    if !ip.is_some_and(is_right) {
+        return Way::Long;
+    }
+    let misplaced = |field: usize| match offload.checksum {
+        // Of a tunnelled packet it is the outer one's.
+        Checksum::Partial { start, offset } if !INNER => {
+            (usize::from(start), usize::from(offset)) != (L4, field)
+        }
+        _ => false,
+    };
+    let protocol = header[23];
+    let ports = u32::from_be(native(34));
     let payload_len = ip_len as usize - IPV4_LEN;
-    let (way, field) = if protocol == protocol::TCP {
+    let (way, tcp_flags) = if protocol == protocol::TCP {
         let Some(tcp) = bytes.first_chunk::<TCP_END>() else {
             return Way::Long;
         };
         let header_len = usize::from(tcp[L4 + 12] >> 4) * 4;
-        lane.tcp_flags = tcp[L4 + 13];
-        let sane = header_len >= 20 && header_len <= payload_len;
-        if !sane {
+        if header_len < 20 || header_len > payload_len {
             return Way::Long;
         }
-        if lane.tcp_flags & tcp_flag::SYN != 0 {
-            return Way::Opens;
+        let tcp_flags = tcp[L4 + 13];
+        if tcp_flags & tcp_flag::SYN != 0 {
+            (Way::Opens, tcp_flags)
+        } else if misplaced(16) {
+            return Way::Long;
+        } else {
+            (Way::Plain, tcp_flags)
         }
-        (Way::Plain, 16)
     } else if protocol == protocol::UDP {
         let udp_len = usize::from(u16::from_be_bytes(half(L4 + 4)));
-        lane.tcp_flags = 0;
-        if udp_len < 8 || udp_len > payload_len {
+        if udp_len < 8 || udp_len > payload_len || misplaced(6) {
             return Way::Long;
         }
-        match lane.key.ports as u16 {
-            GENEVE_PORT => {
-                lane.from = likely_cookie(bytes);
-                (Way::Tunnel, 6)
-            }
-            _ => (Way::Plain, 6),
+        if ports as u16 == GENEVE_PORT {
+            lane.from = likely_cookie(bytes);
+            return Way::Tunnel;
         }
+        (Way::Plain, 0)
     } else {
         return Way::Long;
     };
-    match offload.checksum {
-        // Of a tunnelled packet it is the outer one's.
-        Checksum::Partial { start, offset } if !INNER => {
-            let fits = (usize::from(start), usize::from(offset)) == (L4, field);
-            if fits { way } else { Way::Long }
-        }
-        _ => way,
-    }
+    lane.key.src = u32::from_be(native(26));
+    lane.key.dst = u32::from_be(native(30));
+    lane.key.ports = ports;
+    lane.key.kind = u16::from(protocol) | if INNER { Key4::GWLB } else { 0 };
+    lane.ip_len = ip_len;
+    lane.ttl = header[22];
+    lane.tcp_flags = tcp_flags;
+    way
 }

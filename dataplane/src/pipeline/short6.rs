@@ -7,7 +7,7 @@
 use super::Pipeline;
 use super::short::{Lane, Way, is_open, mended, swap};
 use crate::addr::EniId;
-use crate::flow::{Hot, Key6, Line};
+use crate::flow::{Hot, Key6, Line, Takes};
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV6_LEN, Segmentation, ethertype, protocol,
     tcp_flag,
@@ -57,7 +57,8 @@ impl Pipeline {
             return None;
         }
         let (line, hot) = sessions.way6_mut(of)?;
-        if !is_open(line.flags, hot, frame, lane, standing) || line.goes_elsewhere() {
+        let takes = hot.takes == Takes::Plain && line.goes_straight();
+        if !takes || !is_open(hot, frame, lane, standing) {
             return None;
         }
         let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
@@ -78,7 +79,7 @@ fn key((src, dst): (u128, u128), lane: &Lane) -> Key6 {
         dst,
         ports: lane.key.ports,
         ingress: lane.key.ingress,
-        protocol: lane.key.protocol,
+        protocol: lane.key.protocol(),
     }
 }
 
@@ -109,7 +110,7 @@ fn plain(frame: &Frame, lane: &mut Lane) -> Option<(u128, u128)> {
     }
     let protocol = header[ETHERNET_LEN + 6];
     lane.key.ports = u32::from(half(L4)) << 16 | u32::from(half(L4 + 2));
-    lane.key.protocol = protocol;
+    lane.key.kind = u16::from(protocol);
     lane.ip_len = (IPV6_LEN + payload_len) as u32;
     lane.ttl = header[ETHERNET_LEN + 7];
     let field = if protocol == protocol::TCP {

@@ -7,8 +7,8 @@ use crate::addr::EniId;
 use crate::flow::{Direction, Hot, Line};
 use crate::gwlb::{Flow, Flows, Leg};
 use crate::packet::{
-    Checksum, ETHERNET_LEN, Frame, GENEVE_LEN, GENEVE_OUTER_LEN, GeneveView, IPV4_LEN, Offload,
-    tcp_flag, usual_marks,
+    Checksum, ETHERNET_LEN, Frame, GENEVE_LEN, GENEVE_OUTER_LEN, GeneveView, IPV4_LEN, tcp_flag,
+    usual_marks,
 };
 use crate::time::Instant;
 
@@ -80,15 +80,13 @@ impl Pipeline {
         if let Some(link) = sessions.way4(of)?.0.link() {
             sessions.pass_linked4(link, lane.tcp_flags, now)?;
         }
-        let mut partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
         if let Some(flow) = flow {
             take_out(flow, now, frame, lane);
-            partial = false;
         }
         let (line, hot) = sessions.way4_mut(of)?;
         let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
         let step = Step::new(line, hot, lane);
-        step.write(frame, lane, partial);
+        step.write(frame, lane);
         if is_told {
             self.tell(of, lane, now);
         }
@@ -99,13 +97,13 @@ impl Pipeline {
 
 /// Takes a packet out of its tunnel.
 #[inline(always)]
-fn take_out(flow: &mut Flow, now: Instant, frame: &mut Frame, lane: &Lane) {
+pub(super) fn take_out(flow: &mut Flow, now: Instant, frame: &mut Frame, lane: &Lane) {
     flow.leave(lane.ip_len, lane.tcp_flags, now);
     // Never more than there is: `plain` has looked.
     let at = usize::from(lane.inner_at) - ETHERNET_LEN;
     frame.keep(at, ETHERNET_LEN + lane.ip_len as usize);
     // Whatever the outer checksum's state was, it is gone with the header.
-    frame.offload = Offload::default();
+    frame.forget_offload();
 }
 
 /// Into a tunnel; says whether the session must be told of the packet. `None`, and
@@ -128,7 +126,7 @@ pub(super) fn way_in(
     let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
     let step = Step::new(line, hot, lane);
     if step.changes(lane) {
-        step.write(frame, lane, false);
+        step.write(frame, lane);
     }
     encapsulate(frame, lane.ip_len, leg, hot);
     leg.entered(lane.ip_len, now);
@@ -158,17 +156,44 @@ const OPENED_LEN: usize = ETHERNET_LEN + GENEVE_OUTER_LEN + IPV4_LEN + 8;
 fn open(flows: &Flows, frame: &Frame, lane: &mut Lane) -> Option<Way> {
     let bytes = frame.bytes();
     let header = bytes.first_chunk::<OPENED_LEN>()?;
-    let [.., l0, l1, s0, s1] = *header.first_chunk::<{ L4 + 8 }>()?;
+    let [.., s0, s1] = *header.first_chunk::<{ L4 + 8 }>()?;
     // A checksum that is there is verified on the long way.
     if [s0, s1] != [0, 0] && frame.offload.checksum == Checksum::Unverified {
         return None;
     }
-    let end = L4 + usize::from(u16::from_be_bytes([l0, l1]));
-    let payload = bytes.get(L4 + 8..)?;
-    let (vpce, cookie, header_len) = match usual_marks(payload) {
-        Some((vpce, cookie)) => (vpce, cookie, GENEVE_LEN),
-        None => unusual_marks(bytes.get(L4 + 8..end)?)?,
-    };
+    let geneve = header.get(L4 + 8..)?.first_chunk()?;
+    match usual_marks(geneve) {
+        Some((vpce, cookie)) => go_in(flows, frame, lane, (vpce, cookie, GENEVE_LEN)),
+        None => open_unusual(flows, frame, lane),
+    }
+}
+
+/// The same with a GENEVE header in any layout.
+#[cold]
+#[inline(never)]
+fn open_unusual(flows: &Flows, frame: &Frame, lane: &mut Lane) -> Option<Way> {
+    let end = outer_end(frame.bytes().first_chunk()?);
+    let geneve = GeneveView::parse(frame.bytes().get(L4 + 8..end)?).ok()?;
+    let marks = (geneve.endpoint_id?, geneve.cookie?, geneve.header_len());
+    go_in(flows, frame, lane, marks)
+}
+
+/// Where the outer packet ends.
+#[inline(always)]
+fn outer_end(header: &[u8; OPENED_LEN]) -> usize {
+    L4 + usize::from(u16::from_be_bytes([header[L4 + 4], header[L4 + 5]]))
+}
+
+/// The same behind a GENEVE header with this endpoint id, cookie and length.
+#[inline(always)]
+fn go_in(
+    flows: &Flows,
+    frame: &Frame,
+    lane: &mut Lane,
+    (vpce, cookie, header_len): (u64, u32, usize),
+) -> Option<Way> {
+    let bytes = frame.bytes();
+    let header = bytes.first_chunk::<OPENED_LEN>()?;
     let (slot, flow) = flows.by_cookie(cookie)?;
     let [.., a, b, c, d, e, f, g, h] = *header.first_chunk::<L4>()?;
     if !flow.leg.is_from([a, b, c, d], [e, f, g, h], vpce) {
@@ -178,11 +203,10 @@ fn open(flows: &Flows, frame: &Frame, lane: &mut Lane) -> Option<Way> {
     let inner = bytes.get(inner_at - ETHERNET_LEN..)?;
     // No tunnel in a tunnel here; and the inner packet ends within the outer.
     if plain::<true>(inner, &frame.offload, lane) != Way::Plain
-        || inner_at + lane.ip_len as usize > end
+        || inner_at + lane.ip_len as usize > outer_end(header)
     {
         return None;
     }
-    lane.key.gwlb = true;
     lane.key.ingress = flow.leg.serial;
     lane.from = slot;
     lane.inner_at = u16::try_from(inner_at).ok()?;
@@ -190,17 +214,10 @@ fn open(flows: &Flows, frame: &Frame, lane: &mut Lane) -> Option<Way> {
     Some(Way::Opened)
 }
 
-/// Endpoint id, cookie and length of a GENEVE header in any layout.
-#[cold]
-fn unusual_marks(payload: &[u8]) -> Option<(u64, u32, usize)> {
-    let geneve = GeneveView::parse(payload).ok()?;
-    Some((geneve.endpoint_id?, geneve.cookie?, geneve.header_len()))
-}
-
 /// Puts the tunnel header on, and a new Ethernet header before it.
 #[inline(always)]
 fn encapsulate(frame: &mut Frame, ip_len: u32, leg: &Leg, hot: &Hot) {
-    frame.offload = Offload::default();
+    frame.forget_offload();
     // Ethernet padding is no part of the packet.
     let before = frame
         .keep_behind::<{ ETHERNET_LEN + GENEVE_OUTER_LEN }>(ETHERNET_LEN, ip_len as usize)

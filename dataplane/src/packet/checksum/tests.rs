@@ -35,6 +35,27 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Bytes of all ones and of zeros make the carries; half of the headers are put right.
+    #[test]
+    fn a_header_is_right_if_its_words_add_up(bytes: [(u8, u8); 20], good: bool) {
+        let mut header = bytes.map(|(kind, byte)| match kind % 3 {
+            0 => 0xff,
+            1 => 0,
+            _ => byte,
+        });
+        header[0] = 0x45;
+        if good {
+            header[10..12].fill(0);
+            let right = !sum_by_definition(&header);
+            header[10..12].copy_from_slice(&right.to_be_bytes());
+        }
+        let expected = sum_by_definition(&header) == 0xffff;
+        prop_assert_eq!(is_right(&header), expected);
+        prop_assert!(expected || !good);
+    }
+}
+
 #[test]
 fn few_words_fold_to_the_same_at_the_edges() {
     for high in 0..16u64 {
