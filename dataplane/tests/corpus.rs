@@ -112,6 +112,30 @@ impl Stream {
     }
 }
 
+/// Each file is in every clone, and replayed by every run: seeds, not what a fuzzer gathers.
+/// Every target that there is has some.
+#[test]
+fn corpora_are_small_and_one_for_each_target() {
+    let list = |folder: &str| -> Vec<PathBuf> {
+        let entries = fs::read_dir(package().join("fuzz").join(folder)).unwrap();
+        let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    };
+    let stems = |folder: &str| -> Vec<_> {
+        let stem = |path: &PathBuf| path.file_stem().unwrap().to_owned();
+        list(folder).iter().map(stem).collect()
+    };
+    assert_eq!(stems("corpus"), stems("fuzz_targets"));
+    let folders = list("corpus").into_iter();
+    let files: Vec<_> = folders
+        .flat_map(|folder| fs::read_dir(folder).unwrap())
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .collect();
+    assert!(files.len() <= 300, "{} files", files.len());
+    assert!(files.iter().sum::<u64>() <= 128 << 10, "more than 128 KiB");
+}
+
 #[test]
 fn corpora_replay_without_a_panic() {
     for (name, target) in targets() {
