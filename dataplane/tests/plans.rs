@@ -13,7 +13,11 @@ use common::*;
 use vpclab_dataplane::addr::*;
 use vpclab_dataplane::packet::{FiveTuple, protocol, tcp_flag};
 use vpclab_dataplane::pipeline::{Config, Pipeline};
-use vpclab_dataplane::tables::{EniKind, NetworkAclRule, PortMatch, TargetHealth};
+use vpclab_dataplane::tables::{
+    EniKind, Listener, LoadBalancerKind, NetworkAclRule, PortMatch, TargetHealth,
+};
+use vpclab_dataplane::time::Duration;
+use vpclab_dataplane::walk::Connections;
 
 /// An endless stream of numbers that look random.
 fn numbers(stream: &mut u64, count: usize) -> Vec<u16> {
@@ -163,6 +167,97 @@ fn a_port_is_used_again_by_plan() {
     again(&mut w, tcp_flag::SYN);
     assert_eq!(made(&w), (3, 2));
     assert_eq!(w.pipeline.connections().sessions.len(), 2);
+}
+
+/// A connection is the same one to its last moment.
+#[test]
+fn a_connection_that_a_plan_opened_ends_to_the_moment() {
+    let mut w = worlds::east_west();
+    let half_open = Duration::from_secs(30);
+    let syn = |w: &mut World, port: u16| {
+        let src = format!("10.0.1.10:{port}");
+        assert_eq!(w.tcp(1, &src, "10.0.2.10:80", tcp_flag::SYN).out.len(), 1);
+        let counters = w.pipeline.counters();
+        (counters.flows_created, counters.flows_planned)
+    };
+    assert_eq!((syn(&mut w, 1), syn(&mut w, 2)), ((1, 0), (2, 1)));
+    w.now += half_open;
+    assert_eq!(syn(&mut w, 2), (2, 1), "it lives");
+    w.now += half_open + Duration::from_nanos(1);
+    assert_eq!(syn(&mut w, 2), (3, 2), "it is over");
+}
+
+/// A plan that another takes the place of gives back what it holds.
+#[test]
+fn plans_that_go_leave_nothing_behind() {
+    let mut w = privatelink();
+    let mut sizes = Vec::new();
+    for round in 0..40u16 {
+        // Nothing that was decided holds any more.
+        w.eni_edit(1, |eni| eni.label = label(&format!("eni-{round}")));
+        for port in [1000, 1001] {
+            let client = format!("10.0.1.10:{port}");
+            let out = w.tcp(1, &client, "10.0.2.20:443", tcp_flag::SYN).out;
+            let back = read(&out[0].1).tuple.reversed();
+            let answer = w.frame(4, &back, tcp_flag::SYN | tcp_flag::ACK, b"");
+            assert_eq!(w.send(4, answer).out[0].0, EniId(1));
+        }
+        w.wait(4_000);
+        while !w.pipeline.connections().sessions.is_empty() {
+            w.pipeline.expire(w.now, &w.tables);
+            w.wait(1);
+        }
+        let Connections { sessions, deps, .. } = w.pipeline.connections();
+        sizes.push((sessions.memory(), deps.len()));
+    }
+    let counters = w.pipeline.counters();
+    assert_eq!((counters.flows_planned, counters.answers_planned), (40, 40));
+    assert_eq!(sizes[4], sizes[39], "{sizes:?}");
+}
+
+/// A port that a plan took, and whose far end somebody has, is free again: the walk chooses
+/// for itself. (A target that calls the node itself has the ends of its calls.)
+#[test]
+fn a_plan_that_opens_nothing_keeps_no_port() {
+    let mut w = privatelink();
+    w.pipeline = Pipeline::new(Config {
+        connections: 2_048,
+        seed: 7,
+        ..Config::default()
+    });
+    w.eni(5, 21, &["10.0.2.41"], &[1], EniKind::Host);
+    let calls = 2_000..3_000;
+    w.edit(|b| {
+        let target = worlds::target("10.0.2.41", 8443, TargetHealth::Healthy);
+        let group = worlds::target_group(2, vec![target]);
+        b.set_target_group(TargetGroupId(1), Some(group));
+        let mut row = worlds::load_balancer(LoadBalancerKind::Network, 2, 3, (6, 443));
+        let first = row.listeners[0];
+        row.listeners.extend(calls.clone().map(|port| Listener {
+            port,
+            target_group: Some(TargetGroupId(1)),
+            ..first
+        }));
+        b.set_load_balancer(LoadBalancerId(0), Some(row));
+    });
+    for port in calls {
+        let node = format!("10.0.1.30:{port}");
+        let out = w.tcp(4, "10.0.2.40:8443", &node, tcp_flag::SYN).out;
+        assert_eq!(out[0].0, EniId(5));
+    }
+    let (mut walked, mut opened) = (0, 0);
+    for port in 0..500u16 {
+        let planned = w.pipeline.counters().flows_planned;
+        let client = format!("10.0.1.10:{}", 5_000 + port);
+        let out = w.tcp(1, &client, "10.0.2.20:443", tcp_flag::SYN).out;
+        assert_eq!(out[0].0, EniId(4));
+        opened += 1;
+        walked += u64::from(w.pipeline.counters().flows_planned == planned);
+        let way = read(&out[0].1).tuple;
+        let used = w.pipeline.connections().ports.used(EniId(3), &way);
+        assert_eq!(used, opened, "connection {port}");
+    }
+    assert!((3..20).contains(&walked), "{walked} walked");
 }
 
 /// Whose end another session answers for is walked: it is linked to that one.

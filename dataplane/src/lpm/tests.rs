@@ -245,7 +245,72 @@ fn huge_tables_agree<K: Key>(count: usize, values: u64) {
         let step = if round % 10 == 0 { 1 } else { 97 };
         let keys: Vec<K> = edges(&all).into_iter().step_by(step).collect();
         check(&table, |key| oracle.around(key).2, &keys);
+        for &key in keys.iter().step_by(1 + keys.len() / 2_000) {
+            if let Some(widest) = widest(&oracle, key) {
+                assert_eq!(table.interval(key), widest, "{key:x?}");
+            }
+        }
     }
+}
+
+/// The interval around a key as wide as a huge table knows it: whole /24 blocks of its /8.
+/// `None` where the /24 is cut further.
+fn widest<K: Key>(oracle: &Intervals<K>, key: K) -> Option<(K, K, u32)> {
+    let (block, end) = (key.first(24), key.last(24));
+    let (first, last, value) = oracle.around(key);
+    let slot = |key: K| key.window(0) >> 8;
+    let whole = first <= block && end <= last;
+    let (mut from, mut to) = (first.max(key.first(8)), last.min(key.last(8)));
+    if from != from.first(24) {
+        from = K::MIN.with_window(0, (slot(from) + 1) << 8);
+    }
+    if to != to.last(24) {
+        to = K::MIN.with_window(0, slot(to) << 8).prev();
+    }
+    whole.then_some((from, to, value))
+}
+
+/// 30 720 even groups of 64 slots, of two answers: each block is there once a chunk.
+#[test]
+fn groups_of_one_and_the_same_answer_share_a_block() {
+    let groups = (10..40u32).flat_map(|top| (0..1024).map(move |group| top << 24 | group << 14));
+    let routes = groups.clone().map(|first| (first, 18, first >> 14 & 1));
+    let table = Lpm::build(routes);
+    assert_eq!(table.structure(), Structure::Rank);
+    for first in groups {
+        let expected = (first, first | 0x3fff, first >> 14 & 1);
+        assert_eq!(table.interval(first), expected);
+    }
+    let each = table.memory() / 30;
+    assert!(each < 4 << 10, "{each} bytes a chunk");
+}
+
+/// A long prefix that comes and goes for ever leaves nothing behind.
+#[test]
+fn trees_of_before_are_left_behind() {
+    let mut routes = huge::<u32>(20_000, 3, 500);
+    let mut table = Lpm::build(flat(&routes));
+    let before = table.memory();
+    let (address, block) = (0x5000_0107, 0x5000_0100);
+    let held = table.lookup(address);
+    for round in 0..2_200 {
+        match round % 2 {
+            0 => routes.insert((address, 32), round),
+            _ => routes.remove(&(address, 32)),
+        };
+        let span = Lpm::stretch_of(address, 32);
+        let around = routes.range(..=(block, 24)).rev();
+        let mut around = around.filter(|((first, len), _)| first.last(*len) >= span.1);
+        let background = around.next().map_or(NO_MATCH, |(_, value)| *value);
+        let inside = routes.range((block, 25)..=(span.1, 32));
+        let inside = inside.map(|(&(first, len), &value)| (first, len, value));
+        let new = Intervals::stretch(span, background, inside);
+        table = table.replaced(span, &new).expect("a huge table");
+        let expected = if round % 2 == 0 { round } else { held };
+        assert_eq!(table.lookup(address), expected);
+    }
+    let grown = table.memory().saturating_sub(before);
+    assert!(grown < 64 << 10, "{grown} bytes more");
 }
 
 /// The intervals of a stretch, by the oracle of all routes.

@@ -418,4 +418,102 @@ mod tests {
         }
         assert_eq!(ports.used(EniId(1), &tuple(0)), 1000);
     }
+
+    /// Beside a set of what is in use: whatever hint a caller comes with, also one to a pool
+    /// that is another's now or nobody's, no port is given twice, and none is lost.
+    #[test]
+    fn hints_change_nothing_but_the_time() {
+        let mut ports = Ports::new(Seed(1));
+        let random = |n: u64| Seed(3).words(&[n]);
+        // Of both families, some alike but for a part of an address.
+        let ways: Vec<(EniId, FiveTuple)> = (0..12u32)
+            .map(|n| {
+                let dst = match n % 3 {
+                    0 => std::net::Ipv4Addr::from(0x0a00_0002 + (n >> 2)).into(),
+                    1 => IpAddr::V6((1 << 64 | u128::from(n >> 2)).into()),
+                    _ => IpAddr::V6((u128::from(n >> 2) << 64 | 9).into()),
+                };
+                let src = match dst {
+                    IpAddr::V4(_) => tuple(0).src,
+                    IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+                };
+                (
+                    EniId(1 + n % 2),
+                    FiveTuple {
+                        src,
+                        dst,
+                        ..tuple(0)
+                    },
+                )
+            })
+            .collect();
+        let mut taken: Vec<(usize, u16)> = Vec::new();
+        let mut hints = [PoolHint::default(); 5];
+        let (mut most, mut empty) = (0, 0);
+        for step in 0..6_000u64 {
+            let word = random(step);
+            let byte = |n: u32| (word >> (8 * n)) as usize & 0xff;
+            let way = byte(0) % ways.len();
+            let (node, translated) = &ways[way];
+            // It fills for a while, then empties.
+            if (step / 500).is_multiple_of(2) && byte(1) > 20 {
+                let mut hint = hints[byte(2) % hints.len()];
+                // Few places to begin with, so that the same ports come up.
+                let hash = byte(3) as u64 % 7;
+                let free = ports.free_port(*node, translated, hash, 1, |_| true);
+                let given = ports.take_free_port((*node, translated), &mut hint, hash, 1, |_| true);
+                assert_eq!(given, free);
+                hints[byte(4) % hints.len()] = hint;
+                let new = (way, given.unwrap());
+                assert!(!taken.contains(&new), "{new:?} twice");
+                taken.push(new);
+                // Who has it already, has it once.
+                ports.take(
+                    *node,
+                    &FiveTuple {
+                        sport: new.1,
+                        ..*translated
+                    },
+                );
+            } else if !taken.is_empty() {
+                let (way, sport) = taken.swap_remove(byte(5) % taken.len());
+                let (node, translated) = &ways[way];
+                ports.release(
+                    *node,
+                    &FiveTuple {
+                        sport,
+                        ..*translated
+                    },
+                );
+            }
+            for (way, (node, translated)) in ways.iter().enumerate() {
+                let held = taken.iter().filter(|held| held.0 == way).count();
+                assert_eq!(ports.used(*node, translated), held as u32, "step {step}");
+            }
+            let pools = ways.len() - ports.free_pools.len();
+            assert!(ports.pools.len() <= ways.len() && ports.by_way.len() <= pools);
+            most = most.max(taken.len());
+            empty += u32::from(taken.is_empty());
+        }
+        assert!(most > 200 && empty > 20, "{most} {empty}");
+    }
+
+    /// The last ports of a way, and the search from behind them.
+    #[test]
+    fn a_search_goes_on_from_the_first_port_and_ends_at_the_most() {
+        let mut ports = Ports::new(Seed(1));
+        let mut hint = PoolHint::default();
+        let (node, way) = (EniId(1), tuple(0));
+        let highest = u64::from(u16::MAX - PORT_FIRST);
+        let mut take = |ports: &mut Ports, hash| {
+            ports.take_free_port((node, &way), &mut hint, hash, 1, |_| true)
+        };
+        assert_eq!(take(&mut ports, highest), Some(u16::MAX));
+        assert_eq!(take(&mut ports, highest), Some(PORT_FIRST));
+        for _ in 2..PORTS_MAX {
+            assert!(take(&mut ports, highest).is_some());
+        }
+        assert_eq!(take(&mut ports, highest), None);
+        assert_eq!(ports.used(node, &way), PORTS_MAX);
+    }
 }

@@ -225,3 +225,97 @@ impl Many {
         moved
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::addr::EniId;
+    use crate::flow::Seed;
+    use crate::tables::{RouteOrigin, RouteTarget};
+
+    fn winner(prefix: Prefix, stamp: u64) -> Winner {
+        let route = Route {
+            prefix,
+            target: RouteTarget::Eni(EniId(stamp as u32)),
+            origin: RouteOrigin::Static,
+            label: "route".into(),
+        };
+        Winner { route, stamp }
+    }
+
+    /// Grows beyond a list and shrinks again, beside a map: routes are found by prefix, by
+    /// slot and in order, versions before stay what they were, no slot is anybody else's
+    /// after a change that says so, and those of routes that went are used again.
+    #[test]
+    fn they_are_a_map_whose_slots_stay_as_it_says() {
+        let random = |n: u64| Seed(5).words(&[n]);
+        let mut all = Winners::default();
+        let mut model: BTreeMap<Prefix, u64> = BTreeMap::new();
+        let (mut most, mut forms, mut said) = (0, Vec::new(), [0; 3]);
+        for step in 0..5_400u64 {
+            let word = random(step);
+            let key = word % 300;
+            let prefix = match key {
+                0 => Prefix::ANY_V4,
+                1 => Prefix::host(std::net::Ipv6Addr::from(u128::MAX).into()),
+                2 => Prefix::host(std::net::Ipv4Addr::BROADCAST.into()),
+                _ => Prefix::host(std::net::Ipv4Addr::from(key as u32 * 7).into()),
+            };
+            // It grows for a while, then shrinks.
+            let comes = (step / 900).is_multiple_of(2) || word >> 20 & 7 == 0;
+            let (before, was) = (all.clone(), model.clone());
+            let moved = all.set(prefix, comes.then(|| winner(prefix, step)));
+            let held = match comes {
+                true => model.insert(prefix, step),
+                false => model.remove(&prefix),
+            };
+            match moved {
+                Moved::Nothing => assert_eq!(held.is_some(), comes, "it says that all stay"),
+                Moved::One | Moved::Many => assert_ne!(held.is_some(), comes),
+            }
+            said[moved as usize] += 1;
+            let is_list = matches!(all, Winners::Few(_));
+            forms.push(is_list);
+            forms.dedup();
+            for (held, old) in [(&all, &model), (&before, &was)] {
+                let listed = held
+                    .iter()
+                    .map(|winner| (winner.route.prefix, winner.stamp));
+                assert!(listed.eq(old.iter().map(|(prefix, stamp)| (*prefix, *stamp))));
+                assert_eq!(held.len(), old.len());
+            }
+            let ends = [prefix, Prefix::host(std::net::Ipv4Addr::from(1_400).into())];
+            let range = *ends.iter().min().unwrap()..=*ends.iter().max().unwrap();
+            let found = all.range(range.clone()).map(|(prefix, _)| prefix);
+            assert!(
+                found.eq(model.range(range).map(|(prefix, _)| *prefix)),
+                "step {step}"
+            );
+            assert_eq!(
+                all.get(prefix).map(|w| w.stamp),
+                model.get(&prefix).copied()
+            );
+            let others = model.keys().filter(|other| **other != prefix);
+            for other in others.filter(|_| moved != Moved::Many) {
+                assert_eq!(
+                    before.slot(*other),
+                    all.slot(*other),
+                    "step {step}, {moved:?}"
+                );
+            }
+            // A tree's slots are as many as it ever had routes.
+            most = if is_list { 0 } else { most.max(model.len()) };
+            if let Winners::Many(many) = &all {
+                assert!(
+                    many.slots.len() <= most.max(FEW + 1),
+                    "{} slots",
+                    many.slots.len()
+                );
+            }
+        }
+        assert_eq!(forms, [true, false, true, false, true, false, true]);
+        assert!(said.iter().all(|times| *times > 200), "{said:?}");
+    }
+}

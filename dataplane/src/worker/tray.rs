@@ -221,4 +221,48 @@ mod tests {
         tray.reclaim(&mut here);
         assert!(here.take_idle().is_some() && tray.whole.is_empty());
     }
+
+    /// A tray that goes to and fro, and one that what comes meanwhile waits in: every frame
+    /// arrives once, as it was, in its order.
+    #[test]
+    fn a_tray_that_goes_to_and_fro_loses_nothing() {
+        let (mut here, mut there) = (FramePool::new(64), FramePool::new(64));
+        let (mut tray, mut waiting) = (Tray::default(), Tray::default());
+        let len = |port: u32| port as usize * 37 % 700;
+        let (mut sent, mut got) = (0, Vec::new());
+        for round in 0..300 {
+            tray.append(&mut waiting);
+            assert!(waiting.is_empty());
+            for tray in [&mut tray, &mut waiting] {
+                for _ in 0..round % 7 {
+                    tray.put(frame(sent, len(sent)), sent % 3 > 0, &mut here);
+                    sent += 1;
+                }
+            }
+            tray.fetch();
+            let (mut settled, mut unsettled) = (Vec::new(), Vec::new());
+            let mut left = tray.len();
+            while left > 0 {
+                left -= tray.take(4, &mut settled, &mut unsettled, &mut there);
+                assert_eq!(tray.len(), left);
+            }
+            assert!(settled.iter().all(|frame| frame.port.0 % 3 > 0));
+            assert!(unsettled.iter().all(|frame| frame.port.0 % 3 == 0));
+            assert!(settled.is_sorted_by_key(|frame| frame.port));
+            assert!(unsettled.is_sorted_by_key(|frame| frame.port));
+            for taken in settled.into_iter().chain(unsettled) {
+                let expected = frame(taken.port.0, len(taken.port.0));
+                assert_eq!(taken.bytes(), expected.bytes());
+                assert_eq!(taken.offload, expected.offload);
+                got.push(taken.port.0);
+                there.put(taken);
+            }
+            tray.pay_back(&mut there);
+            tray.reclaim(&mut here);
+            assert!(tray.is_empty() && tray.lines.is_empty() && tray.whole.is_empty());
+        }
+        let on_the_way = waiting.len() as u32;
+        got.sort_unstable();
+        assert!(got.into_iter().eq(0..sent - on_the_way));
+    }
 }

@@ -1,0 +1,259 @@
+//! The short ways make of a packet what the long way makes of it: in both families, with
+//! every state of its checksum; and what is not whole takes none of them.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where its data is bad")]
+
+mod common;
+
+use common::worlds::{endpoint, load_balancer, privatelink, target, target_group};
+use common::*;
+use vpclab_dataplane::addr::*;
+use vpclab_dataplane::drop::DropReason;
+use vpclab_dataplane::packet::*;
+use vpclab_dataplane::tables::*;
+
+const SYN: u8 = tcp_flag::SYN;
+const ACK: u8 = tcp_flag::ACK;
+
+/// Client, endpoint and server of [`world`], by family.
+const CLIENT: [&str; 2] = ["10.0.1.10", "[fd00:0:0:1::10]"];
+const SERVICE: [&str; 2] = ["10.0.2.20", "[fd00:0:0:2::20]"];
+
+/// [`privatelink`] in one family (0: IPv4, 1: IPv6), with a service on UDP 53 too.
+fn world(family: usize) -> World {
+    let mut w = privatelink();
+    let blocks = ["10.0.0.0/16", "fd00::/48"];
+    for vpc in [1, 2] {
+        w.vpc(vpc, &blocks, false, None);
+        w.table(vpc, &blocks.map(|block| (block, RouteTarget::Local)));
+        let of = |n: u32| [format!("10.0.{n}.0/24"), format!("fd00:0:0:{n}::/64")];
+        for n in [0, 1] {
+            let blocks = of(n + 1);
+            w.subnet(vpc * 10 + n, vpc, &[&blocks[0], &blocks[1]], vpc);
+        }
+    }
+    for (eni, address) in [
+        (1, "fd00:0:0:1::10"),
+        (2, "fd00:0:0:2::20"),
+        (3, "fd00:0:0:1::30"),
+        (4, "fd00:0:0:2::40"),
+    ] {
+        w.eni_edit(eni, |row| row.addresses.push(ip(address)));
+    }
+    w.edit(|b| {
+        let address = ["10.0.2.40", "fd00:0:0:2::40"][family];
+        let targets = vec![target(address, 8443, TargetHealth::Healthy)];
+        b.set_target_group(TargetGroupId(0), Some(target_group(2, targets)));
+        let mut balancer = load_balancer(LoadBalancerKind::Network, 2, 3, (6, 443));
+        let dns = Listener {
+            protocol: protocol::UDP,
+            port: 53,
+            ..balancer.listeners[0]
+        };
+        balancer.listeners.push(dns);
+        b.set_load_balancer(LoadBalancerId(0), Some(balancer));
+        let kind = EndpointKind::Interface {
+            load_balancers: vec![LoadBalancerId(0)],
+            enis: vec![EniId(2)],
+        };
+        b.set_endpoint(EndpointId(0), Some(endpoint(1, kind)));
+    });
+    w
+}
+
+/// How a sender leaves the checksum.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sum {
+    Whole,
+    Verified,
+    Partial,
+    /// Of UDP over IPv4: none.
+    Absent,
+}
+
+fn leave(frame: &mut Frame, sum: Sum) {
+    let headers = read(frame);
+    let (start, tuple) = (headers.l4, headers.tuple);
+    let offset = if tuple.protocol == protocol::TCP {
+        16
+    } else {
+        6
+    };
+    let field = usize::from(start + offset);
+    let len = u32::from(frame.bytes().len() as u16 - start);
+    match sum {
+        Sum::Whole => {}
+        Sum::Verified => frame.offload.checksum = Checksum::Verified,
+        Sum::Partial => {
+            let pseudo = checksum::pseudo_header(tuple.src, tuple.dst, tuple.protocol, len);
+            frame.bytes_mut()[field..field + 2].copy_from_slice(&pseudo.folded().to_be_bytes());
+            frame.offload.checksum = Checksum::Partial { start, offset };
+        }
+        Sum::Absent => frame.bytes_mut()[field..field + 2].fill(0),
+    }
+}
+
+/// What was decided holds no more: the next packet of each connection is walked.
+fn forget(w: &mut World) {
+    for eni in 1..=4 {
+        w.eni_edit(eni, |row| row.label = label(&format!("{}'", row.label)));
+    }
+}
+
+/// What a host gets of a frame, and whether its way was known.
+fn pass(w: &mut World, from: u32, frame: &Frame) -> (EniId, Frame, bool) {
+    let hits = w.pipeline.counters().flow_hits;
+    let seen = w.send(from, frame.clone());
+    let [(at, frame)] = &seen.out[..] else {
+        panic!("{:?}", seen.drops)
+    };
+    (*at, frame.clone(), w.pipeline.counters().flow_hits > hits)
+}
+
+/// The frame is walked, then goes the short way, and is the same; its checksum is right.
+fn same_by_both(w: &mut World, from: u32, frame: &Frame, what: &str) -> Frame {
+    forget(w);
+    let (at, long, known) = pass(w, from, frame);
+    assert!(!known, "{what} is walked");
+    let (to, short, known) = pass(w, from, frame);
+    assert!(known, "{what} is known");
+    assert_eq!((at, long.bytes()), (to, short.bytes()), "{what}");
+    assert_eq!(long.offload, short.offload, "{what}");
+    let mut whole = short;
+    checksum::complete_partial(&mut whole).unwrap();
+    whole
+}
+
+/// A connection that both ends have sent in, as the server sees it.
+fn connection(w: &mut World, family: usize, ip_protocol: u8) -> [FiveTuple; 2] {
+    let port = if ip_protocol == protocol::TCP {
+        443
+    } else {
+        53
+    };
+    let (src, dst) = (CLIENT[family], SERVICE[family]);
+    let tuple = tuple(
+        ip_protocol,
+        &format!("{src}:4000"),
+        &format!("{dst}:{port}"),
+    );
+    let syn = w.frame(1, &tuple, SYN, b"");
+    let (at, frame, _) = pass(w, 1, &syn);
+    assert_eq!(at, EniId(4));
+    let back = read(&frame).tuple.reversed();
+    let answer = w.frame(4, &back, SYN | ACK, b"");
+    assert_eq!(pass(w, 4, &answer).0, EniId(1));
+    let ack = w.frame(1, &tuple, ACK, b"");
+    pass(w, 1, &ack);
+    [tuple, back]
+}
+
+#[test]
+fn each_state_of_a_checksum_leaves_as_by_the_long_way() {
+    for (family, ip_protocol) in [(0, 6), (0, 17), (1, 6), (1, 17)] {
+        let mut w = world(family);
+        let tuples = connection(&mut w, family, ip_protocol);
+        for (from, tuple) in [1, 4].into_iter().zip(tuples) {
+            for sum in [Sum::Whole, Sum::Verified, Sum::Partial, Sum::Absent] {
+                if sum == Sum::Absent && (family, ip_protocol) != (0, 17) {
+                    continue;
+                }
+                for payload in [&b""[..], b"x", &[0xff; 301]] {
+                    let mut frame = w.frame(from, &tuple, ACK, payload);
+                    leave(&mut frame, sum);
+                    let what = format!("{sum:?} of {tuple:?}, {} bytes", payload.len());
+                    let whole = same_by_both(&mut w, from, &frame, &what);
+                    let headers = parse_ip(whole.bytes(), ETHERNET_LEN).unwrap();
+                    let l4 = usize::from(headers.l4);
+                    let is_none = sum == Sum::Absent && whole.bytes()[l4 + 6..l4 + 8] == [0, 0];
+                    assert!(is_none || read(&whole).tuple == headers.tuple, "{what}");
+                    assert_ne!(headers.tuple.dst, tuple.dst, "{what} is translated");
+                }
+            }
+        }
+    }
+}
+
+/// The sum that is zero is sent as all ones (RFC 768, RFC 8200 §8.1).
+#[test]
+fn a_checksum_of_udp_that_becomes_zero_is_sent_as_ones() {
+    for family in [0, 1] {
+        let mut w = world(family);
+        let [tuple, _] = connection(&mut w, family, protocol::UDP);
+        let plain = w.frame(1, &tuple, 0, &[0, 0]);
+        let (_, out, _) = pass(&mut w, 1, &plain);
+        let l4 = usize::from(read(&out).l4);
+        // What is added to the payload goes off the sum.
+        let held: [u8; 2] = out.bytes()[l4 + 6..l4 + 8].try_into().unwrap();
+        let frame = w.frame(1, &tuple, 0, &held);
+        let out = same_by_both(&mut w, 1, &frame, "a sum of zero");
+        assert_eq!(out.bytes()[l4 + 6..l4 + 8], [0xff, 0xff]);
+        read(&out);
+    }
+}
+
+/// A packet that its frame does not hold, or whose lengths contradict one another, is no
+/// packet of the connection.
+#[test]
+fn packets_that_are_not_whole_are_not_taken_for_known_ones() {
+    for (family, ip_protocol) in [(0, 6), (0, 17), (1, 6), (1, 17)] {
+        let mut w = world(family);
+        let [tuple, _] = connection(&mut w, family, ip_protocol);
+        let good = w.frame(1, &tuple, ACK, b"some bytes");
+        assert!(pass(&mut w, 1, &good).2, "known");
+        let l4 = usize::from(read(&good).l4);
+        let spoil = |at: usize, by: u8| {
+            let mut frame = good.clone();
+            let byte = &mut frame.bytes_mut()[at];
+            *byte = byte.wrapping_add(by);
+            if family == 0 {
+                checksum::fill_ipv4_header(&mut frame.bytes_mut()[14..34]);
+            }
+            frame
+        };
+        let ip_len = if family == 0 { 17 } else { 19 };
+        // One byte more than there is; and less than the transport header.
+        let mut bad = vec![spoil(ip_len, 1)];
+        bad.push(match ip_protocol {
+            protocol::TCP => spoil(l4 + 12, 0x50),
+            _ => spoil(l4 + 5, 1),
+        });
+        bad.push(match ip_protocol {
+            protocol::TCP => spoil(l4 + 12, 0xf0),
+            _ => spoil(l4 + 5, 0xf5),
+        });
+        for (n, frame) in bad.into_iter().enumerate() {
+            let hits = w.pipeline.counters().flow_hits;
+            let seen = w.send(1, frame);
+            assert!(seen.out.is_empty(), "{n} of {tuple:?}");
+            assert_ne!(seen.drops, [], "{n} of {tuple:?}");
+            assert_eq!(w.pipeline.counters().flow_hits, hits);
+        }
+    }
+}
+
+/// A frame for somebody else, one hop too far, and one too large.
+#[test]
+fn what_a_known_packet_must_be_is_asked_of_each() {
+    for family in [0, 1] {
+        let mut w = world(family);
+        let [tuple, back] = connection(&mut w, family, protocol::TCP);
+        for (from, tuple) in [(1, tuple), (4, back)] {
+            let good = w.frame(from, &tuple, ACK, b"");
+            assert!(pass(&mut w, from, &good).2, "known");
+            let mut other = good.clone();
+            other.bytes_mut()[5] ^= 0x40;
+            assert!(w.send(from, other).out.is_empty(), "another MAC address");
+            let mut spoofed = good.clone();
+            spoofed.bytes_mut()[11] ^= 0x40;
+            assert!(w.send(from, spoofed).out.is_empty(), "not its own");
+            let large = w.frame(from, &tuple, ACK, &[1; 8_900]);
+            let seen = w.send(from, large);
+            assert!(matches!(
+                seen.drops[..],
+                [(_, DropReason::Mtu | DropReason::EndpointMtu)]
+            ));
+            assert!(pass(&mut w, from, &good).2, "known as before");
+        }
+    }
+}
