@@ -13,7 +13,9 @@ use common::worlds::*;
 use common::*;
 use vpclab_dataplane::addr::{EniId, TargetGroupId};
 use vpclab_dataplane::drop::DropReason;
-use vpclab_dataplane::packet::{ETHERNET_LEN, FiveTuple, Frame, checksum, parse_ip, tcp_flag};
+use vpclab_dataplane::packet::{
+    ETHERNET_LEN, FiveTuple, Frame, Segmentation, checksum, parse_ip, tcp_flag,
+};
 use vpclab_dataplane::pipeline::Sink;
 use vpclab_dataplane::tables::{TargetGroupRow, TargetHealth};
 
@@ -195,6 +197,52 @@ fn gateway_load_balancing_both_ways_allocates_nothing() {
         }
     }
     assert_eq!(allocations(&mut w, &frames, 20), 0);
+}
+
+/// Allocations while copies of a frame pass that become `outs` frames, once memory is
+/// as large as they need it.
+fn allocations_of_cut(w: &mut World, frame: &Frame, outs: usize) -> u64 {
+    let mut batch = Vec::with_capacity(64);
+    let mut out = Out {
+        frames: Vec::with_capacity(64),
+        drops: 0,
+        other: 0,
+    };
+    let mut counted = 0;
+    for round in 0..60 {
+        let before = COUNT.get();
+        let mut copy = w.pipeline.pool().take();
+        copy.refill(frame.port, frame.bytes());
+        copy.offload = frame.offload;
+        batch.push(copy);
+        w.pipeline.process(w.now, &w.tables, &mut batch, &mut out);
+        assert_eq!((out.frames.len(), out.drops, out.other), (outs, 0, 0));
+        for frame in out.frames.drain(..) {
+            w.pipeline.pool().put(frame);
+        }
+        w.wait(1);
+        if round >= 40 {
+            counted += COUNT.get() - before;
+        }
+    }
+    counted
+}
+
+#[test]
+fn super_packets_and_trains_allocate_nothing() {
+    let mut w = worked();
+    let flow = tcp("10.0.1.10:40000", "203.0.113.80:443");
+    let (_, geneve) = warm(&mut w, 1, &flow, tcp_flag::SYN, 4);
+    only(w.send(4, bounce(geneve)).out, 5);
+    let mut there = w.frame(1, &flow, tcp_flag::ACK, &[7; 9_500]);
+    there.offload.segmentation = Segmentation::Tcp(1_000);
+    there.port = EniId(1);
+    let train = only(w.send(1, there.clone()).out, 4);
+    assert_eq!(allocations_of_cut(&mut w, &there, 1), 0);
+    assert_eq!(
+        allocations_of_cut(&mut w, &at_port(bounce(train), 4), 10),
+        0
+    );
 }
 
 #[test]

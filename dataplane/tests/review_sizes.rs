@@ -116,6 +116,32 @@ fn a_super_packet_that_may_be_fragmented_is() {
 }
 
 #[test]
+fn gwlb_a_super_packet_crosses_the_appliance_as_a_train_both_ways() {
+    let mut w = worked();
+    let flow = tcp("10.0.1.10:40000", "203.0.113.80:443");
+    only(w.send(1, w.frame(1, &flow, SYN, b"")).out, 4);
+    let payload: Vec<u8> = (0..3500u16).map(|n| (n % 251) as u8).collect();
+    let mut frame = w.frame(1, &flow, ACK, &payload);
+    frame.offload.segmentation = Segmentation::Tcp(1000);
+    let train = only(w.send(1, frame).out, 4);
+    // Outer UDP payload: 40 bytes of GENEVE and options, 40 of IP and TCP, 1000.
+    assert_eq!(train.offload.segmentation, Segmentation::Udp(1080));
+
+    let seen = w.send(4, bounce(train));
+    assert_eq!(seen.drops, []);
+    let mut arrived = Vec::new();
+    for (port, piece) in &seen.out {
+        let headers = read(piece);
+        assert_eq!((*port, headers.tuple.src), (EniId(5), ip("198.51.100.1")));
+        let at = usize::from(headers.l4);
+        let seq = u32::from_be_bytes(piece.bytes()[at + 4..at + 8].try_into().unwrap());
+        assert_eq!(seq as usize, 9 + arrived.len(), "in order");
+        arrived.extend_from_slice(&piece.bytes()[at + 20..]);
+    }
+    assert_eq!((seen.out.len(), arrived), (4, payload));
+}
+
+#[test]
 fn gwlb_ethernet_padding_stays_outside_the_tunnel() {
     let mut w = worked();
     let frame = udp(&w, 1, "10.0.1.10:4000", "203.0.113.80:53", 2);

@@ -91,12 +91,14 @@ impl Pipeline {
         wire: Headers,
         entry: Entry,
     ) {
-        for piece in self.segment(context, frame) {
+        let mut pieces = self.segment(context, frame);
+        for piece in pieces.drain(..) {
             match parse_ip(piece.bytes(), usize::from(wire.l3)) {
                 Ok(headers) => self.forward(context, piece, headers, entry),
                 Err(reason) => self.drop_frame(context, piece, reason),
             }
         }
+        self.lists.push(pieces);
     }
 
     /// How the hops judge the packet with these headers.

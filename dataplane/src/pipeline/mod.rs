@@ -123,6 +123,9 @@ pub struct Pipeline {
     rates: Rates,
     /// What is known of the packets ahead, kept for its memory.
     lanes: Vec<Lane>,
+    /// Lists of what frames are cut into, kept for their memory: one for each frame
+    /// that is being cut (a train's piece may be cut again).
+    lists: Vec<Vec<Frame>>,
     next_sweep: Option<Instant>,
 }
 
@@ -145,6 +148,7 @@ impl Pipeline {
             plans: Plans::new(config.connections, Seed(config.seed)),
             rates: Rates::default(),
             lanes: vec![Lane::default(); LANES],
+            lists: Vec::new(),
             next_sweep: None,
         }
     }

@@ -78,11 +78,13 @@ impl Pipeline {
             decapsulate: false,
             ..*rewrite
         };
-        for whole in self.segment(context, arrival.frame) {
-            let mut pieces = Vec::new();
+        let mut packets = self.segment(context, arrival.frame);
+        for whole in packets.drain(..) {
+            let mut pieces = self.lists.pop().unwrap_or_default();
             let emit = &mut |piece| pieces.push(piece);
             let cut = fragment_ipv4(whole, mtu as usize, &mut self.pool, emit);
-            for frame in self.count_pieces(context, port, cut, pieces) {
+            pieces = self.count_pieces(context, port, cut, pieces);
+            for frame in pieces.drain(..) {
                 let Ok(wire) = parse_ip(frame.bytes(), ETHERNET_LEN) else {
                     self.drop_frame(context, frame, DropReason::MalformedIp);
                     continue;
@@ -95,7 +97,9 @@ impl Pipeline {
                 };
                 self.apply(context, piece, view, &rewrite);
             }
+            self.lists.push(pieces);
         }
+        self.lists.push(packets);
     }
 
     fn nearest_router(&self, tables: &Snapshot, arrival: &Arrival, view: &View) -> IpAddr {

@@ -117,10 +117,12 @@ impl Pipeline {
         }
         if rewrite.local {
             // A local stack has no offloads.
-            for piece in self.segment(context, frame) {
+            let mut pieces = self.segment(context, frame);
+            for piece in pieces.drain(..) {
                 self.counters.local += 1;
                 context.sink.local(rewrite.out, piece);
             }
+            self.lists.push(pieces);
         } else {
             self.transmit(context, rewrite.out, frame);
         }
@@ -139,7 +141,8 @@ impl Pipeline {
     ) {
         if frame.offload.segmentation != Segmentation::None {
             let mut train: Option<Train> = None;
-            for mut piece in self.segment(context, frame) {
+            let mut pieces = self.segment(context, frame);
+            for mut piece in pieces.drain(..) {
                 encapsulate(&mut piece, wire, tunnel);
                 if train.as_mut().is_some_and(|train| train.hang_on(&piece)) {
                     // Not a frame of its own after all.
@@ -152,6 +155,7 @@ impl Pipeline {
             if let Some(last) = train {
                 self.emit(context, last.finish(&outer(tunnel)), true, rewrite);
             }
+            self.lists.push(pieces);
             return;
         }
         // Ethernet padding is no part of the packet.
@@ -164,14 +168,14 @@ impl Pipeline {
     }
 
     /// Cuts a super-packet into ordinary ones with full checksums; none, and
-    /// the drop counted, if it is not what it says.
+    /// the drop counted, if it is not what it says. The list goes back to `lists`.
     pub(super) fn segment<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
         frame: Frame,
     ) -> Vec<Frame> {
         let port = frame.port;
-        let mut pieces = Vec::new();
+        let mut pieces = self.lists.pop().unwrap_or_default();
         let cut = segment(frame, &mut self.pool, &mut |piece| pieces.push(piece));
         self.count_pieces(context, port, cut, pieces)
     }

@@ -96,6 +96,8 @@ pub struct Worker {
     batch: Vec<Frame>,
     sink: BatchSink,
     links: Links,
+    /// What goes to hosts by disturbed links, kept for its memory.
+    crossing: Vec<(EniId, Frame)>,
     stopping: bool,
 }
 
@@ -116,6 +118,7 @@ impl Worker {
         let links = Links::new(connections.seed.0 ^ u64::from(connections.shard.index()));
         let worker = Self {
             links,
+            crossing: Vec::new(),
             ports: Ports::new(woken),
             pipeline,
             peers: None,
@@ -225,7 +228,8 @@ impl Worker {
         if self.links.is_idle() {
             return;
         }
-        for (eni, frame) in std::mem::take(&mut self.sink.transmit) {
+        std::mem::swap(&mut self.sink.transmit, &mut self.crossing);
+        for (eni, frame) in self.crossing.drain(..) {
             let sink = &mut self.sink;
             let lost = |eni, reason, bytes: &[u8]| sink.dropped(eni, reason, bytes);
             let passed = self
