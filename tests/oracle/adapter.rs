@@ -422,6 +422,6 @@ fn target_group(row: w::TargetGroup) -> t::TargetGroupRow {
         reset_on_deregistration: false,
         reset_on_idle: row.reset_on_idle,
         proxy_protocol: false,
-        preserve_client_ip: false,
+        preserve_client_ip: row.keeps,
     }
 }

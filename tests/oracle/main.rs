@@ -67,10 +67,10 @@ fn describe(seed: u64, failure: &run::Failure, manner: Manner) -> String {
             "ORACLE_BATCHES={} ",
             u8::from(batches)
         )),
-        if manner.peered {
-            "of_peers"
-        } else {
-            "reference_says"
+        match (manner.peered, manner.keeps) {
+            (_, true) => "of_clients_that_targets_see",
+            (true, false) => "of_peers",
+            (false, false) => "reference_says",
         }
     )
 }
@@ -178,5 +178,19 @@ fn the_data_plane_does_what_the_reference_says_of_peers() {
     assert!(
         beyond.unwrap_or(0) > 50 || seen.packets < 100_000,
         "{beyond:?}"
+    );
+}
+
+#[test]
+fn the_data_plane_does_what_the_reference_says_of_clients_that_targets_see() {
+    let manner = Manner {
+        keeps: true,
+        ..Manner::default()
+    };
+    let seen = compare(120_000, manner);
+    let itself = seen.reasons.get("lb.hairpin").copied();
+    assert!(
+        itself.unwrap_or(0) > 2 || seen.packets < 100_000,
+        "{itself:?}"
     );
 }

@@ -180,13 +180,15 @@ pub struct Failure {
 pub struct Manner {
     /// VPCs that may be are peered.
     pub peered: bool,
+    /// Targets of network load balancers may see the addresses of their clients.
+    pub keeps: bool,
     /// Frames go in in batches, or one by one; unless said, of three cases two and one.
     pub batches: Option<bool>,
 }
 
 /// Draws and plays a case.
 pub fn play(seed: u64, steps: usize, manner: Manner) -> Result<Tally, Box<Failure>> {
-    let mut maker = Maker::new(seed, manner.peered);
+    let mut maker = Maker::new(seed, manner.peered, manner.keeps);
     let world = maker.world.clone();
     let mut case = Case {
         pair: Pair::new(world.clone(), seed),

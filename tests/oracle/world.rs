@@ -287,6 +287,8 @@ pub struct TargetGroup {
     pub sticky: Sticky,
     pub rebalance: bool,
     pub reset_on_idle: bool,
+    /// Targets see the addresses of clients that call a node.
+    pub keeps: bool,
 }
 
 /// An active peering connection.

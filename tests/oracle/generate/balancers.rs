@@ -120,6 +120,7 @@ impl Maker {
                 .of(&[Sticky::Five, Sticky::Five, Sticky::Three, Sticky::Two]),
             rebalance: self.rng.chance(40),
             reset_on_idle: self.rng.chance(30),
+            keeps: self.keeps && port != 6081 && self.rng.chance(70),
         }
     }
 

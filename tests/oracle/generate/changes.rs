@@ -60,6 +60,9 @@ impl Maker {
                 };
                 let mut row = self.world.target_groups[&id].clone();
                 row.targets = self.targets(row.vpc, id != 1, if id == 10 { 6081 } else { 80 });
+                if self.keeps && id != 10 {
+                    row.keeps = self.rng.chance(70);
+                }
                 Some(Change::TargetGroup(id, row))
             }
             16 => {

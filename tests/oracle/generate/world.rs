@@ -24,6 +24,8 @@ pub struct Maker {
     pub world: World,
     pub rng: Rng,
     pub(super) timeouts: Timeouts,
+    /// Whether target groups may keep clients' addresses.
+    pub(super) keeps: bool,
 }
 
 /// `10.x` and the IPv6 block of a VPC, as they begin.
@@ -38,8 +40,8 @@ pub(super) fn bases(world: &World, vpc: Id) -> (String, String) {
 }
 
 impl Maker {
-    /// `peered`: VPCs that may be are connected.
-    pub fn new(seed: u64, peered: bool) -> Self {
+    /// `peered`: VPCs that may be are connected; `keeps`: targets may see their clients.
+    pub fn new(seed: u64, peered: bool, keeps: bool) -> Self {
         let mut rng = Rng::new(seed);
         let plain = Timeouts {
             tcp: 432_000,
@@ -56,6 +58,7 @@ impl Maker {
             world: World::empty(),
             rng,
             timeouts,
+            keeps,
         };
         maker.internet();
         let vpcs = 1 + maker.rng.below(3) as Id;

@@ -4,7 +4,7 @@ use super::state::{Effect, Mapping};
 use super::tracking::{Entry, Life, Way};
 use super::{Step, Stop, Walk, drop};
 use crate::wire::{Packet, Part, TCP, Tuple, UDP};
-use crate::world::{Balancer, EndpointKind, Health, Id, Kind, Target, TargetGroup};
+use crate::world::{Balancer, EndpointKind, Eni, Health, Id, Kind, Target, TargetGroup};
 
 const MTU: usize = 8500;
 
@@ -159,8 +159,11 @@ impl Walk<'_> {
         if row.gateway {
             return self.leave_tunnel(node);
         }
+        if let Some(at) = self.answers.take() {
+            return self.answered(at, id);
+        }
         let sent = self.quoted.unwrap_or(self.tuple.reversed());
-        let found = |held: &Mapping| held.node == node && held.translated == sent;
+        let found = |held: &Mapping| held.node == node && held.translated == sent && !held.kept;
         if let Some(at) = self.oracle.mappings.iter().rposition(found) {
             return self.answered(at, id);
         }
@@ -231,7 +234,7 @@ impl Walk<'_> {
     ) -> Step {
         self.passes()?;
         let called = self.tuple.dst;
-        let translated = match known {
+        let (translated, kept) = match known {
             Some(at) => {
                 let mapping = &self.oracle.mappings[at];
                 if self.quoted.is_none() {
@@ -242,18 +245,19 @@ impl Walk<'_> {
                         places: None,
                     });
                 }
-                mapping.translated
+                (mapping.translated, mapping.kept)
             }
             None => {
                 let mapping = self.open(endpoint, front, id, row, node)?;
-                let translated = mapping.translated;
+                let (translated, kept) = (mapping.translated, mapping.kept);
                 self.effects.push(Effect::Map(mapping));
-                translated
+                (translated, kept)
             }
         };
         self.front = Some(called);
         self.become_(translated);
         self.sender = Some(node);
+        self.stands_for = kept.then_some(node);
         let Some(subnet) = self.world.enis.get(&node).map(|eni| eni.subnet) else {
             return drop(&["port.unknown"]);
         };
@@ -306,6 +310,30 @@ impl Walk<'_> {
         if target.address.is_ipv4() != self.tuple.src.is_ipv4() {
             return Err(NO_TARGET);
         }
+        let kept = endpoint.is_none() && group.keeps;
+        if kept {
+            // Nobody is called by itself: the answer would never leave it.
+            if self.tuple.src == target.address {
+                return Err(Stop::Drop(&["lb.hairpin"]));
+            }
+            let translated = Tuple {
+                dst: target.address,
+                dport: u32::from(target.port),
+                ..self.tuple
+            };
+            return Ok(Mapping {
+                endpoint,
+                front,
+                client: self.tuple,
+                balancer: id,
+                node,
+                translated,
+                kept,
+                tcp_idle: listener.tcp_idle,
+                entry: Entry::open(&self.packet, Way::Out, false, self.now),
+                places: [(0, None); 2],
+            });
+        }
         let addresses = self
             .world
             .enis
@@ -350,10 +378,56 @@ impl Walk<'_> {
             balancer: id,
             node,
             translated,
+            kept: false,
             tcp_idle: listener.tcp_idle,
             entry: Entry::open(&self.packet, Way::Out, false, self.now),
             places: [(0, None); 2],
         })
+    }
+
+    /// A target's answer to a client whose address it sees: back to the node, by no route
+    /// table (E); only the ACLs between the two are asked. `None` if it is none.
+    pub(super) fn back_to_node(&mut self, port: Id, eni: &Eni) -> Option<Step> {
+        let sent = self.quoted.unwrap_or(self.tuple.reversed());
+        let held = |held: &&Mapping| held.kept && held.translated == sent;
+        let about: Vec<usize> = (0..self.oracle.mappings.len())
+            .filter(|at| held(&&self.oracle.mappings[*at]))
+            .filter(|at| self.oracle.mappings[*at].places[1] == (port, None))
+            .collect();
+        let first = *about.first()?;
+        // Two connections look alike to the target: the client's own to it, or by another
+        // listener. (NLB guide, "Troubleshoot": such a use of a socket fails.)
+        let itself = |(_, tuple): &(super::state::Place, Tuple)| *tuple == sent;
+        let alike = about.len() > 1 || self.oracle.paths.keys().any(itself);
+        let held = &self.oracle.mappings[first];
+        let alive = held.entry.balancer_life(held.tcp_idle, self.now) == Life::Alive;
+        // A SYN begins another connection, where that one is over.
+        let over = held.entry.is_closed() && self.packet.opens();
+        let certain = !alike && alive && !over;
+        let choice = match certain {
+            true => 0,
+            false => self.tape.pick(about.len() + 1),
+        };
+        let at = *about.get(choice)?;
+        self.answers = Some(at);
+        let (node, balancer) = (
+            self.oracle.mappings[at].node,
+            self.oracle.mappings[at].balancer,
+        );
+        Some(self.over_to(node, balancer, port, eni))
+    }
+
+    fn over_to(&mut self, node: Id, balancer: Id, port: Id, eni: &Eni) -> Step {
+        self.groups(port, Way::Out)?;
+        let subnet = match self.world.enis.get(&node) {
+            Some(row) if row.kind == Kind::Node(balancer) => row.subnet,
+            _ => return drop(&["lb.no_connection", "port.unknown"]),
+        };
+        if subnet != eni.subnet {
+            self.acl(eni.subnet, Way::Out)?;
+        }
+        self.limit(9001, None, self.router(eni.subnet));
+        self.arrive(node, Some(eni.subnet))
     }
 
     /// The source port that the data plane chose, read from what it sent.

@@ -68,11 +68,21 @@ impl Walk<'_> {
             }
             // The private addresses of the group's interfaces; a source only if
             // such an interface sent the packet, nothing between (§2.3).
+            // Behind a load balancer that keeps its client's address: its node's.
+            Peer::Group(id) if way == Way::In && self.is_in_clients_name() => {
+                let node = self.sender.and_then(|node| self.world.enis.get(&node));
+                node.is_some_and(|node| node.groups.contains(&id))
+            }
             Peer::Group(id) => self.world.enis.iter().any(|(eni_id, eni)| {
                 let here = way == Way::Out || self.sender == Some(*eni_id);
                 here && eni.groups.contains(&id) && owns(eni, remote)
             }),
         }
+    }
+
+    /// Whether a load balancer's node sent it last, with the address of its client.
+    fn is_in_clients_name(&self) -> bool {
+        self.stands_for.is_some() && self.stands_for == self.sender
     }
 
     fn rule_matches(&self, rule: &GroupRule, remote: IpAddr, way: Way) -> bool {

@@ -177,6 +177,9 @@ impl Walk<'_> {
             return self.arrive_from_internet(eni.subnet);
         }
         self.router_or_service(&eni, &subnet)?;
+        if let Some(step) = self.back_to_node(port, &eni) {
+            return step;
+        }
         if mac != subnet.router_mac {
             let mut neighbours = self.world.enis.iter();
             let found =

@@ -70,6 +70,8 @@ impl Oracle {
             portless: false,
             port,
             sender: None,
+            stands_for: None,
+            answers: None,
             sender_mac: None,
             lookups: 0,
             ttl_died: false,
@@ -155,6 +157,8 @@ impl Walk<'_> {
         self.mss = None;
         self.front = None;
         self.sender = None;
+        self.stands_for = None;
+        self.answers = None;
         self.sender_mac = None;
         self.packet = packet;
         let place = (if cookie.is_some() { 0 } else { self.port }, cookie);
@@ -328,7 +332,8 @@ impl Walk<'_> {
             }
             // Its own address may stand for the router on the way to a NAT gateway (E).
             let called = self.packet.tuple.dst;
-            let is_nat = |eni: &Eni| matches!(eni.kind, Kind::Nat(_)) && owns(eni, called);
+            let has = |eni: &Eni| owns(eni, called) || eni.elastic.iter().any(|it| it.1 == called);
+            let is_nat = |eni: &Eni| matches!(eni.kind, Kind::Nat(_)) && has(eni);
             if self.world.enis.values().any(is_nat) {
                 from.push((called, 0));
             }

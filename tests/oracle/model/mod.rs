@@ -184,6 +184,10 @@ struct Walk<'a> {
     port: Id,
     /// The interface that sent it last, within the VPC where it is.
     sender: Option<Id>,
+    /// A node that sent it in its client's name.
+    stands_for: Option<Id>,
+    /// The connection of which it is the target's answer to a client.
+    answers: Option<usize>,
     sender_mac: Option<Mac>,
     lookups: u32,
     ttl: u8,

@@ -18,6 +18,8 @@ pub struct Mapping {
     pub balancer: Id,
     pub node: Id,
     pub translated: Tuple,
+    /// The target sees the client's address.
+    pub kept: bool,
     pub tcp_idle: Seconds,
     /// `Out` is from the client to the target.
     pub entry: Entry,
