@@ -89,6 +89,7 @@ mod tests {
             routes: None,
             rules: None,
             metrics: Default::default(),
+            by_round: Default::default(),
         };
         Report {
             suite: "x".to_owned(),

@@ -56,8 +56,9 @@ impl Suite for Gwlb {
         for way in [Way::Both, Way::In, Way::Out] {
             for (kind, size, flows) in options.kinds() {
                 let size = size.within(MTU);
-                // One way alone: to compare with peers, with small frames.
-                if way != Way::Both && (kind, size) != (Kind::Tcp4, Size::Bytes(64)) {
+                // One way alone: to compare with peers, with small frames of IPv4.
+                let is_compared = !kind.is_v6() && size == Size::Bytes(64);
+                if way != Way::Both && !is_compared {
                     continue;
                 }
                 let options = options.clone();

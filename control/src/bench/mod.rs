@@ -275,4 +275,9 @@ pub trait Work {
     fn metrics(&self) -> Vec<(&'static str, f64)> {
         Vec::new()
     }
+
+    /// Those of them that each timed round has a value of.
+    fn by_round(&self) -> Vec<(&'static str, Vec<f64>)> {
+        Vec::new()
+    }
 }

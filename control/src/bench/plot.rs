@@ -298,6 +298,7 @@ mod tests {
             routes: None,
             rules: None,
             metrics: Default::default(),
+            by_round: Default::default(),
         }
     }
 

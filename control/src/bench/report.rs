@@ -78,6 +78,10 @@ pub struct CaseResult {
     /// Further figures by name, units last.
     #[serde(default)]
     pub metrics: BTreeMap<String, f64>,
+    /// What each timed round found, in their order: `ns` and, where there is a floor,
+    /// `floor_ns`; figures and ratios that `metrics` has the middle of, by their name there.
+    #[serde(default)]
+    pub by_round: BTreeMap<String, Vec<f64>>,
 }
 
 impl CaseResult {

@@ -1,5 +1,7 @@
 //! Runs cases: rounds by the clock, allocations, and whether the work was done right.
 
+use std::collections::BTreeMap;
+
 use vpclab_dataplane::worker::Clock;
 
 use super::machine::{Busy, Machine};
@@ -133,7 +135,18 @@ pub fn measure(
     }
     let ns = Spread::of(&rounds.gross);
     let with_floor = !rounds.floor.is_empty();
+    let floor = with_floor.then(|| Spread::of(&rounds.floor));
+    let net = with_floor.then(|| Spread::of(&rounds.net));
+    let timed = rounds.gross.len() as u64;
     let operations = rounds.operations.max(1);
+    let own = work.by_round().into_iter();
+    let mut by_round: BTreeMap<String, Vec<f64>> = own
+        .map(|(name, values)| (name.to_owned(), values))
+        .collect();
+    if with_floor {
+        by_round.insert("floor_ns".to_owned(), rounds.floor);
+    }
+    by_round.insert("ns".to_owned(), rounds.gross);
     Ok(CaseResult {
         name: case.name,
         ns_per_packet: ns.median,
@@ -143,10 +156,10 @@ pub fn measure(
         misses: rounds.misses,
         unit: case.unit.name().to_owned(),
         ns,
-        floor_ns: with_floor.then(|| Spread::of(&rounds.floor)),
-        net_ns: with_floor.then(|| Spread::of(&rounds.net)),
-        rounds: rounds.gross.len() as u64,
-        operations: operations / rounds.gross.len().max(1) as u64,
+        floor_ns: floor,
+        net_ns: net,
+        rounds: timed,
+        operations: operations / timed.max(1),
         others_percent,
         flows: case.flows,
         routes: case.routes,
@@ -156,6 +169,7 @@ pub fn measure(
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
+        by_round,
     })
 }
 

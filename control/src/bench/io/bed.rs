@@ -13,7 +13,7 @@ use vpclab_dataplane::io::{Port, TapPort};
 use vpclab_dataplane::pipeline::Config;
 use vpclab_dataplane::worker::{Clock, Handle, Options as WorkerOptions, team};
 
-use super::router;
+use super::router::{self, Router};
 use crate::bench::topology::World;
 use crate::host::namespace::{Namespaces, RESOLV_CONF};
 use crate::host::netlink::Existing;
@@ -65,7 +65,7 @@ impl Kind {
 /// What runs between the namespaces; ends when dropped.
 enum Between {
     Mover(Arc<AtomicBool>, Vec<JoinHandle<std::io::Result<()>>>),
-    Kernel { _router: Namespaces },
+    Kernel(Router),
     Workers(Handle, Vec<JoinHandle<std::io::Result<()>>>),
 }
 
@@ -93,6 +93,14 @@ impl Bed {
             Kind::Router => kernel(false),
             Kind::Masquerade => kernel(true),
             Kind::PrivateLink => workers(),
+        }
+    }
+
+    /// What was set of what lies between, in figures.
+    pub(super) fn settings(&self) -> Vec<(&'static str, f64)> {
+        match &self.between {
+            Between::Kernel(router) => vec![(router::STEERED, f64::from(router.steered))],
+            Between::Mover(..) | Between::Workers(..) => Vec::new(),
         }
     }
 }
@@ -173,7 +181,7 @@ fn kernel(masquerade: bool) -> Result<Bed, HostError> {
     let router = router::between(&client, &server, masquerade, cores[1])?;
     let address = IpAddr::from(router::SERVER);
     Ok(Bed {
-        between: Between::Kernel { _router: router },
+        between: Between::Kernel(router),
         client,
         server,
         service: address,
@@ -299,7 +307,7 @@ impl Drop for Bed {
                 let _ = handle.stop();
                 std::mem::take(threads)
             }
-            Between::Kernel { .. } => Vec::new(),
+            Between::Kernel(_) => Vec::new(),
         };
         for thread in threads {
             let _ = thread.join();

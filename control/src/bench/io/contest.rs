@@ -19,6 +19,11 @@ pub(super) struct Measured {
 /// One of the ways.
 pub(super) trait Way {
     fn measure(&mut self) -> Result<Measured, BenchError>;
+
+    /// How it was set up, in figures.
+    fn settings(&self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
 }
 
 /// Names of a figure: the middle of the rounds, the least and the most.
@@ -139,6 +144,22 @@ impl Contest {
         let entrant = self.entrants.iter().find(|entrant| entrant.name == name);
         entrant.map(Entrant::figures).unwrap_or_default()
     }
+
+    /// An entrant's figure and its ratios to the others, of each round that counts.
+    fn of(&self, entrant: &Entrant) -> Vec<(Names, Vec<f64>)> {
+        let own = entrant.figures();
+        let ratios = entrant.shown.beside.iter().map(|beside| {
+            let other = self.figures(beside.way);
+            let ratio = |(own, other): (&f64, &f64)| match beside.inverse {
+                false => own / other,
+                true => other / own,
+            };
+            (beside.names, own.iter().zip(&other).map(ratio).collect())
+        });
+        let ratios: Vec<(Names, Vec<f64>)> = ratios.collect();
+        let found = std::iter::once((entrant.shown.figure, own)).chain(ratios);
+        found.filter(|(_, values)| !values.is_empty()).collect()
+    }
 }
 
 impl Entrant {
@@ -205,23 +226,22 @@ impl Work for Turn {
         let Some(entrant) = contest.entrants.get(self.index) else {
             return Vec::new();
         };
-        let own = entrant.figures();
-        let mut metrics = named(entrant.shown.figure, &own);
-        for beside in entrant.shown.beside {
-            let other = contest.figures(beside.way);
-            let ratios: Vec<f64> = own
-                .iter()
-                .zip(&other)
-                .map(|(own, other)| match beside.inverse {
-                    false => own / other,
-                    true => other / own,
-                })
-                .collect();
-            if !ratios.is_empty() {
-                metrics.extend(named(beside.names, &ratios));
-            }
+        let mut metrics = match &entrant.state {
+            State::Runs(way) => way.settings(),
+            State::Waits(_) | State::Out => Vec::new(),
+        };
+        for (names, values) in contest.of(entrant) {
+            metrics.extend(named(names, &values));
         }
         metrics
+    }
+
+    fn by_round(&self) -> Vec<(&'static str, Vec<f64>)> {
+        let contest = self.contest.borrow();
+        let entrant = contest.entrants.get(self.index);
+        let found = entrant.map(|entrant| contest.of(entrant));
+        let found = found.unwrap_or_default().into_iter();
+        found.map(|([name, ..], values)| (name, values)).collect()
     }
 }
 
@@ -318,5 +338,9 @@ mod tests {
         let metrics = &own.1.as_ref().unwrap().metrics;
         let shown = ["ratio", "ratio_min", "ratio_max"].map(|name| metrics[name]);
         assert_eq!(shown, [2.0, 1.0, 3.0]);
+        let by_round = &own.1.as_ref().unwrap().by_round;
+        assert_eq!(by_round["figure"], [3.0, 4.0, 4.0]);
+        assert_eq!(by_round["ratio"], [3.0, 2.0, 1.0]);
+        assert_eq!(by_round["ns"].len(), 3);
     }
 }

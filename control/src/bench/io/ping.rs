@@ -29,7 +29,7 @@ const LEN: usize = 8 + PAYLOAD;
 
 /// Who asks, who answers, and what lies between.
 pub(super) struct Ping {
-    _bed: Bed,
+    bed: Bed,
     socket: OwnedFd,
     requests: u16,
     sequence: u16,
@@ -46,7 +46,7 @@ impl Ping {
         let patience = TimeVal::seconds(PATIENCE.as_secs() as i64);
         setsockopt(&socket, sockopt::ReceiveTimeout, &patience).context("ICMP socket")?;
         Ok(Self {
-            _bed: bed,
+            bed,
             socket,
             requests: match depth {
                 Depth::Smoke => 5,
@@ -128,5 +128,9 @@ impl Way for Ping {
             done,
             figure: middle / 1_000.0,
         })
+    }
+
+    fn settings(&self) -> Vec<(&'static str, f64)> {
+        self.bed.settings()
     }
 }

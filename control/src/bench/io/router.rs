@@ -31,6 +31,17 @@ table ip nat {
 }
 ";
 
+/// A metric: how many of the router's two interfaces hand packets to the other core.
+pub(super) const STEERED: &str = "rps_interfaces";
+
+/// A router; gone when dropped.
+pub(super) struct Router {
+    _namespaces: Namespaces,
+    /// As many interfaces hand their packets to the core that was asked for; on the
+    /// others the sender's does it all.
+    pub(super) steered: u8,
+}
+
 /// A router between the two, with connection tracking and masquerade or without,
 /// whose packets are handled on `core`.
 pub(super) fn between(
@@ -38,7 +49,7 @@ pub(super) fn between(
     server: &Namespaces,
     masquerade: bool,
     core: usize,
-) -> Result<Namespaces, HostError> {
+) -> Result<Router, HostError> {
     let router = Namespaces::create(Path::new(RESOLV_CONF))?;
     let [c0, c1, c2, _] = CLIENT;
     let [s0, s1, s2, _] = SERVER;
@@ -53,22 +64,24 @@ pub(super) fn between(
         router.in_network(|| netlink::configure(&[other], Existing::Refuse))?;
         host.in_network(|| netlink::configure(&[own], Existing::Refuse))?;
     }
-    router.inside(|| {
+    let steered = router.inside(|| {
         write("/proc/sys/net/ipv4/ip_forward", "1")?;
+        let mut steered = 0;
         for device in ["r0", "r1"] {
             let cores = format!("{:x}", 1_u64 << (core % 64));
-            // Only the machine's own root may: the sender's core does it all then.
-            let _ = write(
-                &format!("/sys/class/net/{device}/queues/rx-0/rps_cpus"),
-                &cores,
-            );
+            // Only the machine's own root may.
+            let queue = format!("/sys/class/net/{device}/queues/rx-0/rps_cpus");
+            steered += u8::from(write(&queue, &cores).is_ok());
         }
-        match masquerade {
-            true => nft(MASQUERADE),
-            false => Ok(()),
+        if masquerade {
+            nft(MASQUERADE)?;
         }
+        Ok(steered)
     })?;
-    Ok(router)
+    Ok(Router {
+        _namespaces: router,
+        steered,
+    })
 }
 
 fn write(path: &str, text: &str) -> Result<(), HostError> {

@@ -83,6 +83,10 @@ impl Way for Tcp {
         let figure = bytes as f64 * 8.0 / elapsed.as_secs_f64() / 1e9;
         Ok(Measured { done, figure })
     }
+
+    fn settings(&self) -> Vec<(&'static str, f64)> {
+        self.bed.settings()
+    }
 }
 
 /// Sends until told to stop, then ends the stream. From the core where packets are

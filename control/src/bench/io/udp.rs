@@ -159,6 +159,10 @@ impl Way for Udp {
         let figure = packets as f64 / elapsed.as_secs_f64() / 1e6;
         Ok(Measured { done, figure })
     }
+
+    fn settings(&self) -> Vec<(&'static str, f64)> {
+        self.bed.settings()
+    }
 }
 
 fn bind(port: u16) -> Result<UdpSocket, HostError> {
