@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -31,13 +32,68 @@ def eal(cpu: int, memory_mb: int = MEMORY_MB) -> list[str]:
             "--log-level=error", "--file-prefix", f"vpclab-peer-{os.getpid()}"]
 
 
-def lookups(work: Path, flows: list[int]) -> dict[tuple[str, int], dict]:
-    """rte_hash, by (how, flows): nanoseconds a lookup."""
-    program = build("hash.c", work)
-    cpu = machine.cpu()
-    text = run(program, *eal(cpu), "--", *flows)
-    rows = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-    return {(row["how"], row["flows"]): row for row in rows}
+def version() -> str:
+    """What programs are built against and testpmd is of."""
+    return f"DPDK {run('pkg-config', '--modversion', 'libdpdk').strip()}"
+
+
+class Asked:
+    """A program that measures a round when it is asked to, and waits meanwhile."""
+
+    def __init__(self, *command, start=machine.ordinary, timeout=600):
+        self.name = Path(command[0]).name
+        self.said = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, text=True,
+                                        stdout=subprocess.PIPE, stderr=self.said, preexec_fn=start)
+        self.limit = threading.Timer(timeout, self.process.kill)
+        self.limit.start()
+        try:
+            self.until("ready")
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def until(self, start: str) -> str:
+        """The next line that begins so; what others say before it is EAL's talk."""
+        for line in self.process.stdout:
+            if line.startswith(start):
+                return line
+        self.said.seek(0)
+        said = " / ".join(self.said.read().strip().splitlines()[-3:])
+        raise NotHere(f"`{self.name}` ended with {self.process.wait()}: {said}")
+
+    def ask(self, words: str, answer: str) -> str:
+        """Has a round measured."""
+        try:
+            self.process.stdin.write(f"{words}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # It says why it ended.
+        return self.until(answer)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.limit.cancel()
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.said):
+            try:
+                stream.close()
+            except BrokenPipeError:
+                pass
+
+
+class Hashes(Asked):
+    """rte_hash with tables of these numbers of flows."""
+
+    def __init__(self, work: Path, flows: list[int]):
+        super().__init__(build("hash.c", work), *eal(machine.cpu()), "--", *flows, timeout=900)
+
+    def measure(self, flows: int) -> dict[str, float]:
+        """Nanoseconds a lookup in a `bulk` and of a `single` one, of one round."""
+        return json.loads(self.ask(str(flows), "{"))
 
 
 def floor(pcap: Path, seconds: float) -> float:

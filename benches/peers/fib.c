@@ -1,7 +1,9 @@
 // Route lookups of DPDK on a table that benches/lookups wrote: rte_fib (with AVX-512
 // where the machine has it, and scalar) and rte_lpm, IPv4 or IPv6, in bulks of 32. Answers are
 // compared with those that came with the table.
-// usage: fib [EAL arguments] -- v4|v6 DIRECTORY ROUNDS [all]   prints one JSON object a line
+// usage: fib [EAL arguments] -- v4|v6 DIRECTORY [all]
+// Says "ready" when the tables stand; each line of its input has it measure a round of each, in turn,
+// and answer with one JSON object. Others have their turn between.
 // Without `all` rte_lpm is left out of large tables: it takes a minute to fill.
 #include <sched.h>
 #include <stdint.h>
@@ -18,7 +20,6 @@
 #include <rte_malloc.h>
 
 #define BULK 32
-#define ROUNDS_MAX 32
 // What our tables say where nothing matches, and what rte_fib can hold in two bytes.
 #define NO_MATCH 0xffffffffu
 #define DEFAULT_HOP 0x7fffu
@@ -65,16 +66,6 @@ static size_t heap_bytes(void)
     return rte_malloc_get_socket_stats(0, &stats) ? 0 : stats.heap_allocsz_bytes;
 }
 
-static void print(const char *who, const double *ns, int rounds, size_t wrong, size_t bytes)
-{
-    printf("{\"who\": \"%s\", \"wrong\": %zu, \"bytes\": %zu, \"routes\": %zu, \"ns\": [", who, wrong, bytes,
-           route_count);
-    for (int n = 0; n < rounds; n++)
-        printf("%s%.3f", n ? ", " : "", ns[n]);
-    printf("]}\n");
-    fflush(stdout);
-}
-
 // Ahead of everything else on this CPU while it is measured, and not while tables are built.
 static void urgent(int yes)
 {
@@ -84,32 +75,74 @@ static void urgent(int yes)
         fprintf(stderr, "measured at ordinary priority\n");
 }
 
-// Measures CALL, which looks up the bulk of keys from `at` on into `out`.
-#define MEASURE(who, out, bytes, unknown, CALL)                                                  \
-    do {                                                                                         \
-        double ns[ROUNDS_MAX];                                                                   \
-        size_t wrong = 0;                                                                        \
-        for (size_t at = 0; at + BULK <= key_count; at += BULK) {                                \
-            CALL;                                                                                \
-            for (size_t n = 0; n < BULK; n++) {                                                  \
-                uint32_t hop = (uint32_t)out[n] == (uint32_t)(unknown) ? NO_MATCH : (uint32_t)out[n]; \
-                wrong += hop != answers[at + n];                                                 \
-            }                                                                                    \
-        }                                                                                        \
-        urgent(1);                                                                               \
-        for (int round = 0; round < rounds; round++) {                                           \
-            double start = now_ns();                                                             \
-            for (size_t at = 0; at + BULK <= key_count; at += BULK) {                            \
-                CALL;                                                                            \
-                __asm__ volatile("" ::"r"(out) : "memory");                                      \
-            }                                                                                    \
-            ns[round] = (now_ns() - start) / (key_count / BULK * BULK);                          \
-        }                                                                                        \
-        urgent(0);                                                                               \
-        print(who, ns, rounds, wrong, bytes);                                                    \
-    } while (0)
+// One of those that are measured: looks all keys up, in bulks; returns nanoseconds a lookup, or
+// with `wrong` counts answers that differ instead.
+struct way {
+    const char *who;
+    double (*all)(size_t *wrong);
+    size_t bytes, wrong;
+};
+static struct way ways[8];
+static int way_count;
 
-static int v4(int rounds)
+static int add(const char *who, double (*all)(size_t *wrong), size_t bytes)
+{
+    struct way *way = &ways[way_count++];
+    *way = (struct way){who, all, bytes, 0};
+    all(&way->wrong);
+    return 0;
+}
+
+// A function NAME that looks up with CALL, which takes the bulk of keys from `at` on and puts its
+// answers into `out`, after BEFORE, which is not measured. `unknown` is what it says of no route.
+#define WAY(NAME, TYPE, unknown, BEFORE, CALL)                                                       \
+    static double NAME(size_t *wrong)                                                                \
+    {                                                                                                \
+        TYPE out[BULK];                                                                              \
+        BEFORE;                                                                                      \
+        for (size_t at = 0; wrong && at + BULK <= key_count; at += BULK) {                           \
+            CALL;                                                                                    \
+            for (size_t n = 0; n < BULK; n++) {                                                      \
+                uint32_t hop = (uint32_t)out[n] == (uint32_t)(unknown) ? NO_MATCH : (uint32_t)out[n]; \
+                *wrong += hop != answers[at + n];                                                    \
+            }                                                                                        \
+        }                                                                                            \
+        if (wrong)                                                                                   \
+            return 0;                                                                                \
+        double start = now_ns();                                                                     \
+        for (size_t at = 0; at + BULK <= key_count; at += BULK) {                                    \
+            CALL;                                                                                    \
+            __asm__ volatile("" ::"r"(out) : "memory");                                              \
+        }                                                                                            \
+        return (now_ns() - start) / (key_count / BULK * BULK);                                       \
+    }
+
+static struct rte_fib *fib;
+static struct rte_fib6 *fib6;
+static struct rte_lpm *lpm;
+static struct rte_lpm6 *lpm6;
+// rte_lpm has no default route: what it does not find is the default's.
+static uint32_t otherwise = DEFAULT_HOP;
+
+#define V4 ((uint32_t *)keys + at)
+#define V6 ((uint8_t(*)[16])keys + at)
+WAY(fib_avx512, uint64_t, DEFAULT_HOP, rte_fib_select_lookup(fib, RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512),
+    rte_fib_lookup_bulk(fib, V4, out, BULK))
+WAY(fib_scalar, uint64_t, DEFAULT_HOP, rte_fib_select_lookup(fib, RTE_FIB_LOOKUP_DIR24_8_SCALAR_MACRO),
+    rte_fib_lookup_bulk(fib, V4, out, BULK))
+WAY(fib6_avx512, uint64_t, DEFAULT_HOP, rte_fib6_select_lookup(fib6, RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512),
+    rte_fib6_lookup_bulk(fib6, V6, out, BULK))
+WAY(fib6_scalar, uint64_t, DEFAULT_HOP, rte_fib6_select_lookup(fib6, RTE_FIB6_LOOKUP_TRIE_SCALAR),
+    rte_fib6_lookup_bulk(fib6, V6, out, BULK))
+// A found entry has a mark in its high byte, a missing one is 0 there.
+WAY(lpm_bulk, uint32_t, DEFAULT_HOP, , ({
+        rte_lpm_lookup_bulk(lpm, V4, out, BULK);
+        for (int n = 0; n < BULK; n++)
+            out[n] = out[n] & RTE_LPM_LOOKUP_SUCCESS ? out[n] & 0xffffff : otherwise;
+    }))
+WAY(lpm6_bulk, int32_t, -1, , rte_lpm6_lookup_bulk_func(lpm6, V6, out, BULK))
+
+static int v4(void)
 {
     // Blocks of 256 for what is longer than a /24: as many as there are such /24.
     uint32_t blocks = 1, last = ~0u;
@@ -119,7 +152,6 @@ static int v4(int rounds)
             last = row[n * 3] >> 8;
             blocks++;
         }
-    const uint32_t *ip = (const uint32_t *)keys;
 
     struct rte_fib_conf conf = {
         .type = RTE_FIB_DIR24_8,
@@ -127,7 +159,7 @@ static int v4(int rounds)
         .max_routes = route_count + 16,
         .dir24_8 = {.nh_sz = RTE_FIB_DIR24_8_2B, .num_tbl8 = blocks + 16},
     };
-    struct rte_fib *fib = rte_fib_create("fib", 0, &conf);
+    fib = rte_fib_create("fib", 0, &conf);
     if (!fib)
         return fprintf(stderr, "no memory for rte_fib\n"), 1;
     // Without the routes as they were given, which the lookup does not use.
@@ -135,42 +167,28 @@ static int v4(int rounds)
     for (size_t n = 0; n < route_count; n++)
         if (rte_fib_add(fib, row[n * 3], row[n * 3 + 1], row[n * 3 + 2]))
             return fprintf(stderr, "rte_fib takes no route %zu\n", n), 1;
-    uint64_t hops[BULK];
     if (!rte_fib_select_lookup(fib, RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512))
-        MEASURE("rte_fib AVX-512", hops, fib_bytes, DEFAULT_HOP,
-                rte_fib_lookup_bulk(fib, (uint32_t *)ip + at, hops, BULK));
+        add("rte_fib AVX-512", fib_avx512, fib_bytes);
     if (!rte_fib_select_lookup(fib, RTE_FIB_LOOKUP_DIR24_8_SCALAR_MACRO))
-        MEASURE("rte_fib scalar", hops, fib_bytes, DEFAULT_HOP,
-                rte_fib_lookup_bulk(fib, (uint32_t *)ip + at, hops, BULK));
-    rte_fib_free(fib);
+        add("rte_fib scalar", fib_scalar, fib_bytes);
     if (route_count > LARGE && !all)
         return 0;
 
     size_t before = heap_bytes();
     struct rte_lpm_config config = {.max_rules = route_count + 16, .number_tbl8s = blocks + 16};
-    struct rte_lpm *lpm = rte_lpm_create("lpm", 0, &config);
+    lpm = rte_lpm_create("lpm", 0, &config);
     if (!lpm)
         return fprintf(stderr, "no memory for rte_lpm\n"), 1;
     size_t lpm_bytes = heap_bytes() - before;
-    // It has no default route: what it does not find is the default's.
-    uint32_t otherwise = DEFAULT_HOP;
     for (size_t n = 0; n < route_count; n++)
         if (row[n * 3 + 1] == 0)
             otherwise = row[n * 3 + 2];
         else if (rte_lpm_add(lpm, row[n * 3], row[n * 3 + 1], row[n * 3 + 2]))
             return fprintf(stderr, "rte_lpm takes no route %zu\n", n), 1;
-    uint32_t found[BULK];
-    // A found entry has a mark in its high byte, a missing one is 0 there.
-    MEASURE("rte_lpm", found, lpm_bytes, DEFAULT_HOP, ({
-                rte_lpm_lookup_bulk(lpm, ip + at, found, BULK);
-                for (int n = 0; n < BULK; n++)
-                    found[n] = found[n] & RTE_LPM_LOOKUP_SUCCESS ? found[n] & 0xffffff : otherwise;
-            }));
-    rte_lpm_free(lpm);
-    return 0;
+    return add("rte_lpm", lpm_bulk, lpm_bytes);
 }
 
-static int v6(int rounds)
+static int v6(void)
 {
     struct rte_fib6_conf conf = {
         .type = RTE_FIB6_TRIE,
@@ -180,8 +198,8 @@ static int v6(int rounds)
     };
     if (route_count > 20000)
         conf.trie.nh_sz = RTE_FIB6_TRIE_4B, conf.trie.num_tbl8 = 300000;
-    struct rte_fib6 *fib = rte_fib6_create("fib6", 0, &conf);
-    if (!fib)
+    fib6 = rte_fib6_create("fib6", 0, &conf);
+    if (!fib6)
         return fprintf(stderr, "no memory for rte_fib6\n"), 1;
     size_t size = conf.trie.nh_sz == RTE_FIB6_TRIE_2B ? 2 : 4;
     // The first stage; how many blocks follow it does not tell.
@@ -191,23 +209,20 @@ static int v6(int rounds)
         uint32_t len, hop;
         memcpy(&len, row + 16, 4);
         memcpy(&hop, row + 20, 4);
-        if (rte_fib6_add(fib, row, len, hop))
+        if (rte_fib6_add(fib6, row, len, hop))
             return fprintf(stderr, "rte_fib6 takes no route %zu\n", n), 1;
     }
-    uint64_t hops[BULK];
-    uint8_t(*ip)[16] = (uint8_t(*)[16])keys;
-    if (!rte_fib6_select_lookup(fib, RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512))
-        MEASURE("rte_fib AVX-512", hops, bytes, DEFAULT_HOP, rte_fib6_lookup_bulk(fib, ip + at, hops, BULK));
-    if (!rte_fib6_select_lookup(fib, RTE_FIB6_LOOKUP_TRIE_SCALAR))
-        MEASURE("rte_fib scalar", hops, bytes, DEFAULT_HOP, rte_fib6_lookup_bulk(fib, ip + at, hops, BULK));
-    rte_fib6_free(fib);
+    if (!rte_fib6_select_lookup(fib6, RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512))
+        add("rte_fib AVX-512", fib6_avx512, bytes);
+    if (!rte_fib6_select_lookup(fib6, RTE_FIB6_LOOKUP_TRIE_SCALAR))
+        add("rte_fib scalar", fib6_scalar, bytes);
     if (route_count > LARGE && !all)
         return 0;
 
     struct rte_lpm6_config config = {.max_rules = route_count + 16, .number_tbl8s = 200000};
     size_t before = heap_bytes();
-    struct rte_lpm6 *lpm = rte_lpm6_create("lpm6", 0, &config);
-    if (!lpm)
+    lpm6 = rte_lpm6_create("lpm6", 0, &config);
+    if (!lpm6)
         return fprintf(stderr, "no memory for rte_lpm6\n"), 1;
     size_t lpm_bytes = heap_bytes() - before;
     for (size_t n = 0; n < route_count; n++) {
@@ -215,13 +230,24 @@ static int v6(int rounds)
         uint32_t len, hop;
         memcpy(&len, row + 16, 4);
         memcpy(&hop, row + 20, 4);
-        if (rte_lpm6_add(lpm, row, len, hop))
+        if (rte_lpm6_add(lpm6, row, len, hop))
             return fprintf(stderr, "rte_lpm6 takes no route %zu\n", n), 1;
     }
-    int32_t found[BULK];
-    MEASURE("rte_lpm", found, lpm_bytes, -1, rte_lpm6_lookup_bulk_func(lpm, ip + at, found, BULK));
-    rte_lpm6_free(lpm);
-    return 0;
+    return add("rte_lpm", lpm6_bulk, lpm_bytes);
+}
+
+// Measures a round of each, in turn.
+static void measure(void)
+{
+    for (int n = 0; n < way_count; n++) {
+        urgent(1);
+        double ns = ways[n].all(NULL);
+        urgent(0);
+        printf("%s\"%s\": {\"ns\": %.4f, \"wrong\": %zu, \"bytes\": %zu, \"routes\": %zu}", n ? ", " : "{", ways[n].who,
+               ns, ways[n].wrong, ways[n].bytes, route_count);
+    }
+    printf("}\n");
+    fflush(stdout);
 }
 
 int main(int argc, char **argv)
@@ -229,19 +255,23 @@ int main(int argc, char **argv)
     int used = rte_eal_init(argc, argv);
     if (used < 0)
         return 1;
-    if (argc - used < 4)
-        return fprintf(stderr, "usage: fib [EAL arguments] -- v4|v6 DIRECTORY ROUNDS\n"), 2;
+    if (argc - used < 3)
+        return fprintf(stderr, "usage: fib [EAL arguments] -- v4|v6 DIRECTORY [all]\n"), 2;
     int is_v4 = !strcmp(argv[used + 1], "v4");
     const char *directory = argv[used + 2];
-    int rounds = atoi(argv[used + 3]);
-    if (rounds < 1 || rounds > ROUNDS_MAX)
-        return fprintf(stderr, "1 to %d rounds\n", ROUNDS_MAX), 2;
-    all = argc - used > 4 && !strcmp(argv[used + 4], "all");
+    all = argc - used > 3 && !strcmp(argv[used + 3], "all");
     size_t length;
     routes = read_file(directory, "routes", &length);
     route_count = length / (is_v4 ? 12 : 24);
     keys = read_file(directory, "keys", &length);
     key_count = length / (is_v4 ? 4 : 16);
     answers = (uint32_t *)read_file(directory, "answers", &length);
-    return is_v4 ? v4(rounds) : v6(rounds);
+    if (is_v4 ? v4() : v6())
+        return 1;
+    printf("ready\n");
+    fflush(stdout);
+    char line[32];
+    while (fgets(line, sizeof line, stdin))
+        measure();
+    return 0;
 }

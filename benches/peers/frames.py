@@ -1,4 +1,4 @@
-"""Frames as pcap files: what every peer is fed with. UDP over IPv4 with valid checksums."""
+"""Frames as pcap files: what every peer is fed with. UDP over IPv4 with valid checksums, as vpclab's `udp4`."""
 
 import random
 import socket

@@ -1,5 +1,7 @@
 // rte_hash: what a bare flow lookup costs with 16-byte keys, in bulks of 32 and one by one.
-// usage: hash [EAL arguments] -- FLOWS...   prints one JSON object a line
+// usage: hash [EAL arguments] -- FLOWS...
+// Says "ready" when the tables stand; each line of its input is then one of the FLOWS, of whose
+// table a round is measured, and answered with one JSON object. Others have their turn between.
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,7 +14,7 @@
 
 #define LOOKUPS (1u << 20)
 #define BULK 32
-#define ROUNDS 7
+#define TABLES_MAX 8
 
 struct key {
     uint32_t src, dst;
@@ -37,68 +39,78 @@ static double now_ns(void)
     return t.tv_sec * 1e9 + t.tv_nsec;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
+static struct table {
+    long flows;
+    struct rte_hash *hash;
+    struct key *keys;
+    uint32_t *order;
+} tables[TABLES_MAX];
 
-static void print(const char *how, long flows, double *ns)
+static int prepare(struct table *table, long flows)
 {
-    qsort(ns, ROUNDS, sizeof *ns, by_value);
-    printf("{\"peer\": \"rte_hash\", \"how\": \"%s\", \"flows\": %ld, \"min\": %.2f, \"median\": %.2f, \"max\": %.2f}\n",
-           how, flows, ns[0], ns[ROUNDS / 2], ns[ROUNDS - 1]);
-}
-
-static int measure(long flows)
-{
+    char name[32];
+    snprintf(name, sizeof name, "flows%ld", flows);
     struct rte_hash_parameters parameters = {
-        .name = "flows",
+        .name = name,
         .entries = flows < 8 ? 16 : flows * 5 / 4,
         .key_len = sizeof(struct key),
         .hash_func = rte_hash_crc,
     };
-    struct rte_hash *table = rte_hash_create(&parameters);
-    struct key *keys = malloc(sizeof *keys * flows);
-    uint32_t *order = malloc(sizeof *order * LOOKUPS);
-    if (!table || !keys || !order)
+    table->flows = flows;
+    table->hash = rte_hash_create(&parameters);
+    table->keys = malloc(sizeof *table->keys * flows);
+    table->order = malloc(sizeof *table->order * LOOKUPS);
+    if (!table->hash || !table->keys || !table->order)
         return fprintf(stderr, "no memory for %ld flows\n", flows), 1;
     for (long n = 0; n < flows; n++) {
-        keys[n] = (struct key){0x0a000000 + next_random() % 65536, 0x0b000000 + next_random() % 16777216,
-                               1024 + n % 60000, 443, 6};
-        if (rte_hash_add_key_data(table, &keys[n], (void *)(uintptr_t)n) < 0)
+        table->keys[n] = (struct key){0x0a000000 + next_random() % 65536, 0x0b000000 + next_random() % 16777216,
+                                      1024 + n % 60000, 443, 6};
+        if (rte_hash_add_key_data(table->hash, &table->keys[n], (void *)(uintptr_t)n) < 0)
             return fprintf(stderr, "flow %ld of %ld does not fit\n", n, flows), 1;
     }
     for (uint32_t n = 0; n < LOOKUPS; n++)
-        order[n] = next_random() % flows;
+        table->order[n] = next_random() % flows;
+    return 0;
+}
 
-    double bulk[ROUNDS], single[ROUNDS];
+static uint64_t in_bulks(const struct table *table)
+{
     uint64_t hits = 0;
-    for (int round = 0; round < ROUNDS; round++) {
-        double start = now_ns();
-        for (uint32_t n = 0; n < LOOKUPS; n += BULK) {
-            const void *wanted[BULK];
-            void *found[BULK];
-            uint64_t mask;
-            for (int i = 0; i < BULK; i++)
-                wanted[i] = &keys[order[n + i]];
-            hits += rte_hash_lookup_bulk_data(table, wanted, BULK, &mask, found);
-        }
-        bulk[round] = (now_ns() - start) / LOOKUPS;
-        start = now_ns();
-        for (uint32_t n = 0; n < LOOKUPS; n++) {
-            void *found;
-            hits += rte_hash_lookup_data(table, &keys[order[n]], &found) >= 0;
-        }
-        single[round] = (now_ns() - start) / LOOKUPS;
+    for (uint32_t n = 0; n < LOOKUPS; n += BULK) {
+        const void *wanted[BULK];
+        void *found[BULK];
+        uint64_t mask;
+        for (int i = 0; i < BULK; i++)
+            wanted[i] = &table->keys[table->order[n + i]];
+        hits += rte_hash_lookup_bulk_data(table->hash, wanted, BULK, &mask, found);
     }
-    if (hits != (uint64_t)LOOKUPS * ROUNDS * 2)
+    return hits;
+}
+
+static uint64_t one_by_one(const struct table *table)
+{
+    uint64_t hits = 0;
+    for (uint32_t n = 0; n < LOOKUPS; n++) {
+        void *found;
+        hits += rte_hash_lookup_data(table->hash, &table->keys[table->order[n]], &found) >= 0;
+    }
+    return hits;
+}
+
+// A round: somebody else had the CPU before, so all is looked up once before the clock starts.
+static int measure(const struct table *table)
+{
+    uint64_t hits = in_bulks(table);
+    double start = now_ns();
+    hits += in_bulks(table);
+    double bulk = (now_ns() - start) / LOOKUPS;
+    start = now_ns();
+    hits += one_by_one(table);
+    double single = (now_ns() - start) / LOOKUPS;
+    if (hits != (uint64_t)LOOKUPS * 3)
         return fprintf(stderr, "only %lu lookups hit\n", (unsigned long)hits), 1;
-    print("bulk of 32", flows, bulk);
-    print("one by one", flows, single);
-    rte_hash_free(table);
-    free(keys);
-    free(order);
+    printf("{\"flows\": %ld, \"bulk\": %.3f, \"single\": %.3f}\n", table->flows, bulk, single);
+    fflush(stdout);
     return 0;
 }
 
@@ -112,8 +124,23 @@ int main(int argc, char **argv)
     struct sched_param urgent = {.sched_priority = 50};
     if (sched_setscheduler(0, SCHED_FIFO, &urgent))
         fprintf(stderr, "measured at ordinary priority\n");
-    for (int n = used + 1; n < argc; n++)
-        if (measure(atol(argv[n])))
+    int count = 0;
+    for (int n = used + 1; n < argc && count < TABLES_MAX; n++, count++)
+        if (prepare(&tables[count], atol(argv[n])))
             return 1;
+    printf("ready\n");
+    fflush(stdout);
+    char asked[32];
+    while (fgets(asked, sizeof asked, stdin)) {
+        int found = 0;
+        for (int n = 0; n < count; n++)
+            if (tables[n].flows == atol(asked)) {
+                found = 1;
+                if (measure(&tables[n]))
+                    return 1;
+            }
+        if (!found)
+            return fprintf(stderr, "no table of %s", asked), 1;
+    }
     return 0;
 }

@@ -33,11 +33,34 @@ ROWS = (
 UNITS = {"mpps": "Mpps", "gbit_per_s": "Gbit/s", "p50_us": "µs", "times_one_worker": "×", "times_one_thread": "×"}
 
 
+# control/src/bench/io/router.rs
+RULES = ("chain forward { type filter hook forward priority 0; policy drop; ct state established,related accept; "
+         "iifname r0 ct state new accept } chain post { type nat hook postrouting priority 100; oifname r1 masquerade }")
+
+
+def settings(found) -> str:
+    """How the kernel's router is set up, and whether its packets could be given to another CPU."""
+    steered = {name: result["metrics"].get("rps_interfaces") for name, result in found.items()
+               if "/kernel-" in name}
+    told = {count for count in steered.values() if count is not None}
+    if not told:
+        rps = "whether RPS took effect is not told by this vpclab"
+    elif told == {2.0}:
+        rps = f"RPS to CPU {machine.cpu()} on both interfaces, the sender's on CPU 0"
+    else:
+        bad = ", ".join(name for name, count in steered.items() if count is not None and count < 2)
+        rps = f"RPS REFUSED for {bad}: the sender's CPU does the router's work, too"
+    version = machine.run("nft", "--version", check=False).split("(")[0].strip()
+    return (f"the kernel's router: two veth pairs, offloads on, ip_forward, {rps}; with masquerade ({version}): "
+            f"{RULES}; the bare mover: io_uring between two TAPs, its thread on the last CPU, as vpclab's one worker")
+
+
 def rows(run, vpclab):
     """Measures all of them and adds their rows."""
     busy = machine.Busy()
     found = vpclab(run.binary, "io", "--rounds", 5 if run.is_quick else 9, start=machine.preferred)
     run.raw += found.values()
+    run.settings.append(settings(found))
     for work, mark, more, case, ratio, shown in ROWS:
         sign = "≥" if more else "≤"
         missing = [name for _, name, _ in shown if f"io/{name}" not in found]

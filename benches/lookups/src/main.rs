@@ -2,12 +2,14 @@
 //! keys, in turn: what `benches/peers/run` calls.
 //!
 //! ```text
-//! vpclab-lookups v4|v6 ROUTES|file TRAFFIC ROUNDS [--prefixes FILE] [--dump DIR]
-//! vpclab-lookups many TABLES ROUTES TRAFFIC ROUNDS
+//! vpclab-lookups v4|v6 ROUTES|file TRAFFIC [--prefixes FILE] [--dump DIR]
+//! vpclab-lookups many TABLES ROUTES TRAFFIC
 //! ```
 //!
-//! One JSON object a line: `{"who", "updatable", "ns": [of each round], "bytes",
-//! "routes"}`. With `--dump` the table, the keys and their answers are written for
+//! It says `ready` when the tables stand. Each line of its input has it measure a round
+//! of every structure, in turn, and answer with one JSON object: of each its name and
+//! `{"ns", "updatable", "wrong", "bytes", "routes"}`. Programs of others have their turn
+//! between. With `--dump` the table, the keys and their answers are written for
 //! programs in other languages: numbers of 32 bits, little endian (IPv6 addresses:
 //! 16 bytes as on the wire). With `check` instead of all this it only
 //! compares the answers of all, on small tables.
@@ -32,7 +34,7 @@ mod traffic;
 
 use std::fs;
 use std::hint::black_box;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -55,6 +57,8 @@ const BULK: usize = 32;
 /// caches, what they lead to is still there when the next round begins.
 const KEYS: usize = 1 << 22;
 const SEED: u64 = 1;
+/// What ours is called.
+const OWN: &str = "vpclab";
 
 /// A structure that is measured, whatever it is.
 trait Measured<K> {
@@ -117,13 +121,14 @@ fn all_v6(routes: &[Route<u128>]) -> Vec<Box<dyn Measured<u128>>> {
     ]
 }
 
-/// What was found of one structure.
-struct Found {
+/// A structure that has answered everything once, and can be measured.
+struct Entrant<'a> {
     who: &'static str,
     updatable: bool,
-    ns: Vec<f64>,
     /// Answers that differ from ours.
     wrong: usize,
+    /// Measures a round: nanoseconds a lookup.
+    round: Box<dyn FnMut() -> f64 + 'a>,
 }
 
 fn ns_per(clock: Clock, operations: usize, work: impl FnOnce()) -> f64 {
@@ -132,59 +137,60 @@ fn ns_per(clock: Clock, operations: usize, work: impl FnOnce()) -> f64 {
     clock.now().since(start).as_nanos() as f64 / operations as f64
 }
 
-/// Measures each structure once a round, in turn.
-fn measure<K: Family>(
-    structures: &[Box<dyn Measured<K>>],
-    keys: &[K],
-    rounds: usize,
-) -> (Vec<Found>, Vec<u32>) {
+/// The structures, and the answers of the first.
+fn entrants<'a, K: Family>(
+    structures: &'a [Box<dyn Measured<K>>],
+    keys: &'a [K],
+) -> (Vec<Entrant<'a>>, Vec<u32>) {
     let clock = Clock::start();
     let mut expected = vec![0; keys.len()];
     let mut out = vec![0; keys.len()];
-    let mut found: Vec<Found> = Vec::new();
+    let mut found: Vec<Entrant<'_>> = Vec::new();
     for structure in structures {
-        // Warms up, too.
         structure.all(keys, &mut out);
         if found.is_empty() {
             expected.clone_from(&out);
         }
-        found.push(Found {
+        found.push(Entrant {
             who: structure.name(),
             updatable: structure.updatable(),
-            ns: Vec::new(),
             wrong: out.iter().zip(&expected).filter(|(a, b)| a != b).count(),
+            round: Box::new(move || {
+                ns_per(clock, keys.len() / BULK * BULK, || structure.timed(keys))
+            }),
         });
-    }
-    for _ in 0..rounds {
-        for (structure, found) in structures.iter().zip(&mut found) {
-            let ns = ns_per(clock, keys.len() / BULK * BULK, || structure.timed(keys));
-            found.ns.push(ns);
-        }
     }
     (found, expected)
 }
 
-fn print(found: &[Found], routes: usize, own_bytes: usize) {
+/// Measures a round of all, in turn, for each line of the input.
+fn rounds(entrants: &mut [Entrant<'_>], routes: usize, own_bytes: usize) -> Result<(), String> {
+    let told = |error: std::io::Error| error.to_string();
     let mut out = std::io::stdout().lock();
-    for Found {
-        who,
-        updatable,
-        ns,
-        wrong,
-    } in found
-    {
-        let bytes = if *who == "vpclab" {
-            own_bytes.to_string()
-        } else {
-            String::from("null")
-        };
-        writeln!(
-            out,
-            "{{\"who\": \"{who}\", \"updatable\": {updatable}, \"ns\": {ns:?}, \"wrong\": {wrong}, \
-             \"bytes\": {bytes}, \"routes\": {routes}}}"
-        )
-        .expect("standard output is open");
+    writeln!(out, "ready").map_err(told)?;
+    for line in std::io::stdin().lock().lines() {
+        line.map_err(told)?;
+        let rows = entrants.iter_mut().map(|entrant| {
+            let ns = (entrant.round)();
+            let Entrant {
+                who,
+                updatable,
+                wrong,
+                ..
+            } = entrant;
+            let bytes = match *who == OWN {
+                true => own_bytes.to_string(),
+                false => String::from("null"),
+            };
+            format!(
+                "\"{who}\": {{\"ns\": {ns:.4}, \"updatable\": {updatable}, \"wrong\": {wrong}, \
+                 \"bytes\": {bytes}, \"routes\": {routes}}}"
+            )
+        });
+        let rows: Vec<String> = rows.collect();
+        writeln!(out, "{{{}}}", rows.join(", ")).map_err(told)?;
     }
+    Ok(())
 }
 
 /// Writes what another program needs to look up the same.
@@ -212,24 +218,35 @@ fn dump<K: Family>(
 /// table is somewhere else for each key, no machine reads a list of keys ahead by itself.
 const BLOCK: usize = 1_024;
 
-/// The tables' answers, and the nanoseconds a lookup of each round: without the fetching of
-/// the keys, for a packet's addresses are in the cache when its route is looked up.
-fn rounds_of(
-    asked: &[(u32, u32)],
-    rounds: usize,
-    mut look_up: impl FnMut(&[u32; BULK], &[u32; BULK], &mut [u32; BULK]),
-) -> (Vec<f64>, Vec<u32>) {
-    let mut answers = vec![0; asked.len()];
-    let (order, keys): (Vec<u32>, Vec<u32>) = asked.iter().copied().unzip();
-    let bulks = order.as_chunks().0.iter().zip(keys.as_chunks().0);
-    for ((order, keys), out) in bulks.zip(answers.as_chunks_mut().0) {
-        look_up(order, keys, out);
+/// Keys, and the table that each is looked up in.
+struct Asked {
+    order: Vec<u32>,
+    keys: Vec<u32>,
+}
+
+impl Asked {
+    fn answers(
+        &self,
+        mut look_up: impl FnMut(&[u32; BULK], &[u32; BULK], &mut [u32; BULK]),
+    ) -> Vec<u32> {
+        let mut answers = vec![0; self.keys.len()];
+        let bulks = self.order.as_chunks().0.iter().zip(self.keys.as_chunks().0);
+        for ((order, keys), out) in bulks.zip(answers.as_chunks_mut().0) {
+            look_up(order, keys, out);
+        }
+        answers
     }
-    let clock = Clock::start();
-    let (mut tables, mut asked) = (Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK));
-    let one_round = |_| {
+
+    /// Nanoseconds a lookup: without the fetching of the keys, for a packet's addresses
+    /// are in the cache when its route is looked up.
+    fn round(
+        &self,
+        clock: Clock,
+        mut look_up: impl FnMut(&[u32; BULK], &[u32; BULK], &mut [u32; BULK]),
+    ) -> f64 {
+        let (mut tables, mut asked) = (Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK));
         let mut spent = 0.0;
-        for (order, keys) in order.chunks(BLOCK).zip(keys.chunks(BLOCK)) {
+        for (order, keys) in self.order.chunks(BLOCK).zip(self.keys.chunks(BLOCK)) {
             tables.clear();
             tables.extend_from_slice(black_box(order));
             asked.clear();
@@ -242,63 +259,54 @@ fn rounds_of(
                 }
             });
         }
-        spent / (keys.len() / BULK * BULK) as f64
-    };
-    ((0..rounds).map(one_round).collect(), answers)
+        spent / (self.keys.len() / BULK * BULK) as f64
+    }
+
+    /// A contender, and its answers.
+    fn entrant<'a>(
+        &'a self,
+        (who, updatable): (&'static str, bool),
+        expected: Option<&[u32]>,
+        mut look_up: impl FnMut(&[u32; BULK], &[u32; BULK], &mut [u32; BULK]) + 'a,
+    ) -> (Entrant<'a>, Vec<u32>) {
+        let clock = Clock::start();
+        let answers = self.answers(&mut look_up);
+        let differ =
+            |expected: &[u32]| answers.iter().zip(expected).filter(|(a, b)| a != b).count();
+        let entrant = Entrant {
+            who,
+            updatable,
+            wrong: expected.map_or(0, differ),
+            round: Box::new(move || self.round(clock, &mut look_up)),
+        };
+        (entrant, answers)
+    }
 }
 
 /// Thousands of tables of one kind, another one for each key.
-fn many<S: Structure<u32>>(
+fn many<'a, S: Structure<u32> + 'a>(
     tables: &[Vec<Route<u32>>],
-    asked: &[(u32, u32)],
-    rounds: usize,
-) -> (Found, Vec<u32>) {
+    asked: &'a Asked,
+    expected: &[u32],
+) -> Entrant<'a> {
     let built: Vec<S> = tables.iter().map(|routes| S::build(routes)).collect();
-    let (ns, out) = rounds_of(asked, rounds, |order, keys, out| {
+    let look_up = move |order: &[u32; BULK], keys: &[u32; BULK], out: &mut [u32; BULK]| {
         for ((table, key), out) in order.iter().zip(keys).zip(out) {
             *out = built[*table as usize].lookup(black_box(*key));
         }
-    });
-    let found = Found {
-        who: S::NAME,
-        updatable: S::UPDATABLE,
-        ns,
-        wrong: 0,
     };
-    (found, out)
-}
-
-/// Ours in bulks, each key with its table.
-fn many_of_ours(
-    tables: &[Vec<Route<u32>>],
-    asked: &[(u32, u32)],
-    rounds: usize,
-) -> (Found, Vec<u32>, usize) {
-    let built: Vec<Lpm<u32>> = tables
-        .iter()
-        .map(|routes| Lpm::build(routes.iter().copied()))
-        .collect();
-    let (ns, out) = rounds_of(asked, rounds, |order, keys, out| {
-        let tables = order.map(|table| &built[table as usize]);
-        Lpm::lookup_each(&tables, keys, out);
-    });
-    let found = Found {
-        who: "vpclab",
-        updatable: true,
-        ns,
-        wrong: 0,
-    };
-    let bytes = built.iter().map(Lpm::memory).sum();
-    (found, out, bytes)
+    asked
+        .entrant((S::NAME, S::UPDATABLE), Some(expected), look_up)
+        .0
 }
 
 fn run_many(
     count: usize,
     routes: u64,
     traffic: Traffic,
-    rounds: usize,
     keys_in_all: usize,
-) -> usize {
+    how: How,
+) -> Result<usize, String> {
     let seed = |table: u64| Seed(SEED).words(&[table]);
     let tables: Vec<Vec<Route<u32>>> = (0..count as u64)
         .map(|table| made_v4(routes, seed(table)))
@@ -311,19 +319,57 @@ fn run_many(
     }
     asked.sort_by_key(|&(table, key)| Seed(SEED).words(&[u64::from(table), u64::from(key)]));
     asked.truncate(asked.len() / BULK * BULK);
-    let (ours, expected, bytes) = many_of_ours(&tables, &asked, rounds);
-    let mut found = vec![ours];
-    let mut add = |(mut other, out): (Found, Vec<u32>)| {
-        other.wrong = out.iter().zip(&expected).filter(|(a, b)| a != b).count();
-        found.push(other);
+    let (order, keys) = asked.into_iter().unzip();
+    let asked = Asked { order, keys };
+    // Ours in bulks, each key with its table.
+    let built: Vec<Lpm<u32>> = tables
+        .iter()
+        .map(|routes| Lpm::build(routes.iter().copied()))
+        .collect();
+    let bytes = built.iter().map(Lpm::memory).sum();
+    let look_up = |order: &[u32; BULK], keys: &[u32; BULK], out: &mut [u32; BULK]| {
+        let tables = order.map(|table| &built[table as usize]);
+        Lpm::lookup_each(&tables, keys, out);
     };
-    add(many::<PrefixMap<(u32, u8), u32>>(&tables, &asked, rounds));
-    add(many::<IpNetworkTable<u32>>(&tables, &asked, rounds));
-    add(many::<RTrieMap<Ipv4Prefix, u32>>(&tables, &asked, rounds));
-    add(many::<LCTrieMap<Ipv4Prefix, u32>>(&tables, &asked, rounds));
-    add(many::<Poptrie<(u32, u8), u32>>(&tables, &asked, rounds));
-    print(&found, count * routes as usize, bytes);
-    found.iter().map(|found| found.wrong).sum()
+    let (ours, expected) = asked.entrant((OWN, true), None, look_up);
+    let mut all = vec![
+        ours,
+        many::<PrefixMap<(u32, u8), u32>>(&tables, &asked, &expected),
+        many::<IpNetworkTable<u32>>(&tables, &asked, &expected),
+        many::<RTrieMap<Ipv4Prefix, u32>>(&tables, &asked, &expected),
+        many::<LCTrieMap<Ipv4Prefix, u32>>(&tables, &asked, &expected),
+        many::<Poptrie<(u32, u8), u32>>(&tables, &asked, &expected),
+    ];
+    how.run(&mut all, count * routes as usize, bytes)
+}
+
+/// What is done when everything stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// Rounds are measured as they are asked for.
+    Measured,
+    /// One round, of which nobody hears.
+    Checked,
+}
+
+impl How {
+    /// Returns how many answers differ.
+    fn run(
+        self,
+        entrants: &mut [Entrant<'_>],
+        routes: usize,
+        own_bytes: usize,
+    ) -> Result<usize, String> {
+        match self {
+            Self::Measured => rounds(entrants, routes, own_bytes)?,
+            Self::Checked => {
+                for entrant in entrants.iter_mut() {
+                    (entrant.round)();
+                }
+            }
+        }
+        Ok(entrants.iter().map(|entrant| entrant.wrong).sum())
+    }
 }
 
 /// What was asked for on the command line.
@@ -367,33 +413,30 @@ fn run_one<K: Family>(
     request: &Request,
     routes: &[Route<K>],
     structures: &[Box<dyn Measured<K>>],
-    (traffic, rounds, count): (Traffic, usize, usize),
+    (traffic, count, how): (Traffic, usize, How),
     bytes: impl Fn(K) -> Vec<u8>,
 ) -> Result<usize, String> {
     let keys = keys(routes, traffic, count, SEED);
-    let (found, answers) = measure(structures, &keys, rounds);
-    print(
-        &found,
-        routes.len(),
-        Lpm::build(routes.iter().copied()).memory(),
-    );
+    let (mut found, answers) = entrants(structures, &keys);
     if let Some(directory) = &request.dump {
         dump(Path::new(directory), routes, &keys, &answers, bytes)
             .map_err(|why| format!("{directory}: {why}"))?;
     }
-    Ok(found.iter().map(|found| found.wrong).sum())
+    let own_bytes = Lpm::build(routes.iter().copied()).memory();
+    how.run(&mut found, routes.len(), own_bytes)
 }
 
 /// Small tables, to see that all agree.
 fn check(request: &Request) -> Result<usize, String> {
-    let how = (Traffic::Prefixes, 1, 4_096);
+    let how = (Traffic::Prefixes, 4_096, How::Checked);
     let mut wrong = 0;
     for routes in [made_v4(50, SEED), made_v4(2_000, SEED)] {
         wrong += run_one(request, &routes, &all_v4(&routes), how, bytes_v4)?;
     }
     let routes = made_v6(500, SEED);
     wrong += run_one(request, &routes, &all_v6(&routes), how, bytes_v6)?;
-    Ok(wrong + run_many(16, 50, Traffic::Prefixes, 1, 4_096))
+    let many = run_many(16, 50, Traffic::Prefixes, 4_096, How::Checked)?;
+    Ok(wrong + many)
 }
 
 fn bytes_v4(key: u32) -> Vec<u8> {
@@ -419,32 +462,32 @@ fn run() -> Result<usize, String> {
     };
     match words.as_slice() {
         ["check"] => check(&request),
-        ["v4", routes, kind, rounds] => {
+        ["v4", routes, kind] => {
             let routes = match *routes {
                 "file" => with_hops(&file()?.v4, SEED),
                 count => made_v4(number(count)?, SEED),
             };
-            let how = (traffic_called(kind)?, number(rounds)? as usize, KEYS);
+            let how = (traffic_called(kind)?, KEYS, How::Measured);
             run_one(&request, &routes, &all_v4(&routes), how, bytes_v4)
         }
-        ["v6", routes, kind, rounds] => {
+        ["v6", routes, kind] => {
             let routes = match *routes {
                 "file" => with_hops(&file()?.v6, SEED),
                 count => made_v6(number(count)?, SEED),
             };
-            let how = (traffic_called(kind)?, number(rounds)? as usize, KEYS);
+            let how = (traffic_called(kind)?, KEYS, How::Measured);
             run_one(&request, &routes, &all_v6(&routes), how, bytes_v6)
         }
-        ["many", tables, routes, kind, rounds] => Ok(run_many(
+        ["many", tables, routes, kind] => run_many(
             number(tables)? as usize,
             number(routes)?,
             traffic_called(kind)?,
-            number(rounds)? as usize,
             KEYS,
-        )),
+            How::Measured,
+        ),
         _ => Err(String::from(
-            "usage: vpclab-lookups v4|v6 ROUTES|file TRAFFIC ROUNDS [--prefixes FILE] [--dump DIR], \
-             or vpclab-lookups many TABLES ROUTES TRAFFIC ROUNDS",
+            "usage: vpclab-lookups v4|v6 ROUTES|file TRAFFIC [--prefixes FILE] [--dump DIR], \
+             or vpclab-lookups many TABLES ROUTES TRAFFIC; a line of input is a round",
         )),
     }
 }
