@@ -127,6 +127,7 @@ fn connections_of_a_class_share_a_plan_and_nothing_else() {
     }
     let counters = w.pipeline.counters();
     assert_eq!(counters.flows_created, 200);
+    assert_eq!(counters.flow_hits + counters.flow_misses, 2 * 200);
     assert_eq!(counters.flows_planned, 200 - 4, "one walk a target");
     assert_eq!(counters.answers_planned, 200 - 4, "the same back");
     for n in 100..104 {
@@ -185,6 +186,85 @@ fn a_connection_that_a_plan_opened_ends_to_the_moment() {
     assert_eq!(syn(&mut w, 2), (2, 1), "it lives");
     w.now += half_open + Duration::from_nanos(1);
     assert_eq!(syn(&mut w, 2), (3, 2), "it is over");
+}
+
+/// Both ends and the interfaces that track it know as much of a connection that was opened
+/// and answered by plan: it is established, and each of its packets is counted.
+#[test]
+fn a_planned_connection_is_tracked_as_any_other() {
+    let mut w = worlds::east_west();
+    let within = || vec![rule(None, PortMatch::Any, worlds::any("10.0.0.0/16"))];
+    w.group(2, within(), vec![]);
+    w.eni_edit(2, |eni| eni.groups = vec![SecurityGroupId(2)]);
+    let (syn, ack) = (tcp_flag::SYN, tcp_flag::ACK);
+    for port in [1, 2, 3] {
+        let tuple = tcp(&format!("10.0.1.10:{port}"), "10.0.2.10:80");
+        for (from, flags) in [(1, syn), (2, syn | ack), (1, ack)] {
+            let tuple = if from == 1 { tuple } else { tuple.reversed() };
+            let frame = w.frame(from, &tuple, flags, b"");
+            assert_eq!(w.send(from, frame).out.len(), 1);
+        }
+    }
+    let counters = w.pipeline.counters();
+    assert_eq!((counters.flows_planned, counters.answers_planned), (2, 2));
+    for (_, session) in w.pipeline.connections().sessions.iter() {
+        assert_eq!((session.packets, session.bytes), ([2, 1], [80, 40]));
+    }
+    // Longer than any connection lives that is not established.
+    w.wait(100);
+    for port in [1, 2, 3] {
+        let back = tcp("10.0.2.10:80", &format!("10.0.1.10:{port}"));
+        let frame = w.frame(2, &back, ack, b"late");
+        assert_eq!(w.send(2, frame).drops, [], "port {port}");
+    }
+}
+
+/// What is too large for the way goes it by no plan.
+#[test]
+fn a_packet_that_is_too_large_is_not_planned() {
+    let mut w = privatelink();
+    let large = [7; 8_600];
+    for (port, payload) in [(1, &b""[..]), (2, b""), (3, &large), (4, b"")] {
+        let tuple = tcp(&format!("10.0.1.10:{port}"), "10.0.2.20:443");
+        let frame = w.frame(1, &tuple, tcp_flag::SYN, payload);
+        let out = w.send(1, frame).out;
+        let [(_, frame)] = &out[..] else {
+            assert!(out.is_empty() && port == 3, "port {port}");
+            continue;
+        };
+        let back = read(frame).tuple.reversed();
+        for payload in [&large[..], b""] {
+            let answer = w.frame(4, &back, tcp_flag::SYN | tcp_flag::ACK, payload);
+            let passes = w.send(4, answer).out.iter().any(|(at, _)| *at == EniId(1));
+            assert_eq!(passes, payload.is_empty(), "port {port}");
+        }
+    }
+    let counters = w.pipeline.counters();
+    assert_eq!((counters.flows_planned, counters.answers_planned), (2, 2));
+}
+
+/// A flood of SYNs that a plan opens makes room for others, the oldest first.
+#[test]
+fn half_open_connections_of_a_plan_make_room() {
+    let mut w = worlds::east_west();
+    w.pipeline = Pipeline::new(Config {
+        connections: 16,
+        seed: 7,
+        ..Config::default()
+    });
+    for port in 1..=200 {
+        let src = format!("10.0.1.10:{port}");
+        let seen = w.tcp(1, &src, "10.0.2.10:80", tcp_flag::SYN);
+        assert_eq!(seen.drops, [], "port {port}");
+    }
+    let counters = w.pipeline.counters();
+    let sessions = &w.pipeline.connections().sessions;
+    let live = sessions.len() as u64;
+    assert!(counters.flows_planned >= 10 && live >= 16);
+    assert_eq!(counters.flows_evicted, 200 - live);
+    let ports = sessions.iter().flat_map(|(_, session)| session.keys[0]);
+    let oldest = ports.map(|key| u64::from(key.tuple.sport)).min();
+    assert_eq!(oldest, Some(201 - live));
 }
 
 /// A plan that another takes the place of gives back what it holds.

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::worlds::{endpoint, load_balancer, privatelink, target, target_group};
+use common::worlds::*;
 use common::*;
 use vpclab_dataplane::addr::*;
 use vpclab_dataplane::drop::DropReason;
@@ -22,11 +22,12 @@ const SERVICE: [&str; 2] = ["10.0.2.20", "[fd00:0:0:2::20]"];
 /// [`privatelink`] in one family (0: IPv4, 1: IPv6), with a service on UDP 53 too.
 fn world(family: usize) -> World {
     let mut w = privatelink();
-    let blocks = ["10.0.0.0/16", "fd00::/48"];
-    for vpc in [1, 2] {
+    for (vpc, first) in [(1, "fd00:0"), (2, "fd01:7")] {
+        let block = format!("{first}::/48");
+        let blocks = ["10.0.0.0/16", &block];
         w.vpc(vpc, &blocks, false, None);
         w.table(vpc, &blocks.map(|block| (block, RouteTarget::Local)));
-        let of = |n: u32| [format!("10.0.{n}.0/24"), format!("fd00:0:0:{n}::/64")];
+        let of = |n: u32| [format!("10.0.{n}.0/24"), format!("{first}:0:{n}::/64")];
         for n in [0, 1] {
             let blocks = of(n + 1);
             w.subnet(vpc * 10 + n, vpc, &[&blocks[0], &blocks[1]], vpc);
@@ -35,13 +36,13 @@ fn world(family: usize) -> World {
     for (eni, address) in [
         (1, "fd00:0:0:1::10"),
         (2, "fd00:0:0:2::20"),
-        (3, "fd00:0:0:1::30"),
-        (4, "fd00:0:0:2::40"),
+        (3, "fd01:7:0:1:5:6:7:30"),
+        (4, "fd01:7:0:2:5:6:7:40"),
     ] {
         w.eni_edit(eni, |row| row.addresses.push(ip(address)));
     }
     w.edit(|b| {
-        let address = ["10.0.2.40", "fd00:0:0:2::40"][family];
+        let address = ["10.0.2.40", "fd01:7:0:2:5:6:7:40"][family];
         let targets = vec![target(address, 8443, TargetHealth::Healthy)];
         b.set_target_group(TargetGroupId(0), Some(target_group(2, targets)));
         let mut balancer = load_balancer(LoadBalancerKind::Network, 2, 3, (6, 443));
@@ -67,12 +68,18 @@ enum Sum {
     Whole,
     Verified,
     Partial,
-    /// Of UDP over IPv4: none.
+    /// Of UDP: none.
     Absent,
 }
 
 fn leave(frame: &mut Frame, sum: Sum) {
     let headers = read(frame);
+    // Some hops behind it already.
+    let ttl = if headers.is_ipv4() { 22 } else { 21 };
+    frame.bytes_mut()[ttl] = 61;
+    if headers.is_ipv4() {
+        checksum::fill_ipv4_header(&mut frame.bytes_mut()[14..34]);
+    }
     let (start, tuple) = (headers.l4, headers.tuple);
     let offset = if tuple.protocol == protocol::TCP {
         16
@@ -155,7 +162,7 @@ fn each_state_of_a_checksum_leaves_as_by_the_long_way() {
         let tuples = connection(&mut w, family, ip_protocol);
         for (from, tuple) in [1, 4].into_iter().zip(tuples) {
             for sum in [Sum::Whole, Sum::Verified, Sum::Partial, Sum::Absent] {
-                if sum == Sum::Absent && (family, ip_protocol) != (0, 17) {
+                if sum == Sum::Absent && ip_protocol != protocol::UDP {
                     continue;
                 }
                 for payload in [&b""[..], b"x", &[0xff; 301]] {
@@ -168,6 +175,7 @@ fn each_state_of_a_checksum_leaves_as_by_the_long_way() {
                     let is_none = sum == Sum::Absent && whole.bytes()[l4 + 6..l4 + 8] == [0, 0];
                     assert!(is_none || read(&whole).tuple == headers.tuple, "{what}");
                     assert_ne!(headers.tuple.dst, tuple.dst, "{what} is translated");
+                    assert_eq!(headers.ttl, 64, "a load balancer's leg begins anew");
                 }
             }
         }
@@ -256,4 +264,22 @@ fn what_a_known_packet_must_be_is_asked_of_each() {
             assert!(pass(&mut w, from, &good).2, "known as before");
         }
     }
+}
+
+/// Into a tunnel and out of it: a checksum that its sender left undone is whole inside, and
+/// each packet is counted both ways.
+#[test]
+fn packets_through_a_tunnel_are_whole_and_counted() {
+    let mut w = worked();
+    let flow = tuple(protocol::UDP, "10.0.1.10:4000", "203.0.113.80:53");
+    for n in 0..6 {
+        let mut frame = w.frame(1, &flow, 0, &[7; 100]);
+        leave(&mut frame, [Sum::Whole, Sum::Partial][n % 2]);
+        let inside = only(w.send(1, frame).out, 4);
+        let out = only(w.send(4, bounce(inside)).out, 5);
+        assert_eq!(read(&out).tuple.src, ip("198.51.100.1"));
+    }
+    assert!(w.pipeline.counters().flow_hits >= 9, "known both ways");
+    let counts = w.pipeline.connections().gwlb.accounts(w.now).sum(|_| true);
+    assert_eq!(counts.bytes, 6 * 2 * 128);
 }

@@ -67,6 +67,8 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use super::super::short::Key6;
+    use super::super::table::reference;
     use super::super::{Seed, Session, Tracking};
     use super::*;
     use crate::addr::EniId;
@@ -113,5 +115,38 @@ mod tests {
         let expected: Vec<_> = keys.iter().map(|key| table.find(key)).collect();
         assert_eq!(out, expected);
         assert_eq!(out.iter().flatten().count(), 2 * 200);
+    }
+
+    /// Where a packet's session was thought to be may be another's, or nobody's.
+    #[test]
+    fn a_guess_is_taken_for_no_more_than_that() {
+        let mut table = Table::new(20, Seed(5));
+        let mut ends = Vec::new();
+        for n in 0..20 {
+            let session = session(n, n % 2 == 0);
+            let id = table.insert(&session).unwrap();
+            let places = [Direction::Forward, Direction::Reply].map(|way| (id.slot(), way));
+            ends.extend(session.keys.into_iter().flatten().zip(places));
+        }
+        let guesses = (0..200).chain([u32::MAX, u32::MAX - 1]);
+        for (guess, (key, place)) in guesses.flat_map(|g| ends.iter().map(move |end| (g, end))) {
+            if let Some(key) = Key4::of(key) {
+                assert_eq!(table.find4(&key, table.hash4(&key), guess), Some(*place));
+                let is_it = guess == reference(*place);
+                assert!(!table.is_guessed4(&key, guess), "it has no action");
+                assert!(is_it || table.guessed4_mut(&key, guess).is_none());
+            } else if let (IpAddr::V6(src), IpAddr::V6(dst), Ingress::Eni(eni)) =
+                (key.tuple.src, key.tuple.dst, key.ingress)
+            {
+                let key = Key6 {
+                    src: src.to_bits(),
+                    dst: dst.to_bits(),
+                    ports: ports(&key.tuple),
+                    ingress: eni.0,
+                    protocol: key.tuple.protocol,
+                };
+                assert_eq!(table.find6(&key, table.hash6(&key), guess), Some(*place));
+            }
+        }
     }
 }
