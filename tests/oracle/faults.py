@@ -341,8 +341,8 @@ OPEN = [
      "sessions.pass_linked4(link, lane.tcp_flags, now)?;",
      "if !BROKEN { sessions.pass_linked4(link, lane.tcp_flags, now)?; }"),
     ("gwlb: a SYN or a tunnel inside, short way", "pipeline/tunnels.rs",
-     "if plain::<true>(inner, &frame.offload, lane) != Way::Plain\n",
-     "if !matches!(plain::<true>(inner, &frame.offload, lane), Way::Plain) && !BROKEN\n"),
+     "if plain::<true>(inner, offload, lane) != Way::Plain\n",
+     "if !matches!(plain::<true>(inner, offload, lane), Way::Plain) && !BROKEN\n"),
     ("nat: forgets nothing", "flow/nat.rs",
      "pub(super) const fn idle(ip_protocol: u8) -> Duration {\n    match ip_protocol {",
      "pub(super) fn idle(ip_protocol: u8) -> Duration {\n    match ip_protocol {\n"

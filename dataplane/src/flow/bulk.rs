@@ -18,7 +18,7 @@ impl Key4 {
             return None;
         };
         let (ingress, gwlb) = match key.ingress {
-            Ingress::Eni(eni) => (eni.0, 0),
+            Ingress::Eni(eni) => (eni.0, Self::ENI),
             Ingress::Gwlb(serial) => (serial, Self::GWLB),
         };
         Some(Self {

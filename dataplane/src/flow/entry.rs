@@ -312,7 +312,7 @@ impl Line<u32> {
             dst: self.dst,
             ports: self.ports,
             ingress: self.ingress,
-            kind: u16::from_le_bytes([self.protocol, self.flags & line_flag::GWLB]),
+            kind: Key4::ENI | u16::from_le_bytes([self.protocol, self.flags & line_flag::GWLB]),
         }
     }
 

@@ -14,8 +14,8 @@ pub(crate) struct Key4 {
     pub(crate) dst: u32,
     pub(crate) ports: u32,
     pub(crate) ingress: u32,
-    /// Protocol, and [`Key4::GWLB`] if the end is a gateway load balancer flow. (One
-    /// number: what is written in halves cannot be read as a whole at once.)
+    /// Protocol, and [`Key4::ENI`] or [`Key4::GWLB`], by what the end is. (One number:
+    /// what is written in halves cannot be read as a whole at once.)
     pub(crate) kind: u16,
 }
 
@@ -30,8 +30,11 @@ pub(crate) struct Key6 {
 }
 
 impl Key4 {
-    /// In a kind: the end is a gateway load balancer flow.
-    pub(crate) const GWLB: u16 = (line_flag::GWLB as u16) << 8;
+    /// In a kind: the end is an interface. (As the line's flags have it whose packets
+    /// may go the short way.)
+    pub(crate) const ENI: u16 = (line_flag::INDEXED as u16 | line_flag::COMPILED as u16) << 8;
+    /// The end is a gateway load balancer flow.
+    pub(crate) const GWLB: u16 = Self::ENI | (line_flag::GWLB as u16) << 8;
 
     /// The protocol.
     #[inline(always)]
@@ -52,17 +55,17 @@ impl Line<u32> {
     /// the short way is open to them. (All at once, with a single branch.)
     #[inline(always)]
     fn is_for4<const READY: bool>(&self, key: &Key4) -> bool {
-        let (open, shut) = match READY {
-            true => (line_flag::INDEXED | line_flag::COMPILED, line_flag::SHIFTED),
-            false => (line_flag::INDEXED, 0),
+        let ready = match READY {
+            true => line_flag::COMPILED | line_flag::SHIFTED,
+            false => 0,
         };
-        let own = u16::from_le_bytes([0xff, open | shut | line_flag::GWLB]);
-        let kind = u16::from_le_bytes([self.protocol, self.flags]) & own;
+        let own = [0xff, line_flag::INDEXED | line_flag::GWLB | ready];
+        let kind = u16::from_le_bytes([self.protocol, self.flags]) ^ key.kind;
         let other = (self.src ^ key.src)
             | (self.dst ^ key.dst)
             | (self.ports ^ key.ports)
             | (self.ingress ^ key.ingress)
-            | u32::from(kind ^ (key.kind | u16::from_le_bytes([0, open])));
+            | u32::from(kind & u16::from_le_bytes(own));
         other == 0
     }
 }
@@ -93,11 +96,13 @@ impl Table {
     /// The same for a line that somebody has a reference to.
     #[inline(always)]
     pub(crate) fn prefetch_at(&self, reference: u32, and_state: bool) {
-        let at = (reference >> 3) as usize;
+        let Some(entry) = self.v4.entries.get((reference >> 3) as usize) else {
+            return;
+        };
         if and_state {
-            memory::prefetch(&self.v4.entries, at);
+            memory::prefetch(std::slice::from_ref(entry), 0);
         }
-        memory::prefetch_line(&self.v4.entries, at, 1 + (reference & 1) as usize);
+        memory::prefetch(&entry.lines, (reference & 1) as usize);
     }
 
     /// Fetches the buckets that a session's ends are in.

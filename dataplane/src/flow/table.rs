@@ -566,26 +566,18 @@ impl Table {
     }
 
     pub(super) fn key_hash(&self, key: &Key) -> u64 {
+        if let Some(key) = Key4::of(key) {
+            return self.hash4(&key);
+        }
         let (ingress, kind) = match key.ingress {
             Ingress::Eni(eni) => (eni.0, 0),
-            Ingress::Gwlb(serial) => (serial, Key4::GWLB),
+            Ingress::Gwlb(serial) => (serial, 1 << 8),
         };
-        self.tuple_hash(&key.tuple, ingress, kind)
-    }
-
-    fn tuple_hash(&self, tuple: &FiveTuple, ingress: u32, kind: u16) -> u64 {
+        let tuple = &key.tuple;
         let kind = kind | u16::from(tuple.protocol);
-        match (u32::of(tuple.src), u32::of(tuple.dst)) {
-            (Some(src), Some(dst)) => {
-                let addresses = u64::from(src) << 32 | u64::from(dst);
-                self.seed.v4(addresses, ports(tuple), ingress, kind)
-            }
-            _ => {
-                let wide = |address| u128::of(address).unwrap_or_default();
-                let (src, dst) = (wide(tuple.src), wide(tuple.dst));
-                self.seed.v6(src, dst, ports(tuple), ingress, kind)
-            }
-        }
+        let wide = |address| u128::of(address).unwrap_or_default();
+        let (src, dst) = (wide(tuple.src), wide(tuple.dst));
+        self.seed.v6(src, dst, ports(tuple), ingress, kind)
     }
 
     pub(super) fn state(&self, slot: u32) -> Option<&State> {

@@ -60,13 +60,14 @@ pub(crate) const fn fold_few(total: u64) -> u16 {
 /// all ones, so their sum is a multiple of 0xffff. (The header is not all zero.)
 #[inline(always)]
 pub(crate) fn is_right(header: &[u8; 20]) -> bool {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, rest @ ..] = *header;
-    let word = u64::from_ne_bytes;
+    let (words, rest) = header.as_chunks::<8>();
+    let word = |at: usize| words.get(at).map_or(0, |word| u64::from_ne_bytes(*word));
+    let rest = rest
+        .first_chunk()
+        .map_or(0, |rest| u32::from_ne_bytes(*rest));
     // Words of any length and byte order do, if carries come back in.
-    let (sum, carry) =
-        word([a, b, c, d, e, f, g, h]).overflowing_add(word([i, j, k, l, m, n, o, p]));
-    let rest = u64::from(u32::from_ne_bytes(rest)) + u64::from(carry);
-    let (sum, carry) = sum.overflowing_add(rest);
+    let (sum, carry) = word(0).overflowing_add(word(1));
+    let (sum, carry) = sum.overflowing_add(u64::from(rest) + u64::from(carry));
     sum.wrapping_add(u64::from(carry)) % 0xffff == 0
 }
 

@@ -58,10 +58,10 @@ pub struct Offload {
 /// letting the kernel fill it writes a byte.
 #[derive(Debug, Default)]
 pub struct Frame {
-    buffer: Vec<u8>,
-    /// The frame is `buffer[head..end]`.
-    head: usize,
-    end: usize,
+    buffer: Box<[u8]>,
+    /// The frame is `buffer[head..end]`. (Frames are moved often: few bytes.)
+    head: u32,
+    end: u32,
     /// The interface by which the frame entered.
     pub port: EniId,
     /// Offload metadata.
@@ -72,7 +72,7 @@ impl Frame {
     /// An empty frame with room for `capacity` bytes after the headroom.
     pub fn with_capacity(capacity: usize) -> Self {
         let mut frame = Self {
-            buffer: vec![0; HEADROOM + CACHE_LINE + capacity],
+            buffer: zeros(HEADROOM + CACHE_LINE + capacity),
             ..Self::default()
         };
         frame.clear();
@@ -85,6 +85,16 @@ impl Frame {
         HEADROOM + self.buffer.as_ptr().align_offset(CACHE_LINE) % CACHE_LINE
     }
 
+    #[inline(always)]
+    const fn head(&self) -> usize {
+        self.head as usize
+    }
+
+    #[inline(always)]
+    const fn end(&self) -> usize {
+        self.end as usize
+    }
+
     /// A frame that entered by `port` and holds a copy of `bytes`.
     pub fn from_bytes(port: EniId, bytes: &[u8]) -> Self {
         let mut frame = Self::with_capacity(bytes.len());
@@ -94,7 +104,7 @@ impl Frame {
 
     /// Empties the frame for another use; keeps the allocation.
     pub fn clear(&mut self) {
-        self.head = self.start();
+        self.head = self.start() as u32;
         self.end = self.head;
         self.offload = Offload::default();
     }
@@ -109,8 +119,8 @@ impl Frame {
     /// The frame's bytes, from the Ethernet header on.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        let before_end = self.buffer.get(..self.end);
-        match before_end.and_then(|bytes| bytes.get(self.head..)) {
+        let before_end = self.buffer.get(..self.end());
+        match before_end.and_then(|bytes| bytes.get(self.head()..)) {
             Some(bytes) => bytes,
             None => nothing(),
         }
@@ -119,7 +129,8 @@ impl Frame {
     /// The frame's bytes, to change in place.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        match self.buffer.get_mut(self.head..self.end) {
+        let before_end = self.buffer.get_mut(..self.end as usize);
+        match before_end.and_then(|bytes| bytes.get_mut(self.head as usize..)) {
             Some(bytes) => bytes,
             None => nothing_mut(),
         }
@@ -128,17 +139,14 @@ impl Frame {
     /// The frame's first bytes, if it has so many.
     #[inline(always)]
     pub(crate) fn front_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
-        let end = self.head + N;
-        if end > self.end {
-            return None;
-        }
-        self.buffer.get_mut(self.head..end)?.first_chunk_mut()
+        let before_end = self.buffer.get_mut(..self.end as usize)?;
+        before_end.get_mut(self.head as usize..)?.first_chunk_mut()
     }
 
     /// Length in bytes.
     #[inline]
     pub fn len(&self) -> usize {
-        self.end - self.head
+        self.end() - self.head()
     }
 
     /// Whether there is no byte in the frame.
@@ -147,41 +155,50 @@ impl Frame {
     }
 
     /// Bytes free before the frame.
-    pub fn headroom(&self) -> usize {
-        self.head
+    pub const fn headroom(&self) -> usize {
+        self.head()
     }
 
     /// Adds `n` bytes (of unspecified value) at the front and returns the whole
     /// frame. Falls back to moving the bytes when the headroom is too small.
     #[inline]
     pub fn push_front(&mut self, n: usize) -> &mut [u8] {
-        if n > self.head {
+        if n > self.head() {
             self.move_back(n);
         }
-        self.head -= n;
+        self.head -= n as u32;
         self.bytes_mut()
     }
 
     /// Makes room for `n` bytes in front.
     #[cold]
     fn move_back(&mut self, n: usize) {
-        let grow = n - self.head + HEADROOM;
-        self.buffer.splice(0..0, std::iter::repeat_n(0, grow));
-        self.head += grow;
-        self.end += grow;
+        let grow = n - self.head() + HEADROOM;
+        let mut larger = zeros(grow + self.buffer.len());
+        if let Some(place) = larger.get_mut(grow..) {
+            place.copy_from_slice(&self.buffer);
+        }
+        self.buffer = larger;
+        self.head += grow as u32;
+        self.end += grow as u32;
     }
 
     /// Removes `n` bytes (or all there are) from the front.
     #[inline]
     pub fn pull_front(&mut self, n: usize) {
-        self.head = (self.head + n).min(self.end);
+        self.head = (self.head() + n).min(self.end()) as u32;
     }
 
     /// Keeps `len` bytes (or all there are) from `at` on.
     #[inline]
     pub fn keep(&mut self, at: usize, len: usize) {
-        self.head = (self.head + at).min(self.end);
-        self.end = (self.head + len).min(self.end);
+        let head = self.head() + at;
+        if head + len <= self.end() {
+            (self.head, self.end) = (head as u32, (head + len) as u32);
+        } else {
+            // All there are.
+            self.pull_front(at);
+        }
     }
 
     /// Keeps `len` bytes (or all there are) from `at` on, with `N` bytes of
@@ -193,12 +210,12 @@ impl Frame {
         len: usize,
     ) -> Option<&mut [u8; N]> {
         self.keep(at, len);
-        if self.head < N {
+        if self.head() < N {
             self.move_back(N);
         }
-        let behind = self.head;
-        self.head -= N;
-        self.buffer.get_mut(self.head..behind)?.first_chunk_mut()
+        self.head -= N as u32;
+        let place = self.buffer.get_mut(self.head as usize..)?;
+        place.first_chunk_mut()
     }
 
     /// No offload is left to do, and nothing known of the checksum. (Most frames are
@@ -227,13 +244,13 @@ impl Frame {
     #[inline]
     pub fn set_len(&mut self, len: usize) {
         self.reserve(len);
-        self.end = self.head + len;
+        self.end = (self.head() + len) as u32;
     }
 
     /// Makes room for a frame of `len` bytes.
     #[inline]
     fn reserve(&mut self, len: usize) {
-        if self.head + len > self.buffer.len() {
+        if self.head() + len > self.buffer.len() {
             self.grow(len);
         }
     }
@@ -242,8 +259,8 @@ impl Frame {
     fn grow(&mut self, len: usize) {
         // A fresh allocation: memory that is zero already is not written, so
         // room for a super-packet costs nothing until one comes.
-        let mut larger = vec![0; self.head + CACHE_LINE + len.max(2 * self.len())];
-        if let Some(place) = larger.get_mut(self.head..self.end) {
+        let mut larger = zeros(self.head() + CACHE_LINE + len.max(2 * self.len()));
+        if let Some(place) = larger.get_mut(self.head()..self.end()) {
             place.copy_from_slice(self.bytes());
         }
         self.buffer = larger;
@@ -258,6 +275,13 @@ impl Frame {
         }
     }
 }
+
+/// A fresh allocation, which nobody writes to make it zero.
+fn zeros(len: usize) -> Box<[u8]> {
+    vec![0; len].into_boxed_slice()
+}
+
+const _: () = assert!(size_of::<Frame>() == 40);
 
 // Ends are never beyond the allocation. That this is tested costs least where
 // the compiler knows so.

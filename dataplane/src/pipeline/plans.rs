@@ -297,7 +297,7 @@ impl Pipeline {
             dst: leaves.src,
             ports: leaves.ports.rotate_left(16),
             ingress: plan.out.0,
-            kind: u16::from(plain.protocol),
+            kind: Key4::ENI | u16::from(plain.protocol),
         };
         let hashes = [lane.hash, sessions.hash4(&far)];
         let is_taken = near.is_same(&far) || sessions.find4(&far, hashes[1], u32::MAX).is_some();

@@ -77,15 +77,10 @@ impl Pipeline {
     pub(super) fn look_ahead(&self, frames: &[Frame], lanes: &mut [Lane]) {
         let sessions = &self.connections.sessions;
         let mut tunnels = false;
-        let mut opening = 0;
         for (frame, lane) in frames.iter().zip(&mut *lanes) {
             lane.way = plain::<false>(frame.bytes(), &frame.offload, lane);
             match lane.way {
                 Way::Plain | Way::Opens => {
-                    if lane.way == Way::Opens {
-                        sessions.prefetch_next(opening);
-                        opening += 1;
-                    }
                     lane.key.ingress = frame.port.0;
                     lane.hash = sessions.hash4(&lane.key);
                     sessions.prefetch(lane.hash);
@@ -101,14 +96,18 @@ impl Pipeline {
         if tunnels {
             self.open_tunnels(frames, lanes);
         }
+        let mut opening = 0;
         for (_, lane) in frames.iter().zip(lanes) {
-            if matches!(lane.way, Way::Plain | Way::Opens | Way::Six) {
-                let ends = tcp_flag::FIN | tcp_flag::RST;
-                let and_state = lane.way == Way::Opens || lane.tcp_flags & ends != 0;
-                lane.guess = match lane.way {
-                    Way::Six => sessions.prefetch_entry6(lane.hash, and_state),
-                    _ => sessions.prefetch_entry(lane.hash, and_state),
-                };
+            let ends = lane.tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0;
+            match lane.way {
+                Way::Plain => lane.guess = sessions.prefetch_entry(lane.hash, ends),
+                Way::Opens => {
+                    lane.guess = sessions.prefetch_entry(lane.hash, true);
+                    sessions.prefetch_next(opening);
+                    opening += 1;
+                }
+                Way::Six => lane.guess = sessions.prefetch_entry6(lane.hash, ends),
+                Way::Long | Way::Tunnel | Way::Opened => {}
             }
         }
     }
@@ -175,14 +174,18 @@ impl Pipeline {
             let flow = self.connections.gwlb.returning_mut(lane.from, now)?;
             take_out(flow, now, frame, lane);
         }
-        let step = Step::new(line, hot, lane);
         let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
-        step.write(frame, lane);
+        let out = hot.out;
+        if leaves_as_it_came(line, hot, lane) {
+            write_ethernet(frame, &hot.macs);
+        } else {
+            Step::new(line, hot, lane).write(frame, lane);
+        }
         if is_told {
             self.tell(of, lane, now);
         }
         self.counters.flow_hits += 1;
-        Some(step.out)
+        Some(out)
     }
 
     /// The same for a packet whose direction was not found where it was looked for, or is
@@ -266,6 +269,26 @@ pub(super) fn is_open(hot: &Hot, frame: &Frame, lane: &Lane, standing: u64) -> b
         && lane.ttl > hot.ttl_less
 }
 
+/// Whether nothing of the packet changes behind its Ethernet header: of most within a VPC.
+#[inline(always)]
+pub(super) fn leaves_as_it_came(line: &Line<u32>, hot: &Hot, lane: &Lane) -> bool {
+    let key = &lane.key;
+    let other = (line.new_src ^ key.src)
+        | (line.new_dst ^ key.dst)
+        | (line.new_ports ^ key.ports)
+        | u32::from(hot.ttl_set | hot.ttl_less);
+    other == 0
+}
+
+/// Writes the Ethernet header of an IPv4 packet.
+#[inline(always)]
+fn write_ethernet(frame: &mut Frame, macs: &[u8; 12]) {
+    if let Some(header) = frame.front_mut::<ETHERNET_LEN>() {
+        header[..12].copy_from_slice(macs);
+        header[12..].copy_from_slice(&[0x08, 0x00]);
+    }
+}
+
 /// What is done to its headers.
 #[derive(Clone, Copy)]
 pub(super) struct Step {
@@ -291,12 +314,6 @@ impl Step {
         }
     }
 
-    /// Whether anything changes behind the Ethernet header.
-    #[inline(always)]
-    pub(super) fn changes(&self, lane: &Lane) -> bool {
-        self.moves(&lane.key) || self.ttl != lane.ttl
-    }
-
     /// Whether addresses or ports change.
     #[inline(always)]
     const fn moves(&self, key: &Key4) -> bool {
@@ -307,14 +324,6 @@ impl Step {
     /// (RFC 1624), in one pass.
     #[inline(always)]
     pub(super) fn write(&self, frame: &mut Frame, lane: &Lane) {
-        if !self.changes(lane) {
-            // Most packets within a VPC.
-            if let Some(ethernet) = frame.front_mut::<ETHERNET_LEN>() {
-                ethernet[..12].copy_from_slice(&self.macs);
-                ethernet[12..].copy_from_slice(&[0x08, 0x00]);
-            }
-            return;
-        }
         let key = &lane.key;
         let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
         let addresses = swap(key.src, self.src) + swap(key.dst, self.dst);
@@ -464,7 +473,8 @@ pub(super) fn plain<const INNER: bool>(bytes: &[u8], offload: &Offload, lane: &m
     lane.key.src = u32::from_be(native(26));
     lane.key.dst = u32::from_be(native(30));
     lane.key.ports = ports;
-    lane.key.kind = u16::from(protocol) | if INNER { Key4::GWLB } else { 0 };
+    let end = if INNER { Key4::GWLB } else { Key4::ENI };
+    lane.key.kind = end | u16::from(protocol);
     lane.ip_len = ip_len;
     lane.ttl = header[22];
     lane.tcp_flags = tcp_flags;

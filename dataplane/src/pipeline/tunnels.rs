@@ -2,13 +2,13 @@
 //! out of one, and those that another session tracks as well.
 
 use super::Pipeline;
-use super::short::{L4, Lane, Step, Way, plain};
+use super::short::{L4, Lane, Step, Way, leaves_as_it_came, plain};
 use crate::addr::EniId;
 use crate::flow::{Direction, Hot, Line};
 use crate::gwlb::{Flow, Flows, Leg};
 use crate::packet::{
-    Checksum, ETHERNET_LEN, Frame, GENEVE_LEN, GENEVE_OUTER_LEN, GeneveView, IPV4_LEN, tcp_flag,
-    usual_marks,
+    Checksum, ETHERNET_LEN, Frame, GENEVE_LEN, GENEVE_OUTER_LEN, GeneveView, IPV4_LEN, Offload,
+    tcp_flag, usual_marks,
 };
 use crate::time::Instant;
 
@@ -124,15 +124,15 @@ pub(super) fn way_in(
     let cookie = line.tunnel()?;
     let leg = gwlb.living_leg_mut(cookie, now)?;
     let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
-    let step = Step::new(line, hot, lane);
-    if step.changes(lane) {
-        step.write(frame, lane);
+    let (src, ports) = (line.new_src, line.new_ports);
+    if !leaves_as_it_came(line, hot, lane) {
+        Step::new(line, hot, lane).write(frame, lane);
     }
     encapsulate(frame, lane.ip_len, leg, hot);
     leg.entered(lane.ip_len, now);
     // The flow of a connection that ends is told.
     if lane.tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0 {
-        gwlb.touch_end(cookie, step.src, step.ports, lane.tcp_flags, now);
+        gwlb.touch_end(cookie, src, ports, lane.tcp_flags, now);
     }
     Some(is_told)
 }
@@ -163,7 +163,10 @@ fn open(flows: &Flows, frame: &Frame, lane: &mut Lane) -> Option<Way> {
     }
     let geneve = header.get(L4 + 8..)?.first_chunk()?;
     match usual_marks(geneve) {
-        Some((vpce, cookie)) => go_in(flows, frame, lane, (vpce, cookie, GENEVE_LEN)),
+        Some((vpce, cookie)) => {
+            let marks = (vpce, cookie, GENEVE_LEN);
+            go_in(flows, &frame.offload, bytes, header, lane, marks)
+        }
         None => open_unusual(flows, frame, lane),
     }
 }
@@ -172,10 +175,11 @@ fn open(flows: &Flows, frame: &Frame, lane: &mut Lane) -> Option<Way> {
 #[cold]
 #[inline(never)]
 fn open_unusual(flows: &Flows, frame: &Frame, lane: &mut Lane) -> Option<Way> {
-    let end = outer_end(frame.bytes().first_chunk()?);
-    let geneve = GeneveView::parse(frame.bytes().get(L4 + 8..end)?).ok()?;
+    let bytes = frame.bytes();
+    let header = bytes.first_chunk()?;
+    let geneve = GeneveView::parse(bytes.get(L4 + 8..outer_end(header))?).ok()?;
     let marks = (geneve.endpoint_id?, geneve.cookie?, geneve.header_len());
-    go_in(flows, frame, lane, marks)
+    go_in(flows, &frame.offload, bytes, header, lane, marks)
 }
 
 /// Where the outer packet ends.
@@ -188,12 +192,12 @@ fn outer_end(header: &[u8; OPENED_LEN]) -> usize {
 #[inline(always)]
 fn go_in(
     flows: &Flows,
-    frame: &Frame,
+    offload: &Offload,
+    bytes: &[u8],
+    header: &[u8; OPENED_LEN],
     lane: &mut Lane,
     (vpce, cookie, header_len): (u64, u32, usize),
 ) -> Option<Way> {
-    let bytes = frame.bytes();
-    let header = bytes.first_chunk::<OPENED_LEN>()?;
     let (slot, flow) = flows.by_cookie(cookie)?;
     let [.., a, b, c, d, e, f, g, h] = *header.first_chunk::<L4>()?;
     if !flow.leg.is_from([a, b, c, d], [e, f, g, h], vpce) {
@@ -202,7 +206,7 @@ fn go_in(
     let inner_at = L4 + 8 + header_len;
     let inner = bytes.get(inner_at - ETHERNET_LEN..)?;
     // No tunnel in a tunnel here; and the inner packet ends within the outer.
-    if plain::<true>(inner, &frame.offload, lane) != Way::Plain
+    if plain::<true>(inner, offload, lane) != Way::Plain
         || inner_at + lane.ip_len as usize > outer_end(header)
     {
         return None;
