@@ -9,8 +9,9 @@
 //! | ≤ 32, IPv4 | `Form::Tiny`: in registers | – |
 //! | ≤ 112, IPv4 | `rows`: a line of keys, then half a line; many at once in registers | 2 |
 //! | ≤ 208, IPv4; ≤ 512, IPv6 | `tree`: search tree, a cache line a node | 2 and more |
-//! | ≤ 24 576, IPv4 | `direct`: index over the leading bits, then a line | 2 |
-//! | more (IPv6: > 512) | `rank`: index, bitmap of changes and codes, trees from /24 on | 2 and more |
+//! | ≤ 24 576, IPv4 | `direct`: index over the leading bits, then a line of `narrow` keys | 2 |
+//! | more, IPv4 | `rank`: index, bitmap of changes and codes, trees from /24 on | 2 and more |
+//! | > 512, IPv6 | `six`: the same by /32, `narrow` lines to /48, then trees (values of 31 bits: `rank`) | 3 and more |
 //!
 //! `simd` holds the bulk lookups for AVX-512 and AVX2, and the crate's `unsafe`
 //! of this module; everything else is safe and serves every machine. `linear` is
@@ -25,10 +26,12 @@ mod key;
 mod level;
 mod line;
 pub mod linear;
+mod narrow;
 mod rank;
 mod rows;
 #[cfg(target_arch = "x86_64")]
 mod simd;
+mod six;
 mod table;
 #[cfg(test)]
 mod tests;

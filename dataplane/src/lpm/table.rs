@@ -7,6 +7,7 @@ use super::direct::Direct;
 use super::line::{self, Byte, Leaf, Line, Short, Wide, turned, value};
 use super::rank::{self, Rank};
 use super::rows;
+use super::six::Six;
 use super::tree::{Grove, Root, Trees};
 use super::{Intervals, Key, Level, NO_MATCH};
 
@@ -16,6 +17,8 @@ pub(super) const TINY: usize = 32;
 const TINY_KEY_LINES: usize = 2;
 /// The most intervals for which a direct index is used.
 const DIRECT_MAX: usize = 24_576;
+/// Up to so many intervals an index has twice as many buckets: all of it is in the first cache.
+const FEW_INTERVALS: usize = 4096;
 /// The most intervals of an IPv6 table that is one grove of trees.
 const GROVE_MAX: usize = 512;
 
@@ -33,8 +36,10 @@ pub(super) enum Inner {
     Small(Small),
     /// Trees with subtrees (IPv6).
     Grove(Arc<GroveTable>),
-    Direct(Arc<DirectTable>),
+    Direct(Arc<Direct>),
     Rank(Arc<RankTable>),
+    /// Huge, IPv6.
+    Six(Arc<Six>),
 }
 
 /// A small table without subtrees: its lines and nothing else.
@@ -62,12 +67,6 @@ pub(super) struct GroveTable {
     pub(super) lines: Box<[Line]>,
     pub(super) roots: Box<[Root]>,
     pub(super) root: Root,
-    pub(super) form: Form,
-}
-
-#[derive(Debug)]
-pub(super) struct DirectTable {
-    pub(super) index: Direct,
     pub(super) form: Form,
 }
 
@@ -142,10 +141,9 @@ impl<K: Key> Lpm<K> {
             Inner::Grove(grove) => {
                 by_form!(grove.form, L => grove.trees().lookup::<K, L>(grove.root, key, 0))
             }
-            Inner::Direct(direct) => {
-                by_form!(direct.form, L => direct.index.lookup::<L>(key.window(0)))
-            }
+            Inner::Direct(direct) => direct.lookup(key.window(0)),
             Inner::Rank(table) => by_form!(table.form, L => table.rank.lookup::<K, L>(key)),
+            Inner::Six(table) => table.lookup(key),
         }
     }
 
@@ -161,12 +159,11 @@ impl<K: Key> Lpm<K> {
                 by_form!(grove.form, L => grove.trees().interval::<K, L>(grove.root, key, 0))
             }
             Inner::Direct(direct) => {
-                let window = key.window(0);
-                let (first, last, value) =
-                    by_form!(direct.form, L => direct.index.interval::<L>(window));
+                let (first, last, value) = direct.interval(key.window(0));
                 (key.with_window(0, first), key.with_window(0, last), value)
             }
             Inner::Rank(table) => by_form!(table.form, L => table.rank.interval::<K, L>(key)),
+            Inner::Six(table) => table.interval(key),
         }
     }
 
@@ -203,8 +200,13 @@ impl<K: Key> Lpm<K> {
     /// [`Self::stretch_of`]: what is not touched is shared. `None` where it takes
     /// a new table: below some ten thousand routes that is the faster way.
     pub fn replaced(&self, span: (K, K), new: &Intervals<K>) -> Option<Self> {
-        let Inner::Rank(table) = &self.inner else {
-            return None;
+        let table = match &self.inner {
+            Inner::Rank(table) => table,
+            Inner::Six(table) => {
+                let six = table.replaced(span, new)?;
+                return Some(Self::of(Inner::Six(Arc::new(six))));
+            }
+            _ => return None,
         };
         let rank = by_form!(table.form, L => table.rank.replaced::<K, L>(span, new))?;
         Some(Self::of(Inner::Rank(Arc::new(RankTable {
@@ -226,7 +228,7 @@ impl<K: Key> Lpm<K> {
             Inner::Small(small) if small.form == Form::Tiny => Structure::Tiny,
             Inner::Small(_) | Inner::Grove(_) => Structure::Tree,
             Inner::Direct(_) => Structure::Direct,
-            Inner::Rank(_) => Structure::Rank,
+            Inner::Rank(_) | Inner::Six(_) => Structure::Rank,
         }
     }
 
@@ -241,8 +243,9 @@ impl<K: Key> Lpm<K> {
                 let held = size_of_val(&*grove.lines) + size_of_val(&*grove.roots);
                 size_of::<GroveTable>() + held
             }
-            Inner::Direct(direct) => size_of::<DirectTable>() + direct.index.memory(),
+            Inner::Direct(direct) => size_of::<Direct>() + direct.memory(),
             Inner::Rank(table) => size_of::<RankTable>() + table.rank.memory(),
+            Inner::Six(table) => size_of::<Six>() + table.memory(),
         }
     }
 
@@ -313,11 +316,10 @@ impl Inner {
         }
         let leaf = by_form!(form, L => L::INTERVALS);
         // A tree of one inner node keeps that node in a register.
-        if cells.len() > leaf * line::CHILDREN {
-            let buckets = buckets(cells.len());
-            if let Some(index) = by_form!(form, L => Direct::build::<L>(cells, buckets)) {
-                return Self::Direct(Arc::new(DirectTable { index, form }));
-            }
+        if cells.len() > leaf * line::CHILDREN
+            && let Some(direct) = Direct::build(cells, buckets(cells.len()))
+        {
+            return Self::Direct(Arc::new(direct));
         }
         let mut grove = Grove::default();
         let root = by_form!(form, L => grove.plant::<u32, L>(cells, 0));
@@ -329,6 +331,12 @@ impl Inner {
     }
 
     fn rank<K: Key>(cells: &[(K, u32)], value_max: u32) -> Self {
+        if K::BITS == 128
+            && value_max <= Short::VALUE_MAX
+            && let Some(six) = Six::build(cells)
+        {
+            return Self::Six(Arc::new(six));
+        }
         let short = (value_max <= Short::VALUE_MAX).then(|| Rank::build::<K, Short>(cells));
         let (form, rank) = match short.flatten() {
             Some(rank) => (Form::Short, Some(rank)),
@@ -362,10 +370,13 @@ impl Inner {
     }
 }
 
-/// Buckets of a direct index: one for two intervals or so, a fifth of the
-/// table's memory.
+/// Buckets of a direct index: one for two intervals or so, a fifth of the table's memory; one
+/// for each where the table is small.
 fn buckets(intervals: usize) -> usize {
-    intervals.next_power_of_two() / 2
+    match intervals {
+        0..=FEW_INTERVALS => intervals.next_power_of_two(),
+        _ => intervals.next_power_of_two() / 2,
+    }
 }
 
 impl GroveTable {

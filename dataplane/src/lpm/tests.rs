@@ -246,26 +246,29 @@ fn huge_tables_agree<K: Key>(count: usize, values: u64) {
         let keys: Vec<K> = edges(&all).into_iter().step_by(step).collect();
         check(&table, |key| oracle.around(key).2, &keys);
         for &key in keys.iter().step_by(1 + keys.len() / 2_000) {
-            if let Some(widest) = widest(&oracle, key) {
+            if let Some(widest) = widest(&table, &oracle, key) {
                 assert_eq!(table.interval(key), widest, "{key:x?}");
             }
         }
     }
 }
 
-/// The interval around a key as wide as a huge table knows it: whole /24 blocks of its /8.
-/// `None` where the /24 is cut further.
-fn widest<K: Key>(oracle: &Intervals<K>, key: K) -> Option<(K, K, u32)> {
-    let (block, end) = (key.first(24), key.last(24));
+/// The interval around a key as wide as a huge table knows it: whole blocks of its chunk, /24s
+/// of a /8, or /32s of a /16. `None` where the block is cut further.
+fn widest<K: Key>(table: &Lpm<K>, oracle: &Intervals<K>, key: K) -> Option<(K, K, u32)> {
+    let (chunk, bits) = match table.inner {
+        table::Inner::Six(_) => (16, 32),
+        _ => (8, 24),
+    };
+    let (block, end) = (key.first(bits), key.last(bits));
     let (first, last, value) = oracle.around(key);
-    let slot = |key: K| key.window(0) >> 8;
     let whole = first <= block && end <= last;
-    let (mut from, mut to) = (first.max(key.first(8)), last.min(key.last(8)));
-    if from != from.first(24) {
-        from = K::MIN.with_window(0, (slot(from) + 1) << 8);
+    let (mut from, mut to) = (first.max(key.first(chunk)), last.min(key.last(chunk)));
+    if from != from.first(bits) {
+        from = from.last(bits).next()?;
     }
-    if to != to.last(24) {
-        to = K::MIN.with_window(0, slot(to) << 8).prev();
+    if to != to.last(bits) {
+        to = to.first(bits).prev();
     }
     whole.then_some((from, to, value))
 }
@@ -342,6 +345,99 @@ fn huge_ipv4_tables_of_many_values_agree_and_change_in_place() {
 fn huge_ipv6_tables_agree_and_change_in_place() {
     huge_tables_agree::<u128>(3_000, 500);
     huge_tables_agree::<u128>(3_000, 1 << 24);
+}
+
+/// Blocks with so many longer ones that their nodes are three deep, and so many changes of
+/// them that a chunk is made anew.
+#[test]
+fn crowded_ipv6_blocks_agree_and_change_in_place() {
+    let mut numbers = Numbers(17);
+    let mut routes = BTreeMap::from([((0u128, 0), 0)]);
+    let block = |n: u64| 0x2001_0db8u128 + u128::from(n);
+    for n in 0..3_000 {
+        // One block is crowded, the others are not.
+        let block = block(if n < 2_000 { 1 } else { 2 + numbers.below(300) });
+        let len = [40, 44, 48, 48, 48, 48, 56, 64, 128][numbers.below(9) as usize];
+        let key = block << 96 | u128::from(numbers.next()) << 32;
+        routes.insert((key.first(len), len), numbers.below(500) as u32);
+    }
+    let mut table = Lpm::build(flat(&routes));
+    assert_eq!(table.structure(), Structure::Rank);
+    let before = table.memory();
+    for round in 0..200 {
+        if round > 0 {
+            let key = block(numbers.below(4)) << 96 | u128::from(numbers.next()) << 32;
+            let len = [32, 33, 40, 48, 49, 64][numbers.below(6) as usize];
+            let key = key.first(len);
+            if routes.remove(&(key, len)).is_none() {
+                routes.insert((key, len), round);
+            }
+            let span = Lpm::stretch_of(key, len);
+            let stretch = stretch(&routes, span, len.min(24));
+            table = table.replaced(span, &stretch).expect("a huge table");
+        }
+        if round % 20 == 0 {
+            let all = flat(&routes);
+            let oracle = Intervals::build(all.iter().copied());
+            let keys: Vec<u128> = edges(&all).into_iter().step_by(7).collect();
+            check(&table, |key| oracle.around(key).2, &keys);
+        }
+    }
+    let after = table.memory();
+    assert!(after < 4 * before, "{before} bytes grew to {after}");
+}
+
+/// Long prefixes among many short ones, a crowd of them, and routes at the ends of the space
+/// and of what a line can tell apart.
+#[test]
+fn a_direct_index_knows_what_its_lines_cannot_tell_apart() {
+    for values in [200, 20_000, 1 << 30] {
+        let mut numbers = Numbers(values);
+        let mut value = || numbers.below(values) as u32;
+        let mut routes: Vec<(u32, u8, u32)> = (0..1_500u32)
+            .map(|n| (n.wrapping_mul(0x9e37_79b9), 24, value()))
+            .collect();
+        routes.extend((0..20u32).map(|n| (n.wrapping_mul(0x1234_5679), 32, n)));
+        routes.extend((0..90u32).map(|n| (0x0a01_0200 + n * 3, 32, n)));
+        routes.extend([(0, 32, 5), (u32::MAX, 32, 6), (0x7fff_ffff, 32, 7)]);
+        routes.extend([(0x00ff_ff00, 24, 8), (0x0100_0000, 24, 9)]);
+        let routes: Vec<_> = dedup(&routes);
+        let oracle = Intervals::build(routes.iter().copied());
+        let table = Lpm::build(routes.iter().copied());
+        assert_eq!(table.structure(), Structure::Direct);
+        let keys = edges(&routes);
+        check(&table, |key| oracle.around(key).2, &keys);
+        for &key in &keys {
+            assert_eq!(table.interval(key), oracle.around(key), "{key:x}");
+        }
+    }
+}
+
+/// The last boundary lies within a unit, in whose bucket more units follow.
+#[test]
+fn a_direct_index_ends_with_a_route_that_a_line_cannot_tell_apart() {
+    let short = (1..600u32).map(|n| (n << 16, 24, n));
+    let routes: Vec<_> = short.chain([(0x0300_0017, 32, 7)]).collect();
+    let oracle = Intervals::build(routes.iter().copied());
+    let table = Lpm::build(routes.iter().copied());
+    assert_eq!(table.structure(), Structure::Direct);
+    for key in [0x0300_0016, 0x0300_0017, 0x0300_0018, 0x0300_0100, u32::MAX] {
+        assert_eq!(table.interval(key), oracle.around(key), "{key:x}");
+    }
+}
+
+/// 10 000 routes with hops of their own, as spread as those of the suite `lpm`.
+#[test]
+fn ten_thousand_routes_take_a_250th_of_a_table_of_24_bits() {
+    let mut numbers = Numbers(4);
+    let mut routes = BTreeMap::new();
+    while routes.len() < 10_000 {
+        let len = [24, 24, 24, 24, 24, 24, 23, 22, 22, 20][numbers.below(10) as usize];
+        let address = 0x0100_0000 + (numbers.below(0xdf00_0000) as u32);
+        routes.insert((address.first(len), len), routes.len() as u32);
+    }
+    let bytes = Lpm::build(flat(&routes)).memory();
+    assert!(bytes <= (1 << 25) / 250, "{bytes} bytes");
 }
 
 /// More long blocks in one /8 than a 16-bit code can name, and the values of the

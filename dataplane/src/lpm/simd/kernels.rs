@@ -8,7 +8,7 @@ macro_rules! kernels {
     ($module:ident, $features:literal, $isa:ident, { $($special:item)* }) => {
         pub(super) mod $module {
             use super::*;
-            use super::$isa::{rank, row_rank};
+            use super::$isa::{narrow_rank, narrow_rank_of, rank, row_rank};
             $($special)*
 
             #[target_feature(enable = $features)]
@@ -19,9 +19,7 @@ macro_rules! kernels {
                             by_form!(small.form, L => tree::<L>(&small.lines, small.root, keys, out));
                         }
                     }
-                    (Inner::Direct(table), Some(keys)) => {
-                        by_form!(table.form, L => direct::<L>(&table.index, keys, out));
-                    }
+                    (Inner::Direct(index), Some(keys)) => direct(index, keys, out),
                     (Inner::Small(small), None) => {
                         let trees = small.trees();
                         by_form!(small.form, L => grove::<K, L>(trees, small.root, keys, out));
@@ -33,6 +31,7 @@ macro_rules! kernels {
                     (Inner::Rank(table), _) => {
                         by_form!(table.form, L => ranked::<K, L>(&table.rank, keys, out));
                     }
+                    (Inner::Six(table), _) => six(table, keys, out),
                     (Inner::Direct(_), None) => return false,
                 }
                 true
@@ -50,19 +49,24 @@ macro_rules! kernels {
             ) {
                 let (groups, rest) = keys.as_chunks::<N>();
                 let (out, last) = out.as_chunks_mut::<N>();
-                let (mut filled, mut answers) = ([K::MIN; N], [0; N]);
-                if !rest.is_empty() {
-                    filled[..rest.len()].copy_from_slice(rest);
-                }
-                for group in 0..groups.len() + usize::from(!rest.is_empty()) {
-                    let (keys, out) = match (groups.get(group), out.get_mut(group)) {
-                        (Some(keys), Some(out)) => (keys, out),
-                        _ => (&filled, &mut answers),
+                // Not filled with anything where nothing is left over, which costs a small
+                // batch more than some of its keys.
+                let mut spare = MaybeUninit::<([K; N], [u32; N])>::uninit();
+                let mut spare = (!rest.is_empty()).then(|| {
+                    let spare = spare.write(([K::MIN; N], [0; N]));
+                    spare.0[..rest.len()].copy_from_slice(rest);
+                    spare
+                });
+                for group in 0..groups.len() + usize::from(spare.is_some()) {
+                    let (keys, out) = match (groups.get(group), out.get_mut(group), &mut spare) {
+                        (Some(keys), Some(out), _) => (keys, out),
+                        (_, _, Some(spare)) => (&spare.0, &mut spare.1),
+                        _ => return,
                     };
                     search(keys, out);
                 }
-                if !rest.is_empty() {
-                    last.copy_from_slice(&answers[..last.len()]);
+                if let Some(spare) = spare {
+                    last.copy_from_slice(&spare.1[..last.len()]);
                 }
             }
 
@@ -151,57 +155,51 @@ macro_rules! kernels {
             /// A direct index: bucket, line, code.
             #[target_feature(enable = $features)]
             #[inline(never)]
-            fn direct<L: Leaf>(index: &Direct, keys: &[u32], out: &mut [u32]) {
-                let (low, high, shift) = (index.low, index.high.max(index.low), index.shift & 31);
-                let (top, lines) = (&*index.top, &*index.lines);
+            fn direct(index: &Direct, keys: &[u32], out: &mut [u32]) {
+                let (low, high) = (index.low, index.high.max(index.low));
+                let (shift, unit) = (index.shift & 31, index.unit & 31);
                 by_groups(keys, out, |keys: &[u32; PAIR], out| {
-                    let mut bucket = [0; PAIR];
-                    for lane in 0..PAIR {
-                        bucket[lane] = (keys[lane].min(high).max(low) - low) >> shift;
+                    let (mut bucket, mut pair) = ([0; PAIR], [0; PAIR]);
+                    for n in 0..PAIR {
+                        let key = keys[n].min(high).max(low);
+                        bucket[n] = (key - low) >> shift;
+                        pair[n] = unit_pair(key >> unit);
                     }
-                    let mut keys = all_turned(keys);
                     laid_down(&mut bucket);
-                    laid_down(&mut keys);
+                    laid_down(&mut pair);
                     let mut any = 0;
                     for first in (0..PAIR).step_by(8) {
                         for n in first..first + 8 {
-                            let entry = lane(u32::from(entry_at(top, bucket[n]).0));
-                            any |= entry;
-                            let line = line_at(lines, entry >> 2);
-                            let code = code_at::<L>(line, rank(line, mask(L::KEYS), keys[n]));
+                            let line = narrow_at(index, bucket[n]);
+                            let code = lane(narrow_code(line, narrow_rank(line, pair[n])));
+                            any |= code;
                             out[n] = lane(value(code));
                         }
                         any = lane(any);
                     }
-                    // Some of these lines were no leaves: seldom, so what was read of them is
-                    // thrown away.
-                    if any & 3 != 0 {
-                        climb::<L>(index, &bucket, &keys, out);
+                    if any & Short::SUBTREE != 0 || !index.values.is_empty() {
+                        finish(index, keys, out);
                     }
                 });
             }
 
-            /// The answers of buckets that have a tree.
+            /// What the codes in `out`, less one, stand for: most often a value each, but for
+            /// a few that have trees.
             #[target_feature(enable = $features)]
             #[cold]
-            fn climb<L: Leaf>(
-                index: &Direct,
-                bucket: &[u32; PAIR],
-                keys: &[i32; PAIR],
-                out: &mut [u32; PAIR],
-            ) {
+            fn finish(index: &Direct, keys: &[u32; PAIR], out: &mut [u32; PAIR]) {
+                let mut deep = 0;
                 for n in 0..PAIR {
-                    let entry = entry_at(&index.top, bucket[n]);
-                    if entry.depth() == 1 {
-                        continue;
+                    deep |= u32::from(out[n].wrapping_add(1) & Short::SUBTREE != 0) << n;
+                }
+                while deep != 0 {
+                    let n = take_lowest(&mut deep);
+                    out[n] = value(index.below(out[n].wrapping_add(1), keys[n]));
+                }
+                if !index.values.is_empty() {
+                    for n in 0..PAIR {
+                        out[n] = index.value(out[n].wrapping_add(1));
                     }
-                    let mut line = line_at(&index.lines, entry.line() as u32);
-                    for _ in 1..entry.depth() {
-                        let rank = rank(line, mask(INNER_KEYS), keys[n].min(PAD - 1));
-                        line = line_at(&index.lines, line.child(rank as usize) as u32);
-                    }
-                    let code = code_at::<L>(line, rank(line, mask(L::KEYS), keys[n]));
-                    out[n] = value(code);
                 }
             }
 
@@ -285,6 +283,91 @@ macro_rules! kernels {
                 }
             }
 
+            /// A huge IPv6 table: blocks as above, then the steps through a field for all keys,
+            /// be it one that leads nowhere: no list of who takes them is needed.
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn six<K: Key>(table: &Six, keys: &[K], out: &mut [u32]) {
+                let Some(home) = table.homes.first() else {
+                    return;
+                };
+                by_groups(
+                    keys,
+                    out,
+                    |keys: &[K; RANKED], out| {
+                        let mut blocks = [Block::NONE; RANKED];
+                        let mut homes = [home; RANKED];
+                        for first in (0..RANKED).step_by(8) {
+                            for n in first..first + 8 {
+                                let top = lane(keys[n].window(0));
+                                homes[n] = home_at(table, top);
+                                blocks[n] = Block::of(&homes[n].lines, top << 8);
+                                blocks[n].prefetch();
+                            }
+                        }
+                        let mut any = 0;
+                        for first in (0..RANKED).step_by(8) {
+                            for n in first..first + 8 {
+                                let code = lane(blocks[n].code::<Short>(keys[n].window(0) << 8));
+                                any |= code;
+                                out[n] = lane(value(code));
+                            }
+                            any = lane(any);
+                        }
+                        if any & Short::SUBTREE != 0 {
+                            in_fields(table, &homes, keys, out);
+                        }
+                    },
+                );
+            }
+
+            /// The keys whose answers in `out` are fields still; the others stay as they are.
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn in_fields<K: Key>(
+                table: &Six,
+                homes: &[&Home; RANKED],
+                keys: &[K; RANKED],
+                out: &mut [u32; RANKED],
+            ) {
+                let mut entries = [&NO_ENTRY; RANKED];
+                for n in 0..RANKED {
+                    let code = lane(out[n]).wrapping_add(1);
+                    let entry = Fields(&homes[n].below).entry(code, six::unit(keys[n]));
+                    prefetch(entry);
+                    entries[n] = entry;
+                }
+                let mut lines = [&NO_NARROW; RANKED];
+                for n in 0..RANKED {
+                    let line = Fields(&homes[n].below).line(*entries[n]);
+                    prefetch(line);
+                    lines[n] = line;
+                }
+                let mut any = 0;
+                for first in (0..RANKED).step_by(8) {
+                    for n in first..first + 8 {
+                        let unit = six::unit(keys[n]) as u16;
+                        let found = narrow_code(lines[n], narrow_rank_of(lines[n], unit));
+                        let held = lane(out[n]).wrapping_add(1);
+                        let code = lane(if held < Short::SUBTREE { held } else { found });
+                        any |= code;
+                        out[n] = lane(value(code));
+                    }
+                    any = lane(any);
+                }
+                if any & Short::SUBTREE == 0 {
+                    return;
+                }
+                let mut deep = 0;
+                for n in 0..RANKED {
+                    deep |= u32::from(out[n].wrapping_add(1) & Short::SUBTREE != 0) << n;
+                }
+                while deep != 0 {
+                    let n = take_lowest(&mut deep);
+                    out[n] = table.in_tree(out[n].wrapping_add(1), keys[n]);
+                }
+            }
+
             /// Another table for each key.
             #[target_feature(enable = $features)]
             pub(in crate::lpm::simd) fn each<K: Key>(tables: &[&Lpm<K>], keys: &[K], out: &mut [u32]) -> bool {
@@ -357,9 +440,9 @@ macro_rules! kernels {
                             }
                             *at = At::Tree(first);
                         }
-                        Inner::Direct(table) => {
-                            prefetch(&**table);
-                            *at = At::Index(&**table);
+                        Inner::Direct(index) => {
+                            prefetch(&**index);
+                            *at = At::Index(index);
                         }
                         _ => {}
                     }
@@ -382,26 +465,22 @@ macro_rules! kernels {
                             prefetch(line);
                             *at = At::Tree(line);
                         }
-                        (_, At::Index(table)) => {
-                            let index = &table.index;
-                            let key = upright(key).clamp(index.low, index.high.max(index.low));
+                        (_, At::Index(index)) => {
+                            let key = upright(key).min(index.high).max(index.low);
                             let bucket = (key - index.low) >> (index.shift & 31);
-                            prefetch(entry_at(&index.top, bucket));
-                            *at = At::Bucket(table, bucket);
+                            if let Some(entry) = index.top.get(bucket as usize) {
+                                prefetch(entry);
+                            }
+                            *at = At::Bucket(index, bucket);
                         }
                         _ => {}
                     }
                 }
-                for (key, at) in keys.iter().zip(&mut at) {
-                    if let At::Bucket(table, bucket) = *at {
-                        let entry = *entry_at(&table.index.top, bucket);
-                        let mut line = line_at(&table.index.lines, entry.line() as u32);
-                        for _ in 1..entry.depth() {
-                            let rank = rank(line, mask(INNER_KEYS), turned(*key).min(PAD - 1));
-                            line = line_at(&table.index.lines, line.child(rank as usize) as u32);
-                        }
+                for at in &mut at {
+                    if let At::Bucket(index, bucket) = *at {
+                        let line = narrow_at(index, bucket);
                         prefetch(line);
-                        *at = At::Leaf(line, table.form);
+                        *at = At::Narrow(index, line);
                     }
                 }
                 for (((table, key), at), out) in tables.iter().zip(keys).zip(at).zip(out) {
@@ -411,7 +490,17 @@ macro_rules! kernels {
                             *out = row_value(row, turned.min(PAD - 1));
                             continue;
                         }
-                        (_, At::Leaf(leaf, form)) => (leaf, form),
+                        (_, At::Narrow(index, line)) => {
+                            let held = (*key).min(index.high).max(index.low);
+                            let rank = narrow_rank(line, unit_pair(held >> (index.unit & 31)));
+                            let code = narrow_code(line, rank);
+                            *out = if code & Short::SUBTREE == 0 {
+                                index.value(code)
+                            } else {
+                                index.value(index.below(code, *key))
+                            };
+                            continue;
+                        }
                         (Inner::Small(small), At::Tree(leaf)) if small.form != Form::Tiny => (leaf, small.form),
                         (Inner::Small(small), _) => {
                             *out = small.lookup(*key);
@@ -439,12 +528,28 @@ enum At<'a> {
     Tree(&'a Line),
     /// A row of one.
     Row(&'a Row),
-    /// A table with a direct index, and the bucket of it.
-    Index(&'a DirectTable),
-    Bucket(&'a DirectTable, u32),
-    /// The last line, and what it is.
-    Leaf(&'a Line, Form),
+    /// A table with a direct index, the bucket of it, and the line.
+    Index(&'a Direct),
+    Bucket(&'a Direct, u32),
+    Narrow(&'a Direct, &'a Narrow),
 }
+
+/// The 16 lowest bits of a unit's number as lines keep them, twice: as wide as lanes that can
+/// be loaded all over a register.
+#[inline]
+const fn unit_pair(unit: u32) -> u32 {
+    let half = unit & 0xffff;
+    (half << 16 | half) ^ 0x8000_8000
+}
+
+/// Where no entry is known yet.
+static NO_ENTRY: u16 = 0;
+
+/// Where no line of narrow keys is known yet.
+static NO_NARROW: Narrow = Narrow {
+    keys: [i16::MAX; narrow::INTERVALS],
+    codes: [0; narrow::INTERVALS],
+};
 
 /// Where no table is known yet.
 static NO_TABLE: [Line; 2] = [Line::EMPTY; 2];
