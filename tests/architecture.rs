@@ -1,5 +1,5 @@
-//! The direction of dependencies (DESIGN §3.1), between crates and inside
-//! `dataplane`.
+//! The direction of dependencies (ARCHITECTURE §3), between crates and
+//! inside `dataplane`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 

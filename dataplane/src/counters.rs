@@ -2,7 +2,7 @@
 
 use crate::drop::DropReason;
 
-/// The frame accounts of one worker (DESIGN §3.4) and a counter per drop reason.
+/// The frame accounts of one worker (ARCHITECTURE §3) and a counter per drop reason.
 #[derive(Clone, Debug)]
 pub struct Counters {
     /// Frames taken from ports.

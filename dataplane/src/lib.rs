@@ -2,7 +2,7 @@
 //!
 //! Sans-IO: no clock, no randomness, no control plane, no async runtime. The
 //! same code runs in simulation and on real interfaces. Imports point down
-//! (DESIGN §3.1):
+//! (`tests/architecture.rs`):
 //!
 //! ```text
 //! addr, time, drop ← packet ← lpm, acl, flow, accounts, nat, gwlb ← tables ← walk ← pipeline ← worker

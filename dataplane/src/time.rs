@@ -1,7 +1,7 @@
 //! Points in time and spans of it, as integers.
 //!
 //! Nothing here reads a clock: time enters the data plane as an argument
-//! (DESIGN §3.2), so a test can make any moment and a replay is exact.
+//! (ARCHITECTURE §3), so a test can make any moment and a replay is exact.
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};

@@ -128,3 +128,23 @@ fn random_changes_act_on_every_flow_that_they_concern() {
         "{cached} cached, {moved} moved"
     );
 }
+
+#[test]
+fn equal_tables_keep_one_structure_until_they_differ() {
+    let mut w = world();
+    let routes = |third: &'static str| {
+        let prefixes = ["10.0.0.0/16", "172.16.0.0/12", third];
+        prefixes.map(|prefix| (prefix, RouteTarget::Eni(EniId(2))))
+    };
+    w.table(20, &routes("192.168.0.0/16"));
+    let one = w.tables.shared_searches();
+    for id in 21..40 {
+        w.table(id, &routes("192.168.0.0/16"));
+    }
+    assert_eq!(w.tables.shared_searches(), one);
+    // Its own now, and gone with its last user.
+    w.table(21, &routes("192.168.0.0/17"));
+    assert_eq!(w.tables.shared_searches(), (one.0 + 1, one.1));
+    w.table(21, &routes("192.168.0.0/16"));
+    assert_eq!(w.tables.shared_searches(), one);
+}

@@ -5,13 +5,15 @@ use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use vpclab_dataplane::addr::EniId;
+use vpclab_dataplane::addr::{self, EniId};
+use vpclab_dataplane::lpm::Structure;
+use vpclab_dataplane::tables::Snapshot;
 use vpclab_dataplane::worker::WorkerCounters;
 
 use super::gateway::GatewayReport;
 use super::ps::{PortCountersReport, public_addresses};
 use super::{Names, ResourceReport, resource};
-use crate::model::{Model, NetworkInterface};
+use crate::model::{Model, NetworkInterface, RouteTableId};
 
 /// The answer of `vpclab inspect`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -112,6 +114,26 @@ impl InspectReport {
         }
     }
 
+    /// The same with what the data plane looks up addresses in, of each route table.
+    #[must_use]
+    pub fn with_searches(mut self, model: &Model, tables: &Snapshot) -> Self {
+        for table in self
+            .resources
+            .iter_mut()
+            .filter(|it| it.kind == "route table")
+        {
+            let row = model.row(&RouteTableId::from(table.id.clone()));
+            let compiled = row.and_then(|row| tables.route_tables.row(addr::RouteTableId(row)));
+            if let Some(compiled) = compiled {
+                let [v4, v6] = compiled
+                    .searches()
+                    .map(|(structure, memory)| format!("{} of {memory} B", words(structure)));
+                table.fact("looked up in", format!("{v4}; IPv6: {v6}"));
+            }
+        }
+        self
+    }
+
     /// The same with the gateway; of its published ports only those of the hosts
     /// in the report, if something was asked for.
     #[must_use]
@@ -166,5 +188,14 @@ fn describe(
             .collect(),
         source_dest_check: interface.source_dest_check,
         port,
+    }
+}
+
+fn words(structure: Structure) -> &'static str {
+    match structure {
+        Structure::Tiny => "registers",
+        Structure::Tree => "a search tree",
+        Structure::Direct => "an index with lines",
+        Structure::Rank => "a ranked bitmap",
     }
 }

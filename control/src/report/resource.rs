@@ -461,7 +461,7 @@ impl View<'_> {
 }
 
 impl ResourceReport {
-    fn fact(&mut self, name: &str, value: String) {
+    pub(super) fn fact(&mut self, name: &str, value: String) {
         let value = if value.is_empty() {
             "none".to_owned()
         } else {

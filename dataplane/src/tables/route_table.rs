@@ -325,10 +325,13 @@ impl RouteTable {
         (&self.v4, &self.v6)
     }
 
-    /// Heap bytes of the search structures, IPv4 and IPv6. What tables share
-    /// counts for each of them.
-    pub fn search_memory(&self) -> usize {
-        self.v4.memory() + self.v6.memory()
+    /// What addresses are looked up in, IPv4 and IPv6, with its heap bytes. What
+    /// tables share counts for each of them.
+    pub fn searches(&self) -> [(Structure, usize); 2] {
+        [
+            (self.v4.structure(), self.v4.memory()),
+            (self.v6.structure(), self.v6.memory()),
+        ]
     }
 }
 

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! The indexes say whose turn a slot is, so its mutex is never contended:
-//! `try_lock` does not fail (`tests/loom.rs`), and nobody ever waits. It is
+//! `try_lock` does not fail (`src/models.rs`), and nobody ever waits. It is
 //! there because it makes the exchange safe code, for one atomic operation a
 //! batch.
 

@@ -63,6 +63,7 @@ pub(super) fn inspect(lab: &Lab, id: Option<&str>) -> Result<InspectReport, CliE
     let control = lab.model.control();
     let report = |wanted| {
         InspectReport::new(control.model(), lab.dir.name(), id, wanted, &counters)
+            .with_searches(control.model(), &control.tables().load())
             .with_gateway(gateway, id.is_some())
     };
     match ports {
