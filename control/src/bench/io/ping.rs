@@ -10,6 +10,7 @@ use nix::sys::socket::{
     send, setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
+use vpclab_dataplane::io::pin_thread;
 use vpclab_dataplane::packet::checksum;
 use vpclab_dataplane::worker::Clock;
 
@@ -80,7 +81,23 @@ impl Ping {
         }
     }
 
+    /// Asks from the core where packets are not handled, whatever lies between: on the
+    /// other one a router would wake nobody, and rounds would differ by where the
+    /// scheduler put the one who asks.
     fn run(&mut self) -> Result<f64, HostError> {
+        let core = self.bed.cores[0];
+        thread::scope(|scope| {
+            let asking = scope.spawn(move || {
+                // Where that is not allowed, all share what there is.
+                let _ = pin_thread(core);
+                self.ask_all()
+            });
+            let told = asking.join();
+            told.map_err(|_| HostError::new("the thread that pings panicked"))?
+        })
+    }
+
+    fn ask_all(&mut self) -> Result<f64, HostError> {
         let mut times = Vec::new();
         for _ in 0..self.requests {
             times.push(self.ask()?);
