@@ -8,15 +8,16 @@ mod common;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use common::worlds::{bounce, direct, east_west, privatelink, worked};
+use common::worlds::{bounce, direct, east_west, everything, privatelink, worked};
 use common::*;
 use vpclab_dataplane::addr::*;
 use vpclab_dataplane::counters::Counters;
 use vpclab_dataplane::drop::DropReason;
 use vpclab_dataplane::io::{MemoryPort, Port, memory_pair};
 use vpclab_dataplane::packet::*;
-use vpclab_dataplane::pipeline::Config;
-use vpclab_dataplane::tables::Tables;
+use vpclab_dataplane::pipeline::{Config, Sink};
+use vpclab_dataplane::tables::{Builder, Snapshot, Tables, TargetGroupRow};
+use vpclab_dataplane::time::Instant;
 use vpclab_dataplane::worker::{Clock, Options, Worker, team};
 
 const SYN: u8 = tcp_flag::SYN;
@@ -26,6 +27,7 @@ const ACK: u8 = tcp_flag::ACK;
 /// A world, workers that are stepped by hand, and a queue of each host to each.
 struct Crew {
     world: World,
+    tables: Arc<Tables>,
     workers: Vec<Worker>,
     /// By interface, the host's ends of its queues.
     queues: Vec<(u32, Vec<MemoryPort>)>,
@@ -56,6 +58,7 @@ impl Crew {
         std::mem::forget(handle);
         let mut crew = Self {
             world,
+            tables,
             workers,
             queues,
             pool: FramePool::new(0),
@@ -76,6 +79,12 @@ impl Crew {
             .unwrap()
             .1;
         ends[queue].transmit(frame, &mut self.pool).unwrap();
+    }
+
+    /// Changes the tables under them.
+    fn edit(&mut self, change: impl FnOnce(&mut Builder)) {
+        self.world.edit(change);
+        self.tables.publish(self.world.tables.clone());
     }
 
     /// Steps all workers until nothing moves.
@@ -219,6 +228,114 @@ fn flows_that_keep_their_clients_address_meet_their_worker_both_ways() {
                 .all(|it| it.flows_created > 60 / count as u64 / 3)
         );
     }
+}
+
+/// A target is registered where its clients' addresses are kept, under flows that reach
+/// it directly: their packets meet at another worker from then on, perhaps. Who has the
+/// session still must not keep one half of them.
+#[test]
+fn a_flow_goes_on_where_its_packets_meet_now() {
+    let mut world = direct(false);
+    world.group(7, Vec::new(), everything());
+    world.eni_edit(5, |eni| eni.groups = vec![SecurityGroupId(7)]);
+    let mut crew = Crew::new(2, world, &[4, 5]);
+    let flows: Vec<_> = (0..40)
+        .map(|n| {
+            let client = format!("10.0.1.11:{}", 40_000 + n);
+            tuple(protocol::UDP, &client, "10.0.2.40:8443")
+        })
+        .collect();
+    let exchange = |crew: &mut Crew| {
+        for flow in &flows {
+            // What the client sends always comes by one queue, the answers by the other.
+            let there = crew.world.frame(5, flow, 0, b"there");
+            crew.send(5, there);
+            assert_eq!(read(&crew.one(4)).tuple, *flow);
+            let back = crew.world.frame(4, &flow.reversed(), 0, b"back");
+            crew.send(4, back);
+            assert_eq!(read(&crew.one(5)).tuple, flow.reversed());
+        }
+    };
+    exchange(&mut crew);
+    exchange(&mut crew);
+    let created = crew.sum().flows_created;
+    assert_eq!(created, 40);
+    let row = crew.world.tables.target_groups.row(TargetGroupId(0));
+    let row = TargetGroupRow {
+        preserve_client_ip: true,
+        ..row.unwrap().clone()
+    };
+    crew.edit(|b| b.set_target_group(TargetGroupId(0), Some(row)));
+    exchange(&mut crew);
+    exchange(&mut crew);
+    let moved = crew.sum().flows_created - created;
+    assert!((5..35).contains(&moved), "{moved} of 40 are elsewhere");
+}
+
+/// Who shares flows with a pipeline: is asked of frames, and may take them.
+#[derive(Default)]
+struct Other {
+    takes: bool,
+    asked: usize,
+    sent: usize,
+}
+
+impl Sink for Other {
+    fn transmit(&mut self, _: EniId, _: Frame) {
+        self.sent += 1;
+    }
+    fn local(&mut self, _: EniId, _: Frame) {}
+    fn steer(
+        &mut self,
+        _: Instant,
+        _: &Snapshot,
+        frame: Frame,
+        _: &mut FramePool,
+    ) -> Option<Frame> {
+        self.asked += 1;
+        (!self.takes).then_some(frame)
+    }
+}
+
+#[test]
+fn only_what_no_session_knows_is_steered_and_nothing_is_done_before() {
+    let mut world = east_west();
+    let other = &mut Other::default();
+    let flow = tcp("10.0.1.10:40000", "10.0.2.10:443");
+    // One that may be another's, and the same once more that is not.
+    let judge = |world: &mut World, other: &mut Other, from, flags, unsteered| {
+        let tuple = if from == 1 { flow } else { flow.reversed() };
+        let mut frame = world.frame(from, &tuple, flags, b"");
+        frame.port = EniId(from);
+        let (now, tables) = (world.now, world.tables.clone());
+        let batch = &mut vec![frame];
+        world
+            .pipeline
+            .process_shared(now, &tables, batch, unsteered, other);
+        assert!(batch.is_empty());
+        let counters = world.pipeline.counters();
+        let (left, right) = counters.balance();
+        assert_eq!(left, right);
+        let done = (other.asked, other.sent, counters.flows_created);
+        (done, counters.received)
+    };
+    other.takes = true;
+    assert_eq!(judge(&mut world, other, 1, SYN, 1), ((1, 0, 0), 0));
+    other.takes = false;
+    assert_eq!(judge(&mut world, other, 1, SYN, 1), ((2, 1, 1), 1));
+    assert_eq!(judge(&mut world, other, 2, SYN_ACK, 1), ((3, 2, 1), 2));
+    // Both directions are known by now.
+    assert_eq!(judge(&mut world, other, 1, ACK, 1), ((3, 3, 1), 3));
+    assert_eq!(judge(&mut world, other, 2, ACK, 1), ((3, 4, 1), 4));
+    // Decided from what has changed: whose it is, is asked anew.
+    world.group(1, everything(), everything());
+    assert_eq!(judge(&mut world, other, 1, ACK, 1), ((4, 5, 1), 5));
+    assert_eq!(judge(&mut world, other, 1, ACK, 1), ((4, 6, 1), 6));
+    // Nobody asks of those that were handed over.
+    assert_eq!(judge(&mut world, other, 1, SYN, 0), ((4, 7, 1), 7));
+    // Fragments and the like have no short way.
+    other.takes = true;
+    assert_eq!(judge(&mut world, other, 1, SYN, 1), ((5, 7, 1), 7));
 }
 
 #[test]

@@ -84,6 +84,19 @@ pub trait Sink {
         let _ = (port, reason, bytes);
     }
 
+    /// Whose is `frame`, of which no session here knows? It comes back if it is to
+    /// be judged here. Asked only where workers share the flows.
+    fn steer(
+        &mut self,
+        now: Instant,
+        tables: &Snapshot,
+        frame: Frame,
+        pool: &mut FramePool,
+    ) -> Option<Frame> {
+        let _ = (now, tables, pool);
+        Some(frame)
+    }
+
     /// Whether it wants to know what enters, and of each packet what it led to before
     /// the next is touched. Packets of nobody who does are changed in one go, and then sent.
     const WATCHES: bool = false;
@@ -163,14 +176,41 @@ impl Pipeline {
         batch: &mut Vec<Frame>,
         sink: &mut S,
     ) {
+        self.process_shared(now, tables, batch, 0, sink);
+    }
+
+    /// The same where the first `unsteered` frames may be another worker's. Sessions
+    /// are where their packets meet, so one that a session here knows is its own; any
+    /// other is steered ([`Sink::steer`]) before anything is done for it.
+    pub fn process_shared<S: Sink>(
+        &mut self,
+        now: Instant,
+        tables: &Snapshot,
+        batch: &mut Vec<Frame>,
+        mut unsteered: usize,
+        sink: &mut S,
+    ) {
         let mut lanes = std::mem::take(&mut self.lanes);
         let mut context = Context { now, tables, sink };
         let together = if S::WATCHES { 1 } else { LANES };
         for frames in batch.chunks_mut(LANES) {
             self.look_ahead(frames, &mut lanes);
-            let together = frames.chunks_mut(together).zip(lanes.chunks_mut(together));
-            for (frames, lanes) in together {
-                self.pass_on(&mut context, frames, lanes);
+            let mut passed = 0;
+            while let (Some(frames), Some(lanes)) =
+                (frames.get_mut(passed..), lanes.get_mut(passed..))
+                && !frames.is_empty()
+            {
+                // Those that are to be steered, then those that are not.
+                let are_own = unsteered == 0;
+                let most = if are_own { frames.len() } else { unsteered };
+                let count = most.min(frames.len()).min(together);
+                unsteered = unsteered.saturating_sub(count);
+                passed += count;
+                if let (Some(frames), Some(lanes)) =
+                    (frames.get_mut(..count), lanes.get_mut(..count))
+                {
+                    self.pass_on(&mut context, frames, lanes, are_own);
+                }
             }
         }
         batch.clear();
@@ -179,13 +219,15 @@ impl Pipeline {
         self.expire(now, tables);
     }
 
-    /// Sends frames that were looked at on their ways.
+    /// Sends frames that were looked at on their ways; those that are perhaps another
+    /// worker's are steered where their way is not known.
     #[inline(always)]
     fn pass_on<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
         mut frames: &mut [Frame],
         mut lanes: &mut [Lane],
+        are_own: bool,
     ) {
         self.counters.received += frames.len() as u64;
         if S::WATCHES {
@@ -196,7 +238,7 @@ impl Pipeline {
         loop {
             // Changed where they lie, and moved once, when what was written there has
             // long reached the cache.
-            let known = self.short_ways(context.tables, context.now, frames, lanes);
+            let known = self.short_ways(context.tables, context.now, frames, lanes, are_own);
             let (Some((passed, rest)), Some((ways, others))) = (
                 frames.split_at_mut_checked(known),
                 lanes.split_at_mut_checked(known),
@@ -207,14 +249,35 @@ impl Pipeline {
             for (frame, lane) in passed.iter_mut().zip(ways) {
                 context.sink.transmit(lane.out, std::mem::take(frame));
             }
-            let (Some((frame, rest)), Some((_, others))) =
+            let (Some((frame, rest)), Some((lane, others))) =
                 (rest.split_first_mut(), others.split_first_mut())
             else {
                 return;
             };
-            self.ingress(context, std::mem::take(frame));
+            match are_own {
+                true => self.ingress(context, std::mem::take(frame)),
+                false => self.steer(context, std::mem::take(frame), lane),
+            }
             (frames, lanes) = (rest, others);
         }
+    }
+
+    /// Steers a frame that no session here knows, and judges it if it is to be judged
+    /// here.
+    #[inline(never)]
+    fn steer<S: Sink>(&mut self, context: &mut Context<'_, S>, frame: Frame, lane: &mut Lane) {
+        let (now, tables) = (context.now, context.tables);
+        let Some(mut frame) = context.sink.steer(now, tables, frame, &mut self.pool) else {
+            // Whoever judges it counts it.
+            self.counters.received -= 1;
+            return;
+        };
+        let (frames, lanes) = (std::slice::from_mut(&mut frame), std::slice::from_mut(lane));
+        if self.short_ways(tables, now, frames, lanes, true) == 0 {
+            return self.ingress(context, frame);
+        }
+        let out = lanes.first().map_or(EniId(0), |lane| lane.out);
+        self.transmit(context, out, frame);
     }
 
     /// Judges a frame as if it had just been delivered to the gateway load

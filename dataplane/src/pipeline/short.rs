@@ -113,7 +113,8 @@ impl Pipeline {
     }
 
     /// Makes packets what they are where they leave, and notes by which port; stops
-    /// at one whose way is not known. Says how many there were before it.
+    /// at one whose way is not known. Says how many there were before it. Those that
+    /// are perhaps not this worker's own open and answer nothing.
     #[inline(never)]
     pub(super) fn short_ways(
         &mut self,
@@ -121,6 +122,7 @@ impl Pipeline {
         now: Instant,
         frames: &mut [Frame],
         lanes: &mut [Lane],
+        are_own: bool,
     ) -> usize {
         let at = Moment {
             tables,
@@ -128,6 +130,7 @@ impl Pipeline {
             // One comparison, but for the first packet of a version.
             standing: self.connections.deps.look(tables),
             young_from: now - self.connections.sessions.floor(),
+            are_own,
         };
         let mut known = 0;
         for (frame, lane) in frames.iter_mut().zip(lanes) {
@@ -195,7 +198,9 @@ impl Pipeline {
         if lane.way == Way::Six {
             return self.short_way_of_six(at.standing, at.now, frame, lane);
         }
-        if !matches!(lane.way, Way::Opens | Way::Plain | Way::Opened) {
+        if !matches!(lane.way, Way::Opens | Way::Plain | Way::Opened)
+            || (lane.way == Way::Opens && !at.are_own)
+        {
             return None;
         }
         let sessions = &self.connections.sessions;
@@ -221,10 +226,15 @@ impl Pipeline {
             // There was no need of a hash.
             lane.hash = sessions.hash4(&lane.key);
         }
-        let Some(of) = sessions.find4(&lane.key, lane.hash, lane.guess) else {
+        let found = sessions.find4(&lane.key, lane.hash, lane.guess);
+        let is_known = found.is_some_and(|of| sessions.way4(of).is_some());
+        if !is_known && !at.are_own {
+            return None;
+        }
+        let Some(of) = found else {
             return self.open_shortly(tables, now, frame, &lane);
         };
-        if sessions.way4(of).is_none() {
+        if !is_known {
             return self.answer_shortly(tables, now, frame, &lane, of);
         }
         lane.guess = reference(of);
@@ -256,6 +266,8 @@ struct Moment<'a> {
     standing: u64,
     /// Nothing that was seen since has timed out.
     young_from: Instant,
+    /// Whether its packets are known to be this worker's.
+    are_own: bool,
 }
 
 /// Whether what is done to a direction's packets may be done to this one, as it is, if it

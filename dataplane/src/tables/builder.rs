@@ -64,7 +64,11 @@ impl Builder {
     /// The finished snapshot.
     pub fn finish(mut self) -> Snapshot {
         if self.ends_changed {
-            self.next.kept_ends = kept_ends(&self.next);
+            let ends = kept_ends(&self.next);
+            if ends != self.next.kept_ends {
+                self.next.meeting_generation = self.next.version;
+            }
+            self.next.kept_ends = ends;
         }
         if self.changed {
             self.next.others_generation = self.next.version;
@@ -274,6 +278,14 @@ impl Builder {
         self.next.enis.set(id, stamped);
     }
 
+    /// Packets to `address` may meet elsewhere now.
+    fn note_meeting(&mut self, address: IpAddr) {
+        // Nothing stands for an IPv6 address.
+        if address.is_ipv4() {
+            self.next.meeting_generation = self.next.version;
+        }
+    }
+
     fn index(&mut self, id: EniId, row: &EniRow, internet: bool) {
         let index = self.next.vpc_index.entry(row.vpc).or_default();
         for &address in &row.addresses {
@@ -284,6 +296,7 @@ impl Builder {
         }
         index.macs.insert(row.mac, id);
         for address in public_addresses(row, internet) {
+            self.note_meeting(address);
             self.next.public.insert(address, id);
         }
         for prefix in public_prefixes(row) {
@@ -315,6 +328,7 @@ impl Builder {
             }
         }
         for address in public_addresses(row, internet) {
+            self.note_meeting(address);
             if self.next.public.get(&address) == Some(&id) {
                 self.next.public.remove(&address);
             }

@@ -118,6 +118,9 @@ pub struct Snapshot {
     pub(crate) settings_generation: u64,
     /// Version at which anything but a route last changed.
     pub(crate) others_generation: u64,
+    /// Version at which the tuples last changed by which packets meet
+    /// ([`Self::meeting`]), or may have.
+    pub(crate) meeting_generation: u64,
     /// The last changes of routes.
     pub(crate) route_log: changes::RouteLog,
     /// VPCs.

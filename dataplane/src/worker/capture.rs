@@ -134,6 +134,11 @@ impl Captures {
         self.watchers.push(watcher);
     }
 
+    /// Whether nobody watches.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.watchers.is_empty()
+    }
+
     /// Events that a slow watcher did not take.
     pub(super) const fn lost(&self) -> u64 {
         self.lost

@@ -35,7 +35,7 @@ use crate::drop::DropReason;
 use crate::io::{Links, pin_thread, wake_pair};
 use crate::packet::Frame;
 use crate::pipeline::{Pipeline, Sink};
-use crate::tables::Tables;
+use crate::tables::{Snapshot, Tables};
 use crate::time::{Duration, Instant};
 use handle::{Command, Line};
 use peers::Peers;
@@ -88,7 +88,6 @@ pub struct Worker {
     // Its ring must be gone before anything else of the worker.
     ports: Ports,
     pipeline: Pipeline,
-    peers: Option<Peers>,
     tables: Arc<Tables>,
     clock: Clock,
     options: Options,
@@ -121,7 +120,6 @@ impl Worker {
             crossing: Vec::new(),
             ports: Ports::new(woken),
             pipeline,
-            peers: None,
             tables,
             clock,
             options,
@@ -146,7 +144,7 @@ impl Worker {
         let mut timeout = Some(Duration::ZERO);
         let mut last_moved = Instant::ZERO;
         while !self.stopping {
-            let peers = self.peers.as_ref();
+            let peers = self.sink.peers.as_ref();
             self.ports
                 .wait(timeout, || peers.is_some_and(Peers::has_work))?;
             let now = self.clock.now();
@@ -174,26 +172,20 @@ impl Worker {
         self.stopping |= self.ports.take_wake().is_err();
         self.sink.drops.turn(now);
         self.obey(now);
-        if let Some(peers) = &self.peers {
+        if let Some(peers) = &self.sink.peers {
             peers.fetch();
         }
         self.ports.receive(&mut self.batch, self.pipeline.pool());
         self.cross_links(now);
         let tables = self.tables.load();
         let given = self.batch.len();
-        if let Some(peers) = &mut self.peers {
-            let capture = &mut self.sink.capture;
-            let dropped = &mut |eni, bytes: &[u8]| {
-                capture.dropped(eni, DropReason::HandoverFull, bytes);
-            };
-            let pool = self.pipeline.pool();
-            peers.exchange(&tables, now, &mut self.batch, pool, dropped);
-        }
+        let unsteered = self.exchange(&tables, now);
         let moved = self.batch.len();
         if moved > 0 {
             self.sink.capture.received(now, &self.batch);
+            let (batch, sink) = (&mut self.batch, &mut self.sink);
             self.pipeline
-                .process(now, &tables, &mut self.batch, &mut self.sink);
+                .process_shared(now, &tables, batch, unsteered, sink);
         }
         if self
             .pipeline
@@ -204,11 +196,30 @@ impl Worker {
                 .process(now, &tables, &mut self.batch, &mut self.sink);
         }
         drop(tables);
-        if let Some(peers) = &mut self.peers {
+        if let Some(peers) = &mut self.sink.peers {
+            peers.pass(self.pipeline.pool());
             peers.wake();
         }
         self.send(now);
         given.max(moved)
+    }
+
+    /// Takes what other workers handed over and hands over what is theirs; says how
+    /// many at the front of the batch are still to be steered.
+    fn exchange(&mut self, tables: &Snapshot, now: Instant) -> usize {
+        let Some(peers) = &mut self.sink.peers else {
+            return 0;
+        };
+        // Whoever watches sees a frame once: where it is judged.
+        let is_watched = !self.sink.capture.is_idle();
+        let has_sessions = !self.pipeline.connections().sessions.is_empty();
+        let order = peers.order(tables, has_sessions, is_watched);
+        let capture = &mut self.sink.capture;
+        let dropped = &mut |eni, bytes: &[u8]| {
+            capture.dropped(eni, DropReason::HandoverFull, bytes);
+        };
+        let pool = self.pipeline.pool();
+        peers.exchange(order, tables, now, &mut self.batch, pool, dropped)
     }
 
     /// Disturbed links lose and delay what came in by them, and bring what
@@ -343,7 +354,12 @@ impl Worker {
             pipeline.drop_many(reason, count);
         }
         // The pipeline counts what it judges, whoever read it.
-        let handed = self.peers.as_ref().map(Peers::counts).unwrap_or_default();
+        let handed = self
+            .sink
+            .peers
+            .as_ref()
+            .map(Peers::counts)
+            .unwrap_or_default();
         pipeline.received += handed.passed + handed.held + handed.full;
         pipeline.queued += handed.held;
         pipeline.received = pipeline.received.saturating_sub(handed.taken);

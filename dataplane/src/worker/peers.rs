@@ -20,6 +20,20 @@ const HELD_MAX: usize = 1_024;
 /// slower must not stop reading its own.
 const TAKE_MAX: usize = 64;
 
+/// Where more than one of so many frames of a turn was another worker's, the next turn
+/// steers before it looks for sessions: the look would be for nothing too often.
+const FOREIGN_SHARE: usize = 8;
+
+/// What a turn does first with what its ports gave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Order {
+    /// Steers every frame.
+    Steer,
+    /// Looks for sessions, and steers what has none here: the others are where their
+    /// packets meet already, and whose they are need not be asked.
+    Look,
+}
+
 /// The way to one other worker, and back.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -94,6 +108,13 @@ pub(super) struct Peers {
     /// Kept for its memory.
     unsettled: Vec<Frame>,
     counts: Handovers,
+    /// Frames of the turn that ports gave, and those of them that are others'.
+    given: usize,
+    foreign: usize,
+    /// The version of the tables that last changed where packets meet.
+    meeting: u64,
+    /// Whether sessions are left here whose packets may meet elsewhere since.
+    has_strays: bool,
 }
 
 impl Peers {
@@ -104,7 +125,51 @@ impl Peers {
             peers,
             unsettled: Vec::new(),
             counts: Handovers::default(),
+            given: 0,
+            foreign: 0,
+            meeting: 0,
+            has_strays: false,
         }
+    }
+
+    /// What the coming turn does first. Only where every session here is where its
+    /// packets meet does having one say whose they are: after a change of that
+    /// frames are steered until the sessions before it are over.
+    pub(super) fn order(
+        &mut self,
+        tables: &Snapshot,
+        has_sessions: bool,
+        is_watched: bool,
+    ) -> Order {
+        if self.meeting != tables.meeting_generation {
+            self.meeting = tables.meeting_generation;
+            self.has_strays = true;
+        }
+        self.has_strays &= has_sessions;
+        let mostly_foreign = self.foreign * FOREIGN_SHARE > self.given;
+        match self.has_strays || is_watched || mostly_foreign {
+            true => Order::Steer,
+            false => Order::Look,
+        }
+    }
+
+    /// Hands a frame over that no session here knows, or gives it back.
+    pub(super) fn steer(
+        &mut self,
+        tables: &Snapshot,
+        now: Instant,
+        frame: Frame,
+        pool: &mut FramePool,
+        dropped: &mut dyn FnMut(EniId, &[u8]),
+    ) -> Option<Frame> {
+        let turn = self.steer.turn(tables, now, &frame);
+        if turn.worker == self.own {
+            return Some(frame);
+        }
+        self.foreign += 1;
+        let full = &mut self.counts.full;
+        put(&mut self.peers, turn, frame, pool, full, dropped);
+        None
     }
 
     pub(super) fn counts(&self) -> Handovers {
@@ -120,41 +185,54 @@ impl Peers {
         self.peers.iter().any(Peer::has_work)
     }
 
-    /// Hands over what belongs to others of `batch`, which a port gave, and
-    /// appends what the others handed over. What finds no room goes to `dropped`.
+    /// Appends what the others handed over to `batch`, which ports gave, and hands over
+    /// what is theirs of it, if the `order` is to steer: else it says how many frames
+    /// have not been. What finds no room goes to `dropped`.
     pub(super) fn exchange(
         &mut self,
+        order: Order,
         tables: &Snapshot,
         now: Instant,
         batch: &mut Vec<Frame>,
         pool: &mut FramePool,
         dropped: &mut dyn FnMut(EniId, &[u8]),
-    ) {
-        let (own, steer) = (self.own, &mut self.steer);
-        let turn = Cell::new(Turn {
-            worker: own,
-            settled: true,
-        });
-        let foreign = batch.extract_if(.., |frame| {
-            turn.set(steer.turn(tables, now, frame));
-            turn.get().worker != own
-        });
+    ) -> usize {
+        if !batch.is_empty() {
+            (self.given, self.foreign) = (batch.len(), 0);
+        }
+        let mut full = 0;
         // The bytes of what came are on their way while the own frames are steered.
         self.peers.iter_mut().for_each(|peer| peer.open(pool));
-        let mut full = 0;
-        for frame in foreign {
-            put(&mut self.peers, turn.get(), frame, pool, &mut full, dropped);
-        }
+        let unsteered = match order {
+            Order::Look => batch.len(),
+            Order::Steer => {
+                let (own, steer) = (self.own, &mut self.steer);
+                let turn = Cell::new(Turn {
+                    worker: own,
+                    settled: true,
+                });
+                let foreign = batch.extract_if(.., |frame| {
+                    turn.set(steer.turn(tables, now, frame));
+                    turn.get().worker != own
+                });
+                for frame in foreign {
+                    self.foreign += 1;
+                    put(&mut self.peers, turn.get(), frame, pool, &mut full, dropped);
+                }
+                0
+            }
+        };
         self.take(batch, pool);
         for frame in self.unsettled.drain(..) {
             let turn = self.steer.turn_again(tables, now, &frame);
-            match turn.worker == own {
+            match turn.worker == self.own {
                 true => batch.push(frame),
                 false => put(&mut self.peers, turn, frame, pool, &mut full, dropped),
             }
         }
         self.counts.full += full;
         self.pass(pool);
+        unsteered
     }
 
     fn take(&mut self, batch: &mut Vec<Frame>, pool: &mut FramePool) {
@@ -186,7 +264,8 @@ impl Peers {
         }
     }
 
-    fn pass(&mut self, pool: &mut FramePool) {
+    /// Sends what is to be handed over on its way, as far as there is room.
+    pub(super) fn pass(&mut self, pool: &mut FramePool) {
         for peer in self.peers.iter_mut().filter(|peer| !peer.out.is_empty()) {
             if !peer.filler.has_room() {
                 continue;
@@ -217,5 +296,32 @@ fn put(
         pool.put(frame);
     } else {
         peer.out.put(frame, turn.settled, pool);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Seed, Shard};
+
+    #[test]
+    fn frames_are_steered_first_where_a_session_would_mislead_or_is_seldom_found() {
+        let steer = Steer::new(Shard::new(0, 2, Seed(5)), 4);
+        let mut peers = Peers::new(0, steer, Vec::new());
+        let mut tables = Snapshot::default();
+        assert_eq!(peers.order(&tables, true, false), Order::Look);
+        assert_eq!(peers.order(&tables, true, true), Order::Steer);
+        for (foreign, order) in [(9, Order::Steer), (8, Order::Look)] {
+            (peers.given, peers.foreign) = (64, foreign);
+            assert_eq!(peers.order(&tables, true, false), order);
+        }
+        // Sessions from before a change are left, then none is, then later ones are.
+        tables.meeting_generation = 3;
+        for _ in 0..2 {
+            assert_eq!(peers.order(&tables, true, false), Order::Steer);
+        }
+        for has_sessions in [false, true] {
+            assert_eq!(peers.order(&tables, has_sessions, false), Order::Look);
+        }
     }
 }

@@ -62,7 +62,7 @@ pub fn team(
         }
         for ((index, worker), peers) in (0..count).zip(&mut workers).zip(links) {
             let steer = Steer::new(Shard::new(index, count, seed), config.fragments);
-            worker.peers = Some(Peers::new(index, steer, peers));
+            worker.sink.peers = Some(Peers::new(index, steer, peers));
         }
     }
     Ok((workers, Handle::new(lines, clock)))
