@@ -596,3 +596,34 @@ fn an_acl_judges_an_error_by_who_reports() {
     let seen = report(&mut w);
     assert_eq!(seen.drops, [(EniId(3), DropReason::NetworkAcl)]);
 }
+
+/// Case 400056 of clients that targets see.
+#[test]
+fn a_syn_that_may_not_enter_ends_no_connection() {
+    let mut w = east_west();
+    // Only answers get in.
+    w.group(2, vec![], everything());
+    w.eni(1, 1, &["10.0.1.10"], &[2], EniKind::Host);
+    let there = tcp("10.0.1.10:40000", "10.0.2.10:80");
+    let back = there.reversed();
+    let fin = tcp_flag::FIN | tcp_flag::ACK;
+    for (from, tuple, flags, to) in [
+        (1, there, tcp_flag::SYN, 2),
+        (2, back, tcp_flag::SYN | tcp_flag::ACK, 1),
+        (1, there, tcp_flag::ACK, 2),
+        (2, back, fin, 1),
+        (1, there, fin, 2),
+    ] {
+        let frame = w.frame(from, &tuple, flags, b"");
+        only(w.send(from, frame).out, to);
+    }
+    let mut to_all = w.frame(1, &there, tcp_flag::SYN, b"");
+    to_all.bytes_mut()[..6].fill(0xff);
+    assert_eq!(
+        w.send(1, to_all).drops,
+        [(EniId(1), DropReason::NotUnicast)]
+    );
+    // The last FIN again: its answer was lost.
+    let again = w.frame(2, &back, fin, b"");
+    only(w.send(2, again).out, 1);
+}

@@ -25,7 +25,18 @@ impl Pipeline {
         lane: &Lane,
     ) -> Option<EniId> {
         let plain = read(tables, frame, lane)?;
-        let (slot, mss) = self.open_as_others(tables, now, &plain, lane)?;
+        self.open_plain(tables, now, frame, lane, &plain)
+    }
+
+    fn open_plain(
+        &mut self,
+        tables: &Snapshot,
+        now: Instant,
+        frame: &mut Frame,
+        lane: &Lane,
+        plain: &PlainPacket,
+    ) -> Option<EniId> {
+        let (slot, mss) = self.open_as_others(tables, now, plain, lane)?;
         let sessions = &self.connections.sessions;
         let (line, hot) = sessions.way4((slot, Direction::Forward))?;
         let step = Step::new(line, hot, lane);
@@ -50,8 +61,10 @@ impl Pipeline {
         if !is_open || !is_over {
             return None;
         }
+        // A frame that may not enter ends nothing.
+        let plain = read(tables, frame, lane)?;
         self.end_session(id);
-        self.open_shortly(tables, now, frame, lane)
+        self.open_plain(tables, now, frame, lane, &plain)
     }
 
     /// The same for the first packet of a direction that has no action: an answer.
