@@ -22,7 +22,7 @@ def inspection(report):
         with report.part("inspection b088 the appliance gets the untouched packet in valid GENEVE"):
             valid_geneve(it)
         with report.part("inspection b047 the internet sees the Elastic IP"):
-            check("198.51.100.10 - -" in it.log("web"), it.log("web"))
+            it.logs("web", "198.51.100.10 - -")
         with report.part("inspection appliances count what they return"):
             before = [stats(it, name) for name in APPLIANCES]
             it.reaches("app", OUT)

@@ -267,6 +267,10 @@ class Lab:
     def log(self, host, number=0):
         return self.path(f"run-{host}-{number}.log").read_text()
 
+    def logs(self, host, text):
+        """A command's output reaches its log a moment after others see its effect."""
+        wait(f"the log of {host} has {text!r}", lambda: text in self.log(host))
+
     def host(self, name):
         return next(h for h in self.json("ps")["hosts"] if h["name"] == name)
 

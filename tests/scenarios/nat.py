@@ -61,6 +61,7 @@ def inspected(it):
         inner = {row[0].split(",")[-1] for capture in packets.values()
                  for row in capture.read("geneve && tcp.srcport == 42000", "ip.src")}
         check(inner == {"10.4.1.10", "10.4.1.11"}, f"inspected sources {inner}, at {met}")
+    it.logs("web", f"{NAT} - -")
     log = it.log("web")
     seen = set(re.findall(r"^(\S+) - -", log, re.MULTILINE))
     check(seen == {NAT}, log)

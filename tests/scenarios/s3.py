@@ -10,7 +10,7 @@ def s3_gateway(report):
     with lab("s3-gateway", FILE, "--wait") as it:
         with report.part("s3_gateway b061 the service sees the private address"):
             it.eventually_reaches("app", S3)
-            check("10.5.1.10 - -" in it.log("s3-server"), it.log("s3-server"))
+            it.logs("s3-server", "10.5.1.10 - -")
         with report.part("s3_gateway b071 a group that names the list lets only that out"):
             it.eventually_reaches("app2", "http://52.216.1.1:443/")
             with it.drops("security_group"):
