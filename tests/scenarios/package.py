@@ -8,7 +8,6 @@ then pass the same checks.
 import contextlib
 import json
 import os
-import pathlib
 import re
 import shlex
 import shutil
@@ -18,7 +17,7 @@ import subprocess
 import tomllib
 
 import harness
-from harness import EXAMPLES, ROOT, VPCLAB, Lab, check, lab, needs_root, sh, temporary, vpclab, wait
+from harness import EXAMPLES, ROOT, VPCLAB, Lab, check, needs_root, sh, temporary
 
 UNIT = ROOT / "packaging/vpclab@.service"
 SHELLS = {"bash": "usr/share/bash-completion/completions/vpclab",
