@@ -215,13 +215,23 @@ impl Drop for Held {
 fn hold_on_one_cpu() -> Option<Held> {
     let this = nix::unistd::Pid::from_raw(0);
     let before = nix::sched::sched_getaffinity(this).ok()?;
-    let last = (0..nix::sched::CpuSet::count())
-        .rev()
-        .find(|&cpu| before.is_set(cpu).unwrap_or(false))?;
     let mut one = nix::sched::CpuSet::new();
-    one.set(last).ok()?;
+    one.set(last_cpu(&before)?).ok()?;
     nix::sched::sched_setaffinity(this, &one).ok()?;
     Some(Held(before))
+}
+
+/// The CPUs that this thread may use and will not be held on, if there are any.
+pub(super) fn other_cpus() -> Option<nix::sched::CpuSet> {
+    let mut cpus = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).ok()?;
+    cpus.unset(last_cpu(&cpus)?).ok()?;
+    last_cpu(&cpus).is_some().then_some(cpus)
+}
+
+fn last_cpu(cpus: &nix::sched::CpuSet) -> Option<usize> {
+    (0..nix::sched::CpuSet::count())
+        .rev()
+        .find(|&cpu| cpus.is_set(cpu).unwrap_or(false))
 }
 
 #[cfg(test)]

@@ -4,12 +4,15 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use vpclab_dataplane::time::Duration;
 use vpclab_dataplane::worker::Clock;
 
 use crate::api::{ApiError, ReplaceRoute};
 use crate::bench::path::CachedPath;
 use crate::bench::report::Spread;
+use crate::bench::run::other_cpus;
 use crate::bench::topology::World;
 use crate::bench::{BenchError, Done, Options, Size, Work, eastwest};
 use crate::model::{Destination, NetworkInterfaceId, RouteTableId, RouteTargetSpec};
@@ -36,6 +39,8 @@ struct Publisher {
     targets: [NetworkInterfaceId; 2],
     interval: Duration,
     made: u64,
+    /// Where it runs: the CPUs that do not forward, if there are such.
+    cpus: Option<CpuSet>,
 }
 
 /// Longer than this before the next change, the thread sleeps.
@@ -56,6 +61,10 @@ impl Publisher {
 
     /// Changes routes at its pace until told to stop; `count` says how many.
     fn run(&mut self, stop: &AtomicBool, count: &AtomicU64) -> Result<(), ApiError> {
+        if let Some(cpus) = &self.cpus {
+            // Where this fails both threads take turns: slower, not wrong.
+            let _ = sched_setaffinity(Pid::from_raw(0), cpus);
+        }
         let clock = Clock::start();
         let mut next = clock.now();
         while !stop.load(Ordering::Relaxed) {
@@ -108,6 +117,7 @@ impl UnderLoad {
                 world,
                 interval: Duration::from_nanos(1_000_000_000 / per_second.max(1)),
                 made: 0,
+                cpus: other_cpus(),
             }),
             quiet_ns: Vec::new(),
             busy_ns: Vec::new(),

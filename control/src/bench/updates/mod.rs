@@ -57,8 +57,8 @@ impl Suite for Updates {
             };
             let name = format!("eastwest-tcp4-64B-at-{PER_SECOND}-a-second/flows={flows}");
             let case = Case::new(name, prepare).flows(flows);
-            // The control plane allocates, on a thread of its own.
-            cases.push(case.may_allocate().unpinned());
+            // The control plane allocates, on a thread and a CPU of its own.
+            cases.push(case.may_allocate());
         }
         cases
     }
