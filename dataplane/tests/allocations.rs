@@ -64,6 +64,16 @@ struct Out {
     other: u64,
 }
 
+impl Out {
+    fn new() -> Self {
+        Self {
+            frames: Vec::with_capacity(64),
+            drops: 0,
+            other: 0,
+        }
+    }
+}
+
 impl Sink for Out {
     fn transmit(&mut self, _port: EniId, frame: Frame) {
         self.frames.push(frame);
@@ -80,14 +90,7 @@ impl Sink for Out {
 /// delivered and found in the flow cache.
 fn allocations(w: &mut World, frames: &[Frame], rounds: u64) -> u64 {
     const COPIES: usize = 8;
-    let (mut batch, mut out) = (
-        Vec::with_capacity(64),
-        Out {
-            frames: Vec::with_capacity(64),
-            drops: 0,
-            other: 0,
-        },
-    );
+    let (mut batch, mut out) = (Vec::with_capacity(64), Out::new());
     let hits = w.pipeline.counters().flow_hits;
     let mut counted = 0;
     // The first round fills the pool.
@@ -203,11 +206,7 @@ fn gateway_load_balancing_both_ways_allocates_nothing() {
 /// as large as they need it.
 fn allocations_of_cut(w: &mut World, frame: &Frame, outs: usize) -> u64 {
     let mut batch = Vec::with_capacity(64);
-    let mut out = Out {
-        frames: Vec::with_capacity(64),
-        drops: 0,
-        other: 0,
-    };
+    let mut out = Out::new();
     let mut counted = 0;
     for round in 0..60 {
         let before = COUNT.get();
@@ -251,11 +250,7 @@ fn walks_that_drop_allocate_nothing() {
     let mut w = east_west();
     let frame = w.frame(1, &tcp("10.0.1.10:1", "10.9.9.9:2"), tcp_flag::SYN, b"");
     let mut batch = Vec::with_capacity(64);
-    let mut out = Out {
-        frames: Vec::with_capacity(64),
-        drops: 0,
-        other: 0,
-    };
+    let mut out = Out::new();
     let mut counted = 0;
     for _ in 0..10 {
         let before = COUNT.get();
@@ -286,11 +281,7 @@ fn connections_that_come_and_go_allocate_nothing() {
                 w.frame(1, &there, tcp_flag::SYN, b"")
             })
             .collect();
-        let mut out = Out {
-            frames: Vec::with_capacity(64),
-            drops: 0,
-            other: 0,
-        };
+        let mut out = Out::new();
         let mut batch = Vec::with_capacity(64);
         for round in 0..6 {
             let mut counted = 0;

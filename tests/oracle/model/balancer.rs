@@ -311,6 +311,20 @@ impl Walk<'_> {
             return Err(NO_TARGET);
         }
         let kept = endpoint.is_none() && group.keeps;
+        let (client, tcp_idle) = (self.tuple, listener.tcp_idle);
+        let entry = Entry::open(&self.packet, Way::Out, false, self.now);
+        let mapping = move |translated| Mapping {
+            endpoint,
+            front,
+            client,
+            balancer: id,
+            node,
+            translated,
+            kept,
+            tcp_idle,
+            entry,
+            places: [(0, None); 2],
+        };
         if kept {
             // Nobody is called by itself: the answer would never leave it.
             if self.tuple.src == target.address {
@@ -321,18 +335,7 @@ impl Walk<'_> {
                 dport: u32::from(target.port),
                 ..self.tuple
             };
-            return Ok(Mapping {
-                endpoint,
-                front,
-                client: self.tuple,
-                balancer: id,
-                node,
-                translated,
-                kept,
-                tcp_idle: listener.tcp_idle,
-                entry: Entry::open(&self.packet, Way::Out, false, self.now),
-                places: [(0, None); 2],
-            });
+            return Ok(mapping(translated));
         }
         let addresses = self
             .world
@@ -371,18 +374,7 @@ impl Walk<'_> {
             // No packet may look like that.
             translated.sport = u32::MAX;
         }
-        Ok(Mapping {
-            endpoint,
-            front,
-            client: self.tuple,
-            balancer: id,
-            node,
-            translated,
-            kept: false,
-            tcp_idle: listener.tcp_idle,
-            entry: Entry::open(&self.packet, Way::Out, false, self.now),
-            places: [(0, None); 2],
-        })
+        Ok(mapping(translated))
     }
 
     /// A target's answer to a client whose address it sees: back to the node, by no route
