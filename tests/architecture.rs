@@ -178,3 +178,142 @@ fn the_oracle_knows_nothing_of_what_it_judges() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// An unsafe leaf of the data plane, and who watches over it.
+struct Leaf {
+    /// Below `dataplane/src`; with what is in the directory of the same name.
+    file: &'static str,
+    /// Fuzz targets that drive it.
+    fuzzed: &'static [&'static str],
+    /// Tests that compare it with its scalar twin or with a plain model: file, function.
+    compared: &'static [(&'static str, &'static str)],
+}
+
+const LEAVES: &[Leaf] = &[
+    Leaf {
+        file: "flow/memory.rs",
+        fuzzed: &["flow"],
+        compared: &[
+            ("src/flow/memory.rs", "equal_places_are_found_by_both_twins"),
+            (
+                "src/flow/memory.rs",
+                "hints_change_nothing_and_accept_any_place",
+            ),
+            ("tests/structures.rs", "the_flow_table_agrees_with_a_map"),
+        ],
+    },
+    Leaf {
+        file: "io/sys/attach.rs",
+        fuzzed: &["interface"],
+        compared: &[(
+            "tests/structures.rs",
+            "names_and_numbers_of_interfaces_are_handed_over_whole_or_refused",
+        )],
+    },
+    Leaf {
+        file: "io/sys/mod.rs",
+        fuzzed: &["interface", "vnet"],
+        compared: &[(
+            "tests/structures.rs",
+            "names_and_numbers_of_interfaces_are_handed_over_whole_or_refused",
+        )],
+    },
+    Leaf {
+        file: "io/sys/poller.rs",
+        fuzzed: &["poller"],
+        compared: &[
+            ("src/io/sys/poller.rs", "few_and_many_are_found_ready_alike"),
+            (
+                "tests/structures.rs",
+                "whoever_is_waited_for_is_found_ready",
+            ),
+        ],
+    },
+    Leaf {
+        file: "io/sys/uring.rs",
+        fuzzed: &["ring"],
+        compared: &[(
+            "tests/structures.rs",
+            "a_run_of_the_ring_is_what_its_transfers_are_one_by_one",
+        )],
+    },
+    Leaf {
+        file: "lpm/simd.rs",
+        fuzzed: &["lpm"],
+        compared: &[(
+            "tests/structures.rs",
+            "arbitrary_route_tables_agree_with_a_list",
+        )],
+    },
+];
+
+/// Whether a line of code has unsafe code in it, or lets some in.
+fn is_unsafe(line: &str) -> bool {
+    let code = line.split("//").next().unwrap_or_default();
+    let mut words = code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.any(|word| word == "unsafe" || word == "unsafe_code")
+}
+
+#[test]
+fn each_unsafe_leaf_is_fuzzed_and_compared_with_its_twin() {
+    let src = root().join("dataplane/src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let mut found: Vec<String> = Vec::new();
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        if text.lines().any(is_unsafe) {
+            let name = path.strip_prefix(&src).unwrap().to_str().unwrap();
+            // Parts of a leaf are in the directory of its name.
+            let whole = LEAVES.iter().map(|leaf| leaf.file).find(|file| {
+                let (stem, _) = file.split_once(".rs").unwrap();
+                name.starts_with(&format!("{stem}/"))
+            });
+            found.push(whole.unwrap_or(name).to_owned());
+            // `undocumented_unsafe_blocks` asks for one at each block; this for why at all.
+            assert!(
+                text.contains("JUSTIFICATION:") && text.contains("SAFETY:"),
+                "{name} does not say why it must be, and why it may be"
+            );
+        }
+    }
+    found.sort();
+    found.dedup();
+    let known: Vec<_> = LEAVES.iter().map(|leaf| leaf.file).collect();
+    assert_eq!(
+        found, known,
+        "leaves with unsafe code, and those known here"
+    );
+
+    let dataplane = root().join("dataplane");
+    let manifest = fs::read_to_string(dataplane.join("fuzz/Cargo.toml")).unwrap();
+    let corpora = [
+        fs::read_to_string(dataplane.join("tests/corpus.rs")).unwrap(),
+        fs::read_to_string(dataplane.join("tests/structures.rs")).unwrap(),
+    ]
+    .concat();
+    for leaf in LEAVES {
+        assert!(!leaf.fuzzed.is_empty() && !leaf.compared.is_empty());
+        for target in leaf.fuzzed {
+            let path = format!("fuzz_targets/{target}.rs");
+            let text = fs::read_to_string(dataplane.join("fuzz").join(&path));
+            let text = text.unwrap_or_else(|error| panic!("{path}: {error}"));
+            let entry = format!("fuzz_{target}");
+            assert!(text.contains(&format!("{entry}(data)")), "{path}");
+            assert!(manifest.contains(&format!("path = \"{path}\"")), "{path}");
+            assert!(corpora.contains(&entry), "no test replays {path}");
+        }
+        for (file, function) in leaf.compared {
+            let text = fs::read_to_string(dataplane.join(file)).unwrap();
+            let is_there = text.contains(&format!("fn {function}("));
+            assert!(is_there, "{}: no {function} in {file}", leaf.file);
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_would_be_seen() {
+    assert!(is_unsafe("    unsafe { f() }") && is_unsafe("    unsafe_code,"));
+    assert!(is_unsafe("pub unsafe fn f();"));
+    assert!(!is_unsafe("// SAFETY: unsafe") && !is_unsafe("let unsafer = 1;"));
+}
