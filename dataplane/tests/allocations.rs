@@ -13,9 +13,7 @@ use common::worlds::*;
 use common::*;
 use vpclab_dataplane::addr::{EniId, TargetGroupId};
 use vpclab_dataplane::drop::DropReason;
-use vpclab_dataplane::packet::{
-    ETHERNET_LEN, FiveTuple, Frame, Segmentation, checksum, parse_ip, tcp_flag,
-};
+use vpclab_dataplane::packet::{FiveTuple, Frame, Segmentation, tcp_flag};
 use vpclab_dataplane::pipeline::Sink;
 use vpclab_dataplane::tables::{TargetGroupRow, TargetHealth};
 
@@ -376,17 +374,6 @@ impl Counted {
         }
         std::mem::take(&mut self.allocations)
     }
-}
-
-/// The frame with these TCP numbers.
-fn numbered(mut frame: Frame, seq: u32, ack: u32) -> Frame {
-    let headers = parse_ip(frame.bytes(), ETHERNET_LEN).unwrap();
-    let l4 = usize::from(headers.l4);
-    let bytes = frame.bytes_mut();
-    bytes[l4 + 4..l4 + 8].copy_from_slice(&seq.to_be_bytes());
-    bytes[l4 + 8..l4 + 12].copy_from_slice(&ack.to_be_bytes());
-    checksum::fill_transport(frame.bytes_mut(), &headers);
-    frame
 }
 
 /// Connections that begin with a proxy protocol header, which is acknowledged or sent

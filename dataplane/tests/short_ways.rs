@@ -21,6 +21,11 @@ const SERVICE: [&str; 2] = ["10.0.2.20", "[fd00:0:0:2::20]"];
 
 /// [`privatelink`] in one family (0: IPv4, 1: IPv6), with a service on UDP 53 too.
 fn world(family: usize) -> World {
+    with_target(family, |_| {})
+}
+
+/// The same, of whose target group something else is said too.
+fn with_target(family: usize, say: impl FnOnce(&mut TargetGroupRow)) -> World {
     let mut w = privatelink();
     for (vpc, first) in [(1, "fd00:0"), (2, "fd01:7")] {
         let block = format!("{first}::/48");
@@ -44,7 +49,9 @@ fn world(family: usize) -> World {
     w.edit(|b| {
         let address = ["10.0.2.40", "fd01:7:0:2:5:6:7:40"][family];
         let targets = vec![target(address, 8443, TargetHealth::Healthy)];
-        b.set_target_group(TargetGroupId(0), Some(target_group(2, targets)));
+        let mut group = target_group(2, targets);
+        say(&mut group);
+        b.set_target_group(TargetGroupId(0), Some(group));
         let mut balancer = load_balancer(LoadBalancerKind::Network, 2, 3, (6, 443));
         let dns = Listener {
             protocol: protocol::UDP,
@@ -282,4 +289,104 @@ fn packets_through_a_tunnel_are_whole_and_counted() {
     assert!(w.pipeline.counters().flow_hits >= 9, "known both ways");
     let counts = w.pipeline.connections().gwlb.accounts(w.now).sum(|_| true);
     assert_eq!(counts.bytes, 6 * 2 * 128);
+}
+
+/// Where the client's stream begins, the target's, and the length of the header before it.
+const CLIENT_SEQ: u32 = 0xffff_ffc0;
+const TARGET_SEQ: u32 = 5_000;
+
+/// A connection whose target has acknowledged its proxy protocol header; and the header's
+/// length.
+fn proxied(w: &mut World, family: usize) -> ([FiveTuple; 2], u32) {
+    let tuple = tuple(
+        protocol::TCP,
+        &format!("{}:4000", CLIENT[family]),
+        &format!("{}:443", SERVICE[family]),
+    );
+    let syn = numbered(w.frame(1, &tuple, SYN, b""), CLIENT_SEQ - 1, 0);
+    let back = read(&only(w.send(1, syn).out, 4)).tuple.reversed();
+    let answer = w.frame(4, &back, SYN | ACK, b"");
+    let answer = numbered(answer, TARGET_SEQ - 1, CLIENT_SEQ);
+    only(w.send(4, answer).out, 1);
+    let ack = numbered(w.frame(1, &tuple, ACK, b""), CLIENT_SEQ, TARGET_SEQ);
+    let [(_, header), _] = &w.send(1, ack).out[..] else {
+        panic!("a header, and the acknowledgement")
+    };
+    let len = if family == 0 { 20 } else { 40 };
+    let len = read(header).ip_len - len - 20;
+    let heard = numbered(
+        w.frame(4, &back, ACK, b""),
+        TARGET_SEQ,
+        CLIENT_SEQ.wrapping_add(len),
+    );
+    only(w.send(4, heard).out, 1);
+    ([tuple, back], len)
+}
+
+fn numbers(frame: &Frame) -> TcpNumbers {
+    TcpNumbers::of(frame.bytes(), &read(frame)).unwrap()
+}
+
+/// The numbers of a stream with a header before it change on the short way, too: both ways,
+/// where they come round, with timestamps or without.
+#[test]
+fn streams_that_began_with_a_header_are_counted_by_both_ends() {
+    for family in [0, 1] {
+        let mut w = with_target(family, |group| group.proxy_protocol = true);
+        let ([tuple, back], len) = proxied(&mut w, family);
+        for (n, sum) in [Sum::Whole, Sum::Verified, Sum::Partial]
+            .into_iter()
+            .enumerate()
+        {
+            let at = CLIENT_SEQ.wrapping_add(40 * n as u32);
+            let mut data = numbered(w.frame(1, &tuple, ACK, &[3; 40]), at, TARGET_SEQ);
+            leave(&mut data, sum);
+            let out = same_by_both(&mut w, 1, &data, &format!("{sum:?} of the client's"));
+            let expected = (at.wrapping_add(len), TARGET_SEQ);
+            assert_eq!((numbers(&out).seq, numbers(&out).ack), expected);
+            let ack = at.wrapping_add(len);
+            let mut data = numbered(w.frame(4, &back, ACK, &[4; 40]), TARGET_SEQ, ack);
+            leave(&mut data, sum);
+            let out = same_by_both(&mut w, 4, &data, &format!("{sum:?} of the target's"));
+            assert_eq!((numbers(&out).seq, numbers(&out).ack), (TARGET_SEQ, at));
+        }
+    }
+}
+
+/// What speaks of the header still, or selects what it acknowledges, is judged; and an idle
+/// connection's numbers change once only.
+#[test]
+fn what_is_to_be_judged_of_a_shifted_stream_is() {
+    for family in [0, 1] {
+        let mut w = with_target(family, |group| group.proxy_protocol = true);
+        let ([tuple, back], len) = proxied(&mut w, family);
+        let acked = |w: &mut World, ack: u32, options: &[u8]| {
+            let mut frame = w.frame(4, &back, ACK, options);
+            let l4 = usize::from(read(&frame).l4);
+            frame.bytes_mut()[l4 + 14] = 1;
+            frame.bytes_mut()[l4 + 12] = (5 + options.len() as u8 / 4) << 4;
+            let frame = numbered(frame, TARGET_SEQ, ack);
+            let out = pass(w, 4, &frame).1;
+            let room = numbers(&frame).window - numbers(&out).window;
+            let blocks = TcpOptions::of(out.bytes(), &read(&out))
+                .find(|option| option.kind == 5)
+                .map(|option| option.value.to_vec());
+            (numbers(&out).ack.wrapping_sub(CLIENT_SEQ), room, blocks)
+        };
+        let first = CLIENT_SEQ.wrapping_add(len);
+        assert_eq!(acked(&mut w, first.wrapping_add(9), &[]), (9, 0, None));
+        assert_eq!(acked(&mut w, first.wrapping_sub(9), &[]), (0, 9, None));
+        let times = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+        assert_eq!(acked(&mut w, first, &times), (0, 0, None));
+        let edges = |of: u32| [of.wrapping_add(10), of.wrapping_add(15)].map(u32::to_be_bytes);
+        let blocks = [&[1, 1, 5, 10], edges(first).as_flattened()].concat();
+        let mapped = edges(CLIENT_SEQ).as_flattened().to_vec();
+        assert_eq!(acked(&mut w, first, &blocks), (0, 0, Some(mapped)));
+        // So long that something may have timed out.
+        w.wait(200);
+        let data = numbered(w.frame(1, &tuple, ACK, b"late"), CLIENT_SEQ, TARGET_SEQ);
+        for _ in 0..2 {
+            assert_eq!(numbers(&pass(&mut w, 1, &data).1).seq, first);
+        }
+    }
 }

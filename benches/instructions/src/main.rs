@@ -18,23 +18,24 @@ mod common;
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use common::worlds::{bounce, east_west, privatelink, worked};
+use common::worlds::{bounce, east_west, numbered, privatelink, target, target_group, worked};
 use common::{World, tcp};
-use vpclab_dataplane::addr::{EniId, RouteTableId};
+use vpclab_dataplane::addr::{EniId, RouteTableId, TargetGroupId};
 use vpclab_dataplane::flow::Seed;
 use vpclab_dataplane::lpm::{Level, Lpm};
 use vpclab_dataplane::packet::{FiveTuple, Frame, tcp_flag};
 use vpclab_dataplane::pipeline::Sink;
-use vpclab_dataplane::tables::{Route, RouteOrigin, RouteTarget};
+use vpclab_dataplane::tables::{Route, RouteOrigin, RouteTarget, TargetGroupRow, TargetHealth};
 
 /// A path: its name, and what runs it and says how many operations that were.
 type Path = (&'static str, fn() -> u64);
 
 /// The paths, in the order of the budget file.
-const PATHS: [Path; 7] = [
+const PATHS: [Path; 8] = [
     ("eastwest-cached", cached_east_west),
     ("eastwest-after-route-change", changed_east_west),
     ("privatelink-cached", cached_privatelink),
+    ("privatelink-shifted", shifted_privatelink),
     ("gwlb-encapsulate", || tunnelled(false)),
     ("gwlb-decapsulate", || tunnelled(true)),
     ("first-packet-planned", planned_first_packets),
@@ -193,6 +194,38 @@ fn cached_privatelink() -> u64 {
     let mut w = privatelink();
     let frames: Vec<Frame> = (0..CONNECTIONS)
         .flat_map(|n| open(&mut w, 1, &client(2_000 + n), |_, at, frame| (at, frame)))
+        .collect();
+    established(&mut w, &frames)
+}
+
+/// The same where the client's stream begins with a proxy protocol header, which the
+/// target has: sequence numbers change too.
+fn shifted_privatelink() -> u64 {
+    let mut w = privatelink();
+    w.edit(|b| {
+        let row = TargetGroupRow {
+            proxy_protocol: true,
+            ..target_group(2, vec![target("10.0.2.40", 8443, TargetHealth::Healthy)])
+        };
+        b.set_target_group(TargetGroupId(0), Some(row));
+    });
+    let frames: Vec<Frame> = (0..CONNECTIONS)
+        .flat_map(|n| {
+            let tuple = client(2_000 + n);
+            let syn = numbered(sent(&w, 1, &tuple, tcp_flag::SYN), 9, 0);
+            let (server, arrived) = pass(&mut w, syn);
+            let back = common::read(&arrived).tuple.reversed();
+            let answer = sent(&w, server.0, &back, tcp_flag::SYN | tcp_flag::ACK);
+            pass(&mut w, numbered(answer, 99, 10));
+            let ack = numbered(sent(&w, 1, &tuple, tcp_flag::ACK), 10, 100);
+            let header = w.send(1, ack.clone()).out.swap_remove(0).1;
+            // Behind Ethernet, IPv4 and TCP headers.
+            let len = header.len() as u32 - 54;
+            let heard = sent(&w, server.0, &back, tcp_flag::ACK);
+            let heard = numbered(heard, 100, 10 + len);
+            pass(&mut w, heard.clone());
+            [ack, heard]
+        })
         .collect();
     established(&mut w, &frames)
 }

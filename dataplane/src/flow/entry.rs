@@ -66,7 +66,7 @@ pub(crate) mod line_flag {
     pub(crate) const LINKED: u8 = 8;
     /// The packet leaves in a tunnel.
     pub(crate) const TUNNEL: u8 = 16;
-    /// The packet's TCP numbers change: not for the short way.
+    /// The packet's TCP numbers change, too.
     pub(crate) const SHIFTED: u8 = 32;
     /// The packet travels against the direction of the session that tracks it too.
     pub(crate) const LINK_REPLY: u8 = 64;

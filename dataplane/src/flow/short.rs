@@ -52,11 +52,11 @@ impl Key4 {
 
 impl Line<u32> {
     /// Whether the index finds the session for packets with this key, and, if `READY`,
-    /// the short way is open to them. (All at once, with a single branch.)
+    /// they have an action. (All at once, with a single branch.)
     #[inline(always)]
     fn is_for4<const READY: bool>(&self, key: &Key4) -> bool {
         let ready = match READY {
-            true => line_flag::COMPILED | line_flag::SHIFTED,
+            true => line_flag::COMPILED,
             false => 0,
         };
         let own = [0xff, line_flag::INDEXED | line_flag::GWLB | ready];
@@ -141,8 +141,7 @@ impl Table {
         self.index.find(hash, is_it).map(split)
     }
 
-    /// The direction that a reference leads to, if it answers for a key and the short way
-    /// is open to its packets.
+    /// The direction that a reference leads to, if it answers for a key and has an action.
     #[inline(always)]
     pub(crate) fn guessed4_mut(
         &mut self,
@@ -184,8 +183,12 @@ impl Table {
     }
 
     /// The session in a slot.
-    pub(crate) fn id4(&self, slot: u32) -> Option<SessionId> {
-        Some(self.v4.entry(slot)?.state.id(slot))
+    pub(crate) fn id(&self, slot: u32) -> Option<SessionId> {
+        let state = match slot & 1 {
+            0 => &self.v4.entry(slot)?.state,
+            _ => &self.v6.entry(slot)?.state,
+        };
+        Some(state.id(slot))
     }
 
     /// Takes a packet into account in the session's state.
@@ -351,7 +354,13 @@ impl<A> Line<A> {
     /// tracked by another session, too.
     #[inline(always)]
     pub(crate) const fn goes_straight(&self) -> bool {
-        let others = line_flag::SHIFTED | line_flag::LINKED | line_flag::TUNNEL;
+        let others = line_flag::LINKED | line_flag::TUNNEL;
         self.flags & (others | line_flag::COMPILED) == line_flag::COMPILED
+    }
+
+    /// Whether its packets' TCP numbers change.
+    #[inline(always)]
+    pub(crate) const fn is_shifted(&self) -> bool {
+        self.flags & line_flag::SHIFTED != 0
     }
 }

@@ -23,6 +23,7 @@ mod proxy;
 mod replies;
 mod rewrite;
 mod services;
+mod shifted;
 mod short;
 mod short6;
 mod steps;

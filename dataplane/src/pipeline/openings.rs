@@ -55,7 +55,7 @@ impl Pipeline {
         slot: u32,
     ) -> Option<EniId> {
         let is_open = lane.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
-        let id = self.connections.sessions.id4(slot)?;
+        let id = self.connections.sessions.id(slot)?;
         let held = self.connections.sessions.held(id)?;
         let is_over = held.tracking().is_closed() || held.dies_at() < now;
         if !is_open || !is_over {

@@ -157,12 +157,16 @@ impl Pipeline {
             return self.way_aside(at, frame, lane);
         };
         let of = split(lane.guess);
-        let through = line.flags & (line_flag::LINKED | line_flag::TUNNEL);
-        if through != 0 || line.seen < at.young_from {
+        let more = line_flag::LINKED | line_flag::TUNNEL | line_flag::SHIFTED;
+        let more = line.flags & more;
+        if more != 0 || line.seen < at.young_from {
             let is_young = line.seen >= at.young_from;
-            match (through, lane.way) {
+            match (more, lane.way) {
                 (line_flag::TUNNEL, Way::Plain) if is_young => {}
                 (line_flag::LINKED, _) if is_young => return self.way_past(now, frame, lane, of),
+                _ if more & line_flag::SHIFTED != 0 => {
+                    return self.shifted_way(now, frame, lane, of, is_young);
+                }
                 _ => return self.other_way(now, frame, lane, of),
             }
             let is_told = way_in(&mut self.connections.gwlb, line, hot, now, frame, lane)?;

@@ -5,6 +5,7 @@
 //! has extension headers, a tunnel, or another session that tracks it.
 
 use super::Pipeline;
+use super::shifted::shift;
 use super::short::{Lane, Way, is_open, mended, swap};
 use crate::addr::EniId;
 use crate::flow::{Hot, Key6, Line, Takes};
@@ -56,10 +57,15 @@ impl Pipeline {
         if !sessions.is_young6(of, now) {
             return None;
         }
-        let (line, hot) = sessions.way6_mut(of)?;
+        let (mut line, mut hot) = sessions.way6_mut(of)?;
         let takes = hot.takes == Takes::Plain && line.goes_straight();
         if !takes || !is_open(hot, frame, lane, standing) {
             return None;
+        }
+        if line.is_shifted() {
+            let id = sessions.id(of.0)?;
+            shift(&mut self.connections.proxied, (id, of.1), frame, L4)?;
+            (line, hot) = sessions.way6_mut(of)?;
         }
         let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
         let step = Step::new(line, hot, lane);

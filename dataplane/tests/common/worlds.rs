@@ -256,6 +256,17 @@ pub fn nat_gateway() -> World {
     w
 }
 
+/// The frame with these TCP numbers.
+pub fn numbered(mut frame: Frame, seq: u32, ack: u32) -> Frame {
+    let headers = parse_ip(frame.bytes(), ETHERNET_LEN).unwrap();
+    let l4 = usize::from(headers.l4);
+    let bytes = frame.bytes_mut();
+    bytes[l4 + 4..l4 + 8].copy_from_slice(&seq.to_be_bytes());
+    bytes[l4 + 8..l4 + 12].copy_from_slice(&ack.to_be_bytes());
+    checksum::fill_transport(frame.bytes_mut(), &headers);
+    frame
+}
+
 /// What an appliance does: outer addresses and MACs swapped, the rest as it came.
 pub fn bounce(mut frame: Frame) -> Frame {
     let bytes = frame.bytes_mut();
