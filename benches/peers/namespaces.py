@@ -6,7 +6,10 @@ generators and sinks, and the ratios are of single rounds.
 
 import machine
 
-# Work, mark, whether more is better, case, ratio, and what is shown of whom: (words, case, figure).
+PING = {name: (("kernel", f"{name}/kernel-router", "p50_us"), ("vpclab", f"{name}/privatelink", "p50_us"),
+               ("a bare mover beside the kernel", f"{name}/bare-mover", "times_kernel_router"))
+        for name in ("ping", "ping-same-core")}
+# Work, mark if there is one, whether more is better, case, ratio, and what is shown of whom: (words, case, figure).
 ROWS = (
     ("Workers: two beside one, memory ports", 1.8, True, "memory/workers=2", "times_one_worker",
      (("one", "memory/workers=1", "mpps"), ("two", "memory/workers=2", "mpps"),
@@ -27,10 +30,32 @@ ROWS = (
     ("Namespaces, 64-byte UDP through PrivateLink, two cores, beside the bare io_uring TAP mover", 0.85,
      True, "udp-64B/privatelink", "times_bare_mover",
      (("mover", "udp-64B/bare-mover", "mpps"), ("vpclab", "udp-64B/privatelink", "mpps"))),
-    ("Ping, p50 beside the kernel router's", 2, False, "ping/privatelink", "times_kernel_router",
-     (("kernel", "ping/kernel-router", "p50_us"), ("vpclab", "ping/privatelink", "p50_us"))),
+    ("Ping, p50 beside the kernel router's, asked from another core than packets are handled on", 2, False,
+     "ping/privatelink", "times_kernel_router", PING["ping"]),
+    ("Ping, p50 beside the kernel router's, asked from the core that packets are handled on (nobody is woken there)",
+     2, False, "ping-same-core/privatelink", "times_kernel_router", PING["ping-same-core"]),
+    ("Namespaces, super-packets of 44 datagrams (USO) through PrivateLink, beside the kernel's masquerade", None, True,
+     "udp-uso/privatelink", "times_kernel_masquerade",
+     (("kernel", "udp-uso/kernel-masquerade", "gbit_per_s"), ("mover", "udp-uso/bare-mover", "gbit_per_s"),
+      ("vpclab", "udp-uso/privatelink", "gbit_per_s"),
+      ("a frame at the server", "udp-uso/privatelink", "bytes_a_frame"))),
+    ("Namespaces, one TCP stream (TSO) in GENEVE trains through a GWLB's appliance, beside the same without one", None,
+     True, "tcp-gwlb/trains", "times_direct",
+     (("direct", "tcp-gwlb/direct", "gbit_per_s"), ("packet by packet", "tcp-gwlb/one-by-one", "gbit_per_s"),
+      ("trains", "tcp-gwlb/trains", "gbit_per_s"),
+      ("the appliance reads at once", "tcp-gwlb/trains", "packets_a_read"))),
+    ("Namespaces, one TCP stream through PrivateLink, two workers and queues, beside two movers", None, True,
+     "tcp/privatelink/queues=2", "times_bare_mover",
+     (("movers", "tcp/bare-mover/queues=2", "gbit_per_s"), ("vpclab", "tcp/privatelink/queues=2", "gbit_per_s"),
+      ("vpclab beside one queue", "tcp/privatelink/queues=2", "times_one_queue"))),
+    ("Namespaces, 64-byte UDP through PrivateLink, two workers and queues, beside two movers (one core is the "
+     "generator's, too)", None, True,
+     "udp-64B/privatelink/queues=2", "times_bare_mover",
+     (("movers", "udp-64B/bare-mover/queues=2", "mpps"), ("vpclab", "udp-64B/privatelink/queues=2", "mpps"),
+      ("vpclab beside one queue", "udp-64B/privatelink/queues=2", "times_one_queue"))),
 )
-UNITS = {"mpps": "Mpps", "gbit_per_s": "Gbit/s", "p50_us": "µs", "times_one_worker": "×", "times_one_thread": "×"}
+UNITS = {"mpps": "Mpps", "gbit_per_s": "Gbit/s", "p50_us": "µs", "bytes_a_frame": "bytes", "packets_a_read": "packets",
+         "times_one_worker": "×", "times_one_thread": "×", "times_one_queue": "×", "times_kernel_router": "×"}
 
 
 # control/src/bench/io/router.rs
@@ -62,23 +87,25 @@ def rows(run, vpclab):
     run.raw += found.values()
     run.settings.append(settings(found))
     for work, mark, more, case, ratio, shown in ROWS:
-        sign = "≥" if more else "≤"
+        wanted = f"{'≥' if more else '≤'} {mark} ×" if mark else "–"
         missing = [name for _, name, _ in shown if f"io/{name}" not in found]
         if missing:
-            run.missing(work, f"{sign} {mark} ×", f"no {missing[0]} here: `vpclab bench io` says why")
+            run.missing(work, wanted, f"no {missing[0]} here: `vpclab bench io` says why")
             continue
         metrics = found[f"io/{case}"]["metrics"]
         spread = {"min": metrics[f"{ratio}_min"], "median": metrics[ratio], "max": metrics[f"{ratio}_max"]}
 
         def figure(name, unit):
             metrics = found[f"io/{name}"]["metrics"]
+            if f"{unit}_min" not in metrics:
+                return f"{metrics[unit]:.1f} {UNITS[unit]}"
             least, most = metrics[f"{unit}_min"], metrics[f"{unit}_max"]
             return f"{metrics[unit]:.2f} ({least:.2f}–{most:.2f}) {UNITS[unit]}"
 
         others = found[f"io/{case}"]["others_percent"]
         run.row({
-            "work": work, "mark": f"{sign} {mark} ×", "ratio": spread, "net_ratio": None,
-            "met": spread["median"] >= mark if more else spread["median"] <= mark,
+            "work": work, "mark": wanted, "ratio": spread, "net_ratio": None,
+            "met": None if mark is None else spread["median"] >= mark if more else spread["median"] <= mark,
             "detail": ", ".join(f"{words} {figure(name, unit)}" for words, name, unit in shown)
                       + f"; other programs {others:.0f} % of the CPUs",
             "machine_busy_percent": round(busy.percent()[0]),

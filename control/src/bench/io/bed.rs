@@ -4,24 +4,22 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use vpclab_dataplane::addr::{EniId, Mac};
-use vpclab_dataplane::io::{Port, TapPort};
-use vpclab_dataplane::pipeline::Config;
-use vpclab_dataplane::worker::{Clock, Handle, Options as WorkerOptions, team};
+use vpclab_dataplane::addr::Mac;
+use vpclab_dataplane::io::TapPort;
 
+use super::appliance::{Appliance, Sends};
+use super::lab::{Host, Lab};
 use super::router::{self, Router};
-use crate::bench::topology::World;
 use crate::host::namespace::{Namespaces, RESOLV_CONF};
 use crate::host::netlink::Existing;
 use crate::host::plan::{GatewayPlan, InterfacePlan};
-use crate::host::{HostError, from_model, netlink, wiring_errors};
+use crate::host::{HostError, netlink, wiring_errors};
 
-/// MTU of every interface, so that all carry segments of one size.
-const MTU: u32 = 1500;
+/// MTU of the hosts' interfaces, so that all carry segments of one size.
+pub(super) const MTU: u32 = 1500;
 /// The interface of every host.
 pub(super) const DEVICE: &str = "eth0";
 /// What the server listens to.
@@ -41,23 +39,30 @@ pub(super) enum Kind {
     Masquerade,
     /// vpclab.
     PrivateLink,
+    /// Two bare movers, one for each queue of the two TAPs.
+    MoverOfTwo,
+    /// vpclab with two workers, one for each queue.
+    PrivateLinkOfTwo,
+    /// vpclab from one subnet to another.
+    Direct,
+    /// The same through an appliance, GENEVE packet by packet.
+    OneByOne,
+    /// The same with an appliance that takes and sends trains of them.
+    Trains,
 }
 
 impl Kind {
-    /// The peers first: what comes later is compared with them.
-    pub(super) const ALL: [Self; 4] = [
-        Self::Mover,
-        Self::Router,
-        Self::Masquerade,
-        Self::PrivateLink,
-    ];
-
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Mover => "bare-mover",
             Self::Router => "kernel-router",
             Self::Masquerade => "kernel-masquerade",
             Self::PrivateLink => "privatelink",
+            Self::MoverOfTwo => "bare-mover/queues=2",
+            Self::PrivateLinkOfTwo => "privatelink/queues=2",
+            Self::Direct => "direct",
+            Self::OneByOne => "one-by-one",
+            Self::Trains => "trains",
         }
     }
 }
@@ -66,7 +71,11 @@ impl Kind {
 enum Between {
     Mover(Arc<AtomicBool>, Vec<JoinHandle<std::io::Result<()>>>),
     Kernel(Router),
-    Workers(Handle, Vec<JoinHandle<std::io::Result<()>>>),
+    // The appliance first: it is a host of the lab.
+    Lab {
+        appliance: Option<Appliance>,
+        _lab: Lab,
+    },
 }
 
 /// Two namespaces that can talk. Everything is gone with it.
@@ -83,16 +92,20 @@ pub(super) struct Bed {
     pub(super) client_mac: Mac,
     /// Where a generator runs, and where what lies between.
     pub(super) cores: [usize; 2],
-    _neighbour: Option<Namespaces>,
 }
 
 impl Bed {
     pub(super) fn new(kind: Kind) -> Result<Self, HostError> {
         match kind {
-            Kind::Mover => mover(),
+            Kind::Mover => mover(1),
+            Kind::MoverOfTwo => mover(2),
             Kind::Router => kernel(false),
             Kind::Masquerade => kernel(true),
-            Kind::PrivateLink => workers(),
+            Kind::PrivateLink => privatelink(1),
+            Kind::PrivateLinkOfTwo => privatelink(2),
+            Kind::Direct => inspected(None),
+            Kind::OneByOne => inspected(Some(Sends::OneByOne)),
+            Kind::Trains => inspected(Some(Sends::Trains)),
         }
     }
 
@@ -100,13 +113,17 @@ impl Bed {
     pub(super) fn settings(&self) -> Vec<(&'static str, f64)> {
         match &self.between {
             Between::Kernel(router) => vec![(router::STEERED, f64::from(router.steered))],
-            Between::Mover(..) | Between::Workers(..) => Vec::new(),
+            Between::Lab { appliance, .. } => {
+                let appliance = appliance.as_ref();
+                appliance.map(Appliance::settings).unwrap_or_default()
+            }
+            Between::Mover(..) => Vec::new(),
         }
     }
 }
 
 /// The first and the last of the CPUs that this process may use.
-fn cores() -> [usize; 2] {
+pub(super) fn cores() -> [usize; 2] {
     let this = nix::unistd::Pid::from_raw(0);
     let allowed = nix::sched::sched_getaffinity(this).unwrap_or_default();
     let is_allowed = |cpu: &usize| allowed.is_set(*cpu).unwrap_or(false);
@@ -115,7 +132,14 @@ fn cores() -> [usize; 2] {
     [first, all.next_back().unwrap_or(first)]
 }
 
-fn namespaces() -> Result<Namespaces, HostError> {
+/// Where `count` threads run that handle packets: the last ones.
+pub(super) fn packet_cores(count: usize) -> Result<usize, HostError> {
+    let [first, last] = cores();
+    let start = (last + 1).checked_sub(count).filter(|&core| core >= first);
+    start.ok_or_else(|| HostError::new(format!("{count} queues need {count} cores")))
+}
+
+pub(super) fn namespaces() -> Result<Namespaces, HostError> {
     Namespaces::create(Path::new(RESOLV_CONF))
 }
 
@@ -143,35 +167,40 @@ pub(super) fn interface(
     }
 }
 
-fn tap(namespaces: &Namespaces, plan: &InterfacePlan) -> Result<TapPort, HostError> {
+/// A TAP in a host, as so many ports.
+pub(super) fn tap(
+    namespaces: &Namespaces,
+    plan: &InterfacePlan,
+    queues: usize,
+) -> Result<Vec<TapPort>, HostError> {
     namespaces.in_network(|| {
-        let ports = TapPort::open(&plan.device, 1).map_err(wiring_errors::explain_tun)?;
+        let ports = TapPort::open(&plan.device, queues).map_err(wiring_errors::explain_tun)?;
         netlink::configure(std::slice::from_ref(plan), Existing::Refuse)?;
-        let port = ports.into_iter().next();
-        port.ok_or_else(|| HostError::new("a TAP without a queue"))
+        Ok(ports)
     })
 }
 
-fn mover() -> Result<Bed, HostError> {
+fn mover(queues: usize) -> Result<Bed, HostError> {
+    let start = packet_cores(queues)?;
     let (client, server) = (namespaces()?, namespaces()?);
-    let taps = [
-        tap(&client, &interface(DEVICE, [10, 9, 0, 1], None, 1))?,
-        tap(&server, &interface(DEVICE, [10, 9, 0, 2], None, 2))?,
-    ];
+    let near = tap(&client, &interface(DEVICE, [10, 9, 0, 1], None, 1), queues)?;
+    let far = tap(&server, &interface(DEVICE, [10, 9, 0, 2], None, 2), queues)?;
     let stop = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&stop);
-    let cores = cores();
-    let thread = spawn("mover", move || super::mover::run(&taps, cores[1], &told))?;
+    let mut threads = Vec::new();
+    for (core, taps) in (start..).zip(near.into_iter().zip(far)) {
+        let (taps, told) = (<[TapPort; 2]>::from(taps), Arc::clone(&stop));
+        let run = move || super::mover::run(&taps, core, &told);
+        threads.push(spawn("mover", run)?);
+    }
     let address = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
     Ok(Bed {
-        between: Between::Mover(stop, vec![thread]),
+        between: Between::Mover(stop, threads),
         client,
         server,
         service: address,
         pinged: address,
         client_mac: Mac([2, 0, 0, 0, 0, 1]),
-        cores,
-        _neighbour: None,
+        cores: cores(),
     })
 }
 
@@ -188,61 +217,53 @@ fn kernel(masquerade: bool) -> Result<Bed, HostError> {
         pinged: address,
         client_mac: Mac([2, 0, 0, 0, 0, 1]),
         cores,
-        _neighbour: None,
     })
 }
 
-fn workers() -> Result<Bed, HostError> {
-    let world = World::new(YAML).map_err(|error| HostError::new(error.to_string()))?;
-    let (local, _) = sync_channel(1);
-    let tables = Arc::clone(world.control.tables());
-    let cores = cores();
-    let options = WorkerOptions {
-        core: Some(cores[1]),
-        ..WorkerOptions::default()
-    };
-    let (workers, handle) = team(
-        1,
-        Config::default(),
-        &tables,
-        Clock::start(),
-        options,
-        &local,
-    )
-    .map_err(|error| HostError::new(format!("workers: {error}")))?;
-    let mut threads = Vec::new();
-    for worker in workers {
-        threads.push(spawn("packets", move || worker.run())?);
-    }
-    let (mut hosts, mut macs) = (Vec::new(), Vec::new());
-    for host in from_model::hosts(world.control.model()) {
-        let namespaces = namespaces()?;
-        for plan in &host.interfaces {
-            let plan = InterfacePlan {
-                mtu: MTU,
-                ..plan.clone()
-            };
-            let port: Box<dyn Port> = Box::new(tap(&namespaces, &plan)?);
-            handle
-                .add_port(EniId(plan.eni), port)
-                .map_err(|error| HostError::new(error.to_string()))?;
-            macs.push(Mac(plan.mac));
-        }
-        hosts.push(namespaces);
-    }
-    let hosts = <[Namespaces; 3]>::try_from(hosts);
-    let (Ok([client, neighbour, server]), Some(&client_mac)) = (hosts, macs.first()) else {
-        return Err(HostError::new("the benchmark's lab has other hosts"));
-    };
+fn privatelink(queues: usize) -> Result<Bed, HostError> {
+    let mut lab = Lab::new(YAML, queues)?;
+    let (client, server) = (lab.host("client")?, lab.host("server")?);
     Ok(Bed {
-        between: Between::Workers(handle, threads),
-        client,
-        server,
+        between: Between::Lab {
+            appliance: None,
+            _lab: lab,
+        },
+        client_mac: client.mac,
+        client: client.namespaces,
+        server: server.namespaces,
         service: IpAddr::V4(Ipv4Addr::new(10, 0, 1, 100)),
         pinged: IpAddr::V4(Ipv4Addr::new(10, 0, 9, 10)),
-        client_mac,
-        cores,
-        _neighbour: Some(neighbour),
+        cores: cores(),
+    })
+}
+
+/// From the subnet of clients to that of servers, by way of an appliance if there is one.
+fn inspected(appliance: Option<Sends>) -> Result<Bed, HostError> {
+    let text = match appliance {
+        None => super::lab::east_west(""),
+        Some(_) => super::lab::east_west(super::lab::INSPECTED),
+    };
+    let mut lab = Lab::new(&text, 1)?;
+    let (client, server) = (lab.host("client")?, lab.host("server")?);
+    let appliance = match appliance {
+        None => None,
+        Some(sends) => {
+            let Host { namespaces, .. } = lab.host(super::lab::APPLIANCE)?;
+            Some(Appliance::start(&namespaces, sends)?)
+        }
+    };
+    let address = IpAddr::V4(Ipv4Addr::new(10, 0, 2, 10));
+    Ok(Bed {
+        between: Between::Lab {
+            appliance,
+            _lab: lab,
+        },
+        client_mac: client.mac,
+        client: client.namespaces,
+        server: server.namespaces,
+        service: address,
+        pinged: address,
+        cores: cores(),
     })
 }
 
@@ -286,7 +307,7 @@ endpoints:
   endpoint: {type: interface, service: service, subnets: consumer/app, address: 10.0.1.100, groups: all}
 ";
 
-fn spawn(
+pub(super) fn spawn(
     name: &str,
     work: impl FnOnce() -> std::io::Result<()> + Send + 'static,
 ) -> Result<JoinHandle<std::io::Result<()>>, HostError> {
@@ -298,19 +319,11 @@ fn spawn(
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        let threads = match &mut self.between {
-            Between::Mover(stop, threads) => {
-                stop.store(true, Ordering::Relaxed);
-                std::mem::take(threads)
+        if let Between::Mover(stop, threads) = &mut self.between {
+            stop.store(true, Ordering::Relaxed);
+            for thread in threads.drain(..) {
+                let _ = thread.join();
             }
-            Between::Workers(handle, threads) => {
-                let _ = handle.stop();
-                std::mem::take(threads)
-            }
-            Between::Kernel(_) => Vec::new(),
-        };
-        for thread in threads {
-            let _ = thread.join();
         }
     }
 }

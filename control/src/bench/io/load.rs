@@ -2,10 +2,11 @@
 
 use super::Span;
 use super::bed::Kind;
-use super::contest::{self, Beside, Entry, Shown, Way};
-use super::ping::Ping;
+use super::contest::{self, Beside, Entry, Names, Shown, Way};
+use super::ping::{From, Ping};
 use super::tcp::Tcp;
 use super::udp::Udp;
+use super::uso::Uso;
 use crate::bench::{BenchError, Case, Depth, Unit};
 use crate::cli::CliError;
 use crate::host::HostError;
@@ -17,31 +18,74 @@ pub(super) enum Load {
     Tcp,
     /// Datagrams that make frames of 64 bytes, as many as a thread can send.
     Udp,
+    /// Super-packets of datagrams, as many as a thread can send.
+    Uso,
+    /// One TCP stream through a gateway load balancer's appliance.
+    Inspected,
     /// Echo requests, one after the other.
-    Ping,
+    Ping(From),
 }
 
 impl Load {
-    pub(super) const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Ping];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Tcp,
+        Self::Udp,
+        Self::Uso,
+        Self::Inspected,
+        Self::Ping(From::AnotherCore),
+        Self::Ping(From::SameCore),
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp-64B",
-            Self::Ping => "ping",
+            Self::Uso => "udp-uso",
+            Self::Inspected => "tcp-gwlb",
+            Self::Ping(From::AnotherCore) => "ping",
+            Self::Ping(From::SameCore) => "ping-same-core",
+        }
+    }
+
+    /// What may lie between. The peers first: what comes later is compared with them.
+    const fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::Tcp | Self::Udp => &[
+                Kind::Mover,
+                Kind::Router,
+                Kind::Masquerade,
+                Kind::PrivateLink,
+                Kind::MoverOfTwo,
+                Kind::PrivateLinkOfTwo,
+            ],
+            Self::Uso | Self::Ping(_) => &[
+                Kind::Mover,
+                Kind::Router,
+                Kind::Masquerade,
+                Kind::PrivateLink,
+            ],
+            Self::Inspected => &[Kind::Direct, Kind::OneByOne, Kind::Trains],
         }
     }
 
     const fn shown(self, kind: Kind) -> Shown {
         Shown {
             figure: match self {
-                Self::Tcp => ["gbit_per_s", "gbit_per_s_min", "gbit_per_s_max"],
+                Self::Tcp | Self::Uso | Self::Inspected => {
+                    ["gbit_per_s", "gbit_per_s_min", "gbit_per_s_max"]
+                }
                 Self::Udp => ["mpps", "mpps_min", "mpps_max"],
-                Self::Ping => ["p50_us", "p50_us_min", "p50_us_max"],
+                Self::Ping(_) => ["p50_us", "p50_us_min", "p50_us_max"],
             },
             beside: match kind {
-                Kind::PrivateLink => BESIDE,
-                _ => &[],
+                // What two TAPs and a thread between them take in any case.
+                Kind::Mover if matches!(self, Self::Ping(_)) => ROUTER,
+                Kind::PrivateLink => PEERS,
+                Kind::MoverOfTwo => ONE_MOVER,
+                Kind::PrivateLinkOfTwo => OF_TWO,
+                Kind::OneByOne => DIRECT,
+                Kind::Trains => INSPECTED,
+                Kind::Mover | Kind::Router | Kind::Masquerade | Kind::Direct => &[],
             },
         }
     }
@@ -49,50 +93,74 @@ impl Load {
     fn prepare(self, kind: Kind, depth: Depth) -> Result<Box<dyn Way>, HostError> {
         let span = Span::of(depth);
         Ok(match self {
-            Self::Tcp => Box::new(Tcp::new(kind, span)?),
+            Self::Tcp | Self::Inspected => Box::new(Tcp::new(kind, span)?),
             Self::Udp => Box::new(Udp::new(kind, span)?),
-            Self::Ping => Box::new(Ping::new(kind, depth)?),
+            Self::Uso => Box::new(Uso::new(kind, span)?),
+            Self::Ping(from) => Box::new(Ping::new(kind, from, depth)?),
         })
     }
 }
 
-const BESIDE: &[Beside] = &[
+const fn beside(names: Names, way: Kind) -> Beside {
     Beside {
-        names: [
-            "times_bare_mover",
-            "times_bare_mover_min",
-            "times_bare_mover_max",
-        ],
-        way: Kind::Mover.name(),
+        names,
+        way: way.name(),
         inverse: false,
-    },
-    Beside {
-        names: [
-            "times_kernel_router",
-            "times_kernel_router_min",
-            "times_kernel_router_max",
-        ],
-        way: Kind::Router.name(),
-        inverse: false,
-    },
-    Beside {
-        names: [
-            "times_kernel_masquerade",
-            "times_kernel_masquerade_min",
-            "times_kernel_masquerade_max",
-        ],
-        way: Kind::Masquerade.name(),
-        inverse: false,
-    },
+    }
+}
+
+const TIMES_MOVER: Names = [
+    "times_bare_mover",
+    "times_bare_mover_min",
+    "times_bare_mover_max",
+];
+const TIMES_ROUTER: Names = [
+    "times_kernel_router",
+    "times_kernel_router_min",
+    "times_kernel_router_max",
+];
+const TIMES_MASQUERADE: Names = [
+    "times_kernel_masquerade",
+    "times_kernel_masquerade_min",
+    "times_kernel_masquerade_max",
+];
+const TIMES_ONE_QUEUE: Names = [
+    "times_one_queue",
+    "times_one_queue_min",
+    "times_one_queue_max",
+];
+const TIMES_DIRECT: Names = ["times_direct", "times_direct_min", "times_direct_max"];
+const TIMES_ONE_BY_ONE: Names = [
+    "times_one_by_one",
+    "times_one_by_one_min",
+    "times_one_by_one_max",
+];
+
+const PEERS: &[Beside] = &[
+    beside(TIMES_MOVER, Kind::Mover),
+    beside(TIMES_ROUTER, Kind::Router),
+    beside(TIMES_MASQUERADE, Kind::Masquerade),
+];
+const ROUTER: &[Beside] = &[beside(TIMES_ROUTER, Kind::Router)];
+const ONE_MOVER: &[Beside] = &[beside(TIMES_ONE_QUEUE, Kind::Mover)];
+const OF_TWO: &[Beside] = &[
+    beside(TIMES_MOVER, Kind::MoverOfTwo),
+    beside(TIMES_ONE_QUEUE, Kind::PrivateLink),
+    beside(TIMES_MASQUERADE, Kind::Masquerade),
+];
+const DIRECT: &[Beside] = &[beside(TIMES_DIRECT, Kind::Direct)];
+const INSPECTED: &[Beside] = &[
+    beside(TIMES_DIRECT, Kind::Direct),
+    beside(TIMES_ONE_BY_ONE, Kind::OneByOne),
 ];
 
 /// A case for each of the things that may lie between.
 pub(super) fn cases(load: Load, depth: Depth) -> Vec<Case> {
-    let entries = Kind::ALL.into_iter().map(|kind| Entry {
+    let entries = load.kinds().iter().map(|&kind| Entry {
         name: kind.name(),
         unit: match load {
-            Load::Tcp => Unit::Byte,
-            Load::Udp | Load::Ping => Unit::Packet,
+            Load::Tcp | Load::Uso | Load::Inspected => Unit::Byte,
+            Load::Udp | Load::Ping(_) => Unit::Packet,
         },
         shown: load.shown(kind),
         build: Box::new(move || load.prepare(kind, depth).map_err(not_here)),

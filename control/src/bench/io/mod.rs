@@ -5,16 +5,20 @@
 //!            1 or 2 threads that only count (floor): what the machine gives
 //! tcp/…      ┌ client ┐      bare mover       ┌ server ┐
 //! udp-64B/…  │ eth0   ├──── kernel's router ──┤ eth0   │   namespaces made here, gone
-//! ping/…     └────────┘      vpclab           └────────┘   with the process
+//! udp-uso/…  └────────┘      vpclab           └────────┘   with the process
+//! ping…/…
+//! tcp-gwlb/… client ── vpclab ── server; in GENEVE by way of an appliance
 //! ```
 //!
 //! Peers and vpclab take turns, round by round, with the same generators and
 //! sinks (sockets of our own); a ratio is of one round, what is shown is the
 //! middle of the rounds.
 
+mod appliance;
 mod bed;
 mod contest;
 mod floor;
+mod lab;
 mod load;
 mod mover;
 mod ping;
@@ -23,6 +27,7 @@ mod scaling;
 mod script;
 mod tcp;
 mod udp;
+mod uso;
 
 use super::{Case, Depth, Options, Suite};
 use load::Load;

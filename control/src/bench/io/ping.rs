@@ -28,9 +28,21 @@ const ANSWER: u8 = 0;
 const PAYLOAD: usize = 56;
 const LEN: usize = 8 + PAYLOAD;
 
+/// Where the one who asks runs, whatever lies between. Left to the scheduler, rounds
+/// would differ by where it put him.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum From {
+    /// On the generators' core: each way wakes somebody on another one.
+    AnotherCore,
+    /// Where packets are handled: a router does it all within the asker's calls, and
+    /// wakes nobody.
+    SameCore,
+}
+
 /// Who asks, who answers, and what lies between.
 pub(super) struct Ping {
     bed: Bed,
+    from: From,
     socket: OwnedFd,
     requests: u16,
     sequence: u16,
@@ -38,7 +50,7 @@ pub(super) struct Ping {
 }
 
 impl Ping {
-    pub(super) fn new(kind: Kind, depth: Depth) -> Result<Self, HostError> {
+    pub(super) fn new(kind: Kind, from: From, depth: Depth) -> Result<Self, HostError> {
         let bed = Bed::new(kind)?;
         let target = SocketAddr::new(bed.pinged, 0);
         let socket = bed
@@ -48,6 +60,7 @@ impl Ping {
         setsockopt(&socket, sockopt::ReceiveTimeout, &patience).context("ICMP socket")?;
         Ok(Self {
             bed,
+            from,
             socket,
             requests: match depth {
                 Depth::Smoke => 5,
@@ -81,11 +94,12 @@ impl Ping {
         }
     }
 
-    /// Asks from the core where packets are not handled, whatever lies between: on the
-    /// other one a router would wake nobody, and rounds would differ by where the
-    /// scheduler put the one who asks.
     fn run(&mut self) -> Result<f64, HostError> {
-        let core = self.bed.cores[0];
+        let [other, same] = self.bed.cores;
+        let core = match self.from {
+            From::AnotherCore => other,
+            From::SameCore => same,
+        };
         thread::scope(|scope| {
             let asking = scope.spawn(move || {
                 // Where that is not allowed, all share what there is.

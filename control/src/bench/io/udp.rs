@@ -62,7 +62,7 @@ enum Ends {
     Ingress,
 }
 
-const INGRESS: &str = "table netdev sink {
+pub(super) const INGRESS: &str = "table netdev sink {
   chain ingress {
     type filter hook ingress device eth0 priority 0; policy accept;
     ip protocol udp drop
@@ -138,7 +138,7 @@ impl Udp {
     fn arrived(&self) -> Result<u64, HostError> {
         self.bed.server.in_network(|| match self.ends {
             Ends::Socket => at_socket(),
-            Ends::Ingress => at_ingress(),
+            Ends::Ingress => ingress().map(|[frames, _]| frames),
         })
     }
 }
@@ -165,12 +165,12 @@ impl Way for Udp {
     }
 }
 
-fn bind(port: u16) -> Result<UdpSocket, HostError> {
+pub(super) fn bind(port: u16) -> Result<UdpSocket, HostError> {
     UdpSocket::bind(SocketAddr::new(IpAddr::from([0, 0, 0, 0]), port)).context("UDP socket")
 }
 
 /// Sends until a datagram arrives.
-fn reach(client: &UdpSocket, sink: &UdpSocket) -> Result<(), HostError> {
+pub(super) fn reach(client: &UdpSocket, sink: &UdpSocket) -> Result<(), HostError> {
     sink.set_read_timeout(Some(TRY)).context("UDP socket")?;
     for _ in 0..TRIES {
         // Refused, or no neighbour yet: then once more.
@@ -254,12 +254,17 @@ fn at_socket() -> Result<u64, HostError> {
     }
 }
 
-/// Frames that entered by the interface of the calling thread's network.
-fn at_ingress() -> Result<u64, HostError> {
+/// Frames, and their bytes, that entered by the interface of the calling thread's
+/// network.
+pub(super) fn ingress() -> Result<[u64; 2], HostError> {
     const PATH: &str = "/proc/thread-self/net/dev";
     let text = std::fs::read_to_string(PATH).context(PATH)?;
     let mut lines = text.lines();
     let line = lines.find_map(|line| line.trim().strip_prefix(DEVICE)?.strip_prefix(':'));
-    let count = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-    count.ok_or_else(|| HostError::new(format!("{PATH} has no {DEVICE}")))
+    let mut columns = line.unwrap_or_default().split_whitespace();
+    let mut next = || columns.next()?.parse().ok();
+    match (next(), next()) {
+        (Some(bytes), Some(frames)) => Ok([frames, bytes]),
+        _ => Err(HostError::new(format!("{PATH} has no {DEVICE}"))),
+    }
 }
