@@ -158,7 +158,9 @@ impl Pipeline {
         }
         let parsed = GeneveView::parse(payload)?;
         let l3 = usize::from(wire.l4) + 8 + parsed.header_len();
-        let inner = parse_ip(frame.bytes(), l3)?;
+        // It ends within the outer packet: what the frame has behind that is not its.
+        let end = l3 + parsed.inner.len();
+        let inner = parse_ip(frame.bytes().get(..end).unwrap_or_default(), l3)?;
         let serial = parsed
             .cookie
             .and_then(|cookie| self.connections.gwlb.by_cookie(cookie))
