@@ -9,8 +9,9 @@ use common::worlds::*;
 use common::*;
 use vpclab_dataplane::addr::*;
 use vpclab_dataplane::drop::DropReason;
-use vpclab_dataplane::packet::{FiveTuple, tcp_flag};
+use vpclab_dataplane::packet::{FiveTuple, protocol, tcp_flag};
 use vpclab_dataplane::pipeline::{Config, Pipeline};
+use vpclab_dataplane::tables::{EniKind, NetworkAclRule, Peer, PortMatch};
 
 const SYN: u8 = tcp_flag::SYN;
 const SYN_ACK: u8 = SYN | tcp_flag::ACK;
@@ -150,4 +151,62 @@ fn a_client_that_is_its_own_target_is_dropped_where_its_address_is_kept() {
     let mut w = direct(false);
     let got = at_target(w.tcp(4, "10.0.2.40:1000", NODE, SYN));
     assert_eq!(got.src, ip("10.0.1.30"));
+}
+
+/// The ACL of the target's subnet is asked of an answer, although no route of it is; and
+/// so is that of the node's.
+#[test]
+fn the_acls_between_target_and_node_judge_an_answer() {
+    for (subnet, egress) in [(21, true), (20, false)] {
+        let mut w = direct(true);
+        // In another subnet than the node.
+        w.eni(6, 21, &["10.0.2.50"], &[1], EniKind::Host);
+        let mut acl = allow_all();
+        let deny = NetworkAclRule {
+            number: 1,
+            allow: false,
+            protocol: Some(protocol::TCP),
+            ports: PortMatch::Range(2001, 2001),
+            cidr: Prefix::ANY_V4,
+        };
+        match egress {
+            true => acl.egress.insert(0, deny),
+            false => acl.ingress.insert(0, deny),
+        }
+        w.edit(|b| b.set_network_acl(NetworkAclId(77), Some(acl)));
+        let mut row = w.tables.subnets.row(SubnetId(subnet)).unwrap().clone();
+        row.network_acl = NetworkAclId(77);
+        w.edit(|b| b.set_subnet(SubnetId(subnet), Some(row)));
+        for (from, address) in [(5, "10.0.1.11"), (6, "10.0.2.50")] {
+            for port in [2000, 2001, 2002] {
+                let client = format!("{address}:{port}");
+                let got = at_target(w.tcp(from, &client, NODE, SYN));
+                let seen = answer(&mut w, &got);
+                if port == 2001 {
+                    dropped(seen, DropReason::NetworkAcl);
+                } else {
+                    assert_eq!(read(&only(seen.out, from)).tuple, tcp(NODE, &client));
+                }
+            }
+        }
+    }
+}
+
+/// A group that the target's rule names is the node's, never the client's.
+#[test]
+fn a_group_that_a_targets_rule_names_is_the_nodes() {
+    for (client, node, passes) in [(1, 7, true), (7, 1, false), (7, 7, true)] {
+        let mut w = direct(true);
+        w.group(7, everything(), everything());
+        let named = Peer::Group(SecurityGroupId(7));
+        w.group(6, vec![rule(None, PortMatch::Any, named)], vec![]);
+        for (eni, group) in [(5, client), (3, node), (4, 6)] {
+            w.eni_edit(eni, |row| row.groups = vec![SecurityGroupId(group)]);
+        }
+        let seen = w.tcp(5, "10.0.1.11:2000", NODE, SYN);
+        match passes {
+            true => assert_eq!(at_target(seen), tcp("10.0.1.11:2000", TARGET)),
+            false => dropped(seen, DropReason::SecurityGroup),
+        }
+    }
 }

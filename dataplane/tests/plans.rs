@@ -11,7 +11,8 @@ use common::tape::Tape;
 use common::worlds::privatelink;
 use common::*;
 use vpclab_dataplane::addr::*;
-use vpclab_dataplane::packet::{FiveTuple, protocol, tcp_flag};
+use vpclab_dataplane::drop::DropReason;
+use vpclab_dataplane::packet::{FiveTuple, checksum, protocol, tcp_flag};
 use vpclab_dataplane::pipeline::{Config, Pipeline};
 use vpclab_dataplane::tables::{
     EniKind, Listener, LoadBalancerKind, NetworkAclRule, PortMatch, TargetHealth,
@@ -402,4 +403,28 @@ fn answers_are_planned_for_within_the_ranges_of_the_acls() {
         answered += u64::from(passes);
     }
     assert_eq!(w.pipeline.counters().answers_planned, answered - 1);
+}
+
+/// An answer with too few hops left goes by no plan.
+#[test]
+fn an_answer_whose_ttl_runs_out_is_not_planned() {
+    let mut w = worlds::east_west();
+    let mut settings = w.tables.settings;
+    settings.ttl_vpc_router = 1;
+    w.edit(|b| b.set_settings(settings));
+    for (port, ttl) in [(1, 64), (2, 2), (3, 1), (4, 2)] {
+        let tuple = tcp(&format!("10.0.1.10:{port}"), "10.0.2.10:80");
+        let syn = w.frame(1, &tuple, tcp_flag::SYN, b"");
+        assert_eq!(w.send(1, syn).out.len(), 1);
+        let flags = tcp_flag::SYN | tcp_flag::ACK;
+        let mut answer = w.frame(2, &tuple.reversed(), flags, b"");
+        answer.bytes_mut()[22] = ttl;
+        checksum::fill_ipv4_header(&mut answer.bytes_mut()[14..34]);
+        let seen = w.send(2, answer);
+        match ttl {
+            1 => assert_eq!(seen.drops, [(EniId(2), DropReason::TtlExpired)]),
+            _ => assert_eq!(seen.out[0].1.bytes()[22], ttl - 1, "port {port}"),
+        }
+    }
+    assert_eq!(w.pipeline.counters().answers_planned, 2);
 }

@@ -399,3 +399,69 @@ fn link_local_addresses_are_not_routed() {
     let seen = w.tcp(1, &from, "[2001:db8:f::53]:443", SYN);
     assert_eq!(seen.drops, [(EniId(1), DropReason::NotRoutable)]);
 }
+
+/// Who begins by the router and is answered directly: of his connection only what he sends
+/// himself and what arrives at him.
+fn answered_directly(ingress: Vec<SecurityGroupRule>) -> World {
+    let mut w = routed(true, false);
+    w.group(2, ingress, everything());
+    w.eni_edit(1, |eni| {
+        eni.groups = vec![SecurityGroupId(2)];
+        eni.timeouts.tcp_established = Duration::from_secs(350);
+    });
+    w
+}
+
+/// A packet from one end to the other, by the router there.
+fn exchange(w: &mut World, port: u16, (there, back): (u8, u8)) {
+    let (client, server) = (format!("10.0.1.10:{port}"), "10.0.2.10:80");
+    only(w.tcp(1, &client, server, there).out, 3);
+    only(w.tcp(3, &client, server, there).out, 2);
+    only(w.tcp(2, server, &client, back).out, 1);
+}
+
+/// The connection that an answer does not belong to, and that lets it in, lives on by it, also
+/// where answers are cached.
+#[test]
+fn an_answer_keeps_the_connection_alive_that_lets_it_in() {
+    let mut w = answered_directly(vec![]);
+    exchange(&mut w, 1, (SYN, SYN_ACK));
+    exchange(&mut w, 1, (ACK, ACK));
+    // So often that nothing that is cached is looked at again, and for longer than it lives.
+    for _ in 0..100 {
+        only(w.tcp(2, "10.0.2.10:80", "10.0.1.10:1", ACK).out, 1);
+        w.wait(5);
+    }
+    assert!(w.pipeline.counters().flow_hits >= 90, "cached");
+    // Decided anew.
+    w.eni_edit(1, |eni| eni.label = label("another"));
+    only(w.tcp(2, "10.0.2.10:80", "10.0.1.10:1", ACK).out, 1);
+    w.wait(351);
+    let seen = w.tcp(2, "10.0.2.10:80", "10.0.1.10:1", ACK);
+    assert_eq!(seen.drops, [(EniId(2), DropReason::SecurityGroup)]);
+}
+
+/// An answer that rules let in (untracked: the router began by itself) is no model for one
+/// that a connection lets in, which lives on by it.
+#[test]
+fn an_answer_that_rules_judged_is_no_plan_for_others() {
+    let low = rule(
+        Some(protocol::TCP),
+        PortMatch::Range(1, 100),
+        any("0.0.0.0/0"),
+    );
+    let mut w = answered_directly(vec![low]);
+    for port in [1, 2] {
+        let client = format!("10.0.1.10:{port}");
+        only(w.tcp(3, &client, "10.0.2.10:80", SYN).out, 2);
+        only(w.tcp(2, "10.0.2.10:80", &client, SYN_ACK).out, 1);
+    }
+    exchange(&mut w, 3, (SYN, SYN_ACK));
+    exchange(&mut w, 3, (ACK, ACK));
+    // Longer than a connection lives that nobody has answered.
+    w.wait(100);
+    w.group(2, vec![], everything());
+    only(w.tcp(2, "10.0.2.10:80", "10.0.1.10:3", ACK).out, 1);
+    let seen = w.tcp(2, "10.0.2.10:80", "10.0.1.10:1", ACK);
+    assert_eq!(seen.drops, [(EniId(2), DropReason::SecurityGroup)]);
+}

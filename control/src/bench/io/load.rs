@@ -5,7 +5,7 @@ use super::bed::Kind;
 use super::contest::{self, Beside, Entry, Names, Shown, Way};
 use super::ping::{From, Ping};
 use super::tcp::Tcp;
-use super::udp::{Flows, Udp};
+use super::udp::Udp;
 use super::uso::Uso;
 use crate::bench::{BenchError, Case, Depth, Unit};
 use crate::cli::CliError;
@@ -17,7 +17,7 @@ pub(super) enum Load {
     /// One TCP stream.
     Tcp,
     /// Datagrams that make frames of 64 bytes, as many as a thread can send.
-    Udp(Flows),
+    Udp,
     /// Super-packets of datagrams, as many as a thread can send.
     Uso,
     /// One TCP stream through a gateway load balancer's appliance.
@@ -27,10 +27,9 @@ pub(super) enum Load {
 }
 
 impl Load {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Tcp,
-        Self::Udp(Flows::Thousand),
-        Self::Udp(Flows::FiftyThousand),
+        Self::Udp,
         Self::Uso,
         Self::Inspected,
         Self::Ping(From::AnotherCore),
@@ -40,8 +39,7 @@ impl Load {
     const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
-            Self::Udp(Flows::Thousand) => "udp-64B",
-            Self::Udp(Flows::FiftyThousand) => "udp-64B-50k-flows",
+            Self::Udp => "udp-64B",
             Self::Uso => "udp-uso",
             Self::Inspected => "tcp-gwlb",
             Self::Ping(From::AnotherCore) => "ping",
@@ -52,7 +50,7 @@ impl Load {
     /// What may lie between. The peers first: what comes later is compared with them.
     const fn kinds(self) -> &'static [Kind] {
         match self {
-            Self::Tcp | Self::Udp(Flows::Thousand) => &[
+            Self::Tcp | Self::Udp => &[
                 Kind::Mover,
                 Kind::Router,
                 Kind::Masquerade,
@@ -60,7 +58,7 @@ impl Load {
                 Kind::MoverOfTwo,
                 Kind::PrivateLinkOfTwo,
             ],
-            Self::Udp(Flows::FiftyThousand) | Self::Uso | Self::Ping(_) => &[
+            Self::Uso | Self::Ping(_) => &[
                 Kind::Mover,
                 Kind::Router,
                 Kind::Masquerade,
@@ -76,7 +74,7 @@ impl Load {
                 Self::Tcp | Self::Uso | Self::Inspected => {
                     ["gbit_per_s", "gbit_per_s_min", "gbit_per_s_max"]
                 }
-                Self::Udp(_) => ["mpps", "mpps_min", "mpps_max"],
+                Self::Udp => ["mpps", "mpps_min", "mpps_max"],
                 Self::Ping(_) => ["p50_us", "p50_us_min", "p50_us_max"],
             },
             beside: match kind {
@@ -96,7 +94,7 @@ impl Load {
         let span = Span::of(depth);
         Ok(match self {
             Self::Tcp | Self::Inspected => Box::new(Tcp::new(kind, span)?),
-            Self::Udp(flows) => Box::new(Udp::new(kind, flows, span)?),
+            Self::Udp => Box::new(Udp::new(kind, span)?),
             Self::Uso => Box::new(Uso::new(kind, span)?),
             Self::Ping(from) => Box::new(Ping::new(kind, from, depth)?),
         })
@@ -162,7 +160,7 @@ pub(super) fn cases(load: Load, depth: Depth) -> Vec<Case> {
         name: kind.name(),
         unit: match load {
             Load::Tcp | Load::Uso | Load::Inspected => Unit::Byte,
-            Load::Udp(_) | Load::Ping(_) => Unit::Packet,
+            Load::Udp | Load::Ping(_) => Unit::Packet,
         },
         shown: load.shown(kind),
         build: Box::new(move || load.prepare(kind, depth).map_err(not_here)),
