@@ -5,7 +5,7 @@ use super::bed::Kind;
 use super::contest::{self, Beside, Entry, Names, Shown, Way};
 use super::ping::{From, Ping};
 use super::tcp::Tcp;
-use super::udp::Udp;
+use super::udp::{Flows, Udp};
 use super::uso::Uso;
 use crate::bench::{BenchError, Case, Depth, Unit};
 use crate::cli::CliError;
@@ -17,7 +17,7 @@ pub(super) enum Load {
     /// One TCP stream.
     Tcp,
     /// Datagrams that make frames of 64 bytes, as many as a thread can send.
-    Udp,
+    Udp(Flows),
     /// Super-packets of datagrams, as many as a thread can send.
     Uso,
     /// One TCP stream through a gateway load balancer's appliance.
@@ -27,9 +27,10 @@ pub(super) enum Load {
 }
 
 impl Load {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Tcp,
-        Self::Udp,
+        Self::Udp(Flows::Thousand),
+        Self::Udp(Flows::FiftyThousand),
         Self::Uso,
         Self::Inspected,
         Self::Ping(From::AnotherCore),
@@ -39,7 +40,8 @@ impl Load {
     const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
-            Self::Udp => "udp-64B",
+            Self::Udp(Flows::Thousand) => "udp-64B",
+            Self::Udp(Flows::FiftyThousand) => "udp-64B-50k-flows",
             Self::Uso => "udp-uso",
             Self::Inspected => "tcp-gwlb",
             Self::Ping(From::AnotherCore) => "ping",
@@ -50,7 +52,7 @@ impl Load {
     /// What may lie between. The peers first: what comes later is compared with them.
     const fn kinds(self) -> &'static [Kind] {
         match self {
-            Self::Tcp | Self::Udp => &[
+            Self::Tcp | Self::Udp(Flows::Thousand) => &[
                 Kind::Mover,
                 Kind::Router,
                 Kind::Masquerade,
@@ -58,7 +60,7 @@ impl Load {
                 Kind::MoverOfTwo,
                 Kind::PrivateLinkOfTwo,
             ],
-            Self::Uso | Self::Ping(_) => &[
+            Self::Udp(Flows::FiftyThousand) | Self::Uso | Self::Ping(_) => &[
                 Kind::Mover,
                 Kind::Router,
                 Kind::Masquerade,
@@ -74,7 +76,7 @@ impl Load {
                 Self::Tcp | Self::Uso | Self::Inspected => {
                     ["gbit_per_s", "gbit_per_s_min", "gbit_per_s_max"]
                 }
-                Self::Udp => ["mpps", "mpps_min", "mpps_max"],
+                Self::Udp(_) => ["mpps", "mpps_min", "mpps_max"],
                 Self::Ping(_) => ["p50_us", "p50_us_min", "p50_us_max"],
             },
             beside: match kind {
@@ -94,7 +96,7 @@ impl Load {
         let span = Span::of(depth);
         Ok(match self {
             Self::Tcp | Self::Inspected => Box::new(Tcp::new(kind, span)?),
-            Self::Udp => Box::new(Udp::new(kind, span)?),
+            Self::Udp(flows) => Box::new(Udp::new(kind, flows, span)?),
             Self::Uso => Box::new(Uso::new(kind, span)?),
             Self::Ping(from) => Box::new(Ping::new(kind, from, depth)?),
         })
@@ -160,7 +162,7 @@ pub(super) fn cases(load: Load, depth: Depth) -> Vec<Case> {
         name: kind.name(),
         unit: match load {
             Load::Tcp | Load::Uso | Load::Inspected => Unit::Byte,
-            Load::Udp | Load::Ping(_) => Unit::Packet,
+            Load::Udp(_) | Load::Ping(_) => Unit::Packet,
         },
         shown: load.shown(kind),
         build: Box::new(move || load.prepare(kind, depth).map_err(not_here)),

@@ -31,9 +31,24 @@ use super::router::nft;
 use crate::bench::{BenchError, Done, Segment};
 use crate::host::{Context, HostError};
 
-/// Flows, by source port.
-const FLOWS: u16 = 1_000;
-const FIRST_PORT: u16 = 20_000;
+/// Flows, by source port: a number that near caches hold what is known of, and one that
+/// they do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flows {
+    Thousand,
+    FiftyThousand,
+}
+
+impl Flows {
+    const fn count(self) -> u16 {
+        match self {
+            Self::Thousand => 1_000,
+            Self::FiftyThousand => 50_000,
+        }
+    }
+}
+
+const FIRST_PORT: u16 = 10_000;
 const FRAME_LEN: usize = 64;
 /// Frames of one system call.
 const BURST: usize = 64;
@@ -71,7 +86,7 @@ pub(super) const INGRESS: &str = "table netdev sink {
 ";
 
 impl Udp {
-    pub(super) fn new(kind: Kind, span: Span) -> Result<Self, HostError> {
+    pub(super) fn new(kind: Kind, flows: Flows, span: Span) -> Result<Self, HostError> {
         let bed = Bed::new(kind)?;
         let sink = bed.server.in_network(|| bind(UDP_PORT))?;
         let target = SocketAddr::new(bed.service, UDP_PORT);
@@ -89,7 +104,7 @@ impl Udp {
             sport,
             dport: UDP_PORT,
         };
-        let frames = (0..FLOWS).map(|n| {
+        let frames = (0..flows.count()).map(|n| {
             let segment = Segment {
                 src_mac: bed.client_mac,
                 dst_mac: next_hop,

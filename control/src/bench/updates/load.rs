@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
+use vpclab_dataplane::tables::Tables;
 use vpclab_dataplane::time::Duration;
 use vpclab_dataplane::worker::Clock;
 
@@ -22,6 +23,7 @@ use crate::model::{Destination, NetworkInterfaceId, RouteTableId, RouteTargetSpe
 pub struct UnderLoad {
     path: CachedPath,
     publisher: Mutex<Publisher>,
+    /// Packets of one slice.
     packets: u64,
     /// Nanoseconds a packet of each round, without changes and with them.
     quiet_ns: Vec<f64>,
@@ -43,6 +45,10 @@ struct Publisher {
     cpus: Option<CpuSet>,
 }
 
+/// Slices of a round with changes, and as many without: they alternate, so that what the
+/// machine does by itself, which comes and goes in tens of milliseconds, is in both.
+const SLICES: u64 = 16;
+
 /// Longer than this before the next change, the thread sleeps.
 const SPIN: Duration = Duration::from_micros(80);
 
@@ -59,15 +65,21 @@ impl Publisher {
         })
     }
 
-    /// Changes routes at its pace until told to stop; `count` says how many.
-    fn run(&mut self, stop: &AtomicBool, count: &AtomicU64) -> Result<(), ApiError> {
+    /// Changes routes at its pace while `course` says so, until told to stop.
+    fn run(&mut self, course: &Course) -> Result<(), ApiError> {
         if let Some(cpus) = &self.cpus {
             // Where this fails both threads take turns: slower, not wrong.
             let _ = sched_setaffinity(Pid::from_raw(0), cpus);
         }
         let clock = Clock::start();
         let mut next = clock.now();
-        while !stop.load(Ordering::Relaxed) {
+        while !course.stop.load(Ordering::Relaxed) {
+            if !course.changes.load(Ordering::Relaxed) {
+                // Whoever says that it goes on wakes it.
+                std::thread::park();
+                next = clock.now();
+                continue;
+            }
             let now = clock.now();
             if now < next {
                 let left = next.since(now);
@@ -81,10 +93,40 @@ impl Publisher {
                 continue;
             }
             self.once()?;
-            count.fetch_add(1, Ordering::Relaxed);
+            course.made.fetch_add(1, Ordering::Relaxed);
             next += self.interval;
         }
         Ok(())
+    }
+}
+
+/// What the two threads say to each other.
+#[derive(Debug, Default)]
+struct Course {
+    changes: AtomicBool,
+    stop: AtomicBool,
+    made: AtomicU64,
+}
+
+/// What the slices of one kind took.
+#[derive(Debug, Default)]
+struct Total {
+    done: Done,
+    ns: u64,
+}
+
+impl Total {
+    fn drive(&mut self, path: &mut CachedPath, tables: &Tables, packets: u64, clock: &Clock) {
+        let start = clock.now();
+        let done = path.drive_published(tables, packets);
+        self.ns += clock.now().since(start).as_nanos();
+        self.done.operations += done.operations;
+        self.done.hits += done.hits;
+        self.done.misses += done.misses;
+    }
+
+    fn ns_per_packet(&self) -> f64 {
+        self.ns as f64 / self.done.operations.max(1) as f64
     }
 }
 
@@ -109,7 +151,7 @@ impl UnderLoad {
         };
         let targets = [target("client0")?, target("server0")?];
         Ok(Self {
-            packets: path.round_len() * 4,
+            packets: path.round_len(),
             path,
             publisher: Mutex::new(Publisher {
                 table,
@@ -141,23 +183,27 @@ impl Work for UnderLoad {
         };
         let tables = publisher.world.control.tables().clone();
         let clock = Clock::start();
-        let start = clock.now();
-        let quiet = path.drive_published(&tables, *packets);
-        let quiet_ns = clock.now().since(start).as_nanos() as f64;
-
-        let (stop, count) = (AtomicBool::new(false), AtomicU64::new(0));
-        let (done, busy_ns, made, published) = std::thread::scope(|scope| {
-            let thread = scope.spawn(|| publisher.run(&stop, &count));
-            while count.load(Ordering::Relaxed) == 0 && !thread.is_finished() {
-                std::thread::yield_now();
+        let course = Course::default();
+        let (mut quiet, mut busy) = (Total::default(), Total::default());
+        let (mut made, mut published) = (0, Ok(Ok(())));
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| publisher.run(&course));
+            for _ in 0..SLICES {
+                quiet.drive(path, &tables, *packets, &clock);
+                course.changes.store(true, Ordering::Relaxed);
+                thread.thread().unpark();
+                let before = course.made.load(Ordering::Relaxed);
+                while course.made.load(Ordering::Relaxed) == before && !thread.is_finished() {
+                    std::thread::yield_now();
+                }
+                let before = course.made.load(Ordering::Relaxed);
+                busy.drive(path, &tables, *packets, &clock);
+                made += course.made.load(Ordering::Relaxed) - before;
+                course.changes.store(false, Ordering::Relaxed);
             }
-            let before = count.load(Ordering::Relaxed);
-            let start = clock.now();
-            let done = path.drive_published(&tables, *packets);
-            let busy_ns = clock.now().since(start).as_nanos();
-            let made = count.load(Ordering::Relaxed) - before;
-            stop.store(true, Ordering::Relaxed);
-            (done, busy_ns, made, thread.join())
+            course.stop.store(true, Ordering::Relaxed);
+            thread.thread().unpark();
+            published = thread.join();
         });
         let wrong = match published {
             Ok(Ok(())) => None,
@@ -165,14 +211,12 @@ impl Work for UnderLoad {
             Err(_) => Some(String::from("the thread that changes routes panicked")),
         };
         self.wrong = self.wrong.take().or(wrong);
-        self.quiet_ns
-            .push(quiet_ns / quiet.operations.max(1) as f64);
-        self.busy_ns
-            .push(busy_ns as f64 / done.operations.max(1) as f64);
-        self.rates.push(made as f64 / (busy_ns.max(1) as f64 / 1e9));
+        self.quiet_ns.push(quiet.ns_per_packet());
+        self.busy_ns.push(busy.ns_per_packet());
+        self.rates.push(made as f64 / (busy.ns.max(1) as f64 / 1e9));
         Done {
-            elapsed: Some(std::time::Duration::from_nanos(busy_ns)),
-            ..done
+            elapsed: Some(std::time::Duration::from_nanos(busy.ns)),
+            ..busy.done
         }
     }
 
@@ -180,10 +224,11 @@ impl Work for UnderLoad {
         if let Some(wrong) = self.wrong.take() {
             return Err(BenchError::Wrong(wrong));
         }
-        if done.operations != self.packets || done.misses != 0 || done.hits != self.packets {
+        let packets = SLICES * self.packets;
+        if done.operations != packets || done.misses != 0 || done.hits != packets {
             return Err(BenchError::wrong(format!(
                 "of {} packets {} came out and {} were walked: a change to one prefix must not stale the flows of others",
-                self.packets, done.operations, done.misses
+                packets, done.operations, done.misses
             )));
         }
         self.path.inspect()
