@@ -70,6 +70,12 @@ pub(crate) enum Takes {
 }
 
 impl Hot {
+    /// Whether packets keep their TTL.
+    #[inline(always)]
+    pub(crate) const fn keeps_ttl(&self) -> bool {
+        self.ttl_set | self.ttl_less == 0
+    }
+
     /// TTL or hop limit of a packet that came with this one.
     #[inline(always)]
     pub(crate) const fn ttl_of(&self, came: u8) -> u8 {

@@ -68,8 +68,8 @@ pub(crate) mod line_flag {
     pub(crate) const TUNNEL: u8 = 16;
     /// The packet's TCP numbers change, too.
     pub(crate) const SHIFTED: u8 = 32;
-    /// The packet travels against the direction of the session that tracks it too.
-    pub(crate) const LINK_REPLY: u8 = 64;
+    /// The packet leaves with the addresses and ports that it came with.
+    pub(crate) const SAME: u8 = 64;
     /// Packets that neither open nor close anything change nothing of the
     /// session's state but the time: they leave that in [`Line::seen`].
     pub(crate) const SETTLED: u8 = 128;
@@ -89,8 +89,9 @@ pub(crate) struct Line<A> {
     pub(crate) new_dst: A,
     pub(crate) new_ports: u32,
     pub(crate) action: u32,
-    /// Cookie of the gateway load balancer flow whose tunnel the packet enters, or
-    /// slot of the session that tracks it where it leaves: never both.
+    /// Cookie of the gateway load balancer flow whose tunnel the packet enters, or of
+    /// the session that tracks it where it leaves twice the slot, and one more if the
+    /// packet travels against its direction: never both.
     via: u32,
     link_age: u32,
     pub(crate) protocol: u8,
@@ -196,8 +197,8 @@ impl<A: Address> Line<A> {
         self.new_ports = ports(tuple);
         self.action = action;
         self.flags |= line_flag::COMPILED;
-        self.flags &=
-            !(line_flag::LINKED | line_flag::LINK_REPLY | line_flag::TUNNEL | line_flag::SHIFTED);
+        self.flags &= !(line_flag::LINKED | line_flag::TUNNEL | line_flag::SHIFTED);
+        self.note_same();
         if pass.rewrite.shifted {
             self.flags |= line_flag::SHIFTED;
         }
@@ -207,10 +208,9 @@ impl<A: Address> Line<A> {
         }
         if let Some((id, direction)) = pass.link {
             self.flags |= line_flag::LINKED;
-            (self.via, self.link_age) = (id.slot, id.age);
-            if direction == Direction::Reply {
-                self.flags |= line_flag::LINK_REPLY;
-            }
+            // A slot and its direction are less than a reference of the index.
+            self.via = id.slot << 1 | direction.index() as u32;
+            self.link_age = id.age;
         }
         had
     }
@@ -218,12 +218,12 @@ impl<A: Address> Line<A> {
     /// The session that tracks the packet where it leaves.
     #[inline(always)]
     pub(crate) fn link(&self) -> Option<(SessionId, Direction)> {
-        let direction = match self.flags & line_flag::LINK_REPLY {
+        let direction = match self.via & 1 {
             0 => Direction::Forward,
             _ => Direction::Reply,
         };
         let id = SessionId {
-            slot: self.via,
+            slot: self.via >> 1,
             age: self.link_age,
         };
         (self.flags & line_flag::LINKED != 0).then_some((id, direction))
@@ -233,6 +233,22 @@ impl<A: Address> Line<A> {
     #[inline(always)]
     pub(crate) fn tunnel(&self) -> Option<u32> {
         (self.flags & line_flag::TUNNEL != 0).then_some(self.via)
+    }
+
+    /// The same of a direction that is known to enter one.
+    #[inline(always)]
+    pub(crate) const fn cookie(&self) -> u32 {
+        self.via
+    }
+
+    /// Notes whether addresses and ports stay as they are.
+    #[inline]
+    fn note_same(&mut self) {
+        let same = (self.src, self.dst, self.ports) == (self.new_src, self.new_dst, self.new_ports);
+        self.flags &= !line_flag::SAME;
+        if same {
+            self.flags |= line_flag::SAME;
+        }
     }
 
     /// A packet passes; the session's state need not know, or `false`.
@@ -338,6 +354,7 @@ impl Line<u32> {
         self.new_ports = leaves.ports;
         self.action = action;
         self.flags |= line_flag::COMPILED;
+        self.note_same();
     }
 }
 

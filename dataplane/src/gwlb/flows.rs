@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::leg::Leg;
+use super::leg::{Leg, Moment};
 use super::target::Stickiness;
 use crate::accounts::{Account, Accounts};
 use crate::addr::{EndpointId, EniId, TargetGroupId};
@@ -165,14 +165,11 @@ impl Flow {
         }
     }
 
-    /// A packet leaves the flow and goes on.
+    /// A packet leaves the flow and goes on. (A reset is to be counted as well.)
     #[inline(always)]
-    pub(crate) fn leave(&mut self, ip_len: u32, tcp_flags: u8, now: Instant) {
+    pub(crate) fn leave(&mut self, ip_len: u32, now: Instant) {
         self.leg.returned(now);
         self.leg.carried_back(ip_len);
-        if tcp_flags & tcp_flag::RST != 0 {
-            self.resets += 1;
-        }
     }
 
     /// Which way a packet with this tuple travels.
@@ -199,6 +196,8 @@ pub struct Flows {
     injected: Option<(u32, u16)>,
     hand: usize,
     full_until: Instant,
+    /// The shortest idle timeout that there was.
+    floor: Duration,
     /// What flows have counted that are over.
     ended: Accounts,
 }
@@ -219,6 +218,7 @@ impl Flows {
             injected: None,
             hand: 0,
             full_until: Instant::ZERO,
+            floor: Duration::MAX,
             ended: Accounts::new(seed),
         }
     }
@@ -265,7 +265,7 @@ impl Flows {
     pub fn by_cookie(&self, cookie: u32) -> Option<(u32, &Flow)> {
         let slot = cookie & self.mask;
         self.get(slot)
-            .filter(|flow| flow.leg.cookie == cookie)
+            .filter(|flow| flow.leg.cookie() == cookie)
             .map(|flow| (slot, flow))
     }
 
@@ -299,7 +299,8 @@ impl Flows {
                 (slot, cookie, source_port(hash))
             }
         };
-        (leg.cookie, leg.serial, leg.source_port) = (cookie, self.created, source_port);
+        leg.name(self.created, cookie, source_port);
+        self.floor = self.floor.min(leg.shortest_idle());
         let flow = Flow {
             leg,
             spec,
@@ -366,19 +367,35 @@ impl Flows {
         }
     }
 
+    /// The moment as flows are looked at by.
+    #[inline(always)]
+    pub(crate) fn at(&self, now: Instant) -> Moment {
+        Moment {
+            now,
+            young_from: now - self.floor,
+        }
+    }
+
     /// The leg of the living flow with this cookie.
     #[inline(always)]
-    pub(crate) fn living_leg_mut(&mut self, cookie: u32, now: Instant) -> Option<&mut Leg> {
+    pub(crate) fn living_leg_mut(&mut self, cookie: u32, at: &Moment) -> Option<&mut Leg> {
         let leg = &mut self.slots.get_mut((cookie & self.mask) as usize)?.leg;
         // That of a free slot is closed.
-        (leg.cookie == cookie && leg.is_alive(now)).then_some(leg)
+        (leg.cookie() == cookie && leg.lives(at)).then_some(leg)
     }
 
     /// The flow in a slot, if it takes returns: for a packet that leaves it.
     #[inline(always)]
-    pub(crate) fn returning_mut(&mut self, slot: u32, now: Instant) -> Option<&mut Flow> {
+    pub(crate) fn returning_mut(&mut self, slot: u32, at: &Moment) -> Option<&mut Flow> {
         let flow = self.get_mut(slot)?;
-        flow.leg.takes_returns(now).then_some(flow)
+        flow.leg.takes(at).then_some(flow)
+    }
+
+    /// A reset was among what came back of the flow in a slot, and went on.
+    pub(crate) fn carried_reset(&mut self, slot: u32) {
+        if let Some(flow) = self.get_mut(slot) {
+            flow.resets += 1;
+        }
     }
 
     /// Packets with these addresses that leave the flow in a slot belong to the

@@ -1,10 +1,10 @@
 //! What every packet through a tunnel asks of its flow: one cache line.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::NewFlow;
 use crate::flow::{Direction, Tunnel};
-use crate::packet::{GeneveOuter, protocol};
+use crate::packet::{GeneveOuter, GeneveTemplate, protocol};
 use crate::time::{Duration, Instant};
 
 /// Idle timeout of everything but TCP; fixed (GWLB guide "Idle timeout").
@@ -16,52 +16,61 @@ const CLOSING_IDLE: Duration = Duration::from_secs(10);
 /// ASSUMPTION: AWS does not say what follows; the flow is forgotten.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
-/// FINs of both directions.
-const FINS: u8 = 3;
+/// Bits of [`Leg::state`].
+mod state {
+    /// FIN seen forward, back.
+    pub(super) const FINS: u8 = 3;
+    /// The connection was reset, or the slot has no flow: nothing enters.
+    pub(super) const CLOSED: u8 = 4;
+    /// Nothing came back yet.
+    pub(super) const UNANSWERED: u8 = 8;
+}
 
-/// Both ends of the tunnel, its marks, and whether the flow lives.
+/// The tunnel's header, and whether the flow lives.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug)]
 pub struct Leg {
-    /// Opaque to the appliance; the low bits are the slot.
-    pub cookie: u32,
-    /// Names the flow among all that there were: sessions are found by it, and
-    /// one that outlives its flow must not be found by the slot's next tenant.
-    pub serial: u32,
-    /// Node's and target's address. Legs are IPv4, whatever is inside.
-    node: Ipv4Addr,
-    target: Ipv4Addr,
-    vpce: u64,
+    /// What goes before a packet that enters; of its cookie the low bits are the slot.
+    /// Legs are IPv4, whatever is inside.
+    outer: GeneveTemplate,
     /// When the last packet passed.
     pub last_seen: Instant,
-    /// Until then its target must have returned a packet.
+    /// Until then its target must have returned a packet, if it has returned none yet.
     answer_by: Instant,
     /// Bytes of the packets inside that went to the target and came back.
     pub(super) bytes: u64,
-    idle: Idle,
+    /// Names the flow among all that there were: sessions are found by it, and
+    /// one that outlives its flow must not be found by the slot's next tenant.
+    pub serial: u32,
     /// Where the sessions of what comes back are, as the index says it, to the higher
     /// and to the lower address: found without the index.
     guesses: [u32; 2],
-    /// Outer UDP source port, the same in both directions.
-    pub source_port: u16,
-    /// FIN seen forward, back.
-    fins: u8,
-    closed: bool,
+    idle: Idle,
+    state: u8,
 }
 
-/// An idle timeout in milliseconds: those that there are have whole seconds.
+/// An idle timeout in seconds: those that there are have whole ones. (18 hours at
+/// most, where there is no listener to say.)
 #[derive(Clone, Copy, Debug)]
-struct Idle(u32);
+struct Idle(u16);
 
 impl Idle {
     fn new(time: Duration) -> Self {
-        Self(u32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX))
+        Self(u16::try_from(time.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u16::MAX))
     }
 
-    #[inline(always)]
+    #[inline]
     const fn get(self) -> Duration {
-        Duration::from_millis(self.0 as u64)
+        Duration::from_secs(self.0 as u64)
     }
+}
+
+/// The moment at which packets are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) now: Instant,
+    /// A flow that was seen since has not idled too long, whatever its timeout.
+    pub(super) young_from: Instant,
 }
 
 /// No session is known.
@@ -72,19 +81,14 @@ const _: () = assert!(size_of::<Leg>() == 64);
 impl Leg {
     /// That of a slot without a flow.
     pub(super) const FREE: Self = Self {
-        cookie: 0,
-        serial: 0,
-        node: Ipv4Addr::UNSPECIFIED,
-        target: Ipv4Addr::UNSPECIFIED,
-        vpce: 0,
+        outer: GeneveTemplate::NONE,
         last_seen: Instant::ZERO,
-        idle: Idle(0),
         answer_by: Instant::ZERO,
         bytes: 0,
+        serial: 0,
         guesses: [NOWHERE; 2],
-        source_port: 0,
-        fins: 0,
-        closed: true,
+        idle: Idle(0),
+        state: state::CLOSED,
     };
 
     /// Whether there is a flow.
@@ -102,45 +106,67 @@ impl Leg {
             protocol::TCP => spec.tcp_idle,
             _ => OTHER_IDLE,
         };
-        Some(Self {
-            cookie: 0,
-            serial: 0,
-            node,
-            target,
-            vpce: spec.vpce,
-            last_seen: now,
-            idle: Idle::new(idle),
-            answer_by: now + ANSWER_TIME,
-            bytes: 0,
-            guesses: [NOWHERE; 2],
+        let outer = GeneveOuter {
+            src: node,
+            dst: target,
             source_port: 0,
-            fins: 0,
-            closed: false,
+            endpoint_id: spec.vpce,
+            cookie: 0,
+            ttl: 0,
+        };
+        Some(Self {
+            outer: GeneveTemplate::new(&outer),
+            last_seen: now,
+            answer_by: now + ANSWER_TIME,
+            idle: Idle::new(idle),
+            state: state::UNANSWERED,
+            ..Self::FREE
         })
+    }
+
+    /// Gives the flow its names.
+    pub(super) fn name(&mut self, serial: u32, cookie: u32, source_port: u16) {
+        self.serial = serial;
+        self.outer = self.outer.named(cookie, source_port);
+    }
+
+    /// Opaque to the appliance; the low bits are the slot.
+    #[inline(always)]
+    pub const fn cookie(&self) -> u32 {
+        self.outer.cookie()
+    }
+
+    /// Outer UDP source port, the same in both directions.
+    #[inline]
+    pub const fn source_port(&self) -> u16 {
+        self.outer.source_port()
+    }
+
+    /// The timeout after which it is idle; the shortest that it will have.
+    pub(super) fn shortest_idle(&self) -> Duration {
+        self.idle.get().min(CLOSING_IDLE)
     }
 
     /// The tunnel of packets that enter the flow in `slot`.
     #[inline]
     pub fn tunnel(&self, slot: u32, ttl: u8) -> Tunnel {
+        let [node, target] = self.outer.ends();
         Tunnel {
-            node: self.node,
-            target: self.target,
-            source_port: self.source_port,
-            vpce: self.vpce,
-            cookie: self.cookie,
+            node,
+            target,
+            source_port: self.outer.source_port(),
+            vpce: self.outer.endpoint_id(),
+            cookie: self.outer.cookie(),
             flow: slot,
             ttl,
         }
     }
 
-    /// Whether a tunnelled packet comes from this flow's target, to its node (both
-    /// as in its header), with this flow's endpoint.
+    /// Whether a tunnelled packet comes from this flow's target, to its node, with this
+    /// flow's endpoint: all as they were received, the source's address first.
     #[inline(always)]
-    pub(crate) fn is_from(&self, src: [u8; 4], dst: [u8; 4], vpce: u64) -> bool {
-        let word = u32::from_ne_bytes;
-        let other =
-            (word(self.target.octets()) ^ word(src)) | (word(self.node.octets()) ^ word(dst));
-        u64::from(other) | (self.vpce ^ vpce) == 0
+    pub(crate) fn is_from(&self, ends: [u8; 8], vpce: [u8; 8]) -> bool {
+        self.outer.is_answered(ends, vpce)
     }
 
     /// Where the session of a packet that came back most probably is.
@@ -158,21 +184,15 @@ impl Leg {
 
     /// What goes before a packet that enters the tunnel.
     #[inline(always)]
-    pub(crate) fn outer(&self, ttl: u8) -> GeneveOuter {
-        GeneveOuter {
-            src: self.node,
-            dst: self.target,
-            source_port: self.source_port,
-            endpoint_id: self.vpce,
-            cookie: self.cookie,
-            ttl,
-        }
+    pub(crate) const fn outer(&self) -> &GeneveTemplate {
+        &self.outer
     }
 
     /// The rest goes to another target.
     pub(super) fn retarget(&mut self, target: IpAddr) {
         if let IpAddr::V4(target) = target {
-            self.target = target;
+            let [node, _] = self.outer.ends();
+            self.outer = self.outer.between(node, target);
         }
     }
 
@@ -184,10 +204,10 @@ impl Leg {
     }
 
     /// A packet came back from the target.
-    #[inline(always)]
+    #[inline]
     pub(super) fn returned(&mut self, now: Instant) {
         self.last_seen = now;
-        self.answer_by = Instant::NEVER;
+        self.state &= !state::UNANSWERED;
     }
 
     /// What came back goes on.
@@ -198,40 +218,72 @@ impl Leg {
 
     /// A side of the connection sent FIN.
     pub(super) fn fin(&mut self, direction: Direction) {
-        self.fins |= 1 << direction.index();
-        if self.fins == FINS {
+        self.state |= 1 << direction.index();
+        if self.is_over() {
             self.idle = Idle::new(CLOSING_IDLE);
         }
     }
 
     /// The connection was reset.
     pub(super) const fn reset(&mut self) {
-        self.closed = true;
+        self.state |= state::CLOSED;
     }
 
     /// Whether the connection was closed by both sides: a SYN opens another flow.
     pub const fn is_over(&self) -> bool {
-        self.fins == FINS
+        self.state & state::FINS == state::FINS
     }
 
     /// Whether the flow is still known.
-    #[inline(always)]
+    #[inline]
     pub fn is_alive(&self, now: Instant) -> bool {
-        !self.closed && self.takes_returns(now)
+        self.state & state::CLOSED == 0 && self.takes_returns(now)
     }
 
     /// Whether its target may still return packets: also those of a
     /// connection that a reset has just closed.
-    #[inline(always)]
+    #[inline]
     pub fn takes_returns(&self, now: Instant) -> bool {
-        now.since(self.last_seen) <= self.idle.get() && now <= self.answer_by
+        now.since(self.last_seen) <= self.idle.get() && !self.is_overdue(now)
+    }
+
+    /// Whether the target has returned nothing in time.
+    #[inline]
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.state & state::UNANSWERED != 0 && now > self.answer_by
+    }
+
+    /// [`Self::is_alive`]; of most flows two comparisons say so.
+    #[inline(always)]
+    pub(super) fn lives(&self, at: &Moment) -> bool {
+        let plain = self.state & (state::CLOSED | state::UNANSWERED) == 0;
+        (plain && self.last_seen >= at.young_from) || self.lives_yet(at.now)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lives_yet(&self, now: Instant) -> bool {
+        self.is_alive(now)
+    }
+
+    /// [`Self::takes_returns`]; of most flows two comparisons say so.
+    #[inline(always)]
+    pub(super) fn takes(&self, at: &Moment) -> bool {
+        let plain = self.state & state::UNANSWERED == 0;
+        (plain && self.last_seen >= at.young_from) || self.takes_yet(at.now)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn takes_yet(&self, now: Instant) -> bool {
+        self.takes_returns(now)
     }
 
     /// Whether it need not be remembered. An expired TCP flow is remembered for as
     /// long again, to tell a late packet (reset if so configured) from an unknown one.
     pub(super) fn is_dead(&self, now: Instant) -> bool {
         let idle = self.idle.get();
-        now.since(self.last_seen) > idle + idle || now > self.answer_by
+        now.since(self.last_seen) > idle + idle || self.is_overdue(now)
     }
 }
 
@@ -256,7 +308,40 @@ mod tests {
         }
         assert_eq!(
             Idle::new(Duration::from_nanos(1)).get(),
-            Duration::from_millis(1)
+            Duration::from_secs(1)
         );
+    }
+
+    #[test]
+    fn the_quick_look_agrees_with_the_exact_one() {
+        let second = |n| Instant::from_secs(n);
+        for (bits, answer_by, seen, now) in (0..16u8).flat_map(|bits| {
+            let times = [
+                (30, 0, 0),
+                (30, 0, 30),
+                (30, 0, 31),
+                (30, 25, 34),
+                (30, 25, 36),
+            ];
+            let late = [(30, 20, 29), (30, 20, 31), (30, 20, 80), (30, 20, 81)];
+            let all = times.into_iter().chain(late);
+            all.map(move |(answer_by, seen, now)| (bits, answer_by, seen, now))
+        }) {
+            let leg = Leg {
+                state: bits,
+                last_seen: second(seen),
+                answer_by: second(answer_by),
+                idle: Idle::new(Duration::from_secs(60)),
+                ..Leg::FREE
+            };
+            for floor in [0, 10, 60] {
+                let at = Moment {
+                    now: second(now),
+                    young_from: second(now) - Duration::from_secs(floor),
+                };
+                assert_eq!(leg.lives(&at), leg.is_alive(at.now), "{leg:?} {at:?}");
+                assert_eq!(leg.takes(&at), leg.takes_returns(at.now), "{leg:?} {at:?}");
+            }
+        }
     }
 }

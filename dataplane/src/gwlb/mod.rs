@@ -11,5 +11,6 @@ mod target;
 
 pub use flows::{Flow, FlowKey, Flows, NewFlow, source_port};
 pub use leg::Leg;
+pub(crate) use leg::Moment;
 pub use select::{choose, usable};
 pub use target::{Stickiness, Target, TargetHealth};

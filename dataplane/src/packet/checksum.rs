@@ -51,7 +51,12 @@ pub(crate) const fn fold(total: u64) -> u16 {
 #[inline(always)]
 pub(crate) const fn fold_few(total: u64) -> u16 {
     debug_assert!(total < 1 << 38, "few words");
-    let total = ((total >> 16) + (total & 0xffff)) as u32;
+    fold_word(((total >> 16) + (total & 0xffff)) as u32)
+}
+
+/// The same for a sum that is one word of 32 bits.
+#[inline(always)]
+pub(crate) const fn fold_word(total: u32) -> u16 {
     // Both halves meet in the upper one, and the carry of the lower comes with it.
     (total.wrapping_add(total.rotate_left(16)) >> 16) as u16
 }

@@ -209,24 +209,30 @@ impl Frame {
         at: usize,
         len: usize,
     ) -> Option<&mut [u8; N]> {
-        self.keep(at, len);
-        if self.head() < N {
-            self.move_back(N);
+        let kept = self.head() + at;
+        if kept < N || kept + len > self.end() {
+            self.make_room_behind(N, at, len);
+        } else {
+            (self.head, self.end) = ((kept - N) as u32, (kept + len) as u32);
         }
-        self.head -= N as u32;
-        let place = self.buffer.get_mut(self.head as usize..)?;
-        place.first_chunk_mut()
+        let head = self.head as usize;
+        self.buffer.get_mut(head..head + N)?.first_chunk_mut()
     }
 
-    /// No offload is left to do, and nothing known of the checksum. (Most frames are
-    /// like that, and one that was not written is moved at once.)
+    /// The same where bytes or headroom are missing.
+    #[cold]
+    #[inline(never)]
+    fn make_room_behind(&mut self, n: usize, at: usize, len: usize) {
+        self.keep(at, len);
+        self.push_front(n);
+    }
+
+    /// Nothing is known of the checksum, and nothing left to do to it. (Of most frames that
+    /// is so, and one that was not written is moved at once.)
     #[inline(always)]
-    pub(crate) fn forget_offload(&mut self) {
+    pub(crate) fn forget_checksum(&mut self) {
         if self.offload.checksum != Checksum::Unverified {
             self.offload.checksum = Checksum::Unverified;
-        }
-        if self.offload.segmentation != Segmentation::None {
-            self.offload.segmentation = Segmentation::None;
         }
     }
 

@@ -91,7 +91,7 @@ impl<'a> GeneveView<'a> {
         let [.., a0, a1, a2, a3, a4, a5, a6, a7] = *header.first_chunk::<32>()?;
         Some(Self {
             protocol: ethertype::IPV4,
-            endpoint_id: Some(endpoint_id),
+            endpoint_id: Some(u64::from_be_bytes(endpoint_id)),
             attachment_id: Some(u64::from_be_bytes([a0, a1, a2, a3, a4, a5, a6, a7])),
             cookie: Some(cookie),
             header,
@@ -148,19 +148,19 @@ impl<'a> GeneveView<'a> {
     }
 }
 
-/// Endpoint id and cookie of a header that is laid out as AWS does it and says that an
-/// IPv4 packet is inside: what appliances send back, nearly always.
+/// Endpoint id (as it is sent) and cookie of a header that is laid out as AWS does it and
+/// says that an IPv4 packet is inside: what appliances send back, nearly always.
 #[inline(always)]
-pub(crate) fn usual_marks(header: &[u8; GENEVE_LEN]) -> Option<(u64, u32)> {
+pub(crate) fn usual_marks(header: &[u8; GENEVE_LEN]) -> Option<([u8; 8], u32)> {
     let word = |bytes: &[u8], at: usize| match bytes.get(at..).and_then(|b| b.first_chunk()) {
         Some(bytes) => u32::from_ne_bytes(*bytes),
         None => 0,
     };
     let other = |at: usize| word(header, at) ^ word(&LAYOUT, 28 + at);
     let [.., a, b, c, d, e, f, g, h] = *header.first_chunk::<20>()?;
-    let endpoint_id = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     let cookie = u32::from_be(word(header, 36));
-    (other(0) | other(8) | other(20) | other(32) == 0).then_some((endpoint_id, cookie))
+    let is_usual = other(0) | other(8) | other(20) | other(32) == 0;
+    is_usual.then_some(([a, b, c, d, e, f, g, h], cookie))
 }
 
 /// What differs between the encapsulations of two flows.
@@ -181,35 +181,128 @@ pub struct GeneveOuter {
 }
 
 impl GeneveOuter {
-    /// Checksum of the outer IPv4 header, as its bytes are read here.
-    #[inline(always)]
-    fn checksum(&self, total_len: u16) -> u16 {
-        let address = |address: Ipv4Addr| u64::from(u32::from_ne_bytes(address.octets()));
-        let varying = u64::from(total_len.to_be()) + u64::from(u16::from_ne_bytes([self.ttl, 0]));
-        !checksum::fold_few(LAYOUT_SUM + address(self.src) + address(self.dst) + varying)
-    }
-
     /// Writes the 68 bytes that go before an inner IP packet of `inner_len`
     /// bytes, which is at most 8500.
     ///
     /// ASSUMPTION: DF set, identification and TOS zero (an atomic datagram,
     /// RFC 6864), UDP checksum zero.
-    #[inline(always)]
     pub fn encode(&self, buf: &mut [u8; GENEVE_OUTER_LEN], inner_len: u16, inner_is_v6: bool) {
-        *buf = LAYOUT;
-        let total_len = inner_len.wrapping_add(GENEVE_OUTER_LEN as u16);
-        buf[2..4].copy_from_slice(&total_len.to_be_bytes());
-        buf[8] = self.ttl;
-        buf[12..16].copy_from_slice(&self.src.octets());
-        buf[16..20].copy_from_slice(&self.dst.octets());
-        let sum = self.checksum(total_len);
-        buf[10..12].copy_from_slice(&sum.to_ne_bytes());
-        buf[20..22].copy_from_slice(&self.source_port.to_be_bytes());
-        buf[24..26].copy_from_slice(&inner_len.wrapping_add(48).to_be_bytes());
+        GeneveTemplate::new(self).write(buf, inner_len, self.ttl);
         if inner_is_v6 {
             buf[30..32].copy_from_slice(&ethertype::IPV6.to_be_bytes());
         }
-        buf[40..48].copy_from_slice(&self.endpoint_id.to_be_bytes());
+    }
+}
+
+/// The outer header of a flow's packets, made once: what tells it from other flows' as
+/// it is sent, and the sum that the IPv4 header's checksum begins with. The rest is
+/// [`LAYOUT`]. Two parts instead of 68 ready bytes: those that are a flow's own then lie
+/// in the one line that its packets read anyway.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GeneveTemplate {
+    /// Source and destination address.
+    ends: [[u8; 4]; 2],
+    endpoint_id: [u8; 8],
+    cookie: u32,
+    source_port: [u8; 2],
+    /// Folded sum of the IPv4 header's words but length and TTL, as they are read here.
+    sum: u16,
+}
+
+impl GeneveTemplate {
+    /// That of no flow.
+    pub const NONE: Self = Self {
+        ends: [[0; 4]; 2],
+        endpoint_id: [0; 8],
+        cookie: 0,
+        source_port: [0; 2],
+        sum: 0,
+    };
+
+    /// That of a flow; the TTL is a packet's.
+    pub fn new(outer: &GeneveOuter) -> Self {
+        Self {
+            endpoint_id: outer.endpoint_id.to_be_bytes(),
+            ..Self::NONE
+        }
+        .between(outer.src, outer.dst)
+        .named(outer.cookie, outer.source_port)
+    }
+
+    /// The same between other ends.
+    #[must_use]
+    pub fn between(self, src: Ipv4Addr, dst: Ipv4Addr) -> Self {
+        let ends = [src, dst].map(|address| address.octets());
+        let [src, dst] = ends.map(|octets| u64::from(u32::from_ne_bytes(octets)));
+        Self {
+            ends,
+            sum: checksum::fold_few(LAYOUT_SUM + src + dst),
+            ..self
+        }
+    }
+
+    /// The same with another cookie and source port.
+    #[must_use]
+    pub const fn named(self, cookie: u32, source_port: u16) -> Self {
+        Self {
+            cookie,
+            source_port: source_port.to_be_bytes(),
+            ..self
+        }
+    }
+
+    /// Source and destination address.
+    #[inline]
+    pub fn ends(&self) -> [Ipv4Addr; 2] {
+        self.ends.map(Ipv4Addr::from)
+    }
+
+    /// Number of the endpoint.
+    #[inline]
+    pub const fn endpoint_id(&self) -> u64 {
+        u64::from_be_bytes(self.endpoint_id)
+    }
+
+    /// Flow cookie.
+    #[inline(always)]
+    pub const fn cookie(&self) -> u32 {
+        self.cookie
+    }
+
+    /// UDP source port.
+    #[inline]
+    pub const fn source_port(&self) -> u16 {
+        u16::from_be_bytes(self.source_port)
+    }
+
+    /// Whether a packet with these addresses (the source's first) and this endpoint id,
+    /// all as they were received, answers to this template.
+    #[inline(always)]
+    pub(crate) fn is_answered(&self, ends: [u8; 8], endpoint_id: [u8; 8]) -> bool {
+        let [[a, b, c, d], [e, f, g, h]] = self.ends;
+        let sent = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+        // The other way round.
+        let other = sent.rotate_left(32) ^ u64::from_ne_bytes(ends);
+        let number = u64::from_ne_bytes(self.endpoint_id) ^ u64::from_ne_bytes(endpoint_id);
+        other | number == 0
+    }
+
+    /// Writes the header of an inner IPv4 packet of `inner_len` bytes: a copy, and what
+    /// differs.
+    #[inline(always)]
+    pub(crate) fn write(&self, buf: &mut [u8; GENEVE_OUTER_LEN], inner_len: u16, ttl: u8) {
+        *buf = LAYOUT;
+        let total_len = inner_len.wrapping_add(GENEVE_OUTER_LEN as u16).to_be();
+        let varying = u32::from(total_len) + u32::from(u16::from_ne_bytes([ttl, 0]));
+        let sum = !checksum::fold_word(u32::from(self.sum) + varying);
+        buf[2..4].copy_from_slice(&total_len.to_ne_bytes());
+        buf[8] = ttl;
+        buf[10..12].copy_from_slice(&sum.to_ne_bytes());
+        buf[12..20].copy_from_slice(self.ends.as_flattened());
+        buf[20..22].copy_from_slice(&self.source_port);
+        buf[24..26].copy_from_slice(&inner_len.wrapping_add(48).to_be_bytes());
+        buf[40..48].copy_from_slice(&self.endpoint_id);
         buf[64..68].copy_from_slice(&self.cookie.to_be_bytes());
     }
 }

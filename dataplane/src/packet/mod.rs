@@ -27,7 +27,7 @@ pub use build::{Endpoints, TTL_DEFAULT, put_ethernet, put_ip};
 pub use checksum::Delta;
 pub use frame::{Checksum, Frame, FramePool, HEADROOM, Offload, Segmentation};
 pub(crate) use geneve::{GENEVE_LEN, usual_marks};
-pub use geneve::{GENEVE_OUTER_LEN, GENEVE_PORT, GeneveOuter, GeneveView};
+pub use geneve::{GENEVE_OUTER_LEN, GENEVE_PORT, GeneveOuter, GeneveTemplate, GeneveView};
 pub use headers::{FiveTuple, Fragment, Headers, protocol, tcp_flag};
 pub use icmp::{IcmpError, echo_reply, may_cause_error};
 pub use nd::{

@@ -125,8 +125,8 @@ impl Pipeline {
         self.counters.gwlb_flows_created += 1;
         if let Some(flow) = self.connections.gwlb.get(slot) {
             tunnel.flow = slot;
-            tunnel.cookie = flow.leg.cookie;
-            tunnel.source_port = flow.leg.source_port;
+            tunnel.cookie = flow.leg.cookie();
+            tunnel.source_port = flow.leg.source_port();
         }
         Ok(())
     }

@@ -254,7 +254,7 @@ impl Pipeline {
             self.connections
                 .gwlb
                 .get(tunnel.flow)
-                .is_some_and(|flow| flow.leg.cookie == tunnel.cookie && flow.leg.is_alive(now))
+                .is_some_and(|flow| flow.leg.cookie() == tunnel.cookie && flow.leg.is_alive(now))
         });
         let out = from_flow.is_none_or(|slot| {
             let flow = self.connections.gwlb.get(slot);

@@ -214,7 +214,9 @@ impl Pipeline {
                 }
             }
         }
-        batch.clear();
+        // Every frame has been taken: none is looked at again to be freed.
+        debug_assert!(batch.iter().all(Frame::is_empty));
+        std::mem::forget(batch.drain(..));
         self.lanes = lanes;
         self.send_due_headers(&mut context);
         self.expire(now, tables);

@@ -8,8 +8,8 @@ use super::Pipeline;
 use super::short::{L4, Lane, Way, mended, swap};
 use crate::addr::EniId;
 use crate::flow::{Direction, Phase, ProxiedFlows, SessionId};
+use crate::gwlb::Moment;
 use crate::packet::{Checksum, Frame, IPV4_LEN, tcp_flag};
-use crate::time::Instant;
 
 /// A TCP header without options.
 const TCP_LEN: usize = 20;
@@ -23,7 +23,7 @@ impl Pipeline {
     #[inline(never)]
     pub(super) fn shifted_way(
         &mut self,
-        now: Instant,
+        at: &Moment,
         frame: &mut Frame,
         lane: &Lane,
         of: (u32, Direction),
@@ -38,8 +38,8 @@ impl Pipeline {
         let was = shift(&mut self.connections.proxied, (id, of.1), frame, l4)?;
         let is_tunnelled = sessions.way4(of)?.0.tunnel().is_some();
         let out = match is_young && !is_tunnelled {
-            true => self.way_past(now, frame, lane, of),
-            false => self.other_way(now, frame, lane, of),
+            true => self.way_past(at, frame, lane, of),
+            false => self.other_way(at, frame, lane, of),
         };
         if out.is_none() {
             // The long way counts from what came.

@@ -14,6 +14,7 @@ use super::Pipeline;
 use super::tunnels::{likely_cookie, take_out, way_in};
 use crate::addr::EniId;
 use crate::flow::{Direction, Hot, Key4, Line, Takes, line_flag, reference, split};
+use crate::gwlb;
 use crate::packet::checksum::{fold_few, is_right};
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV4_LEN, Offload, Segmentation, protocol, tcp_flag,
@@ -99,15 +100,22 @@ impl Pipeline {
         let mut opening = 0;
         for (_, lane) in frames.iter().zip(lanes) {
             let ends = lane.tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0;
+            // Nearly all, and told apart by comparing: not by a table of jumps.
+            if lane.way == Way::Plain {
+                lane.guess = sessions.prefetch_entry(lane.hash, ends);
+                continue;
+            }
+            if lane.way == Way::Opened {
+                continue;
+            }
             match lane.way {
-                Way::Plain => lane.guess = sessions.prefetch_entry(lane.hash, ends),
                 Way::Opens => {
                     lane.guess = sessions.prefetch_entry(lane.hash, true);
                     sessions.prefetch_next(opening);
                     opening += 1;
                 }
                 Way::Six => lane.guess = sessions.prefetch_entry6(lane.hash, ends),
-                Way::Long | Way::Tunnel | Way::Opened => {}
+                Way::Long | Way::Tunnel | Way::Opened | Way::Plain => {}
             }
         }
     }
@@ -130,6 +138,7 @@ impl Pipeline {
             // One comparison, but for the first packet of a version.
             standing: self.connections.deps.look(tables),
             young_from: now - self.connections.sessions.floor(),
+            of_flows: self.connections.gwlb.at(now),
             are_own,
         };
         let mut known = 0;
@@ -156,40 +165,43 @@ impl Pipeline {
         }) else {
             return self.way_aside(at, frame, lane);
         };
-        let of = split(lane.guess);
         let more = line_flag::LINKED | line_flag::TUNNEL | line_flag::SHIFTED;
         let more = line.flags & more;
-        if more != 0 || line.seen < at.young_from {
-            let is_young = line.seen >= at.young_from;
-            match (more, lane.way) {
-                (line_flag::TUNNEL, Way::Plain) if is_young => {}
-                (line_flag::LINKED, _) if is_young => return self.way_past(now, frame, lane, of),
-                _ if more & line_flag::SHIFTED != 0 => {
-                    return self.shifted_way(now, frame, lane, of, is_young);
-                }
-                _ => return self.other_way(now, frame, lane, of),
-            }
-            let is_told = way_in(&mut self.connections.gwlb, line, hot, now, frame, lane)?;
+        let is_young = line.seen >= at.young_from;
+        if more == line_flag::TUNNEL && lane.way == Way::Plain && is_young {
+            let gwlb = &mut self.connections.gwlb;
+            let is_told = way_in(gwlb, line, hot, &at.of_flows, frame, lane)?;
             let out = hot.out;
             if is_told {
-                self.tell(of, lane, now);
+                self.tell_flows(lane, now);
             }
             self.counters.flow_hits += 1;
             return Some(out);
         }
+        if more != 0 || !is_young {
+            let of = split(lane.guess);
+            return match more {
+                line_flag::LINKED if is_young => self.way_past(&at.of_flows, frame, lane, of),
+                _ if more & line_flag::SHIFTED != 0 => {
+                    self.shifted_way(&at.of_flows, frame, lane, of, is_young)
+                }
+                _ => self.other_way(&at.of_flows, frame, lane, of),
+            };
+        }
         if lane.way == Way::Opened {
-            let flow = self.connections.gwlb.returning_mut(lane.from, now)?;
+            let gwlb = &mut self.connections.gwlb;
+            let flow = gwlb.returning_mut(lane.from, &at.of_flows)?;
             take_out(flow, now, frame, lane);
         }
         let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
         let out = hot.out;
-        if leaves_as_it_came(line, hot, lane) {
+        if leaves_as_it_came(line, hot) {
             write_ethernet(frame, &hot.macs);
         } else {
             Step::new(line, hot, lane).write(frame, lane);
         }
         if is_told {
-            self.tell(of, lane, now);
+            self.tell_flows(lane, now);
         }
         self.counters.flow_hits += 1;
         Some(out)
@@ -249,6 +261,18 @@ impl Pipeline {
         self.short_way(at, frame, &lane)
     }
 
+    /// Tells the session's state of a packet that may change it, and the flows whose
+    /// tunnels it enters and came out of.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_flows(&mut self, lane: &Lane, now: Instant) {
+        let of = split(lane.guess);
+        if lane.tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0 {
+            self.tell_of_end(of, lane, now);
+        }
+        self.tell(of, lane, now);
+    }
+
     /// Tells the session's state of a packet that may change it.
     #[inline(never)]
     pub(super) fn tell(&mut self, of: (u32, Direction), lane: &Lane, now: Instant) {
@@ -270,6 +294,8 @@ struct Moment<'a> {
     standing: u64,
     /// Nothing that was seen since has timed out.
     young_from: Instant,
+    /// The same of gateway load balancer flows.
+    of_flows: gwlb::Moment,
     /// Whether its packets are known to be this worker's.
     are_own: bool,
 }
@@ -287,13 +313,8 @@ pub(super) fn is_open(hot: &Hot, frame: &Frame, lane: &Lane, standing: u64) -> b
 
 /// Whether nothing of the packet changes behind its Ethernet header: of most within a VPC.
 #[inline(always)]
-pub(super) fn leaves_as_it_came(line: &Line<u32>, hot: &Hot, lane: &Lane) -> bool {
-    let key = &lane.key;
-    let other = (line.new_src ^ key.src)
-        | (line.new_dst ^ key.dst)
-        | (line.new_ports ^ key.ports)
-        | u32::from(hot.ttl_set | hot.ttl_less);
-    other == 0
+pub(super) const fn leaves_as_it_came(line: &Line<u32>, hot: &Hot) -> bool {
+    line.flags & line_flag::SAME != 0 && hot.keeps_ttl()
 }
 
 /// Writes the Ethernet header of an IPv4 packet.
@@ -314,6 +335,8 @@ pub(super) struct Step {
     pub(super) src: u32,
     dst: u32,
     pub(super) ports: u32,
+    /// Whether addresses or ports change.
+    moves: bool,
 }
 
 impl Step {
@@ -327,13 +350,8 @@ impl Step {
             src: line.new_src,
             dst: line.new_dst,
             ports: line.new_ports,
+            moves: line.flags & line_flag::SAME == 0,
         }
-    }
-
-    /// Whether addresses or ports change.
-    #[inline(always)]
-    const fn moves(&self, key: &Key4) -> bool {
-        (key.src ^ self.src) | (key.dst ^ self.dst) | (key.ports ^ self.ports) != 0
     }
 
     /// Writes MAC addresses, TTL, addresses and ports, and mends the checksums
@@ -370,13 +388,12 @@ impl Step {
     /// Everything before the transport checksum; says whether that must change.
     #[inline(always)]
     fn write_ip<const N: usize>(&self, header: &mut [u8; N], lane: &Lane, addresses: u64) -> bool {
-        let key = &lane.key;
         let (Some(ethernet), true) = (header.first_chunk_mut::<14>(), N >= UDP_END) else {
             return false;
         };
         ethernet[..12].copy_from_slice(&self.macs);
         ethernet[12..].copy_from_slice(&[0x08, 0x00]);
-        let moved = self.moves(key);
+        let moved = self.moves;
         if moved || self.ttl != lane.ttl {
             // TTL is the high half of its word.
             let ttl = swap(u32::from(lane.ttl) << 8, u32::from(self.ttl) << 8);
@@ -438,7 +455,9 @@ pub(super) fn plain<const INNER: bool>(bytes: &[u8], offload: &Offload, lane: &m
     let part = u16::from_ne_bytes(half(20)) & u16::from_ne_bytes([0x3f, 0xff]);
     let ip_len = u32::from(u16::from_be_bytes(half(16)));
     let fits = ip_len as usize >= IPV4_LEN + 8 && ETHERNET_LEN + ip_len as usize <= bytes.len();
-    if kind | u32::from(part) != 0 || !fits || offload.segmentation != Segmentation::None {
+    // A tunnelled packet's frame was found to be whole with its outer header.
+    let is_whole = INNER || offload.segmentation == Segmentation::None;
+    if kind | u32::from(part) != 0 || !fits || !is_whole {
         return Way::Long;
     }
     let ip = header

@@ -5,10 +5,10 @@ use super::Pipeline;
 use super::short::{L4, Lane, Step, Way, leaves_as_it_came, plain};
 use crate::addr::EniId;
 use crate::flow::{Direction, Hot, Line};
-use crate::gwlb::{Flow, Flows, Leg};
+use crate::gwlb::{Flow, Flows, Moment};
 use crate::packet::{
-    Checksum, ETHERNET_LEN, Frame, GENEVE_LEN, GENEVE_OUTER_LEN, GeneveView, IPV4_LEN, Offload,
-    tcp_flag, usual_marks,
+    Checksum, ETHERNET_LEN, Frame, GENEVE_LEN, GENEVE_OUTER_LEN, GeneveTemplate, GeneveView,
+    IPV4_LEN, Offload, tcp_flag, usual_marks,
 };
 use crate::time::Instant;
 
@@ -32,30 +32,31 @@ impl Pipeline {
     #[inline(never)]
     pub(super) fn other_way(
         &mut self,
-        now: Instant,
+        at: &Moment,
         frame: &mut Frame,
         lane: &Lane,
         of: (u32, Direction),
     ) -> Option<EniId> {
+        let now = at.now;
         let sessions = &mut self.connections.sessions;
         if !sessions.is_young4(of, now) {
             return None;
         }
         let (line, hot) = sessions.way4_mut(of)?;
         if line.tunnel().is_none() {
-            return self.way_past(now, frame, lane, of);
+            return self.way_past(at, frame, lane, of);
         }
         let gwlb = &mut self.connections.gwlb;
         if lane.way == Way::Opened {
             // Both must live before anything is done.
-            gwlb.living_leg_mut(line.tunnel()?, now)?;
-            let flow = gwlb.returning_mut(lane.from, now)?;
+            gwlb.living_leg_mut(line.cookie(), at)?;
+            let flow = gwlb.returning_mut(lane.from, at)?;
             take_out(flow, now, frame, lane);
         }
         let out = hot.out;
-        let is_told = way_in(gwlb, line, hot, now, frame, lane)?;
+        let is_told = way_in(gwlb, line, hot, at, frame, lane)?;
         if is_told {
-            self.tell(of, lane, now);
+            self.tell_flows(lane, now);
         }
         self.counters.flow_hits += 1;
         Some(out)
@@ -66,15 +67,16 @@ impl Pipeline {
     #[inline(never)]
     pub(super) fn way_past(
         &mut self,
-        now: Instant,
+        at: &Moment,
         frame: &mut Frame,
         lane: &Lane,
         of: (u32, Direction),
     ) -> Option<EniId> {
+        let now = at.now;
         let sessions = &mut self.connections.sessions;
         let gwlb = &mut self.connections.gwlb;
         let flow = match lane.way {
-            Way::Opened => Some(gwlb.returning_mut(lane.from, now)?),
+            Way::Opened => Some(gwlb.returning_mut(lane.from, at)?),
             _ => None,
         };
         if let Some(link) = sessions.way4(of)?.0.link() {
@@ -88,52 +90,67 @@ impl Pipeline {
         let step = Step::new(line, hot, lane);
         step.write(frame, lane);
         if is_told {
-            self.tell(of, lane, now);
+            self.tell_flows(lane, now);
         }
         self.counters.flow_hits += 1;
         Some(step.out)
     }
 }
 
+impl Pipeline {
+    /// Tells the flows whose tunnels a packet enters and came out of that it ends its
+    /// connection.
+    pub(super) fn tell_of_end(&mut self, of: (u32, Direction), lane: &Lane, now: Instant) {
+        let gwlb = &mut self.connections.gwlb;
+        if let Some((line, _)) = self.connections.sessions.way4(of)
+            && let Some(cookie) = line.tunnel()
+        {
+            let (src, ports) = (line.new_src, line.new_ports);
+            gwlb.touch_end(cookie, src, ports, lane.tcp_flags, now);
+        }
+        if lane.way == Way::Opened && lane.tcp_flags & tcp_flag::RST != 0 {
+            gwlb.carried_reset(lane.from);
+        }
+    }
+}
+
 /// Takes a packet out of its tunnel.
 #[inline(always)]
 pub(super) fn take_out(flow: &mut Flow, now: Instant, frame: &mut Frame, lane: &Lane) {
-    flow.leave(lane.ip_len, lane.tcp_flags, now);
+    flow.leave(lane.ip_len, now);
     // Never more than there is: `plain` has looked.
     let at = usize::from(lane.inner_at) - ETHERNET_LEN;
     frame.keep(at, ETHERNET_LEN + lane.ip_len as usize);
     // Whatever the outer checksum's state was, it is gone with the header.
-    frame.forget_offload();
+    frame.forget_checksum();
 }
 
-/// Into a tunnel; says whether the session must be told of the packet. `None`, and
-/// nothing is done, if the flow does not live.
+/// Into a tunnel that the direction is known to enter; says whether the session must be
+/// told of the packet. `None`, and nothing is done, if the flow does not live.
 #[inline(always)]
 pub(super) fn way_in(
     gwlb: &mut Flows,
     line: &mut Line<u32>,
     hot: &Hot,
-    now: Instant,
+    at: &Moment,
     frame: &mut Frame,
     lane: &Lane,
 ) -> Option<bool> {
-    // A socket gets the inner packet as it is: with its checksum done.
-    if matches!(frame.offload.checksum, Checksum::Partial { .. }) {
-        return None;
+    let leg = gwlb.living_leg_mut(line.cookie(), at)?;
+    if frame.offload.checksum != Checksum::Unverified {
+        // A socket gets the inner packet as it is: with its checksum done.
+        if matches!(frame.offload.checksum, Checksum::Partial { .. }) {
+            return None;
+        }
+        // Of the outer one nothing is known.
+        frame.forget_checksum();
     }
-    let cookie = line.tunnel()?;
-    let leg = gwlb.living_leg_mut(cookie, now)?;
-    let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
-    let (src, ports) = (line.new_src, line.new_ports);
-    if !leaves_as_it_came(line, hot, lane) {
+    let is_told = !line.pass(lane.tcp_flags, lane.ip_len, at.now);
+    if !leaves_as_it_came(line, hot) {
         Step::new(line, hot, lane).write(frame, lane);
     }
-    encapsulate(frame, lane.ip_len, leg, hot);
-    leg.entered(lane.ip_len, now);
-    // The flow of a connection that ends is told.
-    if lane.tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0 {
-        gwlb.touch_end(cookie, src, ports, lane.tcp_flags, now);
-    }
+    leg.entered(lane.ip_len, at.now);
+    encapsulate(frame, lane.ip_len, leg.outer(), hot);
     Some(is_told)
 }
 
@@ -178,7 +195,8 @@ fn open_unusual(flows: &Flows, frame: &Frame, lane: &mut Lane) -> Option<Way> {
     let bytes = frame.bytes();
     let header = bytes.first_chunk()?;
     let geneve = GeneveView::parse(bytes.get(L4 + 8..outer_end(header))?).ok()?;
-    let marks = (geneve.endpoint_id?, geneve.cookie?, geneve.header_len());
+    let vpce = geneve.endpoint_id?.to_be_bytes();
+    let marks = (vpce, geneve.cookie?, geneve.header_len());
     go_in(flows, &frame.offload, bytes, header, lane, marks)
 }
 
@@ -196,11 +214,11 @@ fn go_in(
     bytes: &[u8],
     header: &[u8; OPENED_LEN],
     lane: &mut Lane,
-    (vpce, cookie, header_len): (u64, u32, usize),
+    (vpce, cookie, header_len): ([u8; 8], u32, usize),
 ) -> Option<Way> {
     let (slot, flow) = flows.by_cookie(cookie)?;
     let [.., a, b, c, d, e, f, g, h] = *header.first_chunk::<L4>()?;
-    if !flow.leg.is_from([a, b, c, d], [e, f, g, h], vpce) {
+    if !flow.leg.is_from([a, b, c, d, e, f, g, h], vpce) {
         return None;
     }
     let inner_at = L4 + 8 + header_len;
@@ -220,8 +238,7 @@ fn go_in(
 
 /// Puts the tunnel header on, and a new Ethernet header before it.
 #[inline(always)]
-fn encapsulate(frame: &mut Frame, ip_len: u32, leg: &Leg, hot: &Hot) {
-    frame.forget_offload();
+fn encapsulate(frame: &mut Frame, ip_len: u32, outer: &GeneveTemplate, hot: &Hot) {
     // Ethernet padding is no part of the packet.
     let before = frame
         .keep_behind::<{ ETHERNET_LEN + GENEVE_OUTER_LEN }>(ETHERNET_LEN, ip_len as usize)
@@ -231,7 +248,6 @@ fn encapsulate(frame: &mut Frame, ip_len: u32, leg: &Leg, hot: &Hot) {
     {
         ethernet[..12].copy_from_slice(&hot.macs);
         ethernet[12..].copy_from_slice(&[0x08, 0x00]);
-        let outer = leg.outer(hot.tunnel_ttl);
-        outer.encode(place, ip_len as u16, false);
+        outer.write(place, ip_len as u16, hot.tunnel_ttl);
     }
 }

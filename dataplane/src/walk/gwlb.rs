@@ -122,7 +122,7 @@ impl Walk<'_> {
                     target = other.address;
                     self.path.retargets = Some((slot, target));
                 }
-                (target, (flow.leg.source_port, flow.leg.cookie, slot))
+                (target, (flow.leg.source_port(), flow.leg.cookie(), slot))
             }
             None => {
                 self.may_open(component, targets, known.map(|(_, flow)| flow))?;

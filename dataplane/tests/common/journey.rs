@@ -266,7 +266,7 @@ fn compare_frame(w: &World, frame: &Frame, rewrite: &Rewrite, path: &Path) {
                 .gwlb
                 .by_cookie(view.cookie.unwrap());
             let (_, flow) = flow.unwrap();
-            assert_eq!(flow.leg.source_port, outer.tuple.sport);
+            assert_eq!(flow.leg.source_port(), outer.tuple.sport);
             if path.opens_gwlb.is_none() {
                 assert_eq!(view.cookie, Some(tunnel.cookie));
             }

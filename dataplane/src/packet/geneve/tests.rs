@@ -36,6 +36,54 @@ fn worked_packets_are_produced_byte_for_byte() {
     }
 }
 
+proptest::proptest! {
+    /// However a template came about, what it writes is right: a header of its own parts
+    /// whose checksum adds up, and no byte of the buffer's past.
+    #[test]
+    fn a_template_writes_what_parses_as_it_was_made(
+        src: [u8; 4], dst: [u8; 4], other: [u8; 4], port: u16, endpoint_id: u64, cookie: u32,
+        ttl: u8, inner_len in 20..8_501u16, six: bool,
+    ) {
+        let outer = GeneveOuter {
+            src: src.into(), dst: dst.into(), source_port: port, endpoint_id, cookie, ttl,
+        };
+        let mut buf = [0xee; GENEVE_OUTER_LEN];
+        outer.encode(&mut buf, inner_len, six);
+        let header: &[u8; 20] = buf.first_chunk().unwrap();
+        proptest::prop_assert!(checksum::is_right(header));
+        let mut packet = buf.to_vec();
+        packet.resize(GENEVE_OUTER_LEN + usize::from(inner_len), if six { 0x60 } else { 0x45 });
+        let headers = parse_ip(&packet, 0).unwrap();
+        let tuple = headers.tuple;
+        proptest::prop_assert_eq!((tuple.src, tuple.dst), (outer.src.into(), outer.dst.into()));
+        proptest::prop_assert_eq!((tuple.sport, tuple.dport), (port, GENEVE_PORT));
+        proptest::prop_assert_eq!(headers.ttl, ttl);
+        let view = GeneveView::parse(udp_payload(&packet, &headers).unwrap()).unwrap();
+        proptest::prop_assert_eq!(view.endpoint_id, Some(endpoint_id));
+        proptest::prop_assert_eq!(view.cookie, Some(cookie));
+        proptest::prop_assert_eq!(view.inner.len(), usize::from(inner_len));
+
+        let template = GeneveTemplate::new(&outer);
+        let elsewhere = template.between(outer.src, other.into()).named(!cookie, port);
+        let direct = GeneveOuter { dst: other.into(), cookie: !cookie, ..outer };
+        proptest::prop_assert_eq!(elsewhere, GeneveTemplate::new(&direct));
+        proptest::prop_assert_eq!(template.ends(), [outer.src, outer.dst]);
+        proptest::prop_assert_eq!((template.endpoint_id(), template.source_port()), (endpoint_id, port));
+
+        let answer = [dst, src].concat().try_into().unwrap();
+        let number = endpoint_id.to_be_bytes();
+        proptest::prop_assert!(template.is_answered(answer, number));
+        let same = [src, dst].concat().try_into().unwrap();
+        proptest::prop_assert_eq!(template.is_answered(same, number), src == dst);
+        for bit in 0..64 {
+            let flipped = (u64::from_ne_bytes(answer) ^ 1 << bit).to_ne_bytes();
+            proptest::prop_assert!(!template.is_answered(flipped, number));
+            let wrong = (endpoint_id ^ 1 << bit).to_be_bytes();
+            proptest::prop_assert!(!template.is_answered(answer, wrong));
+        }
+    }
+}
+
 #[test]
 fn worked_packets_parse() {
     for (name, protocol, cookie) in [
