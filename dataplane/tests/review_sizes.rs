@@ -115,30 +115,159 @@ fn a_super_packet_that_may_be_fragmented_is() {
     }
 }
 
-#[test]
-fn gwlb_a_super_packet_crosses_the_appliance_as_a_train_both_ways() {
+/// A super-packet of 3500 bytes in pieces of 1000, and the world that it is sent in.
+fn with_super_packet(flow: &FiveTuple) -> (World, Frame) {
     let mut w = worked();
-    let flow = tcp("10.0.1.10:40000", "203.0.113.80:443");
-    only(w.send(1, w.frame(1, &flow, SYN, b"")).out, 4);
     let payload: Vec<u8> = (0..3500u16).map(|n| (n % 251) as u8).collect();
-    let mut frame = w.frame(1, &flow, ACK, &payload);
-    frame.offload.segmentation = Segmentation::Tcp(1000);
-    let train = only(w.send(1, frame).out, 4);
-    // Outer UDP payload: 40 bytes of GENEVE and options, 40 of IP and TCP, 1000.
-    assert_eq!(train.offload.segmentation, Segmentation::Udp(1080));
-
-    let seen = w.send(4, bounce(train));
-    assert_eq!(seen.drops, []);
-    let mut arrived = Vec::new();
-    for (port, piece) in &seen.out {
-        let headers = read(piece);
-        assert_eq!((*port, headers.tuple.src), (EniId(5), ip("198.51.100.1")));
-        let at = usize::from(headers.l4);
-        let seq = u32::from_be_bytes(piece.bytes()[at + 4..at + 8].try_into().unwrap());
-        assert_eq!(seq as usize, 9 + arrived.len(), "in order");
-        arrived.extend_from_slice(&piece.bytes()[at + 20..]);
+    if flow.protocol == protocol::TCP {
+        only(w.send(1, w.frame(1, flow, SYN, b"")).out, 4);
     }
-    assert_eq!((seen.out.len(), arrived), (4, payload));
+    let mut frame = w.frame(1, flow, ACK, &payload);
+    frame.offload.segmentation = match flow.protocol {
+        protocol::TCP => Segmentation::Tcp(1000),
+        _ => Segmentation::Udp(1000),
+    };
+    (w, frame)
+}
+
+/// Headers of a frame whose checksum may be wrong, or not done.
+fn headers_of(frame: &Frame) -> Headers {
+    parse_ip(frame.bytes(), ETHERNET_LEN).unwrap()
+}
+
+fn cut(frame: Frame) -> Vec<Frame> {
+    let mut pieces = Vec::new();
+    segment(frame, &mut FramePool::new(0), &mut |piece| {
+        pieces.push(piece)
+    })
+    .unwrap();
+    pieces
+}
+
+/// What an appliance makes of the datagrams of a train before it returns them as one.
+fn train_of(train: &Frame, change: impl FnOnce(&mut Vec<Frame>)) -> Frame {
+    let mut cars = cut(train.clone());
+    change(&mut cars);
+    let outer = headers_of(&cars[0]).tuple;
+    let mut again = Train::new(cars.remove(0));
+    assert!(cars.iter().all(|car| again.hang_on(car)));
+    bounce(again.finish(&outer))
+}
+
+/// What the sessions have counted: packets and bytes of either direction.
+fn counted(w: &World) -> Vec<([u64; 2], [u64; 2])> {
+    let sessions = &w.pipeline.connections().sessions;
+    sessions
+        .iter()
+        .map(|(_, session)| (session.packets, session.bytes))
+        .collect()
+}
+
+#[test]
+fn gwlb_a_super_packet_crosses_the_appliance_as_a_train_and_is_whole_behind_it() {
+    for (kind, len, segmentation) in [
+        (protocol::TCP, 1080, Segmentation::Tcp(1000)),
+        (protocol::UDP, 1068, Segmentation::Udp(1000)),
+    ] {
+        let flow = tuple(kind, "10.0.1.10:40000", "203.0.113.80:443");
+        let (mut w, frame) = with_super_packet(&flow);
+        let train = only(w.send(1, frame.clone()).out, 4);
+        // Outer UDP payload: 40 bytes of GENEVE and options, the headers inside, 1000.
+        assert_eq!(train.offload.segmentation, Segmentation::Udp(len));
+        let seen = w.send(4, bounce(train.clone()));
+        assert_eq!(seen.drops, []);
+        let whole = only(seen.out, 5);
+        assert_eq!(whole.offload.segmentation, segmentation);
+        let headers = headers_of(&whole);
+        assert_eq!(headers.tuple.src, ip("198.51.100.1"));
+        assert!(checksum::partial_fits(whole.offload.checksum, &headers));
+        assert_eq!(whole.bytes()[34..].len(), frame.bytes()[34..].len());
+
+        // The same datagrams one by one, in a world like it.
+        let (mut other, frame) = with_super_packet(&flow);
+        let train = only(other.send(1, frame).out, 4);
+        let single: Vec<Frame> = cut(train)
+            .into_iter()
+            .map(|car| only(other.send(4, bounce(car)).out, 5))
+            .collect();
+        let pieces = cut(whole);
+        assert_eq!(pieces.len(), 4);
+        for (piece, single) in pieces.iter().zip(&single) {
+            assert_eq!(piece.bytes(), single.bytes());
+            let headers = read(piece);
+            assert!(checksum::verify_transport(piece.bytes(), &headers));
+        }
+        assert_eq!(counted(&w), counted(&other), "packets, not frames");
+        let (joined, apart) = (w.pipeline.counters(), other.pipeline.counters());
+        assert_eq!(joined.flow_hits, apart.flow_hits);
+        assert_eq!(joined.flow_misses, apart.flow_misses);
+        let of_flows = |w: &World| w.pipeline.connections().gwlb.accounts(w.now).sum(|_| true);
+        assert_eq!(of_flows(&w), of_flows(&other));
+    }
+}
+
+#[test]
+fn gwlb_what_a_train_lost_or_mixed_up_does_not_become_whole() {
+    let flow = tcp("10.0.1.10:40000", "203.0.113.80:443");
+    // Where the TCP header inside a datagram is.
+    const TCP: usize = 14 + 68 + 20;
+    type Change = (&'static str, fn(&mut Vec<Frame>), &'static [usize]);
+    let all: [Change; 3] = [
+        ("a gap", |cars| drop(cars.remove(1)), &[1000, 1500]),
+        ("reordered", |cars| cars.swap(0, 1), &[1000, 1000, 1500]),
+        (
+            "a wrong byte",
+            |cars| cars[1].bytes_mut()[TCP + 25] ^= 1,
+            &[1000, 1000, 1500],
+        ),
+    ];
+    for (name, change, lens) in all {
+        let (mut w, frame) = with_super_packet(&flow);
+        let train = only(w.send(1, frame).out, 4);
+        let seen = w.send(4, train_of(&train, change));
+        assert_eq!(seen.drops, [], "{name}");
+        let came: Vec<usize> = seen.out.iter().map(|(_, f)| f.len() - 54).collect();
+        assert_eq!(came, lens, "{name}");
+        let wrong = |frame: &&(EniId, Frame)| {
+            let headers = headers_of(&frame.1);
+            frame.1.offload.segmentation == Segmentation::None
+                && !checksum::verify_transport(frame.1.bytes(), &headers)
+        };
+        let wrong = seen.out.iter().filter(wrong).count();
+        assert_eq!(wrong, usize::from(name == "a wrong byte"), "as it came");
+    }
+}
+
+#[test]
+fn gwlb_two_flows_in_one_train_stay_two() {
+    let mut w = worked();
+    let flows = ["10.0.1.10:40000", "10.0.1.10:40001"].map(|src| tcp(src, "203.0.113.80:443"));
+    let trains = flows.map(|flow| {
+        only(w.send(1, w.frame(1, &flow, SYN, b"")).out, 4);
+        let mut frame = w.frame(1, &flow, ACK, &[7; 3000]);
+        frame.offload.segmentation = Segmentation::Tcp(1000);
+        cut(only(w.send(1, frame).out, 4))
+    });
+    // One socket sends them, with one outer header: cookies tell them apart.
+    let [first, second] = &trains;
+    let cars: Vec<&Frame> = first.iter().zip(second).flat_map(|(a, b)| [a, b]).collect();
+    let outer = headers_of(cars[0]).tuple;
+    let hang = |cars: &[&Frame]| {
+        let mut train = Train::new(cars[0].clone());
+        assert!(cars[1..].iter().all(|car| train.hang_on(car)));
+        bounce(train.finish(&outer))
+    };
+    let ports = |seen: &Seen| -> Vec<(u16, usize)> {
+        let of = |(_, frame): &(EniId, Frame)| (headers_of(frame).tuple.sport, frame.len() - 54);
+        seen.out.iter().map(of).collect()
+    };
+    let seen = w.send(4, hang(&cars));
+    assert_eq!(seen.drops, []);
+    let singles = [(40000, 1000), (40001, 1000)];
+    assert_eq!(ports(&seen), [singles, singles, singles].concat());
+    let one_by_one: Vec<&Frame> = first.iter().chain(second).collect();
+    let seen = w.send(4, hang(&one_by_one));
+    assert_eq!(ports(&seen), [(40000, 3000), (40001, 3000)]);
 }
 
 #[test]

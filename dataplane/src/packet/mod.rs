@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod geneve;
 mod headers;
 mod icmp;
+mod join;
 mod nd;
 mod parse;
 mod proxy;
@@ -30,6 +31,7 @@ pub(crate) use geneve::{GENEVE_LEN, usual_marks};
 pub use geneve::{GENEVE_OUTER_LEN, GENEVE_PORT, GeneveOuter, GeneveTemplate, GeneveView};
 pub use headers::{FiveTuple, Fragment, Headers, protocol, tcp_flag};
 pub use icmp::{IcmpError, echo_reply, may_cause_error};
+pub use join::Joined;
 pub use nd::{
     ALL_NODES, ALL_NODES_MAC, NeighborAdvertisement, NeighborSolicitation, RouterAdvertisement,
     RouterSolicitation, nd_type, solicited_node,

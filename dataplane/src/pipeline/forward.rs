@@ -82,7 +82,8 @@ impl Pipeline {
     }
 
     /// A train of tunnelled packets from an appliance that sends with
-    /// segmentation offload: each is judged by itself.
+    /// segmentation offload: each is judged by itself, and segments of one
+    /// super-packet that leave by one port leave as one again.
     #[cold]
     fn forward_train<S: Sink>(
         &mut self,
@@ -92,12 +93,15 @@ impl Pipeline {
         entry: Entry,
     ) {
         let mut pieces = self.segment(context, frame);
+        self.joining.is_on = true;
         for piece in pieces.drain(..) {
             match parse_ip(piece.bytes(), usize::from(wire.l3)) {
                 Ok(headers) => self.forward(context, piece, headers, entry),
                 Err(reason) => self.drop_frame(context, piece, reason),
             }
         }
+        self.let_go(context);
+        self.joining.is_on = false;
         self.lists.push(pieces);
     }
 

@@ -171,6 +171,7 @@ impl Pipeline {
         if tables.enis.row(port).is_some_and(has_port) {
             self.transmit(context, port, frame);
         } else {
+            self.let_go(context);
             self.counters.local += 1;
             context.sink.local(port, frame);
         }

@@ -33,7 +33,7 @@ use crate::addr::EniId;
 use crate::counters::Counters;
 use crate::drop::DropReason;
 use crate::flow::{Seed, Shard};
-use crate::packet::{Frame, FramePool};
+use crate::packet::{Frame, FramePool, Joined};
 use crate::tables::Snapshot;
 use crate::time::{Duration, Instant};
 use crate::walk::{Connections, Entry, Path};
@@ -140,7 +140,17 @@ pub struct Pipeline {
     /// Lists of what frames are cut into, kept for their memory: one for each frame
     /// that is being cut (a train's piece may be cut again).
     lists: Vec<Vec<Frame>>,
+    /// What leaves while a train is taken apart.
+    joining: Joining,
     next_sweep: Option<Instant>,
+}
+
+/// The segments of a super-packet meet again where they leave.
+#[derive(Debug, Default)]
+struct Joining {
+    is_on: bool,
+    /// By which port, and what is together so far.
+    held: Option<(EniId, Joined)>,
 }
 
 impl Pipeline {
@@ -163,6 +173,7 @@ impl Pipeline {
             rates: Rates::default(),
             lanes: vec![Lane::default(); LANES],
             lists: Vec::new(),
+            joining: Joining::default(),
             next_sweep: None,
         }
     }
@@ -378,14 +389,41 @@ impl Pipeline {
         frame: Frame,
         reason: DropReason,
     ) {
+        self.let_go(context);
         self.counters.drop(reason);
         context.sink.dropped(frame.port, reason, frame.bytes());
         self.pool.put(frame);
     }
 
     fn transmit<S: Sink>(&mut self, context: &mut Context<'_, S>, port: EniId, frame: Frame) {
+        if self.joining.is_on {
+            return self.join(context, port, frame);
+        }
         self.counters.transmitted += 1;
         context.sink.transmit(port, frame);
+    }
+
+    /// A frame leaves that came in a train: with those before it, if it is a part of the
+    /// same super-packet.
+    fn join<S: Sink>(&mut self, context: &mut Context<'_, S>, port: EniId, frame: Frame) {
+        if let Some((out, joined)) = &mut self.joining.held
+            && *out == port
+            && joined.hang_on(&frame, &mut self.pool)
+        {
+            // Not a frame of its own after all.
+            self.counters.generated -= 1;
+            return self.pool.put(frame);
+        }
+        self.let_go(context);
+        self.joining.held = Some((port, Joined::new(frame)));
+    }
+
+    /// What is held leaves, before anything that came after it.
+    fn let_go<S: Sink>(&mut self, context: &mut Context<'_, S>) {
+        if let Some((port, joined)) = self.joining.held.take() {
+            self.counters.transmitted += 1;
+            context.sink.transmit(port, joined.finish());
+        }
     }
 }
 

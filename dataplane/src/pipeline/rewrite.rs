@@ -119,6 +119,7 @@ impl Pipeline {
             // A local stack has no offloads.
             let mut pieces = self.segment(context, frame);
             for piece in pieces.drain(..) {
+                self.let_go(context);
                 self.counters.local += 1;
                 context.sink.local(rewrite.out, piece);
             }

@@ -52,6 +52,7 @@ impl Pipeline {
         if service.is_limited() && !self.rates.take(port, context.now) {
             return self.drop_frame(context, frame, DropReason::ServiceRate);
         }
+        self.let_go(context);
         self.counters.local += 1;
         context.sink.local(port, frame);
     }
