@@ -196,7 +196,7 @@ impl GeneveOuter {
 
 /// The outer header of a flow's packets, made once: what tells it from other flows' as
 /// it is sent, and the sum that the IPv4 header's checksum begins with. The rest is
-/// [`LAYOUT`]. Two parts instead of 68 ready bytes: those that are a flow's own then lie
+/// `LAYOUT`. Two parts instead of 68 ready bytes: those that are a flow's own then lie
 /// in the one line that its packets read anyway.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
