@@ -1,11 +1,12 @@
 //! A chunk of a huge table: 65 536 slots, a /24 each, in groups of 64. An index names the
-//! block of each group: a bit for each slot that says "the answer changes here", and behind
-//! it the codes of the answers, one after another. The number of bits up to a slot is the
-//! place of its code, most often in the line that the bits are in.
+//! block of each group: a bit for each slot that says "the answer changes behind it", and behind
+//! them the codes of the answers, the last one first. The number of bits from a slot on is the
+//! place of its code, most often in the line that the bits are in. (From the last on, for a
+//! shift by a slot's number counts so: it is in the address as it stands.)
 //!
 //! ```text
 //! index   1024 × 16 bits: where each group's block is, in units of 8 bytes
-//! block   bitmap (64 bits, the lowest set) │ codes, 16 or 32 bits each
+//! block   bitmap (64 bits, the highest set) │ codes, 16 or 32 bits each
 //! ```
 //!
 //! A block that fits a line lies in one, a longer one begins with one. Groups of one and the
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use super::line::{Leaf, Line};
 
 /// Groups of a chunk, and the lines that their index takes.
-const GROUPS: usize = 1024;
+pub(super) const GROUPS: usize = 1024;
 pub(super) const INDEX_LINES: usize = GROUPS / 32;
 /// Slots of a group.
 const SLOTS: u32 = 64;
@@ -38,14 +39,24 @@ fn block_of(lines: &[Line], group: usize) -> usize {
     (lane.map_or(0, |&lane| lane as u32) >> (group % 2 * 16) & 0xffff) as usize
 }
 
-/// The bitmap of a block.
-fn bits_of(lines: &[Line], block: usize) -> u64 {
+/// The bitmap of a block: where answers end.
+fn ends_of(lines: &[Line], block: usize) -> u64 {
     let lane = |n: usize| {
         let line = lines.get(block / UNITS);
         let lane = line.and_then(|line| line.0.get(block % UNITS * 2 + n));
         lane.map_or(0, |&lane| u64::from(lane as u32))
     };
     lane(1) << 32 | lane(0)
+}
+
+/// Where answers begin, from where they end in a group.
+const fn starts(ends: u64) -> u64 {
+    ends << 1 | 1
+}
+
+/// The bitmap of a block, told by where answers begin.
+const fn ends(starts: u64) -> u64 {
+    starts >> 1 | 1 << (SLOTS - 1)
 }
 
 /// The code at `place` of a block.
@@ -66,8 +77,9 @@ const fn up_to(bit: u32) -> u64 {
 /// The code of a slot: two dependent loads, and sometimes a third.
 pub(super) fn code_at<L: Leaf>(lines: &[Line], slot: u32) -> u32 {
     let block = block_of(lines, (slot / SLOTS) as usize);
-    let bits = bits_of(lines, block) & up_to(slot % SLOTS);
-    code_of::<L>(lines, block, (bits.count_ones() as usize).saturating_sub(1))
+    let from_here = ends_of(lines, block) >> (slot % SLOTS);
+    let place = (from_here.count_ones() as usize).saturating_sub(1);
+    code_of::<L>(lines, block, place)
 }
 
 /// The slot from which on the code of `slot` holds.
@@ -76,7 +88,7 @@ pub(super) fn first_of<L: Leaf>(lines: &[Line], slot: u32) -> u32 {
     let mut slot = slot;
     loop {
         let block = block_of(lines, (slot / SLOTS) as usize);
-        let bits = bits_of(lines, block) & up_to(slot % SLOTS);
+        let bits = starts(ends_of(lines, block)) & up_to(slot % SLOTS);
         let first = slot / SLOTS * SLOTS + bits.checked_ilog2().unwrap_or(0);
         // A group repeats what held before it.
         let before = first.checked_sub(1).filter(|_| first.is_multiple_of(SLOTS));
@@ -93,7 +105,8 @@ pub(super) fn next_of<L: Leaf>(lines: &[Line], slot: u32) -> Option<u32> {
     let mut slot = slot;
     loop {
         let group = slot / SLOTS;
-        let bits = bits_of(lines, block_of(lines, group as usize)) & !up_to(slot % SLOTS);
+        let ends = ends_of(lines, block_of(lines, group as usize));
+        let bits = starts(ends) & !up_to(slot % SLOTS);
         if bits != 0 {
             return Some(group * SLOTS + bits.trailing_zeros());
         }
@@ -146,14 +159,14 @@ impl Room {
         }
     }
 
-    /// Lays down a block; says where.
-    fn block<L: Leaf>(&mut self, bits: u64, codes: &[u32]) -> usize {
+    /// Lays down a block, told by where the answers begin; says where it is.
+    fn block<L: Leaf>(&mut self, starts: u64, codes: &[u32]) -> usize {
         let each = 64 / L::CODE_BITS;
         let at = self.take(1 + codes.len().div_ceil(each));
-        self.put(at, bits);
-        for (unit, codes) in codes.chunks(each).enumerate() {
-            let last_first = codes.iter().rev();
-            let held = last_first.fold(0, |held, &code| held << L::CODE_BITS | u64::from(code));
+        self.put(at, ends(starts));
+        for (unit, codes) in codes.rchunks(each).enumerate() {
+            let held = codes.iter();
+            let held = held.fold(0, |held, &code| held << L::CODE_BITS | u64::from(code));
             self.put(at + 1 + unit, held);
         }
         at
@@ -186,9 +199,10 @@ impl Chunk {
         let mut apart = Self::of([].into_iter());
         for group in 0..GROUPS {
             let block = block_of(lines, group);
-            let bits = bits_of(lines, block);
+            let bits = starts(ends_of(lines, block));
             let codes = |from| {
-                (from..bits.count_ones() as usize).map(|place| code_of::<L>(lines, block, place))
+                let places = (0..bits.count_ones() as usize - from).rev();
+                places.map(|place| code_of::<L>(lines, block, place))
             };
             // Only the first may repeat what held before the group.
             let again = codes(0)

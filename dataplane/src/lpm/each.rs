@@ -6,16 +6,21 @@ impl<K: Key> Lpm<K> {
     /// Looks up `keys[i]` in `tables[i]`; `out[i]` is the answer. What one of
     /// the three has more than the others is left alone.
     pub fn lookup_each(tables: &[&Self], keys: &[K], out: &mut [u32]) {
-        Self::lookup_each_at(Level::in_use(), tables, keys, out);
+        Self::each_with(Level::in_use(), tables, keys, out);
     }
 
     /// The same with no more than the instructions of `level`.
     pub fn lookup_each_at(level: Level, tables: &[&Self], keys: &[K], out: &mut [u32]) {
+        Self::each_with(level.min(Level::detect()), tables, keys, out);
+    }
+
+    /// The same with a level that the machine has.
+    fn each_with(level: Level, tables: &[&Self], keys: &[K], out: &mut [u32]) {
         let count = tables.len().min(keys.len()).min(out.len());
         let (tables, keys) = (&tables[..count], &keys[..count]);
         let out = &mut out[..count];
         #[cfg(target_arch = "x86_64")]
-        if super::simd::each(level.min(Level::detect()), tables, keys, out) {
+        if super::simd::each(level, tables, keys, out) {
             return;
         }
         let _ = level;

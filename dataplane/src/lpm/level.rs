@@ -48,16 +48,27 @@ impl Level {
 
     /// What lookups use that are not told: the best of the machine, or less where
     /// [`Self::limit`] says so.
+    #[inline]
     pub fn in_use() -> Self {
-        let most = usize::from(LIMIT.load(Ordering::Relaxed));
-        let most = Self::ALL.get(most).copied().unwrap_or(Self::Avx512);
-        Self::detect().min(most)
+        match IN_USE.load(Ordering::Relaxed) {
+            SCALAR => Self::Scalar,
+            AVX2 => Self::Avx2,
+            AVX512 => Self::Avx512,
+            _ => Self::first_use(),
+        }
+    }
+
+    #[cold]
+    fn first_use() -> Self {
+        let level = Self::detect();
+        level.limit();
+        level
     }
 
     /// From now on everything in this process that is not told its instructions uses
     /// no more than these: for tests and measurements of each of the twins.
     pub fn limit(self) {
-        LIMIT.store(self as u8, Ordering::Relaxed);
+        IN_USE.store(self.min(Self::detect()) as u8, Ordering::Relaxed);
     }
 
     /// The levels that this machine has, the least first.
@@ -67,8 +78,12 @@ impl Level {
     }
 }
 
-/// The place in [`Level::ALL`] beyond which nothing is used.
-static LIMIT: AtomicU8 = AtomicU8::new(Level::Avx512 as u8);
+const SCALAR: u8 = Level::Scalar as u8;
+const AVX2: u8 = Level::Avx2 as u8;
+const AVX512: u8 = Level::Avx512 as u8;
+
+/// What is used; another number until it is known.
+static IN_USE: AtomicU8 = AtomicU8::new(u8::MAX);
 
 #[cfg(test)]
 mod tests {

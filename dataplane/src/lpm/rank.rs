@@ -1,6 +1,6 @@
-//! Huge tables: a bit for each /24 that says "the answer changes here", and the
-//! codes of the answers one after another. The number of bits up to an address
-//! is the place of its code: two dependent loads for most lookups.
+//! Huge tables: a bit for each /24 behind which the answer changes, and the codes
+//! of the answers one after another. The number of bits from an address on is
+//! the place of its code (see `chunk`): two dependent loads for most lookups.
 //!
 //! What differs within a /24 has a tree at bit 24 of the address: the long
 //! prefixes of IPv4, most of IPv6. Nothing in it is limited but by memory.
@@ -31,6 +31,8 @@ pub(super) struct Rank {
     pub(super) hot: Box<[Arc<[Line]>]>,
     /// Trees by chunk.
     pub(super) cold: Box<[Arc<Cold>]>,
+    /// Where the lines of each chunk in `hot` are: the addresses of what is never moved.
+    pub(super) places: Box<[usize; CHUNKS]>,
 }
 
 /// The trees of a chunk.
@@ -89,10 +91,13 @@ impl Rank {
             hot.push(made);
             cold.push(Arc::new(trees));
         }
-        Some(Self {
+        let mut made = Self {
             hot: hot.into(),
             cold: cold.into(),
-        })
+            places: Box::new([0; CHUNKS]),
+        };
+        made.find_places();
+        Some(made)
     }
 
     /// The same table but for the stretch of `new`, which begins and ends with
@@ -118,7 +123,14 @@ impl Rank {
             let own = new.cells().get(at.checked_sub(1)?..end)?;
             next.splice::<K, L>(chunk as usize, (from, to), own)?;
         }
+        next.find_places();
         Some(next)
+    }
+
+    fn find_places(&mut self) {
+        for (place, lines) in self.places.iter_mut().zip(&self.hot) {
+            *place = lines.as_ptr().expose_provenance();
+        }
     }
 
     fn splice<K: Key, L: Leaf>(
@@ -229,6 +241,7 @@ impl Rank {
     pub(super) fn memory(&self) -> usize {
         let mut seen: Vec<*const Line> = Vec::new();
         let mut bytes = size_of_val(&*self.hot) + size_of_val(&*self.cold);
+        bytes += size_of_val(&*self.places);
         for lines in &self.hot {
             if !seen.contains(&lines.as_ptr()) {
                 seen.push(lines.as_ptr());

@@ -7,7 +7,7 @@
 
 // JUSTIFICATION: 16 keys compared in one instruction, and lines that are known to be there read
 // without looking again. Against the safe kernels before, 2.4 ns became 0.8 for a table of
-// 50 routes, 3.0 became 1.6 for 1 000, and 6.4 became 3.6 for 902 000 (suite `lpm`).
+// 50 routes, 3.0 became 1.2 for 1 000, and 6.4 became 2.6 for 902 000 (suite `lpm`).
 #![expect(unsafe_code, reason = "this module's one leaf of intrinsics")]
 
 mod kernels;
@@ -17,13 +17,12 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::sync::Arc;
 
-use super::chunk::INDEX_LINES;
+use super::chunk::{GROUPS, INDEX_LINES};
 use super::direct::Direct;
 use super::line::{Byte, INNER_KEYS, Leaf, Line, PAD, Short, Wide, turned, upright, value};
 use super::narrow::{self, Narrow};
-use super::rank::{BELOW, CHUNKS, Rank};
+use super::rank::{BELOW, Rank};
 use super::rows::{self, ROWS};
 use super::six::{self, Below, Home, Six};
 use super::table::{Form, Inner, Small, TINY, by_form};
@@ -107,6 +106,46 @@ fn laid_down<T>(lanes: &mut T) {
     unsafe {
         asm!("/* {0} */", in(reg) std::ptr::from_mut(lanes), options(nostack, preserves_flags))
     };
+}
+
+/// What a step finds for each key, before it is taken. Filled with nothing: where wide registers
+/// have been stored before, what is stored over them comes back late, and each key waits for it.
+type Found<T> = [MaybeUninit<T>; PAIR];
+
+#[inline]
+const fn nothing<T: Copy>() -> Found<T> {
+    [const { MaybeUninit::uninit() }; PAIR]
+}
+
+/// The same when all is found; the compiler must take no later step before.
+///
+/// # Safety
+/// Every place has been written.
+#[inline]
+unsafe fn all_of<T: Copy>(found: &mut Found<T>) -> &mut [T; PAIR] {
+    laid_down(found);
+    // SAFETY: `MaybeUninit<T>` is laid out as `T` is, and by the caller's word there is one.
+    unsafe { &mut *std::ptr::from_mut(found).cast() }
+}
+
+/// `place`, and the compiler leaves a loop as it is in which it stands: once for each key. Where
+/// it writes the steps out one after another, each stores where it is at a place of its own of
+/// the stack, and Zen 4 takes up to 1.6 times as long as soon as caches are missed.
+#[inline]
+fn in_turn<T>(place: *const T) -> *const T {
+    let mut address = place.addr();
+    // SAFETY: no instruction at all.
+    unsafe {
+        asm!("/* {0} */", inout(reg) address, options(pure, nomem, nostack, preserves_flags));
+    }
+    place.with_addr(address)
+}
+
+/// The same of a reference.
+#[inline]
+fn in_turn_ref<T>(place: &T) -> &T {
+    // SAFETY: it is the same reference afterwards.
+    unsafe { &*in_turn(place) }
 }
 
 /// A line that a root, an inner node or an entry names.
@@ -208,10 +247,34 @@ fn load_narrow(line: &Narrow) -> __m256i {
     unsafe { _mm256_load_si256(line.keys.as_ptr().cast()) }
 }
 
-/// The lines of the chunk that has the addresses beginning with `top`.
-#[inline]
-fn chunk_at(hot: &[Arc<[Line]>; CHUNKS], top: u32) -> &[Line] {
-    &hot[(top >> 24) as usize]
+/// The lines of a chunk of a huge table.
+#[derive(Clone, Copy)]
+struct LinesOfChunk<'a> {
+    at: *const Line,
+    chunk: PhantomData<&'a [Line]>,
+}
+
+impl<'a> LinesOfChunk<'a> {
+    #[inline]
+    fn of(lines: &'a [Line]) -> Self {
+        debug_assert!(INDEX_LINES < lines.len());
+        Self {
+            at: lines.as_ptr(),
+            chunk: PhantomData,
+        }
+    }
+
+    /// Chunk `number` of a table: out of a list of places, which is one load, where a slice's
+    /// beginning has to be reckoned.
+    #[inline]
+    fn nth(table: &'a Rank, number: u8) -> Self {
+        let place = table.places[usize::from(number)];
+        debug_assert_eq!(place, table.hot[usize::from(number)].as_ptr().addr());
+        Self {
+            at: std::ptr::with_exposed_provenance(place),
+            chunk: PhantomData,
+        }
+    }
 }
 
 /// A block of a chunk, as `chunk` describes it.
@@ -222,28 +285,28 @@ struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// None yet.
-    const NONE: Self = Self {
-        at: std::ptr::null(),
-        chunk: PhantomData,
-    };
-
-    /// The block for the addresses beginning with `top`.
+    /// The block of the group that the highest ten bits of `word` number.
     #[inline]
-    fn of(lines: &'a [Line], top: u32) -> Self {
-        debug_assert!(INDEX_LINES < lines.len());
-        let group = (top >> 14 & 0x3ff) as usize;
-        let lines = lines.as_ptr();
+    fn of(chunk: LinesOfChunk<'a>, word: u16) -> Self {
+        let group = usize::from(word >> (u16::BITS - GROUPS.ilog2()));
         // SAFETY: a chunk begins with an index of 1024 entries (`Chunk::put_together`), each of
-        // which is the place of a block in the chunk's lines, in units of eight bytes.
+        // which is the place of a block in the chunk's lines, in units of eight bytes. The lines
+        // are borrowed (`of`), or held by the table that is (`nth`, `Rank::find_places`).
         let at = unsafe {
-            let entry = *lines.cast::<u16>().add(group);
-            lines.cast::<u64>().add(usize::from(entry))
+            let entry = *chunk.at.cast::<u16>().add(group);
+            chunk.at.cast::<u64>().add(usize::from(entry))
         };
         Self {
             at,
             chunk: PhantomData,
         }
+    }
+
+    /// See [`in_turn`].
+    #[inline]
+    fn in_turn(self) -> Self {
+        let at = in_turn(self.at);
+        Self { at, ..self }
     }
 
     /// Starts to load it.
@@ -253,29 +316,166 @@ impl<'a> Block<'a> {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(self.at.cast()) }
     }
 
-    /// The code that it has for the addresses beginning with `top`.
+    /// The code that it has for a slot, of which the lowest six bits count.
     #[inline]
-    fn code<L: Leaf>(self, top: u32) -> u32 {
-        // SAFETY: `of` found it in lines that are borrowed for as long. The lowest bit of every
+    fn code<L: Leaf>(self, slot: u8) -> u32 {
+        // SAFETY: `of` found it in lines that are borrowed for as long. The highest bit of every
         // block is set, and behind the bits lie as many codes as there are bits, aligned to
         // their size: at least one bit is counted, and none that has no code.
         unsafe {
-            // The slot's bit becomes the highest.
-            let up_to = *self.at << (!(top >> 8) & 63);
-            let before = up_to.count_ones() as usize;
-            debug_assert!(before > 0);
+            let from_here = *self.at >> (slot & 63);
+            let place = from_here.count_ones() as usize;
+            debug_assert!(place > 0);
             match L::CODE_BITS {
-                16 => u32::from(*self.at.cast::<u16>().add(before + 3)),
-                _ => *self.at.cast::<u32>().add(before + 1),
+                16 => u32::from(*self.at.cast::<u16>().add(place + 3)),
+                _ => *self.at.cast::<u32>().add(place + 1),
             }
         }
     }
 }
 
-/// The chunk of an IPv6 table that has the addresses beginning with `top`.
+/// The highest 32 bits of an address, where they lie in memory: a byte of them is one load, where
+/// taking it out of a register is up to three instructions.
+#[derive(Clone, Copy)]
+struct Top<'a> {
+    at: *const u8,
+    key: PhantomData<&'a u8>,
+}
+
+impl<'a> Top<'a> {
+    #[inline]
+    fn of<K: Key>(key: &'a K) -> Self {
+        const { assert!(size_of::<K>() * 8 == K::BITS as usize && K::BITS >= 32) };
+        Self {
+            // SAFETY: the last four bytes of an address, which is an integer (see `Key`) and has
+            // them at its end: x86 is little-endian.
+            at: unsafe { std::ptr::from_ref(key).add(1).cast::<u8>().sub(4) },
+            key: PhantomData,
+        }
+    }
+
+    /// Bits 8 * `N` to 8 * `N` + 7, the lowest being 0.
+    #[inline]
+    fn byte<const N: usize>(self) -> u8 {
+        const { assert!(N < 4) };
+        // SAFETY: one of the four bytes that `of` has a borrow of.
+        unsafe { *self.at.add(N) }
+    }
+
+    /// Bits 8 * `N` to 8 * `N` + 15.
+    #[inline]
+    fn word<const N: usize>(self) -> u16 {
+        const { assert!(N < 3) };
+        // SAFETY: two of these four bytes.
+        unsafe { self.at.add(N).cast::<u16>().read_unaligned() }
+    }
+}
+
+/// The 16 lowest bits of a unit's number as lines keep them, twice: as wide as lanes that can
+/// be loaded all over a register.
 #[inline]
-fn home_at(table: &Six, top: u32) -> &Home {
-    let top = (top >> 16) as usize;
+const fn unit_pair(unit: u32) -> u32 {
+    let half = unit & 0xffff;
+    (half << 16 | half) ^ 0x8000_8000
+}
+
+/// The bucket of each key in a direct index, and its unit as lines have them, in both halves
+/// ([`unit_pair`]). Stored eight at a time: of more at once each comes back later from memory.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn places(index: &Direct, keys: &[u32; PAIR]) -> ([u32; PAIR], [u32; PAIR]) {
+    let all = |number: u32| _mm256_set1_epi32(number as i32);
+    let (low, high) = (all(index.low), all(index.high.max(index.low)));
+    let shift = _mm_cvtsi32_si128((index.shift & 31) as i32);
+    let within = _mm_cvtsi32_si128((index.unit & 31) as i32);
+    // The two lowest bytes of each lane, twice.
+    const LOW: i64 = 0x0504_0504_0100_0100;
+    const HIGH: i64 = 0x0d0c_0d0c_0908_0908;
+    let twice = _mm256_set_epi64x(HIGH, LOW, HIGH, LOW);
+    let (mut buckets, mut pairs) = ([0; PAIR], [0; PAIR]);
+    let eights = buckets
+        .as_chunks_mut::<8>()
+        .0
+        .iter_mut()
+        .zip(pairs.as_chunks_mut::<8>().0);
+    for (keys, (buckets, pairs)) in keys.as_chunks::<8>().0.iter().zip(eights) {
+        // SAFETY: reads the 32 bytes of `keys`, wherever they lie.
+        let keys = unsafe { _mm256_loadu_si256(keys.as_ptr().cast()) };
+        let held = _mm256_max_epu32(_mm256_min_epu32(keys, high), low);
+        let bucket = _mm256_srl_epi32(_mm256_sub_epi32(held, low), shift);
+        let unit = _mm256_shuffle_epi8(_mm256_srl_epi32(held, within), twice);
+        let pair = _mm256_xor_si256(unit, all(unit_pair(0)));
+        // SAFETY: writes the 32 bytes of each, wherever they lie.
+        unsafe {
+            _mm256_storeu_si256(buckets.as_mut_ptr().cast(), bucket);
+            _mm256_storeu_si256(pairs.as_mut_ptr().cast(), pair);
+        }
+    }
+    (buckets, pairs)
+}
+
+/// The value of each code of eight bits, as [`values_of`].
+#[target_feature(enable = "avx2")]
+#[inline]
+fn row_values(mut code: impl FnMut(usize) -> u8, out: &mut [u32; PAIR]) {
+    let one = _mm256_set1_epi32(1);
+    for (eight, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let mut code = |n: usize| i32::from(code(eight * 8 + n));
+        let mut codes = _mm_cvtsi32_si128(code(0));
+        codes = _mm_insert_epi8::<1>(codes, code(1));
+        codes = _mm_insert_epi8::<2>(codes, code(2));
+        codes = _mm_insert_epi8::<3>(codes, code(3));
+        codes = _mm_insert_epi8::<4>(codes, code(4));
+        codes = _mm_insert_epi8::<5>(codes, code(5));
+        codes = _mm_insert_epi8::<6>(codes, code(6));
+        codes = _mm_insert_epi8::<7>(codes, code(7));
+        let values = _mm256_sub_epi32(_mm256_cvtepu8_epi32(codes), one);
+        // SAFETY: writes the 32 bytes of `out`, wherever they lie.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), values) };
+    }
+}
+
+/// A key in all lanes, turned, and not above what is left of a row: taken from where keys lie,
+/// for what is stored as wide lanes comes back late in narrow ones.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn everywhere(key: &u32) -> __m256i {
+    // SAFETY: reads the four bytes of a key.
+    let key = unsafe { _mm256_castps_si256(_mm256_broadcast_ss(&*std::ptr::from_ref(key).cast())) };
+    let turned = _mm256_xor_si256(key, _mm256_set1_epi32(i32::MIN));
+    _mm256_min_epi32(turned, _mm256_set1_epi32(PAD - 1))
+}
+
+/// Codes of 16 bits become values: `code(n)` for each place of `out`. Each goes from memory into
+/// its lane, so that what follows is done for eight at once and stored once. Says whether one of
+/// the codes has the mark of a subtree.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn values_of(mut code: impl FnMut(usize) -> u16, out: &mut [u32; RANKED]) -> bool {
+    let one = _mm256_set1_epi32(1);
+    let mut any = _mm_setzero_si128();
+    for (eight, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let mut code = |n: usize| i32::from(code(eight * 8 + n));
+        let mut codes = _mm_cvtsi32_si128(code(0));
+        codes = _mm_insert_epi16::<1>(codes, code(1));
+        codes = _mm_insert_epi16::<2>(codes, code(2));
+        codes = _mm_insert_epi16::<3>(codes, code(3));
+        codes = _mm_insert_epi16::<4>(codes, code(4));
+        codes = _mm_insert_epi16::<5>(codes, code(5));
+        codes = _mm_insert_epi16::<6>(codes, code(6));
+        codes = _mm_insert_epi16::<7>(codes, code(7));
+        any = _mm_or_si128(any, codes);
+        let values = _mm256_sub_epi32(_mm256_cvtepu16_epi32(codes), one);
+        // SAFETY: writes the 32 bytes of `out`, wherever they lie.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), values) };
+    }
+    _mm_testz_si128(any, _mm_set1_epi16(Short::SUBTREE as u16 as i16)) == 0
+}
+
+/// The chunk of an IPv6 table that has the addresses beginning with these 16 bits.
+#[inline]
+fn home_at(table: &Six, top: u16) -> &Home {
+    let top = usize::from(top);
     debug_assert!(top < table.map.len());
     // SAFETY: `Six::build` maps each 16 bits to a chunk that it has made, and `Six::replaced`
     // changes one of these to a chunk that it adds; none is ever taken away.
@@ -333,12 +533,21 @@ const fn mask(keys: usize) -> u32 {
 mod isa512 {
     use super::*;
 
-    /// How many of a row's keys are not above `key`.
+    /// How many of a row's keys are not above `key`, which is in all lanes.
     #[target_feature(enable = "avx512f,avx512vl,popcnt")]
     #[inline]
-    pub(super) fn row_rank(row: &Row, key: i32) -> u32 {
-        let below = _mm256_cmple_epi32_mask(load_row(row), _mm256_set1_epi32(key));
-        (u32::from(below) & mask(rows::KEYS)).count_ones()
+    pub(super) fn row_rank(row: &Row, key: __m256i) -> u32 {
+        let keys = mask(rows::KEYS) as u8;
+        u32::from(_mm256_mask_cmple_epi32_mask(keys, load_row(row), key)).count_ones()
+    }
+
+    /// The same of a table's first line.
+    #[target_feature(enable = "avx512f,popcnt")]
+    #[inline]
+    pub(super) fn top_rank(top: &Line, key: __m256i) -> u32 {
+        let key = _mm512_broadcastd_epi32(_mm256_castsi256_si128(key));
+        let keys = mask(ROWS - 1) as u16;
+        u32::from(_mm512_mask_cmple_epi32_mask(keys, load(top), key)).count_ones()
     }
 
     /// How many keys of a line are below a unit, which `pair` has in both its halves.
@@ -404,10 +613,16 @@ mod isa256 {
 
     #[target_feature(enable = "avx2,popcnt")]
     #[inline]
-    pub(super) fn row_rank(row: &Row, key: i32) -> u32 {
-        let above = _mm256_cmpgt_epi32(load_row(row), _mm256_set1_epi32(key));
+    pub(super) fn row_rank(row: &Row, key: __m256i) -> u32 {
+        let above = _mm256_cmpgt_epi32(load_row(row), key);
         let above = _mm256_movemask_ps(_mm256_castsi256_ps(above)) as u32;
         (!above & mask(rows::KEYS)).count_ones()
+    }
+
+    #[target_feature(enable = "avx2,popcnt")]
+    #[inline]
+    pub(super) fn top_rank(top: &Line, key: __m256i) -> u32 {
+        rank_of(top, mask(ROWS - 1), key)
     }
 
     /// How many keys of a line are below a unit, which `pair` has in both its halves.
@@ -431,7 +646,12 @@ mod isa256 {
     #[target_feature(enable = "avx2,popcnt")]
     #[inline]
     pub(super) fn rank(line: &Line, mask: u32, key: i32) -> u32 {
-        let key = _mm256_set1_epi32(key);
+        rank_of(line, mask, _mm256_set1_epi32(key))
+    }
+
+    #[target_feature(enable = "avx2,popcnt")]
+    #[inline]
+    fn rank_of(line: &Line, mask: u32, key: __m256i) -> u32 {
         let at = line.0.as_ptr().cast::<__m256i>();
         // SAFETY: a line is two aligned halves of 32 bytes.
         let (low, high) = unsafe { (_mm256_load_si256(at), _mm256_load_si256(at.add(1))) };

@@ -170,17 +170,22 @@ impl<K: Key> Lpm<K> {
     /// Looks up every key; `out[i]` is the answer for `keys[i]`. Surplus places
     /// on either side are left alone. Best with 16 keys or more at once.
     pub fn lookup_bulk(&self, keys: &[K], out: &mut [u32]) {
-        self.lookup_bulk_at(Level::in_use(), keys, out);
+        self.bulk_with(Level::in_use(), keys, out);
     }
 
     /// The same with no more than the instructions of `level`.
     pub fn lookup_bulk_at(&self, level: Level, keys: &[K], out: &mut [u32]) {
+        self.bulk_with(level.min(Level::detect()), keys, out);
+    }
+
+    /// The same with a level that the machine has.
+    fn bulk_with(&self, level: Level, keys: &[K], out: &mut [u32]) {
         let count = keys.len().min(out.len());
         let (Some(keys), Some(out)) = (keys.get(..count), out.get_mut(..count)) else {
             return;
         };
         #[cfg(target_arch = "x86_64")]
-        if super::simd::bulk(level.min(Level::detect()), &self.inner, keys, out) {
+        if super::simd::bulk(level, &self.inner, keys, out) {
             return;
         }
         let _ = level;

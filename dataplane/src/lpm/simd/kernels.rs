@@ -8,7 +8,7 @@ macro_rules! kernels {
     ($module:ident, $features:literal, $isa:ident, { $($special:item)* }) => {
         pub(super) mod $module {
             use super::*;
-            use super::$isa::{narrow_rank, narrow_rank_of, rank, row_rank};
+            use super::$isa::{narrow_rank, narrow_rank_of, rank, row_rank, top_rank};
             $($special)*
 
             #[target_feature(enable = $features)]
@@ -57,11 +57,18 @@ macro_rules! kernels {
                     spare.0[..rest.len()].copy_from_slice(rest);
                     spare
                 });
-                for group in 0..groups.len() + usize::from(spare.is_some()) {
-                    let (keys, out) = match (groups.get(group), out.get_mut(group), &mut spare) {
-                        (Some(keys), Some(out), _) => (keys, out),
-                        (_, _, Some(spare)) => (&spare.0, &mut spare.1),
-                        _ => return,
+                let mut whole = groups.iter().zip(out);
+                let mut is_left = spare.is_some();
+                loop {
+                    let (keys, out) = match whole.next() {
+                        Some(both) => both,
+                        None => match &mut spare {
+                            Some(spare) if is_left => {
+                                is_left = false;
+                                (&spare.0, &mut spare.1)
+                            }
+                            _ => break,
+                        },
                     };
                     search(keys, out);
                 }
@@ -112,11 +119,11 @@ macro_rules! kernels {
                 code_at::<L>(line, rank(line, mask(L::KEYS), key))
             }
 
-            /// The value that a row has for a key.
+            /// The code that a row has for a key.
             #[target_feature(enable = $features)]
             #[inline]
-            fn row_value(row: &Row, key: i32) -> u32 {
-                value(u32::from(row.codes[row_rank(row, key) as usize & 7]))
+            fn row_code(row: &Row, key: &u32) -> u8 {
+                row.codes[row_rank(row, everywhere(key)) as usize & 7]
             }
 
             /// One tree, IPv4, level by level.
@@ -156,28 +163,15 @@ macro_rules! kernels {
             #[target_feature(enable = $features)]
             #[inline(never)]
             fn direct(index: &Direct, keys: &[u32], out: &mut [u32]) {
-                let (low, high) = (index.low, index.high.max(index.low));
-                let (shift, unit) = (index.shift & 31, index.unit & 31);
                 by_groups(keys, out, |keys: &[u32; PAIR], out| {
-                    let (mut bucket, mut pair) = ([0; PAIR], [0; PAIR]);
-                    for n in 0..PAIR {
-                        let key = keys[n].min(high).max(low);
-                        bucket[n] = (key - low) >> shift;
-                        pair[n] = unit_pair(key >> unit);
-                    }
+                    let (mut bucket, mut pair) = places(index, keys);
                     laid_down(&mut bucket);
                     laid_down(&mut pair);
-                    let mut any = 0;
-                    for first in (0..PAIR).step_by(8) {
-                        for n in first..first + 8 {
-                            let line = narrow_at(index, bucket[n]);
-                            let code = lane(narrow_code(line, narrow_rank(line, pair[n])));
-                            any |= code;
-                            out[n] = lane(value(code));
-                        }
-                        any = lane(any);
-                    }
-                    if any & Short::SUBTREE != 0 || !index.values.is_empty() {
+                    let code = |n: usize| {
+                        let line = narrow_at(index, bucket[n]);
+                        narrow_code(line, narrow_rank(line, pair[n])) as u16
+                    };
+                    if values_of(code, out) || !index.values.is_empty() {
                         finish(index, keys, out);
                     }
                 });
@@ -203,30 +197,54 @@ macro_rules! kernels {
                 }
             }
 
+            /// Codes become values; says whether there may be subtrees among them.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn codes_become_values<L: Leaf>(
+                code: impl Fn(usize) -> u32,
+                out: &mut [u32; RANKED],
+            ) -> bool {
+                if L::CODE_BITS == 16 {
+                    return values_of(|n| code(n) as u16, out);
+                }
+                let mut any = 0;
+                for first in (0..RANKED).step_by(8) {
+                    for n in first..first + 8 {
+                        let code = lane(code(n));
+                        any |= code;
+                        out[n] = lane(value(code));
+                    }
+                    any = lane(any);
+                }
+                any & L::SUBTREE != 0
+            }
+
+            /// Takes a step for all keys.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn step<T: Copy>(found: &mut Found<T>, mut take: impl FnMut(usize) -> T) -> &mut [T; PAIR] {
+                for n in 0..PAIR {
+                    found[n].write(take(n));
+                }
+                // SAFETY: so each place has been written.
+                unsafe { all_of(found) }
+            }
+
             /// A huge table: blocks, codes, and what goes on in trees.
             #[target_feature(enable = $features)]
             #[inline(never)]
             fn ranked<K: Key, L: Leaf>(table: &Rank, keys: &[K], out: &mut [u32]) {
-                let Some(hot) = table.hot.first_chunk() else {
-                    return;
-                };
-                let mut blocks = [Block::NONE; RANKED];
                 by_groups(keys, out, |keys: &[K; RANKED], out| {
-                    for n in 0..RANKED {
-                        let top = keys[n].window(0);
-                        blocks[n] = Block::of(chunk_at(hot, top), top);
-                        blocks[n].prefetch();
-                    }
-                    let mut any = 0;
-                    for first in (0..RANKED).step_by(8) {
-                        for n in first..first + 8 {
-                            let code = lane(blocks[n].code::<L>(keys[n].window(0)));
-                            any |= code;
-                            out[n] = lane(value(code));
-                        }
-                        any = lane(any);
-                    }
-                    if any & L::SUBTREE != 0 {
+                    let mut blocks = nothing();
+                    let blocks = step(&mut blocks, |n| {
+                        let top = Top::of(&keys[n]);
+                        let chunk = LinesOfChunk::nth(table, top.byte::<3>());
+                        let block = Block::of(chunk, top.word::<1>()).in_turn();
+                        block.prefetch();
+                        block
+                    });
+                    let code = |n: usize| blocks[n].code::<L>(Top::of(&keys[n]).byte::<1>());
+                    if codes_become_values::<L>(code, out) {
                         deeper::<K, L>(table, keys, out);
                     }
                 });
@@ -288,37 +306,24 @@ macro_rules! kernels {
             #[target_feature(enable = $features)]
             #[inline(never)]
             fn six<K: Key>(table: &Six, keys: &[K], out: &mut [u32]) {
-                let Some(home) = table.homes.first() else {
-                    return;
-                };
-                by_groups(
-                    keys,
-                    out,
-                    |keys: &[K; RANKED], out| {
-                        let mut blocks = [Block::NONE; RANKED];
-                        let mut homes = [home; RANKED];
-                        for first in (0..RANKED).step_by(8) {
-                            for n in first..first + 8 {
-                                let top = lane(keys[n].window(0));
-                                homes[n] = home_at(table, top);
-                                blocks[n] = Block::of(&homes[n].lines, top << 8);
-                                blocks[n].prefetch();
-                            }
+                by_groups(keys, out, |keys: &[K; RANKED], out| {
+                        let (mut homes, mut blocks) = (nothing(), nothing());
+                        let blocks = step(&mut blocks, |n| {
+                            let top = Top::of(&keys[n]);
+                            let home = home_at(table, top.word::<2>());
+                            homes[n].write(home);
+                            let chunk = LinesOfChunk::of(&home.lines);
+                            let block = Block::of(chunk, top.word::<0>()).in_turn();
+                            block.prefetch();
+                            block
+                        });
+                        let code = |n: usize| blocks[n].code::<Short>(Top::of(&keys[n]).byte::<0>());
+                        if codes_become_values::<Short>(code, out) {
+                            // SAFETY: the step has written each, too.
+                            let homes = unsafe { all_of(&mut homes) };
+                            in_fields(table, homes, keys, out);
                         }
-                        let mut any = 0;
-                        for first in (0..RANKED).step_by(8) {
-                            for n in first..first + 8 {
-                                let code = lane(blocks[n].code::<Short>(keys[n].window(0) << 8));
-                                any |= code;
-                                out[n] = lane(value(code));
-                            }
-                            any = lane(any);
-                        }
-                        if any & Short::SUBTREE != 0 {
-                            in_fields(table, &homes, keys, out);
-                        }
-                    },
-                );
+                    });
             }
 
             /// The keys whose answers in `out` are fields still; the others stay as they are.
@@ -330,32 +335,27 @@ macro_rules! kernels {
                 keys: &[K; RANKED],
                 out: &mut [u32; RANKED],
             ) {
-                let mut entries = [&NO_ENTRY; RANKED];
-                for n in 0..RANKED {
+                let mut entries = nothing();
+                let entries = step(&mut entries, |n| {
                     let code = lane(out[n]).wrapping_add(1);
-                    let entry = Fields(&homes[n].below).entry(code, six::unit(keys[n]));
+                    let entry = in_turn_ref(Fields(&homes[n].below).entry(code, six::unit(keys[n])));
                     prefetch(entry);
-                    entries[n] = entry;
-                }
-                let mut lines = [&NO_NARROW; RANKED];
-                for n in 0..RANKED {
-                    let line = Fields(&homes[n].below).line(*entries[n]);
+                    entry
+                });
+                let mut lines = nothing();
+                let lines = step(&mut lines, |n| {
+                    let line = in_turn_ref(Fields(&homes[n].below).line(*entries[n]));
                     prefetch(line);
-                    lines[n] = line;
-                }
-                let mut any = 0;
-                for first in (0..RANKED).step_by(8) {
-                    for n in first..first + 8 {
-                        let unit = six::unit(keys[n]) as u16;
-                        let found = narrow_code(lines[n], narrow_rank_of(lines[n], unit));
-                        let held = lane(out[n]).wrapping_add(1);
-                        let code = lane(if held < Short::SUBTREE { held } else { found });
-                        any |= code;
-                        out[n] = lane(value(code));
-                    }
-                    any = lane(any);
-                }
-                if any & Short::SUBTREE == 0 {
+                    line
+                });
+                let held = *out;
+                let code = |n: usize| {
+                    let unit = six::unit(keys[n]) as u16;
+                    let found = narrow_code(lines[n], narrow_rank_of(lines[n], unit));
+                    let held = lane(held[n]).wrapping_add(1);
+                    lane(if held < Short::SUBTREE { held } else { found }) as u16
+                };
+                if !values_of(code, out) {
                     return;
                 }
                 let mut deep = 0;
@@ -395,7 +395,7 @@ macro_rules! kernels {
                 keys: &[u32; PAIR],
                 out: &mut [u32; PAIR],
             ) -> bool {
-                let mut held = [TableOfRows::of(&NO_TABLE); PAIR];
+                let mut held = nothing();
                 for n in 0..PAIR {
                     let Inner::Small(Small {
                         lines,
@@ -405,22 +405,20 @@ macro_rules! kernels {
                     else {
                         return false;
                     };
-                    held[n] = TableOfRows::of(lines);
-                    prefetch(held[n].top());
+                    let table = TableOfRows::of(lines);
+                    prefetch(in_turn_ref(table.top()));
+                    held[n].write(table);
                 }
-                let mut turned = all_turned(keys);
-                for key in &mut turned {
-                    *key = (*key).min(PAD - 1);
-                }
-                laid_down(&mut turned);
-                let mut rows = [&NO_ROW; PAIR];
-                for n in 0..PAIR {
-                    rows[n] = held[n].row(rank(held[n].top(), mask(ROWS - 1), turned[n]));
-                    prefetch(rows[n]);
-                }
-                for n in 0..PAIR {
-                    out[n] = lane(row_value(rows[n], turned[n]));
-                }
+                // SAFETY: each has been written.
+                let held = unsafe { all_of(&mut held) };
+                let mut rows = nothing();
+                let rows = step(&mut rows, |n| {
+                    let row = held[n].row(top_rank(held[n].top(), everywhere(&keys[n])));
+                    let row = in_turn_ref(row);
+                    prefetch(row);
+                    row
+                });
+                row_values(|n| row_code(rows[n], &keys[n]), out);
                 true
             }
 
@@ -487,7 +485,7 @@ macro_rules! kernels {
                     let turned = turned(*key);
                     let (leaf, form) = match (&table.inner, at) {
                         (_, At::Row(row)) => {
-                            *out = row_value(row, turned.min(PAD - 1));
+                            *out = value(u32::from(row_code(row, key)));
                             continue;
                         }
                         (_, At::Narrow(index, line)) => {
@@ -534,45 +532,15 @@ enum At<'a> {
     Narrow(&'a Direct, &'a Narrow),
 }
 
-/// The 16 lowest bits of a unit's number as lines keep them, twice: as wide as lanes that can
-/// be loaded all over a register.
-#[inline]
-const fn unit_pair(unit: u32) -> u32 {
-    let half = unit & 0xffff;
-    (half << 16 | half) ^ 0x8000_8000
-}
-
-/// Where no entry is known yet.
-static NO_ENTRY: u16 = 0;
-
-/// Where no line of narrow keys is known yet.
-static NO_NARROW: Narrow = Narrow {
-    keys: [i16::MAX; narrow::INTERVALS],
-    codes: [0; narrow::INTERVALS],
-};
-
-/// Where no table is known yet.
-static NO_TABLE: [Line; 2] = [Line::EMPTY; 2];
-
-/// Where no row is known yet.
-static NO_ROW: Row = Row {
-    keys: [PAD; rows::KEYS],
-    codes: [0; 8],
-};
-
 kernels!(avx2, "avx2,bmi1,bmi2,popcnt", isa256, {
     /// Rows: a line for all keys, then a row of each.
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
     fn one_by_one(lines: &[Line], keys: &[u32], out: &mut [u32]) {
         let top = line_at(lines, 0);
         by_groups(keys, out, |keys: &[u32; LANES], out| {
-            let mut keys = all_turned(keys);
-            for key in &mut keys {
-                *key = (*key).min(PAD - 1);
-            }
             for n in 0..LANES {
-                let row = row_at(lines, rank(top, mask(ROWS - 1), keys[n]));
-                out[n] = lane(row_value(row, keys[n]));
+                let row = row_at(lines, top_rank(top, everywhere(&keys[n])));
+                out[n] = lane(value(u32::from(row_code(row, &keys[n]))));
             }
         });
     }
