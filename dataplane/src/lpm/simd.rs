@@ -43,12 +43,13 @@ const FEW: usize = 7;
 pub(super) fn bulk<K: Key>(level: Level, inner: &Inner, keys: &[K], out: &mut [u32]) -> bool {
     debug_assert!(level <= Level::detect() && keys.len() == out.len());
     match level {
-        Level::Scalar => false,
+        Level::Scalar => return false,
         // SAFETY: `level` is at most what the machine was found to have.
         Level::Avx2 => unsafe { kernels::avx2::bulk(inner, keys, out) },
         // SAFETY: as above.
         Level::Avx512 => unsafe { kernels::avx512::bulk(inner, keys, out) },
     }
+    true
 }
 
 /// Looks each key up in a table of its own; as [`bulk`].
@@ -288,7 +289,14 @@ impl<'a> Block<'a> {
     /// The block of the group that the highest ten bits of `word` number.
     #[inline]
     fn of(chunk: LinesOfChunk<'a>, word: u16) -> Self {
-        let group = usize::from(word >> (u16::BITS - GROUPS.ilog2()));
+        Self::of_group(chunk, word >> (u16::BITS - GROUPS.ilog2()))
+    }
+
+    /// The block of a group: ten bits of an address.
+    #[inline]
+    fn of_group(chunk: LinesOfChunk<'a>, group: u16) -> Self {
+        debug_assert!(usize::from(group) < GROUPS);
+        let group = usize::from(group);
         // SAFETY: a chunk begins with an index of 1024 entries (`Chunk::put_together`), each of
         // which is the place of a block in the chunk's lines, in units of eight bytes. The lines
         // are borrowed (`of`), or held by the table that is (`nth`, `Rank::find_places`).
@@ -444,6 +452,26 @@ fn everywhere(key: &u32) -> __m256i {
     let key = unsafe { _mm256_castps_si256(_mm256_broadcast_ss(&*std::ptr::from_ref(key).cast())) };
     let turned = _mm256_xor_si256(key, _mm256_set1_epi32(i32::MIN));
     _mm256_min_epi32(turned, _mm256_set1_epi32(PAD - 1))
+}
+
+/// Two IPv4 keys in one register.
+#[derive(Clone, Copy)]
+struct Two(u64);
+
+impl Two {
+    #[inline]
+    fn of(keys: &[u32; 2]) -> Self {
+        // SAFETY: reads the eight bytes of two keys, wherever they lie.
+        Self(unsafe { keys.as_ptr().cast::<u64>().read_unaligned() })
+    }
+
+    /// `BITS` bits from bit `FROM` of the key with number `N` on: one instruction.
+    #[target_feature(enable = "bmi1")]
+    #[inline]
+    fn bits<const N: u32, const FROM: u32, const BITS: u32>(self) -> u16 {
+        const { assert!(N < 2 && FROM + BITS <= 32 && BITS <= 16) };
+        _bextr2_u64(self.0, ((N * 32 + FROM) | (BITS << 8)).into()) as u16
+    }
 }
 
 /// Codes of 16 bits become values: `code(n)` for each place of `out`. Each goes from memory into

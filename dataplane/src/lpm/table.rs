@@ -189,6 +189,13 @@ impl<K: Key> Lpm<K> {
             return;
         }
         let _ = level;
+        self.one_by_one(keys, out);
+    }
+
+    /// (On its own, so that what is fast needs no registers saved for it.)
+    #[cold]
+    #[inline(never)]
+    fn one_by_one(&self, keys: &[K], out: &mut [u32]) {
         for (key, out) in keys.iter().zip(out) {
             *out = self.lookup(*key);
         }

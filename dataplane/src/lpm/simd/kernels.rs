@@ -12,29 +12,70 @@ macro_rules! kernels {
             $($special)*
 
             #[target_feature(enable = $features)]
-            pub(in crate::lpm::simd) fn bulk<K: Key>(inner: &Inner, keys: &[K], out: &mut [u32]) -> bool {
+            pub(in crate::lpm::simd) fn bulk<K: Key>(inner: &Inner, keys: &[K], out: &mut [u32]) {
                 match (inner, K::as_v4(keys)) {
-                    (Inner::Small(small), Some(keys)) => {
-                        if !special(small, keys, out) {
-                            by_form!(small.form, L => tree::<L>(&small.lines, small.root, keys, out));
-                        }
-                    }
+                    (Inner::Small(small), Some(keys)) => small_v4(small, keys, out),
                     (Inner::Direct(index), Some(keys)) => direct(index, keys, out),
-                    (Inner::Small(small), None) => {
-                        let trees = small.trees();
-                        by_form!(small.form, L => grove::<K, L>(trees, small.root, keys, out));
-                    }
-                    (Inner::Grove(table), _) => {
-                        let trees = table.trees();
-                        by_form!(table.form, L => grove::<K, L>(trees, table.root, keys, out));
-                    }
                     (Inner::Rank(table), _) => {
                         by_form!(table.form, L => ranked::<K, L>(&table.rank, keys, out));
                     }
                     (Inner::Six(table), _) => six(table, keys, out),
-                    (Inner::Direct(_), None) => return false,
+                    _ => in_grove(inner, keys, out),
                 }
-                true
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn small_v4(small: &Small, keys: &[u32], out: &mut [u32]) {
+                if !special(small, keys, out) {
+                    by_form!(small.form, L => tree::<L>(&small.lines, small.root, keys, out));
+                }
+            }
+
+            /// Trees that are no table of IPv4's.
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn in_grove<K: Key>(inner: &Inner, keys: &[K], out: &mut [u32]) {
+                let (trees, root, form) = match inner {
+                    Inner::Small(small) => (small.trees(), small.root, small.form),
+                    Inner::Grove(table) => (table.trees(), table.root, table.form),
+                    _ => return debug_assert!(false, "bulk() has these"),
+                };
+                by_form!(form, L => grove::<K, L>(trees, root, keys, out));
+            }
+
+            /// Runs `search` over `N` keys at a time, and `again` over what is left, filled up:
+            /// it begins anew.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn by_whole_groups<K: Key, const N: usize>(
+                keys: &[K],
+                out: &mut [u32],
+                mut search: impl FnMut(&[K; N], &mut [u32; N]),
+                again: impl FnOnce(&[K], &mut [u32]),
+            ) {
+                let (groups, rest) = keys.as_chunks::<N>();
+                let (out, last) = out.as_chunks_mut::<N>();
+                for (keys, out) in groups.iter().zip(out) {
+                    search(keys, out);
+                }
+                if !rest.is_empty() {
+                    filled_up::<K, N>(rest, last, again);
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            #[cold]
+            #[inline(never)]
+            fn filled_up<K: Key, const N: usize>(
+                rest: &[K],
+                last: &mut [u32],
+                again: impl FnOnce(&[K], &mut [u32]),
+            ) {
+                let (mut keys, mut out) = ([K::MIN; N], [0; N]);
+                keys[..rest.len()].copy_from_slice(rest);
+                again(&keys, &mut out);
+                last.copy_from_slice(&out[..last.len()]);
             }
 
             /// Runs `search` over `N` keys at a time, the last ones filled up: loops
@@ -163,7 +204,8 @@ macro_rules! kernels {
             #[target_feature(enable = $features)]
             #[inline(never)]
             fn direct(index: &Direct, keys: &[u32], out: &mut [u32]) {
-                by_groups(keys, out, |keys: &[u32; PAIR], out| {
+                let again = |keys: &[u32], out: &mut [u32]| direct(index, keys, out);
+                let search = |keys: &[u32; PAIR], out: &mut [u32; PAIR]| {
                     let (mut bucket, mut pair) = places(index, keys);
                     laid_down(&mut bucket);
                     laid_down(&mut pair);
@@ -174,7 +216,8 @@ macro_rules! kernels {
                     if values_of(code, out) || !index.values.is_empty() {
                         finish(index, keys, out);
                     }
-                });
+                };
+                by_whole_groups(keys, out, search, again);
             }
 
             /// What the codes in `out`, less one, stand for: most often a value each, but for
@@ -234,20 +277,50 @@ macro_rules! kernels {
             #[target_feature(enable = $features)]
             #[inline(never)]
             fn ranked<K: Key, L: Leaf>(table: &Rank, keys: &[K], out: &mut [u32]) {
-                by_groups(keys, out, |keys: &[K; RANKED], out| {
+                let again = |keys: &[K], out: &mut [u32]| ranked::<K, L>(table, keys, out);
+                let search = |keys: &[K; RANKED], out: &mut [u32; RANKED]| {
                     let mut blocks = nothing();
-                    let blocks = step(&mut blocks, |n| {
-                        let top = Top::of(&keys[n]);
-                        let chunk = LinesOfChunk::nth(table, top.byte::<3>());
-                        let block = Block::of(chunk, top.word::<1>()).in_turn();
-                        block.prefetch();
-                        block
-                    });
+                    let v4 = K::as_v4(keys).and_then(|keys| keys.as_array());
+                    let blocks = match v4 {
+                        Some(keys) => blocks_of_v4(table, keys, &mut blocks),
+                        None => step(&mut blocks, |n| {
+                            let top = Top::of(&keys[n]);
+                            let chunk = LinesOfChunk::nth(table, top.byte::<3>());
+                            let block = Block::of(chunk, top.word::<1>()).in_turn();
+                            block.prefetch();
+                            block
+                        }),
+                    };
                     let code = |n: usize| blocks[n].code::<L>(Top::of(&keys[n]).byte::<1>());
                     if codes_become_values::<L>(code, out) {
                         deeper::<K, L>(table, keys, out);
                     }
-                });
+                };
+                by_whole_groups(keys, out, search, again);
+            }
+
+            /// The blocks of IPv4 keys, two at a time.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn blocks_of_v4<'a, 'b>(
+                table: &'a Rank,
+                keys: &[u32; RANKED],
+                blocks: &'b mut Found<Block<'a>>,
+            ) -> &'b mut [Block<'a>; RANKED] {
+                let both = keys.as_chunks::<2>().0.iter();
+                for (keys, blocks) in both.zip(blocks.as_chunks_mut::<2>().0) {
+                    let two = Two::of(keys);
+                    let chunk = LinesOfChunk::nth(table, two.bits::<0, 24, 8>() as u8);
+                    let first = Block::of_group(chunk, two.bits::<0, 14, 10>()).in_turn();
+                    let chunk = LinesOfChunk::nth(table, two.bits::<1, 24, 8>() as u8);
+                    let second = Block::of_group(chunk, two.bits::<1, 14, 10>()).in_turn();
+                    first.prefetch();
+                    second.prefetch();
+                    blocks[0].write(first);
+                    blocks[1].write(second);
+                }
+                // SAFETY: all pairs have been written.
+                unsafe { all_of(blocks) }
             }
 
             /// The keys whose answers in `out` are subtrees still: a level of all of them at a
@@ -306,7 +379,8 @@ macro_rules! kernels {
             #[target_feature(enable = $features)]
             #[inline(never)]
             fn six<K: Key>(table: &Six, keys: &[K], out: &mut [u32]) {
-                by_groups(keys, out, |keys: &[K; RANKED], out| {
+                let again = |keys: &[K], out: &mut [u32]| six(table, keys, out);
+                let search = |keys: &[K; RANKED], out: &mut [u32; RANKED]| {
                         let (mut homes, mut blocks) = (nothing(), nothing());
                         let blocks = step(&mut blocks, |n| {
                             let top = Top::of(&keys[n]);
@@ -323,7 +397,8 @@ macro_rules! kernels {
                             let homes = unsafe { all_of(&mut homes) };
                             in_fields(table, homes, keys, out);
                         }
-                    });
+                };
+                by_whole_groups(keys, out, search, again);
             }
 
             /// The keys whose answers in `out` are fields still; the others stay as they are.
