@@ -195,6 +195,7 @@ const LEAVES: &[Leaf] = &[
         fuzzed: &["flow"],
         compared: &[
             ("src/flow/memory.rs", "equal_places_are_found_by_both_twins"),
+            ("src/flow/memory.rs", "lines_are_appended_by_both_twins"),
             (
                 "src/flow/memory.rs",
                 "hints_change_nothing_and_accept_any_place",

@@ -126,6 +126,14 @@ impl Frame {
         }
     }
 
+    /// The `n`th 64 bytes of the frame. Its last may have others behind them, of what
+    /// was in the buffer before; `None` where the buffer ends before they do.
+    #[inline(always)]
+    pub(crate) fn line(&self, n: usize) -> Option<&[u8; CACHE_LINE]> {
+        let from = self.head() + n * CACHE_LINE;
+        self.buffer.get(from..)?.first_chunk()
+    }
+
     /// The frame's bytes, to change in place.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {

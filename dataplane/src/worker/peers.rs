@@ -1,7 +1,5 @@
 //! Frames between workers: steered here, handed over by rings.
 
-use std::cell::Cell;
-
 use super::ring::{Filler, Taker};
 use super::steer::{Steer, Turn};
 use super::tray::Tray;
@@ -207,18 +205,16 @@ impl Peers {
             Order::Look => batch.len(),
             Order::Steer => {
                 let (own, steer) = (self.own, &mut self.steer);
-                let turn = Cell::new(Turn {
-                    worker: own,
-                    settled: true,
+                batch.retain_mut(|frame| {
+                    let turn = steer.turn(tables, now, frame);
+                    if turn.worker != own {
+                        self.foreign += 1;
+                        let frame = std::mem::take(frame);
+                        put(&mut self.peers, turn, frame, pool, &mut full, dropped);
+                        return false;
+                    }
+                    true
                 });
-                let foreign = batch.extract_if(.., |frame| {
-                    turn.set(steer.turn(tables, now, frame));
-                    turn.get().worker != own
-                });
-                for frame in foreign {
-                    self.foreign += 1;
-                    put(&mut self.peers, turn.get(), frame, pool, &mut full, dropped);
-                }
                 0
             }
         };
@@ -271,7 +267,7 @@ impl Peers {
                 continue;
             }
             self.counts.passed += peer.out.len() as u64;
-            peer.spare.append(&mut peer.out);
+            peer.spare.fill(&mut peer.out);
             peer.filler.pass(&mut peer.spare);
             peer.spare.reclaim(pool);
             peer.wakes = true;

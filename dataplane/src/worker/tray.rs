@@ -7,7 +7,7 @@
 //! back, so that buffers do not pile up on one side.
 
 use crate::addr::EniId;
-use crate::flow::prefetch;
+use crate::flow::{CacheLine, extend_past_caches, prefetch};
 use crate::packet::{Frame, FramePool, Offload};
 
 /// Frames up to this length are copied: a few cache lines, about what the frame
@@ -16,64 +16,86 @@ const COPY_MAX: usize = 256;
 const CACHE_LINE: usize = 64;
 /// How many lines ahead of the copying are fetched.
 const AHEAD: usize = 16;
+/// Items of a line.
+const TOGETHER: usize = CACHE_LINE / size_of::<Item>();
 
-/// What is copied begins with a line of its own: fewest of them cross.
-#[derive(Clone, Copy, Debug)]
+/// Items of a line of their own, as each frame that is copied begins with one: fewest of
+/// them cross.
+#[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
-struct Line([u8; CACHE_LINE]);
+struct Items([Item; TOGETHER]);
 
-/// One frame of a tray.
-#[derive(Clone, Copy, Debug)]
+/// One frame of a tray; few bytes, for all of them cross.
+#[derive(Clone, Copy, Debug, Default)]
 struct Item {
     port: EniId,
-    offload: Offload,
-    /// Bytes that were copied; `None` for a frame that goes itself.
-    copied: Option<u16>,
+    /// Bytes that were copied; [`WHOLE`] for a frame that goes itself.
+    copied: u16,
     /// Whether the other worker judges it; else it steers it once more.
     settled: bool,
+    /// Whether its offload metadata is the tray's next one: that of plain frames says
+    /// nothing.
+    offloaded: bool,
 }
+
+const WHOLE: u16 = u16::MAX;
 
 /// Frames in their order.
 #[derive(Debug, Default)]
 pub(super) struct Tray {
-    items: Vec<Item>,
+    items: Vec<Items>,
     /// Those that were copied.
-    lines: Vec<Line>,
+    lines: Vec<CacheLine>,
     /// Those that were not; on the way back, empty ones in exchange.
     whole: Vec<Frame>,
-    /// Items, lines and whole frames that were taken.
-    taken: [usize; 3],
+    offloads: Vec<Offload>,
+    /// How many frames were put in.
+    count: u32,
+    /// Frames, lines, whole frames and metadata that were taken.
+    taken: [u32; 4],
 }
 
 impl Tray {
     /// Frames that are still in it.
-    pub(super) fn len(&self) -> usize {
-        self.items.len() - self.taken[0]
+    pub(super) const fn len(&self) -> usize {
+        (self.count - self.taken[0]) as usize
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Puts a frame in, or a copy.
+    /// Puts a frame in, or a copy; what is left of it is the pool's.
+    #[inline]
     pub(super) fn put(&mut self, frame: Frame, settled: bool, pool: &mut FramePool) {
-        let bytes = frame.bytes();
-        let copied = u16::try_from(bytes.len()).ok();
-        let copied = copied.filter(|_| bytes.len() <= COPY_MAX);
-        self.items.push(Item {
+        let len = frame.len();
+        let offloaded = frame.offload != Offload::default();
+        let is_short = len <= COPY_MAX;
+        let item = Item {
             port: frame.port,
-            offload: frame.offload,
-            copied,
+            copied: if is_short { len as u16 } else { WHOLE },
             settled,
-        });
-        if copied.is_some() {
-            let (full, rest) = bytes.as_chunks();
-            self.lines.extend(full.iter().copied().map(Line));
-            if !rest.is_empty() {
-                let mut line = Line([0; CACHE_LINE]);
-                if let Some(place) = line.0.get_mut(..rest.len()) {
-                    place.copy_from_slice(rest);
-                }
+            offloaded,
+        };
+        let at = self.count as usize % TOGETHER;
+        if at == 0 {
+            self.items.push(Items::default());
+        }
+        if let Some(place) = self.items.last_mut().and_then(|items| items.0.get_mut(at)) {
+            *place = item;
+        }
+        self.count += 1;
+        if offloaded {
+            self.offloads.push(frame.offload);
+        }
+        if is_short {
+            for n in 0..len.div_ceil(CACHE_LINE) {
+                // What lies behind the frame goes with its last line: to copy a line
+                // is two instructions, to copy a part of one a call.
+                let line = match frame.line(n) {
+                    Some(line) => CacheLine(*line),
+                    None => part(&frame, n),
+                };
                 self.lines.push(line);
             }
             pool.put(frame);
@@ -82,13 +104,16 @@ impl Tray {
         }
     }
 
-    /// Moves what is in `other` here. All at once: the lines of a tray that came
-    /// back are in the other core's cache, and so many of them are on their way
-    /// only when nothing else is written between.
-    pub(super) fn append(&mut self, other: &mut Self) {
+    /// Moves what is in `other` here, into a tray with nothing in it. All at once: what
+    /// was copied is in this core's cache, and the lines of a tray that came back in the
+    /// other's, which has to give them up.
+    pub(super) fn fill(&mut self, other: &mut Self) {
+        debug_assert_eq!(self.count, 0);
         self.items.extend_from_slice(&other.items);
-        self.lines.extend_from_slice(&other.lines);
+        extend_past_caches(&mut self.lines, &other.lines);
         self.whole.append(&mut other.whole);
+        self.offloads.append(&mut other.offloads);
+        self.count = std::mem::take(&mut other.count);
         other.items.clear();
         other.lines.clear();
     }
@@ -98,7 +123,7 @@ impl Tray {
         for at in 0..AHEAD {
             prefetch(&self.lines, at);
         }
-        for at in (0..self.items.len()).step_by(CACHE_LINE / size_of::<Item>()) {
+        for at in 0..self.items.len() {
             prefetch(&self.items, at);
         }
     }
@@ -112,51 +137,58 @@ impl Tray {
         unsettled: &mut Vec<Frame>,
         pool: &mut FramePool,
     ) -> usize {
-        let [items, lines, whole] = &mut self.taken;
-        let waiting = self.items.get(*items..).unwrap_or_default();
-        let mut count = 0;
-        for item in waiting.iter().take(most) {
-            let frame = if let Some(len) = item.copied {
-                let mut frame = pool.take();
-                frame.port = item.port;
-                frame.offload = item.offload;
-                let mut left = usize::from(len);
-                while left > 0 {
-                    prefetch(&self.lines, *lines + AHEAD);
-                    let line = self
-                        .lines
-                        .get(*lines)
-                        .and_then(|line| line.0.get(..left.min(CACHE_LINE)));
-                    frame.extend(line.unwrap_or_default());
-                    left = left.saturating_sub(CACHE_LINE);
-                    *lines += 1;
-                }
-                frame
-            } else {
-                let place = self.whole.get_mut(*whole);
+        let [items, lines, whole, offloads] = &mut self.taken;
+        let count = most.min((self.count - *items) as usize);
+        for _ in 0..count {
+            let at = *items as usize;
+            let place = self.items.get(at / TOGETHER);
+            let item = place.and_then(|items| items.0.get(at % TOGETHER));
+            let item = item.copied().unwrap_or_default();
+            *items += 1;
+            let mut frame = if item.copied == WHOLE {
+                let place = self.whole.get_mut(*whole as usize);
                 *whole += 1;
                 place.map(std::mem::take).unwrap_or_default()
+            } else {
+                let mut frame = pool.take();
+                let len = usize::from(item.copied);
+                frame.set_len(len.next_multiple_of(CACHE_LINE));
+                for place in frame.bytes_mut().as_chunks_mut().0 {
+                    prefetch(&self.lines, *lines as usize + AHEAD);
+                    if let Some(line) = self.lines.get(*lines as usize) {
+                        *place = line.0;
+                    }
+                    *lines += 1;
+                }
+                frame.set_len(len);
+                frame
             };
-            count += 1;
+            frame.port = item.port;
+            if item.offloaded {
+                let offload = self.offloads.get(*offloads as usize).copied();
+                frame.offload = offload.unwrap_or_default();
+                *offloads += 1;
+            }
             match item.settled {
                 true => settled.push(frame),
                 false => unsettled.push(frame),
             }
         }
-        *items += count;
         count
     }
 
     /// Makes a tray whose frames were taken ready to go back: with an empty frame
     /// for each that went itself, as far as there are any.
     pub(super) fn pay_back(&mut self, pool: &mut FramePool) {
-        if self.items.is_empty() {
+        if self.count == 0 {
             // It is ready since it was asked last.
             return;
         }
+        self.count = 0;
         self.items.clear();
         self.lines.clear();
-        self.taken = [0; 3];
+        self.offloads.clear();
+        self.taken = [0; 4];
         let mut owed = self.whole.iter_mut();
         let paid = owed.by_ref().map_while(|place| {
             *place = pool.take_idle()?;
@@ -172,6 +204,17 @@ impl Tray {
     }
 }
 
+/// The end of a frame behind which its buffer has no room for a whole line.
+#[cold]
+fn part(frame: &Frame, n: usize) -> CacheLine {
+    let mut line = CacheLine([0; CACHE_LINE]);
+    let rest = frame.bytes().get(n * CACHE_LINE..).unwrap_or_default();
+    for (place, byte) in line.0.iter_mut().zip(rest) {
+        *place = *byte;
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,10 +222,12 @@ mod tests {
 
     fn frame(port: u32, len: usize) -> Frame {
         let mut frame = Frame::from_bytes(EniId(port), &vec![port as u8; len]);
-        frame.offload.checksum = Checksum::Partial {
-            start: port as u16,
-            offset: 6,
-        };
+        if !port.is_multiple_of(3) {
+            frame.offload.checksum = Checksum::Partial {
+                start: port as u16,
+                offset: 6,
+            };
+        }
         frame
     }
 
@@ -222,6 +267,28 @@ mod tests {
         assert!(here.take_idle().is_some() && tray.whole.is_empty());
     }
 
+    /// Whole lines are copied, also of what was in a buffer before and of frames at its end.
+    #[test]
+    fn nothing_behind_a_frame_arrives_with_it() {
+        let mut pool = FramePool::new(4);
+        let mut tray = Tray::default();
+        let bytes: Vec<u8> = (0..=255).collect();
+        let (mut longer, mut last) = (
+            Frame::with_capacity(512),
+            Frame::from_bytes(EniId(2), &bytes),
+        );
+        longer.refill(EniId(1), &[0xff; 300]);
+        longer.refill(EniId(1), bytes.get(..65).unwrap());
+        last.pull_front(250);
+        assert!(last.line(0).is_none() || last.line(1).is_none());
+        tray.put(longer, true, &mut pool);
+        tray.put(last, true, &mut pool);
+        let mut came = Vec::new();
+        assert_eq!(tray.take(9, &mut came, &mut Vec::new(), &mut pool), 2);
+        let came: Vec<&[u8]> = came.iter().map(Frame::bytes).collect();
+        assert_eq!(came, [bytes.get(..65).unwrap(), bytes.get(250..).unwrap()]);
+    }
+
     /// A tray that goes to and fro, and one that what comes meanwhile waits in: every frame
     /// arrives once, as it was, in its order.
     #[test]
@@ -231,7 +298,7 @@ mod tests {
         let len = |port: u32| port as usize * 37 % 700;
         let (mut sent, mut got) = (0, Vec::new());
         for round in 0..300 {
-            tray.append(&mut waiting);
+            tray.fill(&mut waiting);
             assert!(waiting.is_empty());
             for tray in [&mut tray, &mut waiting] {
                 for _ in 0..round % 7 {

@@ -35,8 +35,10 @@ pub(super) struct ScriptPort {
     given: u64,
     next: usize,
     open: Arc<AtomicBool>,
-    /// How many of those that it gave have been sent.
+    /// How many of those that it gave have been sent, and what that was when it was
+    /// last looked at: another worker's line is looked at when it has to be.
     arrived: Arc<Count>,
+    known: u64,
     sent: u64,
     counted: Arc<Count>,
 }
@@ -55,6 +57,7 @@ impl ScriptPort {
             next: 0,
             open,
             arrived,
+            known: 0,
             sent: 0,
             counted: Arc::default(),
         }
@@ -85,8 +88,11 @@ impl Port for ScriptPort {
             }
             return Ok(0);
         }
-        let under_way = self.given - self.arrived.get();
-        if !self.open.load(Ordering::Relaxed) || under_way + limit as u64 > WINDOW {
+        let given = self.given + limit as u64;
+        if given - self.known > WINDOW {
+            self.known = self.arrived.get();
+        }
+        if !self.open.load(Ordering::Relaxed) || given - self.known > WINDOW {
             return Ok(0);
         }
         for _ in 0..limit {
@@ -95,7 +101,7 @@ impl Port for ScriptPort {
             self.next = (self.next + 1) % self.store.len().max(1);
             out.push(frame);
         }
-        self.given += limit as u64;
+        self.given = given;
         Ok(limit)
     }
 
