@@ -269,6 +269,8 @@ macro_rules! kernels {
                 for n in 0..PAIR {
                     found[n].write(take(n));
                 }
+                // JUSTIFICATION: here and below: places that are written first and taken as
+                // values then; to make them zero before is a store for each key and step.
                 // SAFETY: so each place has been written.
                 unsafe { all_of(found) }
             }
