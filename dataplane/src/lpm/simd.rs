@@ -443,6 +443,27 @@ fn row_values(mut code: impl FnMut(usize) -> u8, out: &mut [u32; PAIR]) {
     }
 }
 
+/// Keys turned, and not above what is left of a row; stored as [`places`] does.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn turned_below_pad(keys: &[u32; PAIR], out: &mut [i32; PAIR]) {
+    let both = keys
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .zip(out.as_chunks_mut::<8>().0);
+    for (keys, out) in both {
+        // SAFETY: reads the 32 bytes of `keys` and writes those of `out`, wherever they lie.
+        unsafe {
+            let keys = _mm256_loadu_si256(keys.as_ptr().cast());
+            let turned = _mm256_xor_si256(keys, _mm256_set1_epi32(i32::MIN));
+            let below = _mm256_min_epi32(turned, _mm256_set1_epi32(PAD - 1));
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), below);
+        }
+    }
+    laid_down(out);
+}
+
 /// A key in all lanes, turned, and not above what is left of a row: taken from where keys lie,
 /// for what is stored as wide lanes comes back late in narrow ones.
 #[target_feature(enable = "avx2")]

@@ -488,14 +488,19 @@ macro_rules! kernels {
                 }
                 // SAFETY: each has been written.
                 let held = unsafe { all_of(&mut held) };
+                let mut turned = [0; PAIR];
+                turned_below_pad(keys, &mut turned);
                 let mut rows = nothing();
                 let rows = step(&mut rows, |n| {
-                    let row = held[n].row(top_rank(held[n].top(), everywhere(&keys[n])));
+                    let row = held[n].row(top_rank(held[n].top(), _mm256_set1_epi32(turned[n])));
                     let row = in_turn_ref(row);
                     prefetch(row);
                     row
                 });
-                row_values(|n| row_code(rows[n], &keys[n]), out);
+                row_values(
+                    |n| rows[n].codes[row_rank(rows[n], _mm256_set1_epi32(turned[n])) as usize & 7],
+                    out,
+                );
                 true
             }
 
