@@ -378,6 +378,31 @@ fn a_new_edge_route_stops_direct_replies_at_once() {
     assert_eq!(seen.drops, [(EniId(1), DropReason::IngressRedirection)]);
 }
 
+/// Groups that allow everything track nothing, so who began is known only as long as each
+/// direction is remembered: then whoever sends next began, and what comes in by the edge
+/// table's router is not answered past it (`aws-behaviour.md` §2.3, §3.1).
+#[test]
+fn an_idle_untracked_connection_is_begun_by_whoever_sends_next() {
+    let router = RouteTarget::Eni(EniId(3));
+    for (idle, is_answer) in [(29, false), (31, true)] {
+        let mut w = edge_router(RouteTarget::InternetGateway, router.clone());
+        w.group(1, everything(), everything());
+        for eni in [1, 3] {
+            w.eni_edit(eni, |row| row.groups = vec![SecurityGroupId(1)]);
+        }
+        only(w.tcp(5, WEB, EIP, ACK).out, 3);
+        only(w.tcp(1, APP, WEB, ACK).out, 5);
+        only(w.tcp(3, WEB, APP, ACK).out, 1);
+        w.wait(idle);
+        only(w.tcp(3, WEB, APP, ACK).out, 1);
+        let seen = w.tcp(1, APP, WEB, ACK);
+        match is_answer {
+            true => assert_eq!(seen.drops, [(EniId(1), DropReason::IngressRedirection)]),
+            false => drop(only(seen.out, 5)),
+        }
+    }
+}
+
 #[test]
 fn the_internet_reaches_addresses_of_a_delegated_ipv6_prefix() {
     let mut w = worked();

@@ -63,9 +63,10 @@ impl Walk<'_> {
     /// certain memory of that, either.
     fn is_reply(&mut self) -> bool {
         let sent = self.reversed_quote().unwrap_or(self.tuple);
-        // Other packets of the connection go another way now (§2.3).
-        if self.oracle.strayed.contains(&sent) && self.tape.pick(2) == 1 {
-            return false;
+        // Other packets of the connection go another way now (§2.3): to whoever sees those of
+        // one direction only, the other end began, once its own have been silent for long.
+        if self.oracle.strayed.contains(&sent) {
+            return self.tape.pick(2) == 0;
         }
         let Some(entry) = self.oracle.entry(self.port, sent).copied() else {
             return false;
