@@ -330,6 +330,8 @@ OWN = [
     ("gwlb: the inner packet goes on behind the outer", "pipeline/tunnels.rs",
      "|| inner_at + lane.ip_len as usize > outer_end(header)",
      "|| !BROKEN && inner_at + lane.ip_len as usize > outer_end(header)"),
+    ("gwlb: the inner packet goes on behind the outer, long way", "pipeline/forward.rs",
+     "frame.bytes().get(..end).unwrap_or_default()", "frame.bytes().get(..end).filter(|_| !BROKEN).unwrap_or(frame.bytes())"),
     ("gwlb: past who tracks it too", "pipeline/tunnels.rs",
      "sessions.pass_linked4(link, lane.tcp_flags, now)?;",
      "if !BROKEN { sessions.pass_linked4(link, lane.tcp_flags, now)?; }"),
