@@ -193,7 +193,6 @@ impl<K: Key> Lpm<K> {
     }
 
     /// (On its own, so that what is fast needs no registers saved for it.)
-    #[cold]
     #[inline(never)]
     fn one_by_one(&self, keys: &[K], out: &mut [u32]) {
         for (key, out) in keys.iter().zip(out) {
