@@ -79,16 +79,20 @@ fn bytes(frames: &[Frame]) -> Vec<&[u8]> {
     frames.iter().map(Frame::bytes).collect()
 }
 
-/// Changes something of one frame, so that it is right by itself.
+/// Changes something of one frame, so that it is right by itself; nothing of one that is no
+/// packet any more.
 fn change(frame: &mut Frame, what: impl FnOnce(&mut [u8], usize)) {
-    let headers = parse_ip(frame.bytes(), ETHERNET_LEN).unwrap();
+    let Ok(headers) = parse_ip(frame.bytes(), ETHERNET_LEN) else {
+        return;
+    };
     what(frame.bytes_mut(), usize::from(headers.l4));
     let bytes = frame.bytes_mut();
     if headers.is_ipv4() {
         checksum::fill_ipv4_header(&mut bytes[ETHERNET_LEN..ETHERNET_LEN + IPV4_LEN]);
     }
-    let headers = parse_ip(frame.bytes(), ETHERNET_LEN).unwrap();
-    checksum::fill_transport(frame.bytes_mut(), &headers);
+    if let Ok(headers) = parse_ip(frame.bytes(), ETHERNET_LEN) {
+        checksum::fill_transport(frame.bytes_mut(), &headers);
+    }
 }
 
 #[test]
