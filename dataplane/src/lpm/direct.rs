@@ -14,7 +14,7 @@ use super::narrow::{INTERVALS, Lines, Narrow};
 use super::tree::{Grove, Part, Root, Slots, Trees, parts};
 
 /// A table with a direct index over its leading bits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Direct {
     /// Where the first bucket begins, before the first boundary: what lies below has the same
     /// answer.

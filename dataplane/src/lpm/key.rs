@@ -1,7 +1,14 @@
 //! An address as an integer, and the 32-bit windows through which trees see it.
 
-/// An address as an integer: `u32` for IPv4, `u128` for IPv6.
-pub trait Key: Copy + Ord + std::fmt::Debug + Send + Sync + 'static {
+/// Nobody else's types are keys: kernels read a key's bytes.
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for u32 {}
+    impl Sealed for u128 {}
+}
+
+/// An address as an integer: `u32` for IPv4, `u128` for IPv6, and nothing else.
+pub trait Key: sealed::Sealed + Copy + Ord + std::fmt::Debug + Send + Sync + 'static {
     /// Bits in the family.
     const BITS: u8;
     /// The lowest address.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub enum Level {
     /// What every machine has.
     Scalar,
-    /// AVX2, BMI2 and POPCNT: eight lanes.
+    /// AVX2, BMI1, BMI2 and POPCNT: eight lanes.
     Avx2,
     /// AVX-512 (F, BW, VL) besides: sixteen lanes and masks.
     Avx512,
@@ -60,9 +60,10 @@ impl Level {
 
     #[cold]
     fn first_use() -> Self {
-        let level = Self::detect();
-        level.limit();
-        level
+        let best = Self::detect() as u8;
+        // Somebody else may have set a limit meanwhile: that holds.
+        let _held = IN_USE.compare_exchange(u8::MAX, best, Ordering::Relaxed, Ordering::Relaxed);
+        Self::in_use()
     }
 
     /// From now on everything in this process that is not told its instructions uses

@@ -1,7 +1,7 @@
 //! Bulk lookups for AVX-512 and AVX2. Each has a scalar twin in safe code
 //! (`Lpm::lookup`), which tests compare it with on every structure.
 //!
-//! A batch is walked level by level, sixteen keys at a time, so that the loads
+//! A batch is walked level by level, sixteen or 32 keys at a time, so that the loads
 //! of one level are in flight together. The instructions that pay are one
 //! comparison of a whole line with a key and the count of the mask's bits.
 

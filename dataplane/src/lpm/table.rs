@@ -1,5 +1,6 @@
 //! [`Lpm`]: the structure that fits the table's size, behind one set of calls.
 
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use super::rows;
 use super::six::Six;
 use super::tree::{Grove, Root, Trees};
 use super::{Intervals, Key, Level, NO_MATCH};
+use crate::flow::{Seed, Seeded};
 
 /// The most intervals that fit registers.
 pub(super) const TINY: usize = 32;
@@ -32,7 +34,7 @@ pub struct Lpm<K> {
 
 #[derive(Clone, Debug)]
 pub(super) enum Inner {
-    /// One run of lines. Two equal tables may share it.
+    /// One run of lines.
     Small(Small),
     /// Trees with subtrees (IPv6).
     Grove(Arc<GroveTable>),
@@ -43,7 +45,7 @@ pub(super) enum Inner {
 }
 
 /// A small table without subtrees: its lines and nothing else.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Small {
     pub(super) lines: Arc<[Line]>,
     pub(super) root: Root,
@@ -62,7 +64,7 @@ pub(super) enum Form {
     Wide,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct GroveTable {
     pub(super) lines: Box<[Line]>,
     pub(super) roots: Box<[Root]>,
@@ -192,11 +194,17 @@ impl<K: Key> Lpm<K> {
         self.one_by_one(keys, out);
     }
 
-    /// (On its own, so that what is fast needs no registers saved for it.)
+    /// Where the machine has no AVX2. (On its own, so that what is fast needs no registers
+    /// saved for it.)
     #[inline(never)]
     fn one_by_one(&self, keys: &[K], out: &mut [u32]) {
-        for (key, out) in keys.iter().zip(out) {
-            *out = self.lookup(*key);
+        let all = keys.iter().zip(out);
+        match &self.inner {
+            Inner::Small(small) => all.for_each(|(key, out)| *out = small.lookup(*key)),
+            Inner::Rank(table) => {
+                by_form!(table.form, L => all.for_each(|(key, out)| *out = table.rank.lookup::<K, L>(*key)));
+            }
+            _ => all.for_each(|(key, out)| *out = self.lookup(*key)),
         }
     }
 
@@ -260,15 +268,17 @@ impl<K: Key> Lpm<K> {
         }
     }
 
-    /// Uses `other`'s memory if the two tables are equal and small enough for
-    /// that to be looked at; says whether it does now.
+    /// Uses `other`'s memory if the two tables are equal and not so large that a change
+    /// makes only a part of them anew; says whether it does now.
     pub fn share(&mut self, other: &Self) -> bool {
-        let (Inner::Small(own), Inner::Small(held)) = (&mut self.inner, &other.inner) else {
-            return false;
+        let equal = match (&self.inner, &other.inner) {
+            (Inner::Small(own), Inner::Small(held)) => own == held,
+            (Inner::Grove(own), Inner::Grove(held)) => own == held,
+            (Inner::Direct(own), Inner::Direct(held)) => own == held,
+            _ => false,
         };
-        let equal = own.form == held.form && own.root == held.root && own.lines == held.lines;
         if equal {
-            own.lines = held.lines.clone();
+            self.inner = other.inner.clone();
         }
         equal
     }
@@ -277,6 +287,8 @@ impl<K: Key> Lpm<K> {
     pub fn shares(&self, other: &Self) -> bool {
         match (&self.inner, &other.inner) {
             (Inner::Small(own), Inner::Small(held)) => Arc::ptr_eq(&own.lines, &held.lines),
+            (Inner::Grove(own), Inner::Grove(held)) => Arc::ptr_eq(own, held),
+            (Inner::Direct(own), Inner::Direct(held)) => Arc::ptr_eq(own, held),
             _ => false,
         }
     }
@@ -284,12 +296,14 @@ impl<K: Key> Lpm<K> {
     /// What equal tables have in common, and seldom others; `None` for tables
     /// that are not shared.
     pub fn fingerprint(&self) -> Option<u64> {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let Inner::Small(small) = &self.inner else {
-            return None;
-        };
-        let mut hasher = DefaultHasher::new();
-        (small.form, small.root, &small.lines).hash(&mut hasher);
+        // All of a table is hashed at each change of it: a fast hash.
+        let mut hasher = Seeded(Seed(0)).build_hasher();
+        match &self.inner {
+            Inner::Small(small) => small.hash(&mut hasher),
+            Inner::Grove(grove) => grove.hash(&mut hasher),
+            Inner::Direct(direct) => direct.hash(&mut hasher),
+            Inner::Rank(_) | Inner::Six(_) => return None,
+        }
         Some(hasher.finish())
     }
 }

@@ -487,16 +487,31 @@ fn a_batch_may_ask_another_table_for_each_key() {
     }
 }
 
-#[test]
-fn equal_tables_share_memory() {
-    let routes = spread(50, 1, 30);
-    let (one, mut two) = (Lpm::build(routes.clone()), Lpm::build(routes.clone()));
+fn equal_ones_share_memory<K: Key>(make: impl Fn(u64) -> Lpm<K>) {
+    let (one, mut two, mut other) = (make(1), make(1), make(2));
     assert_eq!(one.fingerprint(), two.fingerprint());
     assert!(one.fingerprint().is_some());
-    assert!(two.share(&one));
-    let mut other = Lpm::build(spread(50, 2, 30));
+    assert!(!two.shares(&one) && two.share(&one) && two.shares(&one));
     assert_ne!(one.fingerprint(), other.fingerprint());
-    assert!(!other.share(&one));
+    assert!(!other.share(&one) && !other.shares(&one));
+}
+
+#[test]
+fn equal_tables_share_memory() {
+    for (count, structure) in [
+        (10, Structure::Tiny),
+        (50, Structure::Tree),
+        (1_000, Structure::Direct),
+    ] {
+        assert_eq!(Lpm::build(spread(count, 1, 30)).structure(), structure);
+        equal_ones_share_memory(|seed| Lpm::build(spread(count, seed, 30)));
+    }
+    let six = |seed| {
+        let routes = spread(150, seed, 30).into_iter();
+        Lpm::build(routes.map(|(address, len, value)| (u128::from(address) << 96, len, value)))
+    };
+    assert_eq!(six(1).structure(), Structure::Tree);
+    equal_ones_share_memory(six);
 }
 
 #[test]
