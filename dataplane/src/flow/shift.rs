@@ -67,10 +67,15 @@ impl Shift {
 
     /// The target acknowledges up to here.
     pub const fn acknowledged(&mut self, ack: u32) {
-        let past = ack.wrapping_sub(self.base);
-        if FAR <= past && past < 2 * FAR {
+        if self.gets_far(ack) {
             self.is_near = false;
         }
+    }
+
+    /// Whether with this acknowledgement the beginning is not spoken of any more.
+    pub const fn gets_far(&self, ack: u32) -> bool {
+        let past = ack.wrapping_sub(self.base);
+        self.is_near && FAR <= past && past < 2 * FAR
     }
 
     const fn is_before(&self, seq: u32) -> bool {

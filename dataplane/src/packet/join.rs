@@ -163,7 +163,8 @@ impl Joined {
             return false;
         }
         if self.count == 1 {
-            // That of the train, which is as long, was just given back.
+            // That of the train, which is as long, was just given back. (To another that
+            // the same train has, the pool may have to give a shorter one.)
             let mut whole = pool.take();
             whole.refill(self.frame.port, self.frame.bytes());
             pool.put(std::mem::replace(&mut self.frame, whole));

@@ -228,6 +228,8 @@ impl Pipeline {
         // Every frame has been taken: none is looked at again to be freed.
         debug_assert!(batch.iter().all(Frame::is_empty));
         std::mem::forget(batch.drain(..));
+        // It is, as std is written; nothing promises that.
+        batch.clear();
         self.lanes = lanes;
         self.send_due_headers(&mut context);
         self.expire(now, tables);

@@ -193,6 +193,7 @@ impl Pipeline {
             Ok(count) => self.counters.generated += (count as u64).saturating_sub(1),
             Err(reason) => {
                 pieces.drain(..).for_each(|piece| self.pool.put(piece));
+                self.let_go(context);
                 self.counters.drop(reason);
                 context.sink.dropped(port, reason, &[]);
             }

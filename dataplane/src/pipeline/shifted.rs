@@ -102,10 +102,9 @@ pub(super) fn shift(
                 _ => false,
             };
             let has_ack = flags & tcp_flag::ACK != 0;
-            if !is_plain || !has_ack || flow.shift.missing(ack) != 0 {
+            if !is_plain || !has_ack || flow.shift.missing(ack) != 0 || flow.shift.gets_far(ack) {
                 return None;
             }
-            flow.shift.acknowledged(ack);
             (8, ack, flow.shift.back(ack))
         }
     };
