@@ -184,12 +184,15 @@ pub(super) fn bind(port: u16) -> Result<UdpSocket, HostError> {
     UdpSocket::bind(SocketAddr::new(IpAddr::from([0, 0, 0, 0]), port)).context("UDP socket")
 }
 
-/// Sends until a datagram arrives.
+/// What is sent to find out whether the server can be reached.
+pub(super) const HELLO: &[u8] = b"hello";
+
+/// Sends [`HELLO`] until it arrives; more of them may arrive later.
 pub(super) fn reach(client: &UdpSocket, sink: &UdpSocket) -> Result<(), HostError> {
     sink.set_read_timeout(Some(TRY)).context("UDP socket")?;
     for _ in 0..TRIES {
         // Refused, or no neighbour yet: then once more.
-        let _ = client.send(b"hello");
+        let _ = client.send(HELLO);
         if sink.recv(&mut [0; 16]).is_ok() {
             return Ok(());
         }

@@ -19,7 +19,7 @@ use vpclab_dataplane::worker::Clock;
 use super::Span;
 use super::bed::{Bed, Kind, PATIENCE, UDP_PORT};
 use super::contest::{Measured, Way};
-use super::udp::{INGRESS, bind, ingress, reach};
+use super::udp::{HELLO, INGRESS, bind, ingress, reach};
 use crate::bench::{BenchError, Done};
 use crate::host::{Context, HostError};
 
@@ -142,6 +142,9 @@ fn pieces(client: &UdpSocket, sink: &UdpSocket) -> Result<usize, HostError> {
             )));
         }
         let len = message.bytes;
+        if buffer.get(..len) == Some(HELLO) {
+            continue;
+        }
         got.extend_from_slice(buffer.get(..len).unwrap_or_default());
         pieces += 1;
     }

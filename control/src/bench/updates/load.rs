@@ -47,7 +47,7 @@ struct Publisher {
 
 /// Slices of a round with changes, and as many without: they alternate, so that what the
 /// machine does by itself, which comes and goes in tens of milliseconds, is in both.
-const SLICES: u64 = 16;
+const SLICES: u64 = 48;
 
 /// Longer than this before the next change, the thread sleeps.
 const SPIN: Duration = Duration::from_micros(80);
@@ -151,7 +151,7 @@ impl UnderLoad {
         };
         let targets = [target("client0")?, target("server0")?];
         Ok(Self {
-            packets: path.round_len(),
+            packets: (path.round_len() / 8).max(1),
             path,
             publisher: Mutex::new(Publisher {
                 table,
