@@ -318,3 +318,59 @@ fn unsafe_code_would_be_seen() {
     assert!(is_unsafe("pub unsafe fn f();"));
     assert!(!is_unsafe("// SAFETY: unsafe") && !is_unsafe("let unsafer = 1;"));
 }
+
+/// Where the data plane has locks, and why no packet waits for one.
+const LOCKS: &[(&str, &str)] = &[
+    (
+        "io/memory.rs",
+        "a port of tests, with a host at its other end",
+    ),
+    (
+        "sync.rs",
+        "names them; loom's stand for those of std in models",
+    ),
+    ("tables/publish.rs", "who publishes, among themselves"),
+    (
+        "worker/ring.rs",
+        "a tray's slot is tried once by whose turn it is",
+    ),
+];
+
+/// What may make a thread wait for another.
+const WAITS: &[&str] = &[
+    "Mutex", "RwLock", "Condvar", "Barrier", "OnceLock", "LazyLock", "park", "sleep",
+];
+
+/// Whether code (no comment) has a word that may make a thread wait.
+fn may_wait(text: &str) -> bool {
+    let code = text
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default());
+    code.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+        .any(|word| WAITS.contains(&word))
+}
+
+/// Allocations are counted where packets pass (`dataplane/tests/allocations.rs`); of locks
+/// there are none to be found on their way.
+#[test]
+fn no_packet_waits_for_a_lock() {
+    let src = root().join("dataplane/src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let mut found: Vec<String> = files
+        .iter()
+        .filter(|file| may_wait(&fs::read_to_string(file).unwrap()))
+        .map(|file| file.strip_prefix(&src).unwrap().display().to_string())
+        .collect();
+    found.sort();
+    let known: Vec<_> = LOCKS.iter().map(|(file, _)| *file).collect();
+    assert_eq!(found, known, "files with locks, and those known here");
+    let ring = fs::read_to_string(src.join("worker/ring.rs")).unwrap();
+    assert!(ring.contains(".try_lock()") && !ring.contains(".lock()"));
+}
+
+#[test]
+fn a_lock_would_be_seen() {
+    assert!(may_wait("let held: Mutex<u32>;") && may_wait("std::thread::park();"));
+    assert!(!may_wait("// Mutex") && !may_wait("let parked = mutex;"));
+}

@@ -157,16 +157,19 @@ fn compare(first: u64, wanted: u64, manner: Manner) -> Tally {
     all
 }
 
+/// Where the cases of each set of instructions begin.
+const FIRST: [u64; 3] = [1, 30_000_000, 41_000_000];
+
 /// Every set of instructions of this machine in turn, each with its own cases.
 #[test]
 fn the_data_plane_does_what_the_reference_says() {
     let levels = adapter::levels();
     println!("instructions: {levels:?}");
     let share = 1_200_000 / levels.len() as u64;
-    for (n, level) in (0..).zip(levels) {
+    for (first, level) in FIRST.into_iter().zip(levels) {
         println!("{level:?}");
         adapter::limit_to(level);
-        compare(1 + n * 1_000_000, share, Manner::default());
+        compare(first, share, Manner::default());
     }
 }
 
