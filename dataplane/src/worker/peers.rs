@@ -4,6 +4,7 @@ use super::ring::{Filler, Taker};
 use super::steer::{Steer, Turn};
 use super::tray::Tray;
 use crate::addr::EniId;
+use crate::flow::settle;
 use crate::io::WakeSender;
 use crate::packet::{Frame, FramePool};
 use crate::tables::Snapshot;
@@ -41,8 +42,6 @@ pub(super) struct Peer {
     wake: WakeSender,
     /// What this turn hands over, and what former ones could not.
     out: Tray,
-    /// The tray that it will travel on.
-    spare: Tray,
     /// The last tray that came; it is sent back when the next is taken.
     came: Tray,
     /// Whether a tray was passed on since the other was last woken.
@@ -62,7 +61,6 @@ impl Peer {
             taker,
             wake,
             out: Tray::default(),
-            spare: Tray::default(),
             came: Tray::default(),
             wakes: false,
         }
@@ -156,7 +154,7 @@ impl Peers {
         &mut self,
         tables: &Snapshot,
         now: Instant,
-        frame: Frame,
+        mut frame: Frame,
         pool: &mut FramePool,
         dropped: &mut dyn FnMut(EniId, &[u8]),
     ) -> Option<Frame> {
@@ -166,7 +164,9 @@ impl Peers {
         }
         self.foreign += 1;
         let full = &mut self.counts.full;
-        put(&mut self.peers, turn, frame, pool, full, dropped);
+        if put(&mut self.peers, turn, &mut frame, full, dropped) {
+            pool.put(frame);
+        }
         None
     }
 
@@ -209,8 +209,9 @@ impl Peers {
                     let turn = steer.turn(tables, now, frame);
                     if turn.worker != own {
                         self.foreign += 1;
-                        let frame = std::mem::take(frame);
-                        put(&mut self.peers, turn, frame, pool, &mut full, dropped);
+                        if put(&mut self.peers, turn, frame, &mut full, dropped) {
+                            pool.put(std::mem::take(frame));
+                        }
                         return false;
                     }
                     true
@@ -219,11 +220,12 @@ impl Peers {
             }
         };
         self.take(batch, pool);
-        for frame in self.unsettled.drain(..) {
+        for mut frame in self.unsettled.drain(..) {
             let turn = self.steer.turn_again(tables, now, &frame);
-            match turn.worker == self.own {
-                true => batch.push(frame),
-                false => put(&mut self.peers, turn, frame, pool, &mut full, dropped),
+            if turn.worker == self.own {
+                batch.push(frame);
+            } else if put(&mut self.peers, turn, &mut frame, &mut full, dropped) {
+                pool.put(frame);
             }
         }
         self.counts.full += full;
@@ -267,31 +269,32 @@ impl Peers {
                 continue;
             }
             self.counts.passed += peer.out.len() as u64;
-            peer.spare.fill(&mut peer.out);
-            peer.filler.pass(&mut peer.spare);
-            peer.spare.reclaim(pool);
+            settle();
+            peer.filler.pass(&mut peer.out);
+            peer.out.reclaim(pool);
             peer.wakes = true;
         }
     }
 }
 
+/// Hands a frame over; says whether its buffer is left.
+#[inline]
 fn put(
     peers: &mut [Peer],
     turn: Turn,
-    frame: Frame,
-    pool: &mut FramePool,
+    frame: &mut Frame,
     full: &mut u64,
     dropped: &mut dyn FnMut(EniId, &[u8]),
-) {
+) -> bool {
     let Some(peer) = peers.iter_mut().find(|peer| peer.worker == turn.worker) else {
-        return;
+        return true;
     };
     if peer.out.len() >= HELD_MAX {
         *full += 1;
         dropped(frame.port, frame.bytes());
-        pool.put(frame);
+        true
     } else {
-        peer.out.put(frame, turn.settled, pool);
+        peer.out.put(frame, turn.settled)
     }
 }
 

@@ -7,7 +7,7 @@
 //! back, so that buffers do not pile up on one side.
 
 use crate::addr::EniId;
-use crate::flow::{CacheLine, extend_past_caches, prefetch};
+use crate::flow::{CacheLine, prefetch, push_past_caches};
 use crate::packet::{Frame, FramePool, Offload};
 
 /// Frames up to this length are copied: a few cache lines, about what the frame
@@ -65,9 +65,10 @@ impl Tray {
         self.len() == 0
     }
 
-    /// Puts a frame in, or a copy; what is left of it is the pool's.
+    /// Puts a copy of a frame in, or, if it is long, the frame itself. Says whether its
+    /// buffer is left.
     #[inline]
-    pub(super) fn put(&mut self, frame: Frame, settled: bool, pool: &mut FramePool) {
+    pub(super) fn put(&mut self, frame: &mut Frame, settled: bool) -> bool {
         let len = frame.len();
         let offloaded = frame.offload != Offload::default();
         let is_short = len <= COPY_MAX;
@@ -88,34 +89,30 @@ impl Tray {
         if offloaded {
             self.offloads.push(frame.offload);
         }
-        if is_short {
-            for n in 0..len.div_ceil(CACHE_LINE) {
-                // What lies behind the frame goes with its last line: to copy a line
-                // is two instructions, to copy a part of one a call.
-                let line = match frame.line(n) {
-                    Some(line) => CacheLine(*line),
-                    None => part(&frame, n),
-                };
-                self.lines.push(line);
-            }
-            pool.put(frame);
-        } else {
-            self.whole.push(frame);
+        if !is_short {
+            self.whole.push(std::mem::take(frame));
+            return false;
         }
+        for n in 0..len.div_ceil(CACHE_LINE) {
+            // What lies behind the frame goes with its last line: to copy a line
+            // is a few instructions, to copy a part of one a call.
+            match frame.line(n) {
+                Some(line) => push_past_caches(&mut self.lines, line),
+                None => self.put_end(frame, n),
+            }
+        }
+        true
     }
 
-    /// Moves what is in `other` here, into a tray with nothing in it. All at once: what
-    /// was copied is in this core's cache, and the lines of a tray that came back in the
-    /// other's, which has to give them up.
-    pub(super) fn fill(&mut self, other: &mut Self) {
-        debug_assert_eq!(self.count, 0);
-        self.items.extend_from_slice(&other.items);
-        extend_past_caches(&mut self.lines, &other.lines);
-        self.whole.append(&mut other.whole);
-        self.offloads.append(&mut other.offloads);
-        self.count = std::mem::take(&mut other.count);
-        other.items.clear();
-        other.lines.clear();
+    /// The end of a frame behind which its buffer has no room for a whole line.
+    #[cold]
+    fn put_end(&mut self, frame: &Frame, n: usize) {
+        let mut line = [0; CACHE_LINE];
+        let rest = frame.bytes().get(n * CACHE_LINE..).unwrap_or_default();
+        for (place, byte) in line.iter_mut().zip(rest) {
+            *place = *byte;
+        }
+        push_past_caches(&mut self.lines, &line);
     }
 
     /// Asks for the first lines: they are in the other core's cache.
@@ -137,43 +134,47 @@ impl Tray {
         unsettled: &mut Vec<Frame>,
         pool: &mut FramePool,
     ) -> usize {
-        let [items, lines, whole, offloads] = &mut self.taken;
-        let count = most.min((self.count - *items) as usize);
-        for _ in 0..count {
-            let at = *items as usize;
+        let [items, mut lines, mut whole, mut offloads] = self.taken;
+        let count = most.min((self.count - items) as usize);
+        for at in items as usize..items as usize + count {
             let place = self.items.get(at / TOGETHER);
             let item = place.and_then(|items| items.0.get(at % TOGETHER));
             let item = item.copied().unwrap_or_default();
-            *items += 1;
-            let mut frame = if item.copied == WHOLE {
-                let place = self.whole.get_mut(*whole as usize);
-                *whole += 1;
-                place.map(std::mem::take).unwrap_or_default()
+            let into = match item.settled {
+                true => &mut *settled,
+                false => &mut *unsettled,
+            };
+            // Filled where it stays.
+            if item.copied == WHOLE {
+                let place = self.whole.get_mut(whole as usize);
+                whole += 1;
+                into.push(place.map(std::mem::take).unwrap_or_default());
             } else {
-                let mut frame = pool.take();
+                into.push(pool.take());
+            }
+            let Some(frame) = into.last_mut() else {
+                continue;
+            };
+            if item.copied != WHOLE {
                 let len = usize::from(item.copied);
                 frame.set_len(len.next_multiple_of(CACHE_LINE));
                 for place in frame.bytes_mut().as_chunks_mut().0 {
-                    prefetch(&self.lines, *lines as usize + AHEAD);
-                    if let Some(line) = self.lines.get(*lines as usize) {
+                    prefetch(&self.lines, lines as usize + AHEAD);
+                    if let Some(line) = self.lines.get(lines as usize) {
                         *place = line.0;
                     }
-                    *lines += 1;
+                    lines += 1;
                 }
                 frame.set_len(len);
-                frame
-            };
+            }
             frame.port = item.port;
             if item.offloaded {
-                let offload = self.offloads.get(*offloads as usize).copied();
+                let offload = self.offloads.get(offloads as usize).copied();
                 frame.offload = offload.unwrap_or_default();
-                *offloads += 1;
-            }
-            match item.settled {
-                true => settled.push(frame),
-                false => unsettled.push(frame),
+                offloads += 1;
             }
         }
+        self.taken = [items + count as u32, lines, whole, offloads];
         count
     }
 
@@ -204,17 +205,6 @@ impl Tray {
     }
 }
 
-/// The end of a frame behind which its buffer has no room for a whole line.
-#[cold]
-fn part(frame: &Frame, n: usize) -> CacheLine {
-    let mut line = CacheLine([0; CACHE_LINE]);
-    let rest = frame.bytes().get(n * CACHE_LINE..).unwrap_or_default();
-    for (place, byte) in line.0.iter_mut().zip(rest) {
-        *place = *byte;
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,13 +221,20 @@ mod tests {
         frame
     }
 
+    /// Puts a frame in; the buffer that is left is the pool's.
+    fn put(tray: &mut Tray, mut frame: Frame, settled: bool, pool: &mut FramePool) {
+        if tray.put(&mut frame, settled) {
+            pool.put(frame);
+        }
+    }
+
     #[test]
     fn short_and_long_frames_arrive_in_order_and_buffers_stay_or_are_exchanged() {
         let (mut here, mut there) = (FramePool::new(64), FramePool::new(64));
         let lens = [60, COPY_MAX + 1, 0, COPY_MAX, 9_000, 61];
         let mut tray = Tray::default();
         for (port, len) in (0..).zip(lens) {
-            tray.put(frame(port, len), port != 3, &mut here);
+            put(&mut tray, frame(port, len), port != 3, &mut here);
         }
         assert_eq!(tray.len(), lens.len());
         tray.fetch();
@@ -281,30 +278,25 @@ mod tests {
         longer.refill(EniId(1), bytes.get(..65).unwrap());
         last.pull_front(250);
         assert!(last.line(0).is_none() || last.line(1).is_none());
-        tray.put(longer, true, &mut pool);
-        tray.put(last, true, &mut pool);
+        put(&mut tray, longer, true, &mut pool);
+        put(&mut tray, last, true, &mut pool);
         let mut came = Vec::new();
         assert_eq!(tray.take(9, &mut came, &mut Vec::new(), &mut pool), 2);
         let came: Vec<&[u8]> = came.iter().map(Frame::bytes).collect();
         assert_eq!(came, [bytes.get(..65).unwrap(), bytes.get(250..).unwrap()]);
     }
 
-    /// A tray that goes to and fro, and one that what comes meanwhile waits in: every frame
-    /// arrives once, as it was, in its order.
+    /// A tray that goes to and fro: every frame arrives once, as it was, in its order.
     #[test]
     fn a_tray_that_goes_to_and_fro_loses_nothing() {
         let (mut here, mut there) = (FramePool::new(64), FramePool::new(64));
-        let (mut tray, mut waiting) = (Tray::default(), Tray::default());
+        let mut tray = Tray::default();
         let len = |port: u32| port as usize * 37 % 700;
         let (mut sent, mut got) = (0, Vec::new());
         for round in 0..300 {
-            tray.fill(&mut waiting);
-            assert!(waiting.is_empty());
-            for tray in [&mut tray, &mut waiting] {
-                for _ in 0..round % 7 {
-                    tray.put(frame(sent, len(sent)), sent % 3 > 0, &mut here);
-                    sent += 1;
-                }
+            for _ in 0..round % 7 {
+                put(&mut tray, frame(sent, len(sent)), sent % 3 > 0, &mut here);
+                sent += 1;
             }
             tray.fetch();
             let (mut settled, mut unsettled) = (Vec::new(), Vec::new());
@@ -328,8 +320,7 @@ mod tests {
             tray.reclaim(&mut here);
             assert!(tray.is_empty() && tray.lines.is_empty() && tray.whole.is_empty());
         }
-        let on_the_way = waiting.len() as u32;
         got.sort_unstable();
-        assert!(got.into_iter().eq(0..sent - on_the_way));
+        assert!(got.into_iter().eq(0..sent));
     }
 }
