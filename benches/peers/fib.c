@@ -203,7 +203,7 @@ static int v6(void)
         .trie = {.nh_sz = RTE_FIB6_TRIE_2B, .num_tbl8 = 32000},
     };
     if (route_count > 20000)
-        conf.trie.nh_sz = RTE_FIB6_TRIE_4B, conf.trie.num_tbl8 = 300000;
+        conf.trie.nh_sz = RTE_FIB6_TRIE_4B, conf.trie.num_tbl8 = 450000;
     fib6 = rte_fib6_create("fib6", 0, &conf);
     if (!fib6)
         return fprintf(stderr, "no memory for rte_fib6\n"), 1;

@@ -89,7 +89,7 @@ def settings(found) -> str:
 def rows(run, vpclab):
     """Measures all of them and adds their rows."""
     busy = machine.Busy()
-    found = vpclab(run.binary, "io", "--rounds", 5 if run.is_quick else 9, start=machine.preferred)
+    found = vpclab(run.binary, "io", "--rounds", 3 if run.is_quick else 9, start=machine.preferred)
     run.raw += found.values()
     run.settings.append(settings(found))
     for work, mark, more, case, ratio, shown in ROWS:
