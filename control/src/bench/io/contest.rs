@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::bench::{BenchError, Busy, Case, Done, Spread, Unit, Work};
 
@@ -14,6 +15,28 @@ pub(super) struct Measured {
     pub(super) done: Done,
     /// What ratios are made of, in the unit of [`Shown::figure`].
     pub(super) figure: f64,
+}
+
+impl Measured {
+    /// So many bytes in a time: gigabits a second.
+    pub(super) fn bytes(bytes: u64, elapsed: Duration) -> Self {
+        Self::counted(bytes, elapsed, 8.0 / 1e9)
+    }
+
+    /// So many packets in a time: millions a second.
+    pub(super) fn packets(packets: u64, elapsed: Duration) -> Self {
+        Self::counted(packets, elapsed, 1.0 / 1e6)
+    }
+
+    fn counted(operations: u64, elapsed: Duration, unit: f64) -> Self {
+        let done = Done {
+            operations,
+            elapsed: Some(elapsed),
+            ..Done::default()
+        };
+        let figure = operations as f64 * unit / elapsed.as_secs_f64();
+        Self { done, figure }
+    }
 }
 
 /// One of the ways.

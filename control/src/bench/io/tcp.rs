@@ -12,7 +12,7 @@ use vpclab_dataplane::worker::Clock;
 use super::Span;
 use super::bed::{Bed, Kind, PATIENCE, TCP_PORT};
 use super::contest::{Measured, Way};
-use crate::bench::{BenchError, Done};
+use crate::bench::BenchError;
 use crate::host::{Context, HostError};
 
 /// Bytes of a write or read, as iperf3 has them.
@@ -75,13 +75,7 @@ impl Way for Tcp {
         let (bytes, elapsed) = self
             .run()
             .map_err(|error| BenchError::wrong(error.to_string()))?;
-        let done = Done {
-            operations: bytes,
-            elapsed: Some(elapsed),
-            ..Done::default()
-        };
-        let figure = bytes as f64 * 8.0 / elapsed.as_secs_f64() / 1e9;
-        Ok(Measured { done, figure })
+        Ok(Measured::bytes(bytes, elapsed))
     }
 
     fn settings(&self) -> Vec<(&'static str, f64)> {

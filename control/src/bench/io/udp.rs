@@ -28,7 +28,7 @@ use super::Span;
 use super::bed::{Bed, DEVICE, Kind, PATIENCE, UDP_PORT};
 use super::contest::{Measured, Way};
 use super::router::nft;
-use crate::bench::{BenchError, Done, Segment};
+use crate::bench::{BenchError, Segment};
 use crate::host::{Context, HostError};
 
 /// Flows, by source port: a number that near caches hold what is known of, and one that
@@ -163,16 +163,10 @@ impl Way for Udp {
         let (packets, elapsed) = self
             .run()
             .map_err(|error| BenchError::wrong(error.to_string()))?;
-        let done = Done {
-            operations: packets,
-            elapsed: Some(elapsed),
-            ..Done::default()
-        };
         if self.ends == Ends::Socket && self.bed.server.in_network(|| nft(INGRESS)).is_ok() {
             self.ends = Ends::Ingress;
         }
-        let figure = packets as f64 / elapsed.as_secs_f64() / 1e6;
-        Ok(Measured { done, figure })
+        Ok(Measured::packets(packets, elapsed))
     }
 
     fn settings(&self) -> Vec<(&'static str, f64)> {

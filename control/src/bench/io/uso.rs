@@ -20,7 +20,7 @@ use super::Span;
 use super::bed::{Bed, Kind, PATIENCE, UDP_PORT};
 use super::contest::{Measured, Way};
 use super::udp::{HELLO, INGRESS, bind, ingress, reach};
-use crate::bench::{BenchError, Done};
+use crate::bench::BenchError;
 use crate::host::{Context, HostError};
 
 /// Payload of a datagram, and datagrams sent at once: as many as an IP packet holds.
@@ -97,13 +97,7 @@ impl Way for Uso {
         let (bytes, elapsed) = self
             .run()
             .map_err(|error| BenchError::wrong(error.to_string()))?;
-        let done = Done {
-            operations: bytes,
-            elapsed: Some(elapsed),
-            ..Done::default()
-        };
-        let figure = bytes as f64 * 8.0 / elapsed.as_secs_f64() / 1e9;
-        Ok(Measured { done, figure })
+        Ok(Measured::bytes(bytes, elapsed))
     }
 
     fn settings(&self) -> Vec<(&'static str, f64)> {
