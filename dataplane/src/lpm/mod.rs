@@ -7,7 +7,7 @@
 //! | Intervals | Structure | Dependent loads |
 //! |---|---|---|
 //! | ≤ 32, IPv4 | `Form::Tiny`: in registers | – |
-//! | ≤ 112, IPv4 | `rows`: a line of keys, then half a line; many at once in registers | 2 |
+//! | ≤ 104, IPv4 | `rows`: keys beside the table, then a line; many at once in registers | 1 |
 //! | ≤ 208, IPv4; ≤ 512, IPv6 | `tree`: search tree, a cache line a node | 2 and more |
 //! | ≤ 24 576, IPv4 | `direct`: index over the leading bits, then a line of `narrow` keys | 2 |
 //! | more, IPv4 | `rank`: index, bitmap of changes and codes, trees from /24 on | 2 and more |

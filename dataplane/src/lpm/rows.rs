@@ -1,13 +1,17 @@
-//! Tables of a VPC's size: up to 112 intervals and 255 values, IPv4. One line of keys, then
-//! rows of half a line:
+//! Tables of a VPC's size: up to 104 intervals and 255 values, IPv4. The table itself has the
+//! first keys of its lines, so that one address reads one line more; and in front of these lies
+//! a line of keys for many addresses at once, which are searched in registers, sixteen at a time,
+//! once the rows are transposed: a register for each of their lanes.
 //!
 //! ```text
 //! line 0   the first keys of rows 1 … 15                          (unused)
+//! line     two rows
 //! row      6 keys ─────────────────── 7 codes of 8 bits           (1 byte unused)
 //! ```
 //!
-//! One address reads two lines. Many addresses at once are searched in registers, sixteen at
-//! a time, once the rows are transposed: a register for each of their lanes.
+//! The second row of a line has its own first key once more, and before it the code that the
+//! first row ends with: so the number of keys of a line that are not above an address is the
+//! place of its code, too.
 //!
 //! What is left over is [`PAD`]. No interval of such a table begins at the highest address,
 //! which cannot be told from padding.
@@ -21,78 +25,134 @@ use super::line::{Byte, Leaf, Line, PAD, code, turned, upright, value};
 pub(super) const ROWS: usize = 16;
 /// Keys of a row.
 pub(super) const KEYS: usize = 6;
-/// Intervals of a row.
-const INTERVALS: usize = KEYS + 1;
+/// Intervals of a line: of its first row, and of its second.
+const INTERVALS: usize = FIRST + KEYS;
+const FIRST: usize = KEYS + 1;
 /// Lanes of a row: two are a line.
 pub(super) const LANES: usize = 8;
+/// Lines of a table, the first one aside.
+const LINES: usize = ROWS / 2;
 
-/// The lines of a table of `cells`; `None` if they are too many, or too much.
-pub(super) fn build(cells: &[(u32, u32)]) -> Option<Arc<[Line]>> {
-    let fits = |&(start, value): &(u32, u32)| {
-        start != u32::MAX && (value == NO_MATCH || value <= Byte::VALUE_MAX)
-    };
-    if cells.len() > ROWS * INTERVALS || !cells.iter().all(fits) {
-        return None;
+/// A table of rows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Rows {
+    pub(super) lines: Arc<[Line]>,
+    pub(super) firsts: Firsts,
+}
+
+/// The first keys of lines: eight lanes, the last of which is always [`PAD`].
+#[repr(C, align(32))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Firsts {
+    /// Of the second line of rows, and so on.
+    keys: [i32; LINES - 1],
+    end: End,
+}
+
+/// The eighth lane. (An enum, for what it cannot be tells tables apart that are no rows: these
+/// need no word for that.)
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum End {
+    Pad = PAD as u32,
+}
+
+impl Firsts {
+    /// How many are not above `key`, which is below [`PAD`].
+    fn rank(&self, key: i32) -> usize {
+        self.keys.iter().filter(|&&held| held <= key).count()
     }
-    let rows = cells.len().div_ceil(INTERVALS);
-    let mut lines = vec![Line::EMPTY; 1 + rows.div_ceil(2)];
-    for (row, cells) in cells.chunks(INTERVALS).enumerate() {
-        if let Some(before) = row.checked_sub(1) {
-            lines[0].0[before] = turned(cells.first()?.0);
+}
+
+impl Rows {
+    /// A table of `cells`; `None` if they are too many, or too much.
+    pub(super) fn build(cells: &[(u32, u32)]) -> Option<Self> {
+        let fits = |&(start, value): &(u32, u32)| {
+            start != u32::MAX && (value == NO_MATCH || value <= Byte::VALUE_MAX)
+        };
+        if cells.len() > LINES * INTERVALS || !cells.iter().all(fits) {
+            return None;
         }
-        let line = lines.get_mut(1 + row / 2)?;
-        let lanes = line.0.get_mut(row % 2 * LANES..)?;
-        lanes[KEYS..LANES].fill(0);
-        for (place, &(start, value)) in cells.iter().enumerate() {
-            if let Some(before) = place.checked_sub(1) {
-                lanes[before] = turned(start);
+        let mut lines = vec![Line::EMPTY; 1 + cells.len().div_ceil(INTERVALS)];
+        let mut firsts = [PAD; LINES - 1];
+        for (number, cells) in cells.chunks(INTERVALS).enumerate() {
+            let (own, others) = cells.split_at_checked(FIRST).unwrap_or((cells, &[]));
+            if let Some(before) = number.checked_sub(1) {
+                *firsts.get_mut(before)? = turned(own.first()?.0);
+                lines[0].0[2 * number - 1] = turned(own.first()?.0);
             }
-            lanes[KEYS + place / 4] |= (code(value) << (place % 4 * 8)) as i32;
+            if let Some(&(start, _)) = others.first() {
+                lines[0].0[2 * number] = turned(start);
+            }
+            let line = lines.get_mut(1 + number)?;
+            let (first, second) = line.0.split_at_mut(LANES);
+            let starts = own.iter().skip(1).chain(others).map(|cell| cell.0);
+            let places = first[..KEYS].iter_mut().chain(&mut second[..KEYS]);
+            for (place, start) in places.zip(starts) {
+                *place = turned(start);
+            }
+            put_codes(first, own.iter());
+            put_codes(second, own.iter().skip(KEYS).chain(others));
+        }
+        Some(Self {
+            lines: lines.into(),
+            firsts: Firsts {
+                keys: firsts,
+                end: End::Pad,
+            },
+        })
+    }
+
+    /// The value for `key`.
+    pub(super) fn lookup(&self, key: u32) -> u32 {
+        let key = turned(key).min(PAD - 1);
+        let line = self.firsts.rank(key);
+        let row = 2 * line + usize::from(self.lane(2 * line + 1, 0) <= key);
+        self.value_at(row, self.place(row, key))
+    }
+
+    /// How many of a row's keys are not above `key`.
+    fn place(&self, row: usize, key: i32) -> usize {
+        let is_reached = |&place: &usize| self.lane(row, place) <= key;
+        (0..KEYS).filter(is_reached).count()
+    }
+
+    fn lane(&self, row: usize, place: usize) -> i32 {
+        let line = self.lines.get(1 + row / 2);
+        line.and_then(|line| line.0.get(row % 2 * LANES + place))
+            .copied()
+            .unwrap_or(PAD)
+    }
+
+    fn value_at(&self, row: usize, place: usize) -> u32 {
+        value((self.lane(row, KEYS + place / 4) as u32) >> (place % 4 * 8) & 0xff)
+    }
+
+    /// The first and last address around `key` with the same value, and that.
+    pub(super) fn interval(&self, key: u32) -> (u32, u32, u32) {
+        let key = turned(key).min(PAD - 1);
+        let row = self.lines.first().map_or(0, |top| top.rank(ROWS - 1, key));
+        let place = self.place(row, key);
+        let top = |place: usize| self.lines.first().and_then(|top| top.0.get(place)).copied();
+        let first = match (place.checked_sub(1), row.checked_sub(1)) {
+            (Some(before), _) => self.lane(row, before),
+            (None, Some(before)) => top(before).unwrap_or(PAD),
+            (None, None) => turned(0),
+        };
+        let own = Some(self.lane(row, place)).filter(|&next| place < KEYS && next != PAD);
+        let next = own.or_else(|| top(row).filter(|&next| row + 1 < ROWS && next != PAD));
+        let last = next.map_or(u32::MAX, |next| upright(next) - 1);
+        (upright(first), last, self.value_at(row, place))
+    }
+}
+
+/// Fills the codes of a row.
+fn put_codes<'a>(row: &mut [i32], cells: impl Iterator<Item = &'a (u32, u32)>) {
+    let codes = row.get_mut(KEYS..LANES).unwrap_or_default();
+    codes.fill(0);
+    for (place, &(_, value)) in cells.enumerate() {
+        if let Some(lane) = codes.get_mut(place / 4) {
+            *lane |= (code(value) << (place % 4 * 8)) as i32;
         }
     }
-    Some(lines.into())
-}
-
-/// Where an address is: its row, its place in it, and the key that it was looked up by.
-fn find(lines: &[Line], key: u32) -> (usize, usize) {
-    let key = turned(key).min(PAD - 1);
-    let row = lines.first().map_or(0, |top| top.rank(ROWS - 1, key));
-    (
-        row,
-        (0..KEYS)
-            .filter(|&place| lane(lines, row, place) <= key)
-            .count(),
-    )
-}
-
-fn lane(lines: &[Line], row: usize, place: usize) -> i32 {
-    let line = lines.get(1 + row / 2);
-    line.and_then(|line| line.0.get(row % 2 * LANES + place))
-        .copied()
-        .unwrap_or(PAD)
-}
-
-fn value_at(lines: &[Line], row: usize, place: usize) -> u32 {
-    value((lane(lines, row, KEYS + place / 4) as u32) >> (place % 4 * 8) & 0xff)
-}
-
-/// The value for `key`.
-pub(super) fn lookup(lines: &[Line], key: u32) -> u32 {
-    let (row, place) = find(lines, key);
-    value_at(lines, row, place)
-}
-
-/// The first and last address around `key` with the same value, and that.
-pub(super) fn interval(lines: &[Line], key: u32) -> (u32, u32, u32) {
-    let (row, place) = find(lines, key);
-    let top = |place: usize| lines.first().and_then(|top| top.0.get(place)).copied();
-    let first = match (place.checked_sub(1), row.checked_sub(1)) {
-        (Some(before), _) => lane(lines, row, before),
-        (None, Some(before)) => top(before).unwrap_or(PAD),
-        (None, None) => turned(0),
-    };
-    let own = Some(lane(lines, row, place)).filter(|&next| place < KEYS && next != PAD);
-    let next = own.or_else(|| top(row).filter(|&next| row + 1 < ROWS && next != PAD));
-    let last = next.map_or(u32::MAX, |next| upright(next) - 1);
-    (upright(first), last, value_at(lines, row, place))
 }

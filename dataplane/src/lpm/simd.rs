@@ -23,8 +23,8 @@ use super::direct::Direct;
 use super::line::{Byte, INNER_KEYS, Leaf, Line, PAD, Short, Wide, turned, upright, value};
 use super::narrow::{self, Narrow};
 use super::rank::{BELOW, Rank};
-use super::rows::{self, ROWS};
-use super::six::{self, Below, Home, Six};
+use super::rows::{self, Firsts, ROWS, Rows};
+use super::six::{self, Field, Home, Six};
 use super::table::{Form, Inner, Small, TINY, by_form};
 use super::tree::{Root, Trees};
 use super::{Key, Level, Lpm};
@@ -159,63 +159,55 @@ fn line_at(lines: &[Line], at: u32) -> &Line {
     unsafe { lines.get_unchecked(at as usize) }
 }
 
-/// A row as `rows` describes it.
-#[repr(C, align(32))]
-struct Row {
-    keys: [i32; rows::KEYS],
-    codes: [u8; 8],
-}
-
-const _: () = assert!(size_of::<Row>() * 2 == size_of::<Line>());
-
-/// The lines of a table of rows, in one word.
-#[derive(Clone, Copy)]
-struct TableOfRows<'a> {
-    lines: *const Line,
-    table: PhantomData<&'a [Line]>,
-}
-
-impl<'a> TableOfRows<'a> {
-    #[inline]
-    fn of(lines: &'a [Line]) -> Self {
-        debug_assert!(lines.len() > 1);
-        Self {
-            lines: lines.as_ptr(),
-            table: PhantomData,
-        }
-    }
-
-    /// The first keys of the rows.
-    #[inline]
-    fn top(self) -> &'a Line {
-        // SAFETY: it was made of the lines of a table, borrowed for as long, and every table of
-        // rows has two at least (`rows::build`).
-        unsafe { &*self.lines }
-    }
-
-    /// Row `number`.
-    #[inline]
-    fn row(self, number: u32) -> &'a Row {
-        // SAFETY: behind the first line lie rows, two a line; the first line has as many keys as
-        // there are rows but one, and `number` counts of them. A row is half a line, of no larger
-        // alignment and of plain integers.
-        unsafe { &*self.lines.add(1).cast::<Row>().add(number as usize) }
-    }
-}
-
-/// Row `number` of a table's.
+/// Line `number` of a table of rows, the first one aside.
 #[inline]
-fn row_at(lines: &[Line], number: u32) -> &Row {
-    debug_assert!(1 + number as usize / 2 < lines.len());
-    TableOfRows::of(lines).row(number)
+fn line_of_rows(table: &Rows, number: u32) -> &Line {
+    debug_assert!(1 + (number as usize) < table.lines.len());
+    // SAFETY: `Rows::build` lays down a line for each of the first keys and one before them, and
+    // `number` counts of these keys. Checked in debug builds.
+    unsafe { table.lines.get_unchecked(1 + number as usize) }
 }
 
-/// A row in a register.
+/// The first keys of a table's lines in a register.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn load_row(row: &Row) -> __m256i {
-    // SAFETY: a row has 32 bytes and is aligned to 32.
-    unsafe { _mm256_load_si256(std::ptr::from_ref(row).cast()) }
+fn load_firsts(firsts: &Firsts) -> __m256i {
+    const { assert!(size_of::<Firsts>() == size_of::<__m256i>()) };
+    // SAFETY: reads 32 bytes, wherever they lie: all of them are eight lanes' (`Firsts`).
+    unsafe { _mm256_loadu_si256(std::ptr::from_ref(firsts).cast()) }
+}
+
+/// The number of the line that has a key, which is in all lanes and below padding.
+#[target_feature(enable = "avx2,bmi1")]
+#[inline]
+fn line_number(firsts: __m256i, key: __m256i) -> u32 {
+    let above = _mm256_cmpgt_epi32(firsts, key);
+    let above = _mm256_movemask_ps(_mm256_castsi256_ps(above)) as u32;
+    // The last lane is padding, which is above.
+    debug_assert!(above != 0);
+    above.trailing_zeros()
+}
+
+/// A line of rows has a bit for each key, those of the second row from this one on: by so much
+/// more its codes lie further on than its keys.
+const SECOND_ROW: u32 = 32;
+/// Behind the keys of both rows.
+const ROWS_END: u64 = 1 << (SECOND_ROW + rows::KEYS as u32);
+/// The keys of both.
+const ROWS_KEYS: u64 = ((1 << rows::KEYS) - 1) * (1 | 1 << SECOND_ROW);
+
+/// The code behind the keys of a line of rows that are not above the one looked for: `above`
+/// has bits for those that are.
+#[target_feature(enable = "bmi1")]
+#[inline]
+fn row_code(line: &Line, above: u64) -> u8 {
+    let place = (above | ROWS_END).trailing_zeros() as usize;
+    let codes = std::ptr::from_ref(line).cast::<u8>();
+    debug_assert!(place < rows::KEYS || place.wrapping_sub(32) <= rows::KEYS);
+    // SAFETY: below `ROWS_END` there are bits for six keys and, 32 bits on, for six more, so that
+    // `place` is up to 5, or from 32 to 38; the codes of a row lie 24 bytes on, those of the
+    // second 32 bytes further: bytes 24 to 29 and 56 to 62 of a line's 64.
+    unsafe { *codes.add(rows::KEYS * 4 + place) }
 }
 
 /// The line of a bucket of a direct index.
@@ -256,11 +248,13 @@ struct LinesOfChunk<'a> {
 }
 
 impl<'a> LinesOfChunk<'a> {
+    /// A chunk of an IPv6 table, by its place as below.
     #[inline]
-    fn of(lines: &'a [Line]) -> Self {
-        debug_assert!(INDEX_LINES < lines.len());
+    fn of_home(home: &'a Home) -> Self {
+        debug_assert!(INDEX_LINES < home.lines.len());
+        debug_assert_eq!(home.places.blocks, home.lines.as_ptr().addr());
         Self {
-            at: lines.as_ptr(),
+            at: std::ptr::with_exposed_provenance(home.places.blocks),
             chunk: PhantomData,
         }
     }
@@ -299,7 +293,7 @@ impl<'a> Block<'a> {
         let group = usize::from(group);
         // SAFETY: a chunk begins with an index of 1024 entries (`Chunk::put_together`), each of
         // which is the place of a block in the chunk's lines, in units of eight bytes. The lines
-        // are borrowed (`of`), or held by the table that is (`nth`, `Rank::find_places`).
+        // are held by the table or chunk that is borrowed (`Rank::find_places`, `Home::new`).
         let at = unsafe {
             let entry = *chunk.at.cast::<u16>().add(group);
             chunk.at.cast::<u64>().add(usize::from(entry))
@@ -368,6 +362,13 @@ impl<'a> Top<'a> {
         const { assert!(N < 4) };
         // SAFETY: one of the four bytes that `of` has a borrow of.
         unsafe { *self.at.add(N) }
+    }
+
+    /// The 16 bits behind these 32, of an IPv6 address.
+    #[inline]
+    fn below(self) -> u16 {
+        // SAFETY: the two bytes before, which an IPv6 address has.
+        unsafe { self.at.sub(2).cast::<u16>().read_unaligned() }
     }
 
     /// Bits 8 * `N` to 8 * `N` + 15.
@@ -521,6 +522,73 @@ fn values_of(mut code: impl FnMut(usize) -> u16, out: &mut [u32; RANKED]) -> boo
     _mm_testz_si128(any, _mm_set1_epi16(Short::SUBTREE as u16 as i16)) == 0
 }
 
+/// The largest value that a code of a field or tree, less one, is above.
+const VALUES_END: i32 = Short::VALUE_MAX as i32;
+
+/// The number of the field that each of `codes` names, all less one; 0 where it names none.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn fields_of(codes: &[u32; RANKED], out: &mut [u32; RANKED]) {
+    let both = codes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .zip(out.as_chunks_mut::<8>().0);
+    for (codes, out) in both {
+        // SAFETY: reads the 32 bytes of `codes` and writes those of `out`, wherever they lie.
+        unsafe {
+            let codes = _mm256_loadu_si256(codes.as_ptr().cast());
+            let number = _mm256_sub_epi32(codes, _mm256_set1_epi32(VALUES_END + 1));
+            let number = _mm256_max_epi32(number, _mm256_setzero_si256());
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), number);
+        }
+    }
+    laid_down(out);
+}
+
+/// As [`values_of`], where `out` has a field; other values stay.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn values_of_fields(code: impl FnMut(usize) -> u16, out: &mut [u32; RANKED]) -> bool {
+    let mut found = [0; RANKED];
+    values_of(code, &mut found);
+    let end = _mm256_set1_epi32(VALUES_END);
+    let mut any = _mm256_setzero_si256();
+    let both = found
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .zip(out.as_chunks_mut::<8>().0);
+    for (found, out) in both {
+        // SAFETY: reads the 32 bytes of `found` and of `out` and writes those, wherever they lie.
+        unsafe {
+            let held = _mm256_loadu_si256(out.as_ptr().cast());
+            let found = _mm256_loadu_si256(found.as_ptr().cast());
+            let value = _mm256_blendv_epi8(held, found, _mm256_cmpgt_epi32(held, end));
+            any = _mm256_or_si256(any, _mm256_cmpgt_epi32(value, end));
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), value);
+        }
+    }
+    _mm256_testz_si256(any, any) == 0
+}
+
+/// The 16 bits of an address that fields look at, as lines have them, in all lanes.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn units<K: Key>(key: &K) -> __m256i {
+    let units = match K::BITS {
+        128 => _mm256_set1_epi16(Top::of(key).below() as i16),
+        _ => _mm256_setzero_si256(),
+    };
+    let mut units = units;
+    // The compiler would take them into a register of its own first, to turn them there.
+    // SAFETY: no instruction at all.
+    unsafe {
+        asm!("/* {0} */", inout(ymm_reg) units, options(pure, nomem, nostack, preserves_flags))
+    };
+    _mm256_xor_si256(units, _mm256_set1_epi16(i16::MIN))
+}
+
 /// The chunk of an IPv6 table that has the addresses beginning with these 16 bits.
 #[inline]
 fn home_at(table: &Six, top: u16) -> &Home {
@@ -536,32 +604,41 @@ fn home_at(table: &Six, top: u16) -> &Home {
 }
 
 /// What a chunk of an IPv6 table has below its slots. Its builder names nothing that it has not
-/// laid down (`Below::code_of`), and lays down one of each kind before all others.
+/// laid down (`Below::code_of`), and lays down one of each kind before all others. Found by
+/// their places, which are one load each.
 #[derive(Clone, Copy)]
-struct Fields<'a>(&'a Below);
+struct Fields<'a>(&'a Home);
 
 impl<'a> Fields<'a> {
-    /// The entry for a unit in the field that a code names, or in the first one if the code
-    /// names none.
+    /// The entry for a unit in a field.
     #[inline]
-    fn entry(self, code: u32, unit: u32) -> &'a u16 {
-        let number = code.saturating_sub(Short::SUBTREE) as usize;
-        debug_assert!(number < self.0.fields.len());
+    fn entry(self, number: u32, unit: u32) -> &'a u16 {
+        let (number, below) = (number as usize, &*self.0.below);
+        debug_assert!(number < below.fields.len());
+        debug_assert_eq!(self.0.places.fields, below.fields.as_ptr().addr());
+        debug_assert_eq!(self.0.places.entries, below.entries.as_ptr().addr());
         // SAFETY: see above; a field has an entry for each bucket, the first one a single entry
-        // for all units (`Below::lay`, `Below::default`).
+        // for all units (`Below::lay`, `Below::default`). The chunk holds both lists, which are
+        // never changed, at these places (`Home::new`).
         unsafe {
-            let entry = self.0.fields.get_unchecked(number).entry(unit) as usize;
-            debug_assert!(entry < self.0.entries.len());
-            self.0.entries.get_unchecked(entry)
+            let fields: *const Field = std::ptr::with_exposed_provenance(self.0.places.fields);
+            let entry = (*fields.add(number)).entry(unit) as usize;
+            debug_assert!(entry < below.entries.len());
+            let entries: *const u16 = std::ptr::with_exposed_provenance(self.0.places.entries);
+            &*entries.add(entry)
         }
     }
 
     /// The line that an entry names.
     #[inline]
     fn line(self, entry: u16) -> &'a Narrow {
-        debug_assert!(usize::from(entry) < self.0.lines.len());
-        // SAFETY: see above.
-        unsafe { self.0.lines.get_unchecked(usize::from(entry)) }
+        debug_assert!(usize::from(entry) < self.0.below.lines.len());
+        debug_assert_eq!(self.0.places.lines, self.0.below.lines.as_ptr().addr());
+        // SAFETY: as above.
+        unsafe {
+            let lines: *const Narrow = std::ptr::with_exposed_provenance(self.0.places.lines);
+            &*lines.add(usize::from(entry))
+        }
     }
 }
 
@@ -582,21 +659,15 @@ const fn mask(keys: usize) -> u32 {
 mod isa512 {
     use super::*;
 
-    /// How many of a row's keys are not above `key`, which is in all lanes.
-    #[target_feature(enable = "avx512f,avx512vl,popcnt")]
+    /// The keys of a line of rows that are above `key`, which is in all lanes; see `row_code`.
+    #[target_feature(enable = "avx512f,bmi2")]
     #[inline]
-    pub(super) fn row_rank(row: &Row, key: __m256i) -> u32 {
-        let keys = mask(rows::KEYS) as u8;
-        u32::from(_mm256_mask_cmple_epi32_mask(keys, load_row(row), key)).count_ones()
-    }
-
-    /// The same of a table's first line.
-    #[target_feature(enable = "avx512f,popcnt")]
-    #[inline]
-    pub(super) fn top_rank(top: &Line, key: __m256i) -> u32 {
+    pub(super) fn row_keys_above(line: &Line, key: __m256i) -> u64 {
         let key = _mm512_broadcastd_epi32(_mm256_castsi256_si128(key));
-        let keys = mask(ROWS - 1) as u16;
-        u32::from(_mm512_mask_cmple_epi32_mask(keys, load(top), key)).count_ones()
+        const KEYS: u16 = 0x3f3f;
+        let above = _mm512_mask_cmpgt_epi32_mask(KEYS, load(line), key);
+        // Eight lanes are a row.
+        _pdep_u64(above.into(), 0xff | 0xff << SECOND_ROW)
     }
 
     /// How many keys of a line are below a unit, which `pair` has in both its halves.
@@ -607,11 +678,10 @@ mod isa512 {
         u32::from(_mm256_cmpgt_epi16_mask(unit, load_narrow(line))).count_ones()
     }
 
-    /// The same of a unit's lowest 16 bits, as they are.
+    /// The same of a unit that all lanes have.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,popcnt")]
     #[inline]
-    pub(super) fn narrow_rank_of(line: &Narrow, unit: u16) -> u32 {
-        let unit = _mm256_xor_si256(_mm256_set1_epi16(unit as i16), _mm256_set1_epi16(i16::MIN));
+    pub(super) fn narrow_rank_of(line: &Narrow, unit: __m256i) -> u32 {
         u32::from(_mm256_cmpgt_epi16_mask(unit, load_narrow(line))).count_ones()
     }
 
@@ -660,18 +730,17 @@ mod isa512 {
 mod isa256 {
     use super::*;
 
-    #[target_feature(enable = "avx2,popcnt")]
+    #[target_feature(enable = "avx2")]
     #[inline]
-    pub(super) fn row_rank(row: &Row, key: __m256i) -> u32 {
-        let above = _mm256_cmpgt_epi32(load_row(row), key);
-        let above = _mm256_movemask_ps(_mm256_castsi256_ps(above)) as u32;
-        (!above & mask(rows::KEYS)).count_ones()
-    }
-
-    #[target_feature(enable = "avx2,popcnt")]
-    #[inline]
-    pub(super) fn top_rank(top: &Line, key: __m256i) -> u32 {
-        rank_of(top, mask(ROWS - 1), key)
+    pub(super) fn row_keys_above(line: &Line, key: __m256i) -> u64 {
+        let at = line.0.as_ptr().cast::<__m256i>();
+        // SAFETY: a line is two aligned halves of 32 bytes.
+        let (first, second) = unsafe { (_mm256_load_si256(at), _mm256_load_si256(at.add(1))) };
+        let above = |row| {
+            let above = _mm256_cmpgt_epi32(row, key);
+            u64::from(_mm256_movemask_ps(_mm256_castsi256_ps(above)) as u32)
+        };
+        (above(first) | above(second) << SECOND_ROW) & ROWS_KEYS
     }
 
     /// How many keys of a line are below a unit, which `pair` has in both its halves.
@@ -683,11 +752,10 @@ mod isa256 {
         (_mm256_movemask_epi8(above) as u32).count_ones() / 2
     }
 
-    /// The same of a unit's lowest 16 bits, as they are.
+    /// The same of a unit that all lanes have.
     #[target_feature(enable = "avx2,popcnt")]
     #[inline]
-    pub(super) fn narrow_rank_of(line: &Narrow, unit: u16) -> u32 {
-        let unit = _mm256_xor_si256(_mm256_set1_epi16(unit as i16), _mm256_set1_epi16(i16::MIN));
+    pub(super) fn narrow_rank_of(line: &Narrow, unit: __m256i) -> u32 {
         let above = _mm256_cmpgt_epi16(unit, load_narrow(line));
         (_mm256_movemask_epi8(above) as u32).count_ones() / 2
     }
@@ -695,12 +763,7 @@ mod isa256 {
     #[target_feature(enable = "avx2,popcnt")]
     #[inline]
     pub(super) fn rank(line: &Line, mask: u32, key: i32) -> u32 {
-        rank_of(line, mask, _mm256_set1_epi32(key))
-    }
-
-    #[target_feature(enable = "avx2,popcnt")]
-    #[inline]
-    fn rank_of(line: &Line, mask: u32, key: __m256i) -> u32 {
+        let key = _mm256_set1_epi32(key);
         let at = line.0.as_ptr().cast::<__m256i>();
         // SAFETY: a line is two aligned halves of 32 bytes.
         let (low, high) = unsafe { (_mm256_load_si256(at), _mm256_load_si256(at.add(1))) };

@@ -49,6 +49,17 @@ pub(super) struct Home {
     /// The value, where all of it has one.
     even: Option<u32>,
     pub(super) below: Arc<Below>,
+    pub(super) places: Places,
+}
+
+/// Where the parts of a chunk are: the addresses of what is never moved, as long as the chunk
+/// holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    pub(super) blocks: usize,
+    pub(super) fields: usize,
+    pub(super) entries: usize,
+    pub(super) lines: usize,
 }
 
 /// What a chunk has below its slots; at least one of each, for whoever looks at many addresses
@@ -224,6 +235,21 @@ impl Below {
 }
 
 impl Home {
+    fn new(lines: Arc<[Line]>, even: Option<u32>, below: Arc<Below>) -> Self {
+        let places = Places {
+            blocks: lines.as_ptr().expose_provenance(),
+            fields: below.fields.as_ptr().expose_provenance(),
+            entries: below.entries.as_ptr().expose_provenance(),
+            lines: below.lines.as_ptr().expose_provenance(),
+        };
+        Self {
+            lines,
+            even,
+            below,
+            places,
+        }
+    }
+
     /// One chunk from the cells in it, the first perhaps beginning before.
     fn of<K: Key>(top: usize, cells: &[(K, u32)]) -> Option<Self> {
         let mut below = Below::default();
@@ -242,11 +268,8 @@ impl Home {
             &[(_, value)] => Some(value),
             _ => None,
         };
-        Some(Self {
-            lines: Chunk::of(coded.into_iter()).put_together::<Short>(),
-            even,
-            below: Arc::new(below),
-        })
+        let lines = Chunk::of(coded.into_iter()).put_together::<Short>();
+        Some(Self::new(lines, even, Arc::new(below)))
     }
 
     /// The same but for the slots of a stretch.
@@ -264,11 +287,8 @@ impl Home {
         }
         let mut apart = Chunk::take_apart::<Short>(&self.lines);
         apart.splice::<Short>(from & 0xffff, to & 0xffff, &coded);
-        Some(Self {
-            lines: apart.put_together::<Short>(),
-            even: None,
-            below: below.map_or_else(|| self.below.clone(), Arc::new),
-        })
+        let below = below.map_or_else(|| self.below.clone(), Arc::new);
+        Some(Self::new(apart.put_together::<Short>(), None, below))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::direct::Direct;
 use super::line::{self, Byte, Leaf, Line, Short, Wide, turned, value};
 use super::rank::{self, Rank};
-use super::rows;
+use super::rows::Rows;
 use super::six::Six;
 use super::tree::{Grove, Root, Trees};
 use super::{Intervals, Key, Level, NO_MATCH};
@@ -27,6 +27,7 @@ const GROVE_MAX: usize = 512;
 /// A longest-prefix-match table from addresses to `u32` values. Immutable, and
 /// cheap to clone: a change builds another one, or what differs of it.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub struct Lpm<K> {
     pub(super) inner: Inner,
     family: PhantomData<K>,
@@ -36,6 +37,8 @@ pub struct Lpm<K> {
 pub(super) enum Inner {
     /// One run of lines.
     Small(Small),
+    /// A VPC's, IPv4.
+    Rows(Rows),
     /// Trees with subtrees (IPv6).
     Grove(Arc<GroveTable>),
     Direct(Arc<Direct>),
@@ -57,8 +60,6 @@ pub(super) struct Small {
 pub(super) enum Form {
     /// Two lines of keys, one of 16-bit codes.
     Tiny,
-    /// A line of keys, and what follows it two rows a line: see `rows`.
-    Rows,
     Byte,
     Short,
     Wide,
@@ -105,7 +106,7 @@ macro_rules! by_form {
                 type $leaf = Byte;
                 $run
             }
-            Form::Short | Form::Tiny | Form::Rows => {
+            Form::Short | Form::Tiny => {
                 type $leaf = Short;
                 $run
             }
@@ -140,6 +141,7 @@ impl<K: Key> Lpm<K> {
     pub fn lookup(&self, key: K) -> u32 {
         match &self.inner {
             Inner::Small(small) => small.lookup(key),
+            Inner::Rows(rows) => rows.lookup(key.window(0)),
             Inner::Grove(grove) => {
                 by_form!(grove.form, L => grove.trees().lookup::<K, L>(grove.root, key, 0))
             }
@@ -157,6 +159,10 @@ impl<K: Key> Lpm<K> {
     pub fn interval(&self, key: K) -> (K, K, u32) {
         match &self.inner {
             Inner::Small(small) => small.interval(key),
+            Inner::Rows(rows) => {
+                let (first, last, value) = rows.interval(key.window(0));
+                (key.with_window(0, first), key.with_window(0, last), value)
+            }
             Inner::Grove(grove) => {
                 by_form!(grove.form, L => grove.trees().interval::<K, L>(grove.root, key, 0))
             }
@@ -245,7 +251,7 @@ impl<K: Key> Lpm<K> {
     pub fn structure(&self) -> Structure {
         match &self.inner {
             Inner::Small(small) if small.form == Form::Tiny => Structure::Tiny,
-            Inner::Small(_) | Inner::Grove(_) => Structure::Tree,
+            Inner::Small(_) | Inner::Rows(_) | Inner::Grove(_) => Structure::Tree,
             Inner::Direct(_) => Structure::Direct,
             Inner::Rank(_) | Inner::Six(_) => Structure::Rank,
         }
@@ -257,7 +263,9 @@ impl<K: Key> Lpm<K> {
         /// The counts before a shared value, of a line's alignment.
         const COUNTS: usize = size_of::<Line>();
         match &self.inner {
-            Inner::Small(small) => COUNTS + size_of_val(&*small.lines),
+            Inner::Small(Small { lines, .. }) | Inner::Rows(Rows { lines, .. }) => {
+                COUNTS + size_of_val(&**lines)
+            }
             Inner::Grove(grove) => {
                 let held = size_of_val(&*grove.lines) + size_of_val(&*grove.roots);
                 size_of::<GroveTable>() + held
@@ -273,6 +281,7 @@ impl<K: Key> Lpm<K> {
     pub fn share(&mut self, other: &Self) -> bool {
         let equal = match (&self.inner, &other.inner) {
             (Inner::Small(own), Inner::Small(held)) => own == held,
+            (Inner::Rows(own), Inner::Rows(held)) => own == held,
             (Inner::Grove(own), Inner::Grove(held)) => own == held,
             (Inner::Direct(own), Inner::Direct(held)) => own == held,
             _ => false,
@@ -287,6 +296,7 @@ impl<K: Key> Lpm<K> {
     pub fn shares(&self, other: &Self) -> bool {
         match (&self.inner, &other.inner) {
             (Inner::Small(own), Inner::Small(held)) => Arc::ptr_eq(&own.lines, &held.lines),
+            (Inner::Rows(own), Inner::Rows(held)) => Arc::ptr_eq(&own.lines, &held.lines),
             (Inner::Grove(own), Inner::Grove(held)) => Arc::ptr_eq(own, held),
             (Inner::Direct(own), Inner::Direct(held)) => Arc::ptr_eq(own, held),
             _ => false,
@@ -300,6 +310,7 @@ impl<K: Key> Lpm<K> {
         let mut hasher = Seeded(Seed(0)).build_hasher();
         match &self.inner {
             Inner::Small(small) => small.hash(&mut hasher),
+            Inner::Rows(rows) => rows.hash(&mut hasher),
             Inner::Grove(grove) => grove.hash(&mut hasher),
             Inner::Direct(direct) => direct.hash(&mut hasher),
             Inner::Rank(_) | Inner::Six(_) => return None,
@@ -332,12 +343,8 @@ impl Inner {
         if let Some(tiny) = Small::tiny(cells, value_max).filter(|_| !lone) {
             return Self::Small(tiny);
         }
-        if let Some(lines) = rows::build(cells).filter(|_| !lone) {
-            return Self::Small(Small {
-                lines,
-                root: Root::default(),
-                form: Form::Rows,
-            });
+        if let Some(rows) = Rows::build(cells).filter(|_| !lone) {
+            return Self::Rows(rows);
         }
         let leaf = by_form!(form, L => L::INTERVALS);
         // A tree of one inner node keeps that node in a register.
@@ -462,19 +469,13 @@ impl Small {
     }
 
     pub(super) fn lookup<K: Key>(&self, key: K) -> u32 {
-        match self.form {
-            Form::Tiny => return value(self.tiny_code(self.tiny_rank(turned(key.window(0))))),
-            Form::Rows => return rows::lookup(&self.lines, key.window(0)),
-            _ => {}
+        if self.form == Form::Tiny {
+            return value(self.tiny_code(self.tiny_rank(turned(key.window(0)))));
         }
         by_form!(self.form, L => self.trees().lookup::<K, L>(self.root, key, 0))
     }
 
     fn interval<K: Key>(&self, key: K) -> (K, K, u32) {
-        if self.form == Form::Rows {
-            let (first, last, value) = rows::interval(&self.lines, key.window(0));
-            return (key.with_window(0, first), key.with_window(0, last), value);
-        }
         if self.form != Form::Tiny {
             return by_form!(self.form, L => self.trees().interval::<K, L>(self.root, key, 0));
         }

@@ -125,6 +125,63 @@ fn nested_and_sibling_prefixes() {
     assert_eq!(table.interval(0x0b00_0000), (0x0b00_0000, 0xffff_fffe, 0));
 }
 
+/// Tables that are rows, of each number of intervals around the ends of rows and lines, and what
+/// is one too many; alone, and each key in another one of them.
+#[test]
+fn every_number_of_intervals_of_a_vpc_agrees() {
+    let tables: Vec<_> = (33..=105)
+        .map(|intervals| {
+            let mut numbers = Numbers(intervals);
+            let starts: std::collections::BTreeSet<u32> =
+                std::iter::repeat_with(|| numbers.next() as u32 >> (intervals % 3 * 4))
+                    .filter(|&start| start != 0 && start < u32::MAX)
+                    .take(intervals as usize - 1)
+                    .collect();
+            let starts: Vec<u32> = [0].into_iter().chain(starts).collect();
+            let mut routes = Vec::new();
+            // From each start to the end of the space, of which only the first part is seen.
+            for (n, &start) in starts.iter().enumerate() {
+                let mut at = Some(start);
+                while let Some(first) = at {
+                    let len = (0..=32).find(|&len| first.first(len) == first && first != 0);
+                    let len = len.unwrap_or(0);
+                    routes.push((first, len, (n as u32 * 7) % 255));
+                    at = if len == 0 {
+                        None
+                    } else {
+                        first.last(len).next()
+                    };
+                }
+            }
+            let table = Lpm::build(routes.iter().copied());
+            let is_rows = matches!(table.inner, table::Inner::Rows(_));
+            assert_eq!(is_rows, starts.len() <= 104, "{} intervals", starts.len());
+            let ends = starts
+                .iter()
+                .flat_map(|&start| [start.prev(), start, start + 1]);
+            let keys: Vec<u32> = ends.chain([u32::MAX - 1, u32::MAX]).collect();
+            let expected = |key: u32| {
+                let n = starts.partition_point(|&start| start <= key) as u32 - 1;
+                n * 7 % 255
+            };
+            check(&table, expected, &keys);
+            let values: Vec<u32> = keys.iter().map(|&key| expected(key)).collect();
+            (table, keys, values)
+        })
+        .collect();
+    for level in Level::available() {
+        for n in 0..105 {
+            // Each table of rows once, none twice in a row.
+            let asked = tables.iter().filter(|(_, keys, _)| n < keys.len());
+            let (which, (keys, values)): (Vec<_>, (Vec<u32>, Vec<u32>)) =
+                asked.map(|(t, k, v)| (t, (k[n], v[n]))).unzip();
+            let mut out = vec![0; keys.len()];
+            Lpm::lookup_each_at(level, &which, &keys, &mut out);
+            assert_eq!(out, values, "{level:?}, key {n} of each");
+        }
+    }
+}
+
 #[test]
 fn an_empty_table_matches_nothing() {
     assert_eq!(Lpm::<u32>::default().lookup(7), NO_MATCH);

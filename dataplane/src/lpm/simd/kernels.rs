@@ -8,13 +8,14 @@ macro_rules! kernels {
     ($module:ident, $features:literal, $isa:ident, { $($special:item)* }) => {
         pub(super) mod $module {
             use super::*;
-            use super::$isa::{narrow_rank, narrow_rank_of, rank, row_rank, top_rank};
+            use super::$isa::{narrow_rank, narrow_rank_of, rank, row_keys_above};
             $($special)*
 
             #[target_feature(enable = $features)]
             pub(in crate::lpm::simd) fn bulk<K: Key>(inner: &Inner, keys: &[K], out: &mut [u32]) {
                 match (inner, K::as_v4(keys)) {
                     (Inner::Small(small), Some(keys)) => small_v4(small, keys, out),
+                    (Inner::Rows(table), Some(keys)) => in_rows(table, keys, out),
                     (Inner::Direct(index), Some(keys)) => direct(index, keys, out),
                     (Inner::Rank(table), _) => {
                         by_form!(table.form, L => ranked::<K, L>(&table.rank, keys, out));
@@ -160,13 +161,6 @@ macro_rules! kernels {
                 code_at::<L>(line, rank(line, mask(L::KEYS), key))
             }
 
-            /// The code that a row has for a key.
-            #[target_feature(enable = $features)]
-            #[inline]
-            fn row_code(row: &Row, key: &u32) -> u8 {
-                row.codes[row_rank(row, everywhere(key)) as usize & 7]
-            }
-
             /// One tree, IPv4, level by level.
             #[target_feature(enable = $features)]
             #[inline(never)]
@@ -266,8 +260,10 @@ macro_rules! kernels {
             #[target_feature(enable = $features)]
             #[inline]
             fn step<T: Copy>(found: &mut Found<T>, mut take: impl FnMut(usize) -> T) -> &mut [T; PAIR] {
-                for n in 0..PAIR {
+                // Two at a time: of so few instructions those of the loop are a good part.
+                for n in (0..PAIR).step_by(2) {
                     found[n].write(take(n));
+                    found[n + 1].write(take(n + 1));
                 }
                 // JUSTIFICATION: here and below: places that are written first and taken as
                 // values then; to make them zero before is a store for each key and step.
@@ -383,22 +379,22 @@ macro_rules! kernels {
             fn six<K: Key>(table: &Six, keys: &[K], out: &mut [u32]) {
                 let again = |keys: &[K], out: &mut [u32]| six(table, keys, out);
                 let search = |keys: &[K; RANKED], out: &mut [u32; RANKED]| {
-                        let (mut homes, mut blocks) = (nothing(), nothing());
-                        let blocks = step(&mut blocks, |n| {
-                            let top = Top::of(&keys[n]);
-                            let home = home_at(table, top.word::<2>());
-                            homes[n].write(home);
-                            let chunk = LinesOfChunk::of(&home.lines);
-                            let block = Block::of(chunk, top.word::<0>()).in_turn();
-                            block.prefetch();
-                            block
-                        });
-                        let code = |n: usize| blocks[n].code::<Short>(Top::of(&keys[n]).byte::<0>());
-                        if codes_become_values::<Short>(code, out) {
-                            // SAFETY: the step has written each, too.
-                            let homes = unsafe { all_of(&mut homes) };
-                            in_fields(table, homes, keys, out);
-                        }
+                    let (mut homes, mut blocks) = (nothing(), nothing());
+                    let blocks = step(&mut blocks, |n| {
+                        let top = Top::of(&keys[n]);
+                        let home = home_at(table, top.word::<2>());
+                        homes[n].write(home);
+                        let chunk = LinesOfChunk::of_home(home);
+                        let block = Block::of(chunk, top.word::<0>()).in_turn();
+                        block.prefetch();
+                        block
+                    });
+                    let code = |n: usize| blocks[n].code::<Short>(Top::of(&keys[n]).byte::<0>());
+                    if codes_become_values::<Short>(code, out) {
+                        // SAFETY: the step has written each, too.
+                        let homes = unsafe { all_of(&mut homes) };
+                        in_fields(table, homes, keys, out);
+                    }
                 };
                 by_whole_groups(keys, out, search, again);
             }
@@ -412,27 +408,23 @@ macro_rules! kernels {
                 keys: &[K; RANKED],
                 out: &mut [u32; RANKED],
             ) {
+                let mut fields = [0; RANKED];
+                fields_of(out, &mut fields);
                 let mut entries = nothing();
                 let entries = step(&mut entries, |n| {
-                    let code = lane(out[n]).wrapping_add(1);
-                    let entry = in_turn_ref(Fields(&homes[n].below).entry(code, six::unit(keys[n])));
+                    let entry = Fields(homes[n]).entry(fields[n], six::unit(keys[n]));
+                    let entry = in_turn_ref(entry);
                     prefetch(entry);
                     entry
                 });
                 let mut lines = nothing();
                 let lines = step(&mut lines, |n| {
-                    let line = in_turn_ref(Fields(&homes[n].below).line(*entries[n]));
+                    let line = in_turn_ref(Fields(homes[n]).line(*entries[n]));
                     prefetch(line);
                     line
                 });
-                let held = *out;
-                let code = |n: usize| {
-                    let unit = six::unit(keys[n]) as u16;
-                    let found = narrow_code(lines[n], narrow_rank_of(lines[n], unit));
-                    let held = lane(held[n]).wrapping_add(1);
-                    lane(if held < Short::SUBTREE { held } else { found }) as u16
-                };
-                if !values_of(code, out) {
+                let code = |n: usize| narrow_code(lines[n], narrow_rank_of(lines[n], units(&keys[n]))) as u16;
+                if !values_of_fields(code, out) {
                     return;
                 }
                 let mut deep = 0;
@@ -472,35 +464,25 @@ macro_rules! kernels {
                 keys: &[u32; PAIR],
                 out: &mut [u32; PAIR],
             ) -> bool {
-                let mut held = nothing();
-                for n in 0..PAIR {
-                    let Inner::Small(Small {
-                        lines,
-                        form: Form::Rows,
-                        ..
-                    }) = &tables[n].inner
-                    else {
-                        return false;
-                    };
-                    let table = TableOfRows::of(lines);
-                    prefetch(in_turn_ref(table.top()));
-                    held[n].write(table);
-                }
-                // SAFETY: each has been written.
-                let held = unsafe { all_of(&mut held) };
                 let mut turned = [0; PAIR];
                 turned_below_pad(keys, &mut turned);
-                let mut rows = nothing();
-                let rows = step(&mut rows, |n| {
-                    let row = held[n].row(top_rank(held[n].top(), _mm256_set1_epi32(turned[n])));
-                    let row = in_turn_ref(row);
-                    prefetch(row);
-                    row
-                });
-                row_values(
-                    |n| rows[n].codes[row_rank(rows[n], _mm256_set1_epi32(turned[n])) as usize & 7],
-                    out,
-                );
+                let mut lines = nothing();
+                for n in 0..PAIR {
+                    prefetch(tables[n]);
+                }
+                for n in 0..PAIR {
+                    let Inner::Rows(table) = &tables[n].inner else {
+                        return false;
+                    };
+                    let number = line_number(load_firsts(&table.firsts), _mm256_set1_epi32(turned[n]));
+                    let line = in_turn_ref(line_of_rows(table, number));
+                    prefetch(line);
+                    lines[n].write(line);
+                }
+                // SAFETY: each has been written.
+                let lines = unsafe { all_of(&mut lines) };
+                let above = |n: usize| row_keys_above(lines[n], _mm256_set1_epi32(turned[n]));
+                row_values(|n| row_code(lines[n], above(n)), out);
                 true
             }
 
@@ -510,8 +492,14 @@ macro_rules! kernels {
             #[inline(never)]
             fn each_by_steps<K: Key>(tables: &[&Lpm<K>], keys: &[u32], out: &mut [u32]) {
                 let mut at: [At<'_>; PAIR] = [At::Elsewhere; PAIR];
-                for (table, at) in tables.iter().zip(&mut at) {
+                for ((table, key), at) in tables.iter().zip(keys).zip(&mut at) {
                     match &table.inner {
+                        Inner::Rows(table) => {
+                            let number = line_number(load_firsts(&table.firsts), everywhere(key));
+                            let line = line_of_rows(table, number);
+                            prefetch(line);
+                            *at = At::Rows(line);
+                        }
                         Inner::Small(small) => {
                             let first = line_at(&small.lines, small.root.line() as u32);
                             prefetch(first);
@@ -530,12 +518,6 @@ macro_rules! kernels {
                 for ((table, key), at) in tables.iter().zip(keys).zip(&mut at) {
                     let key = turned(*key);
                     match (&table.inner, *at) {
-                        (Inner::Small(small), At::Tree(first)) if small.form == Form::Rows => {
-                            let rank = rank(first, mask(ROWS - 1), key.min(PAD - 1));
-                            let row = row_at(&small.lines, rank);
-                            prefetch(row);
-                            *at = At::Row(row);
-                        }
                         (Inner::Small(small), At::Tree(first)) => {
                             let mut line = first;
                             for _ in 1..small.root.depth() {
@@ -566,8 +548,9 @@ macro_rules! kernels {
                 for (((table, key), at), out) in tables.iter().zip(keys).zip(at).zip(out) {
                     let turned = turned(*key);
                     let (leaf, form) = match (&table.inner, at) {
-                        (_, At::Row(row)) => {
-                            *out = value(u32::from(row_code(row, key)));
+                        (_, At::Rows(line)) => {
+                            let above = row_keys_above(line, everywhere(key));
+                            *out = value(u32::from(row_code(line, above)));
                             continue;
                         }
                         (_, At::Narrow(index, line)) => {
@@ -606,8 +589,8 @@ enum At<'a> {
     Elsewhere,
     /// A line of a small table.
     Tree(&'a Line),
-    /// A row of one.
-    Row(&'a Row),
+    /// A line of rows.
+    Rows(&'a Line),
     /// A table with a direct index, the bucket of it, and the line.
     Index(&'a Direct),
     Bucket(&'a Direct, u32),
@@ -615,14 +598,16 @@ enum At<'a> {
 }
 
 kernels!(avx2, "avx2,bmi1,bmi2,popcnt", isa256, {
-    /// Rows: a line for all keys, then a row of each.
+    /// Rows: a line of each.
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-    fn one_by_one(lines: &[Line], keys: &[u32], out: &mut [u32]) {
-        let top = line_at(lines, 0);
+    #[inline(never)]
+    fn in_rows(table: &Rows, keys: &[u32], out: &mut [u32]) {
+        let firsts = load_firsts(&table.firsts);
         by_groups(keys, out, |keys: &[u32; LANES], out| {
             for n in 0..LANES {
-                let row = row_at(lines, top_rank(top, everywhere(&keys[n])));
-                out[n] = lane(value(u32::from(row_code(row, &keys[n]))));
+                let key = everywhere(&keys[n]);
+                let line = line_of_rows(table, line_number(firsts, key));
+                out[n] = lane(value(u32::from(row_code(line, row_keys_above(line, key)))));
             }
         });
     }
@@ -630,10 +615,6 @@ kernels!(avx2, "avx2,bmi1,bmi2,popcnt", isa256, {
     /// A tiny table compares its two lines of keys like any other line.
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
     fn special(small: &Small, keys: &[u32], out: &mut [u32]) -> bool {
-        if small.form == Form::Rows {
-            one_by_one(&small.lines, keys, out);
-            return true;
-        }
         let (Form::Tiny, Some([low, high, codes])) = (small.form, small.lines.first_chunk()) else {
             return false;
         };
@@ -652,6 +633,6 @@ kernels!(
     "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt",
     isa512,
     {
-        use crate::lpm::simd::wide::special;
+        use crate::lpm::simd::wide::{in_rows, special};
     }
 );

@@ -10,7 +10,6 @@ use super::*;
 pub(super) fn special(small: &Small, keys: &[u32], out: &mut [u32]) -> bool {
     match (small.form, small.root.depth()) {
         (Form::Tiny, _) => tiny(small, keys, out),
-        (Form::Rows, _) => in_rows(&small.lines, keys, out),
         (Form::Byte, 1) => lone(small, keys, out),
         (form, 2) => by_form!(form, L => two_levels::<L>(small, keys, out)),
         _ => return false,
@@ -75,8 +74,8 @@ fn lone(small: &Small, keys: &[u32], out: &mut [u32]) {
 /// Rows: transposed, so that a register holds what all have in one lane.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
 #[inline(never)]
-fn in_rows(lines: &[Line], keys: &[u32], out: &mut [u32]) {
-    let Some((top, held)) = lines.split_first() else {
+pub(super) fn in_rows(table: &Rows, keys: &[u32], out: &mut [u32]) {
+    let Some((top, held)) = table.lines.split_first() else {
         return;
     };
     // Every fourth key of the first line parts it in four; the other three of each part
