@@ -168,7 +168,7 @@ impl Flow {
     /// A packet leaves the flow and goes on. (A reset is to be counted as well.)
     #[inline(always)]
     pub(crate) fn leave(&mut self, ip_len: u32, now: Instant) {
-        self.leg.returned(now);
+        self.leg.last_seen = now;
         self.leg.carried_back(ip_len);
     }
 
@@ -206,10 +206,15 @@ impl Flows {
     /// A table for at least `capacity` flows (rounded up to a power of two).
     pub fn new(capacity: usize, seed: Seed) -> Self {
         let size = capacity.clamp(8, 1 << 24).next_power_of_two();
+        let mut slots = vec![Flow::FREE; size];
+        if let Some(first) = slots.first_mut() {
+            // The cookie of free slots is zero, which leads to this one.
+            first.leg.name(0, 1, 0);
+        }
         Self {
             seed,
             shard: Shard::default(),
-            slots: vec![Flow::FREE; size],
+            slots,
             // Slot 0 is never used, so that a zero cookie names no flow.
             free: (1..size as u32).rev().collect(),
             by_key: HashMap::with_capacity_and_hasher(size, Seeded(seed)),
@@ -264,7 +269,9 @@ impl Flows {
     #[inline(always)]
     pub fn by_cookie(&self, cookie: u32) -> Option<(u32, &Flow)> {
         let slot = cookie & self.mask;
-        self.get(slot)
+        // A free slot has no cookie that leads to it.
+        self.slots
+            .get(slot as usize)
             .filter(|flow| flow.leg.cookie() == cookie)
             .map(|flow| (slot, flow))
     }
@@ -384,10 +391,12 @@ impl Flows {
         (leg.cookie() == cookie && leg.lives(at)).then_some(leg)
     }
 
-    /// The flow in a slot, if it takes returns: for a packet that leaves it.
+    /// The flow in a slot, if it takes returns, for a packet that leaves it: which its
+    /// target has thereby answered.
     #[inline(always)]
     pub(crate) fn returning_mut(&mut self, slot: u32, at: &Moment) -> Option<&mut Flow> {
-        let flow = self.get_mut(slot)?;
+        let flow = self.slots.get_mut(slot as usize)?;
+        // A free slot takes none.
         flow.leg.takes(at).then_some(flow)
     }
 

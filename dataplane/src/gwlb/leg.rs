@@ -88,7 +88,7 @@ impl Leg {
         serial: 0,
         guesses: [NOWHERE; 2],
         idle: Idle(0),
-        state: state::CLOSED,
+        state: state::CLOSED | state::UNANSWERED,
     };
 
     /// Whether there is a flow.
@@ -266,17 +266,22 @@ impl Leg {
         self.is_alive(now)
     }
 
-    /// [`Self::takes_returns`]; of most flows two comparisons say so.
+    /// [`Self::takes_returns`], of a flow; of most two comparisons say so. It is
+    /// answered then.
     #[inline(always)]
-    pub(super) fn takes(&self, at: &Moment) -> bool {
+    pub(super) fn takes(&mut self, at: &Moment) -> bool {
         let plain = self.state & state::UNANSWERED == 0;
         (plain && self.last_seen >= at.young_from) || self.takes_yet(at.now)
     }
 
     #[cold]
     #[inline(never)]
-    fn takes_yet(&self, now: Instant) -> bool {
-        self.takes_returns(now)
+    fn takes_yet(&mut self, now: Instant) -> bool {
+        let takes = self.is_in_use() && self.takes_returns(now);
+        if takes {
+            self.state &= !state::UNANSWERED;
+        }
+        takes
     }
 
     /// Whether it need not be remembered. An expired TCP flow is remembered for as
@@ -327,7 +332,8 @@ mod tests {
             let all = times.into_iter().chain(late);
             all.map(move |(answer_by, seen, now)| (bits, answer_by, seen, now))
         }) {
-            let leg = Leg {
+            let mut leg = Leg {
+                serial: 1,
                 state: bits,
                 last_seen: second(seen),
                 answer_by: second(answer_by),
@@ -340,7 +346,12 @@ mod tests {
                     young_from: second(now) - Duration::from_secs(floor),
                 };
                 assert_eq!(leg.lives(&at), leg.is_alive(at.now), "{leg:?} {at:?}");
-                assert_eq!(leg.takes(&at), leg.takes_returns(at.now), "{leg:?} {at:?}");
+                let takes = leg.takes_returns(at.now);
+                assert_eq!(leg.takes(&at), takes, "{leg:?} {at:?}");
+                let unanswered = leg.state & state::UNANSWERED != 0;
+                assert_eq!(unanswered, bits & state::UNANSWERED != 0 && !takes);
+                // Each time as it was.
+                leg.state = bits;
             }
         }
     }

@@ -147,8 +147,11 @@ impl Frame {
     /// The frame's first bytes, if it has so many.
     #[inline(always)]
     pub(crate) fn front_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
-        let before_end = self.buffer.get_mut(..self.end as usize)?;
-        before_end.get_mut(self.head as usize..)?.first_chunk_mut()
+        let (head, end) = (self.head(), self.end());
+        if head + N > end {
+            return None;
+        }
+        self.buffer.get_mut(head..head + N)?.first_chunk_mut()
     }
 
     /// Length in bytes.

@@ -9,7 +9,7 @@ use super::short::{L4, Lane, Way, mended, swap};
 use crate::addr::EniId;
 use crate::flow::{Direction, Phase, ProxiedFlows, SessionId};
 use crate::gwlb::Moment;
-use crate::packet::{Checksum, Frame, IPV4_LEN, tcp_flag};
+use crate::packet::{Checksum, Frame, tcp_flag};
 
 /// A TCP header without options.
 const TCP_LEN: usize = 20;
@@ -32,7 +32,7 @@ impl Pipeline {
         let sessions = &self.connections.sessions;
         let id = sessions.id(of.0)?;
         let l4 = match lane.way {
-            Way::Opened => usize::from(lane.inner_at) + IPV4_LEN,
+            Way::Opened => usize::from(lane.begins) + L4,
             _ => L4,
         };
         let was = shift(&mut self.connections.proxied, (id, of.1), frame, l4)?;

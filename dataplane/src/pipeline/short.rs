@@ -11,7 +11,7 @@
 //! Cost: ARCHITECTURE §8; `vpclab bench eastwest privatelink gwlb`.
 
 use super::Pipeline;
-use super::tunnels::{likely_cookie, take_out, way_in};
+use super::tunnels::{likely_cookie, way_in, way_out};
 use crate::addr::EniId;
 use crate::flow::{Direction, Hot, Key4, Line, Takes, line_flag, reference, split};
 use crate::gwlb;
@@ -45,9 +45,9 @@ pub(super) struct Lane {
     pub(super) tcp_flags: u8,
     pub(super) way: Way,
     /// Slot of the flow whose tunnel it leaves (until it is opened, what may be the
-    /// cookie), and where the inner packet is.
+    /// cookie), and where the frame begins that it is then.
     pub(super) from: u32,
-    pub(super) inner_at: u16,
+    pub(super) begins: u16,
     /// The port by which it leaves.
     pub(super) out: EniId,
 }
@@ -79,7 +79,8 @@ impl Pipeline {
         let sessions = &self.connections.sessions;
         let mut tunnels = false;
         for (frame, lane) in frames.iter().zip(&mut *lanes) {
-            lane.way = plain::<false>(frame.bytes(), &frame.offload, lane);
+            let bytes = frame.bytes();
+            lane.way = plain::<false>(bytes, bytes.len() as isize, &frame.offload, lane);
             match lane.way {
                 Way::Plain | Way::Opens => {
                     lane.key.ingress = frame.port.0;
@@ -103,20 +104,26 @@ impl Pipeline {
             // Nearly all, and told apart by comparing: not by a table of jumps.
             if lane.way == Way::Plain {
                 lane.guess = sessions.prefetch_entry(lane.hash, ends);
-                continue;
+            } else if lane.way != Way::Opened {
+                self.fetch_others(lane, &mut opening);
             }
-            if lane.way == Way::Opened {
-                continue;
+        }
+    }
+
+    /// Fetches what a packet will need that is no plain one, and no tunnel's; `opening` are
+    /// those before it that open a connection.
+    #[inline(never)]
+    fn fetch_others(&self, lane: &mut Lane, opening: &mut usize) {
+        let sessions = &self.connections.sessions;
+        let ends = lane.tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0;
+        match lane.way {
+            Way::Opens => {
+                lane.guess = sessions.prefetch_entry(lane.hash, true);
+                sessions.prefetch_next(*opening);
+                *opening += 1;
             }
-            match lane.way {
-                Way::Opens => {
-                    lane.guess = sessions.prefetch_entry(lane.hash, true);
-                    sessions.prefetch_next(opening);
-                    opening += 1;
-                }
-                Way::Six => lane.guess = sessions.prefetch_entry6(lane.hash, ends),
-                Way::Long | Way::Tunnel | Way::Opened | Way::Plain => {}
-            }
+            Way::Six => lane.guess = sessions.prefetch_entry6(lane.hash, ends),
+            Way::Long | Way::Tunnel | Way::Opened | Way::Plain => {}
         }
     }
 
@@ -142,8 +149,37 @@ impl Pipeline {
             are_own,
         };
         let mut known = 0;
+        while let (Some(frames), Some(lanes)) = (frames.get_mut(known..), lanes.get_mut(known..))
+            && let Some(first) = lanes.first()
+        {
+            let is_opened = first.way == Way::Opened;
+            let count = match is_opened {
+                false => self.ways_of::<false>(&at, frames, lanes),
+                true => self.ways_of::<true>(&at, frames, lanes),
+            };
+            known += count;
+            let next = lanes.get(count);
+            if next.is_none_or(|next| (next.way == Way::Opened) == is_opened) {
+                // Its way is not known.
+                break;
+            }
+        }
+        known
+    }
+
+    /// The same of packets `OPENED` out of a tunnel, or of others, as far as there are
+    /// only such. (Either has a loop of its own: with both in one the processor's registers
+    /// do not suffice.)
+    #[inline(never)]
+    fn ways_of<const OPENED: bool>(
+        &mut self,
+        at: &Moment<'_>,
+        frames: &mut [Frame],
+        lanes: &mut [Lane],
+    ) -> usize {
+        let mut known = 0;
         for (frame, lane) in frames.iter_mut().zip(lanes) {
-            match self.short_way(&at, frame, lane) {
+            match self.short_way::<OPENED>(at, frame, lane) {
                 Some(out) => lane.out = out,
                 None => break,
             }
@@ -153,22 +189,36 @@ impl Pipeline {
     }
 
     /// Makes a packet what it is where it leaves, and says by which port; does
-    /// nothing if its way is not known.
+    /// nothing if its way is not known, or it is not as `OPENED` says.
     #[inline(always)]
-    fn short_way(&mut self, at: &Moment<'_>, frame: &mut Frame, lane: &Lane) -> Option<EniId> {
+    fn short_way<const OPENED: bool>(
+        &mut self,
+        at: &Moment<'_>,
+        frame: &mut Frame,
+        lane: &Lane,
+    ) -> Option<EniId> {
         let now = at.now;
         let sessions = &mut self.connections.sessions;
         // A lane of another way has the key of a packet before, and nothing takes it.
         let found = sessions.guessed4_mut(&lane.key, lane.guess);
         let Some((line, hot)) = found.filter(|(_, hot)| {
-            hot.takes as u8 == lane.way as u8 && is_open(hot, frame, lane, at.standing)
+            let (takes, way) = match OPENED {
+                false => (Takes::Plain, Way::Plain),
+                true => (Takes::Opened, Way::Opened),
+            };
+            hot.takes == takes && lane.way == way && is_open(hot, frame, lane, at.standing)
         }) else {
-            return self.way_aside(at, frame, lane);
+            let is_other = (lane.way == Way::Opened) != OPENED;
+            return if is_other {
+                None
+            } else {
+                self.way_aside(at, frame, lane)
+            };
         };
         let more = line_flag::LINKED | line_flag::TUNNEL | line_flag::SHIFTED;
         let more = line.flags & more;
         let is_young = line.seen >= at.young_from;
-        if more == line_flag::TUNNEL && lane.way == Way::Plain && is_young {
+        if !OPENED && more == line_flag::TUNNEL && is_young {
             let gwlb = &mut self.connections.gwlb;
             let is_told = way_in(gwlb, line, hot, &at.of_flows, frame, lane)?;
             let out = hot.out;
@@ -188,18 +238,15 @@ impl Pipeline {
                 _ => self.other_way(&at.of_flows, frame, lane, of),
             };
         }
-        if lane.way == Way::Opened {
-            let gwlb = &mut self.connections.gwlb;
-            let flow = gwlb.returning_mut(lane.from, &at.of_flows)?;
-            take_out(flow, now, frame, lane);
-        }
-        let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
         let out = hot.out;
-        if leaves_as_it_came(line, hot) {
-            write_ethernet(frame, &hot.macs);
+        let is_told = if OPENED {
+            let gwlb = &mut self.connections.gwlb;
+            way_out(gwlb, line, hot, &at.of_flows, frame, lane)?
         } else {
-            Step::new(line, hot, lane).write(frame, lane);
-        }
+            let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
+            leave(line, hot, frame, lane);
+            is_told
+        };
         if is_told {
             self.tell_flows(lane, now);
         }
@@ -257,8 +304,9 @@ impl Pipeline {
         if lane.way == Way::Opened {
             let ends = (lane.key.src, lane.key.dst);
             self.connections.gwlb.expect(lane.from, ends, lane.guess);
+            return self.short_way::<true>(at, frame, &lane);
         }
-        self.short_way(at, frame, &lane)
+        self.short_way::<false>(at, frame, &lane)
     }
 
     /// Tells the session's state of a packet that may change it, and the flows whose
@@ -306,7 +354,7 @@ struct Moment<'a> {
 pub(super) fn is_open(hot: &Hot, frame: &Frame, lane: &Lane, standing: u64) -> bool {
     hot.version >= standing
         && hot.port == frame.port
-        && frame.bytes().first_chunk::<12>() == Some(&hot.expect)
+        && frame.bytes().first_chunk() == Some(&hot.expect)
         && lane.ip_len <= hot.size_max
         && lane.ttl > hot.ttl_less
 }
@@ -315,6 +363,16 @@ pub(super) fn is_open(hot: &Hot, frame: &Frame, lane: &Lane, standing: u64) -> b
 #[inline(always)]
 pub(super) const fn leaves_as_it_came(line: &Line<u32>, hot: &Hot) -> bool {
     line.flags & line_flag::SAME != 0 && hot.keeps_ttl()
+}
+
+/// Makes a packet what it is where it leaves in no tunnel.
+#[inline(always)]
+pub(super) fn leave(line: &Line<u32>, hot: &Hot, frame: &mut Frame, lane: &Lane) {
+    if leaves_as_it_came(line, hot) {
+        write_ethernet(frame, &hot.macs);
+    } else {
+        Step::new(line, hot, lane).write(frame, lane);
+    }
 }
 
 /// Writes the Ethernet header of an IPv4 packet.
@@ -429,10 +487,15 @@ pub(super) const fn swap(old: u32, new: u32) -> u64 {
 }
 
 /// Looks at the packet behind an Ethernet header, or, if `INNER`, behind the last
-/// bytes of a tunnel's, and fills the lane if it is plain. (Its checks are those of
-/// `parse_ip`.)
+/// bytes of a tunnel's, and fills the lane if it is plain. It must end by `end`, which is
+/// within the bytes (or before them). (Its checks are those of `parse_ip`.)
 #[inline(always)]
-pub(super) fn plain<const INNER: bool>(bytes: &[u8], offload: &Offload, lane: &mut Lane) -> Way {
+pub(super) fn plain<const INNER: bool>(
+    bytes: &[u8],
+    end: isize,
+    offload: &Offload,
+    lane: &mut Lane,
+) -> Way {
     let Some(header) = bytes.first_chunk::<UDP_END>() else {
         return Way::Long;
     };
@@ -453,8 +516,9 @@ pub(super) fn plain<const INNER: bool>(bytes: &[u8], offload: &Offload, lane: &m
     let known = u32::from_ne_bytes(known);
     let kind = (native(12) ^ u32::from_ne_bytes([0x08, 0x00, 0x45, 0])) & known;
     let part = u16::from_ne_bytes(half(20)) & u16::from_ne_bytes([0x3f, 0xff]);
+    // That it is long enough is seen by what it holds.
     let ip_len = u32::from(u16::from_be_bytes(half(16)));
-    let fits = ip_len as usize >= IPV4_LEN + 8 && ETHERNET_LEN + ip_len as usize <= bytes.len();
+    let fits = (ETHERNET_LEN + ip_len as usize) as isize <= end;
     // A tunnelled packet's frame was found to be whole with its outer header.
     let is_whole = INNER || offload.segmentation == Segmentation::None;
     if kind | u32::from(part) != 0 || !fits || !is_whole {
@@ -475,17 +539,19 @@ pub(super) fn plain<const INNER: bool>(bytes: &[u8], offload: &Offload, lane: &m
     };
     let protocol = header[23];
     let ports = u32::from_be(native(34));
-    let payload_len = ip_len as usize - IPV4_LEN;
     let (way, tcp_flags) = if protocol == protocol::TCP {
         let Some(tcp) = bytes.first_chunk::<TCP_END>() else {
             return Way::Long;
         };
         let header_len = usize::from(tcp[L4 + 12] >> 4) * 4;
-        if header_len < 20 || header_len > payload_len {
+        if header_len < 20 || IPV4_LEN + header_len > ip_len as usize {
             return Way::Long;
         }
         let tcp_flags = tcp[L4 + 13];
         if tcp_flags & tcp_flag::SYN != 0 {
+            if INNER {
+                return Way::Long;
+            }
             (Way::Opens, tcp_flags)
         } else if misplaced(16) {
             return Way::Long;
@@ -494,7 +560,7 @@ pub(super) fn plain<const INNER: bool>(bytes: &[u8], offload: &Offload, lane: &m
         }
     } else if protocol == protocol::UDP {
         let udp_len = usize::from(u16::from_be_bytes(half(L4 + 4)));
-        if udp_len < 8 || udp_len > payload_len || misplaced(6) {
+        if udp_len < 8 || IPV4_LEN + udp_len > ip_len as usize || misplaced(6) {
             return Way::Long;
         }
         if ports as u16 == GENEVE_PORT {

@@ -2,10 +2,10 @@
 //! out of one, and those that another session tracks as well.
 
 use super::Pipeline;
-use super::short::{L4, Lane, Step, Way, leaves_as_it_came, plain};
+use super::short::{L4, Lane, Step, Way, leave, leaves_as_it_came, plain};
 use crate::addr::EniId;
 use crate::flow::{Direction, Hot, Line};
-use crate::gwlb::{Flow, Flows, Moment};
+use crate::gwlb::{Flows, Moment};
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_LEN, GENEVE_OUTER_LEN, GeneveTemplate, GeneveView,
     IPV4_LEN, Offload, tcp_flag, usual_marks,
@@ -50,8 +50,8 @@ impl Pipeline {
         if lane.way == Way::Opened {
             // Both must live before anything is done.
             gwlb.living_leg_mut(line.cookie(), at)?;
-            let flow = gwlb.returning_mut(lane.from, at)?;
-            take_out(flow, now, frame, lane);
+            gwlb.returning_mut(lane.from, at)?.leave(lane.ip_len, now);
+            take_out(frame, lane);
         }
         let out = hot.out;
         let is_told = way_in(gwlb, line, hot, at, frame, lane)?;
@@ -83,7 +83,8 @@ impl Pipeline {
             sessions.pass_linked4(link, lane.tcp_flags, now)?;
         }
         if let Some(flow) = flow {
-            take_out(flow, now, frame, lane);
+            flow.leave(lane.ip_len, now);
+            take_out(frame, lane);
         }
         let (line, hot) = sessions.way4_mut(of)?;
         let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
@@ -116,13 +117,33 @@ impl Pipeline {
 
 /// Takes a packet out of its tunnel.
 #[inline(always)]
-pub(super) fn take_out(flow: &mut Flow, now: Instant, frame: &mut Frame, lane: &Lane) {
-    flow.leave(lane.ip_len, now);
+fn take_out(frame: &mut Frame, lane: &Lane) {
     // Never more than there is: `plain` has looked.
-    let at = usize::from(lane.inner_at) - ETHERNET_LEN;
-    frame.keep(at, ETHERNET_LEN + lane.ip_len as usize);
+    frame.keep(
+        usize::from(lane.begins),
+        ETHERNET_LEN + lane.ip_len as usize,
+    );
     // Whatever the outer checksum's state was, it is gone with the header.
     frame.forget_checksum();
+}
+
+/// Out of a tunnel and on, where the direction leads into none; says whether the session
+/// must be told of the packet. `None`, and nothing is done, if the flow takes no returns.
+#[inline(always)]
+pub(super) fn way_out(
+    gwlb: &mut Flows,
+    line: &mut Line<u32>,
+    hot: &Hot,
+    at: &Moment,
+    frame: &mut Frame,
+    lane: &Lane,
+) -> Option<bool> {
+    gwlb.returning_mut(lane.from, at)?
+        .leave(lane.ip_len, at.now);
+    let is_told = !line.pass(lane.tcp_flags, lane.ip_len, at.now);
+    take_out(frame, lane);
+    leave(line, hot, frame, lane);
+    Some(is_told)
 }
 
 /// Into a tunnel that the direction is known to enter; says whether the session must be
@@ -221,17 +242,17 @@ fn go_in(
     if !flow.leg.is_from([a, b, c, d, e, f, g, h], vpce) {
         return None;
     }
-    let inner_at = L4 + 8 + header_len;
-    let inner = bytes.get(inner_at - ETHERNET_LEN..)?;
-    // No tunnel in a tunnel here; and the inner packet ends within the outer.
-    if plain::<true>(inner, offload, lane) != Way::Plain
-        || inner_at + lane.ip_len as usize > outer_end(header)
-    {
+    let begins = L4 + 8 + header_len - ETHERNET_LEN;
+    let inner = bytes.get(begins..)?;
+    // The inner packet ends within the outer, which ends within the frame.
+    let end = outer_end(header) as isize - begins as isize;
+    // No tunnel in a tunnel here.
+    if plain::<true>(inner, end, offload, lane) != Way::Plain {
         return None;
     }
     lane.key.ingress = flow.leg.serial;
     lane.from = slot;
-    lane.inner_at = u16::try_from(inner_at).ok()?;
+    lane.begins = u16::try_from(begins).ok()?;
     lane.guess = flow.leg.guess(lane.key.src, lane.key.dst);
     Some(Way::Opened)
 }
