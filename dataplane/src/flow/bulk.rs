@@ -1,9 +1,7 @@
 //! Many keys looked up together, in the three steps of the packet path: buckets,
 //! then lines, then comparisons, each step fetched for all before the next.
 
-use std::net::IpAddr;
-
-use super::entry::ports;
+use super::entry::{Address, ports};
 use super::short::Key4;
 use super::table::{SessionId, Table};
 use super::{Direction, Ingress, Key};
@@ -14,16 +12,13 @@ const TOGETHER: usize = 32;
 impl Key4 {
     /// As a key; `None` if that is none of IPv4.
     pub(super) fn of(key: &Key) -> Option<Self> {
-        let (IpAddr::V4(src), IpAddr::V4(dst)) = (key.tuple.src, key.tuple.dst) else {
-            return None;
-        };
+        let (src, dst) = (u32::of(key.tuple.src)?, u32::of(key.tuple.dst)?);
         let (ingress, gwlb) = match key.ingress {
             Ingress::Eni(eni) => (eni.0, Self::ENI),
             Ingress::Gwlb(serial) => (serial, Self::GWLB),
         };
         Some(Self {
-            src: src.to_bits(),
-            dst: dst.to_bits(),
+            ends: Self::both_ends(src, dst),
             ports: ports(&key.tuple),
             ingress,
             kind: gwlb | u16::from(key.tuple.protocol),
@@ -67,6 +62,8 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::super::short::Key6;
     use super::super::table::reference;
     use super::super::{Seed, Session, Tracking};
@@ -135,12 +132,14 @@ mod tests {
                 let is_it = guess == reference(*place);
                 assert!(!table.is_guessed4(&key, guess), "it has no action");
                 assert!(is_it || table.guessed4_mut(&key, guess).is_none());
-            } else if let (IpAddr::V6(src), IpAddr::V6(dst), Ingress::Eni(eni)) =
-                (key.tuple.src, key.tuple.dst, key.ingress)
-            {
+            } else if let (Some(src), Some(dst), Ingress::Eni(eni)) = (
+                u128::of(key.tuple.src),
+                u128::of(key.tuple.dst),
+                key.ingress,
+            ) {
                 let key = Key6 {
-                    src: src.to_bits(),
-                    dst: dst.to_bits(),
+                    src,
+                    dst,
                     ports: ports(&key.tuple),
                     ingress: eni.0,
                     protocol: key.tuple.protocol,

@@ -1,7 +1,7 @@
 //! What the sessions of one plan have in common, kept by number.
 
 use super::action::{Action, Hot};
-use super::entry::{Address, Entry, Line, TRACKED_MAX, line_flag, ports, state_flag};
+use super::entry::{Address, Entry, Line, TRACKED_MAX, line_flag, ports, split_ports, state_flag};
 use super::short::Key4;
 use super::table::Table;
 use super::{DepsId, Direction, SessionId, Tracking};
@@ -42,7 +42,7 @@ pub(crate) struct Begin<'a> {
 pub(crate) struct Leaves {
     pub(crate) src: u32,
     pub(crate) dst: u32,
-    /// Source port, then destination port.
+    /// Source port, then destination port, as they are sent.
     pub(crate) ports: u32,
 }
 
@@ -210,13 +210,14 @@ impl Table {
             return None;
         }
         let [a, b, c, d] = state.tracked.map(u64::from);
+        let (sport, dport) = split_ports(near.ports);
         let words = [
             u64::from(near.src) << 32 | u64::from(near.dst),
-            u64::from(near.ingress) << 32 | u64::from(near.ports & 0xffff),
+            u64::from(near.ingress) << 32 | u64::from(dport),
             u64::from(near.flags & line_flag::INDEXED) << 32 | u64::from(state.lb),
             a << 32 | b,
             c << 32 | d,
         ];
-        Some((words, (near.ports >> 16) as u16))
+        Some((words, sport))
     }
 }

@@ -13,6 +13,7 @@ use super::short::Key4;
 use super::table::SessionId;
 use super::{Direction, Ingress, Key, Pass, Tracking};
 use crate::addr::EniId;
+use crate::packet::checksum::fold_few;
 use crate::packet::{FiveTuple, tcp_flag};
 use crate::time::Instant;
 
@@ -22,35 +23,46 @@ pub(super) const TRACKED_MAX: usize = 4;
 /// No number.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// An address of one family, as an integer.
+/// An address of one family, as an integer whose bytes lie as they are sent: what was
+/// received is compared, hashed, summed and sent without being turned.
 pub(crate) trait Address: Copy + Eq + Default + std::fmt::Debug {
     /// The address, if it is of this family.
     fn of(address: IpAddr) -> Option<Self>;
     /// Back again.
     fn ip(self) -> IpAddr;
+    /// What its change adds to a ones'-complement sum of words as they are sent.
+    fn change(old: Self, new: Self) -> u64;
 }
 
 impl Address for u32 {
     fn of(address: IpAddr) -> Option<Self> {
         match address {
-            IpAddr::V4(address) => Some(address.into()),
+            IpAddr::V4(address) => Some(Self::from_ne_bytes(address.octets())),
             IpAddr::V6(_) => None,
         }
     }
     fn ip(self) -> IpAddr {
-        IpAddr::V4(self.into())
+        IpAddr::V4(self.to_ne_bytes().into())
+    }
+    fn change(old: Self, new: Self) -> u64 {
+        u64::from(!old) + u64::from(new)
     }
 }
 
 impl Address for u128 {
     fn of(address: IpAddr) -> Option<Self> {
         match address {
-            IpAddr::V6(address) => Some(address.into()),
+            IpAddr::V6(address) => Some(Self::from_ne_bytes(address.octets())),
             IpAddr::V4(_) => None,
         }
     }
     fn ip(self) -> IpAddr {
-        IpAddr::V6(self.into())
+        IpAddr::V6(self.to_ne_bytes().into())
+    }
+    fn change(old: Self, new: Self) -> u64 {
+        let parts = [0, 32, 64, 96];
+        let part = |at: u32| u32::change((old >> at) as u32, (new >> at) as u32);
+        parts.into_iter().map(part).sum()
     }
 }
 
@@ -81,7 +93,7 @@ pub(crate) mod line_flag {
 pub(crate) struct Line<A> {
     pub(crate) src: A,
     pub(crate) dst: A,
-    /// Source port, then destination port.
+    /// Source port, then destination port, as they are sent.
     pub(crate) ports: u32,
     /// Interface row, or serial number of the flow.
     pub(crate) ingress: u32,
@@ -93,7 +105,9 @@ pub(crate) struct Line<A> {
     /// the session that tracks it where it leaves twice the slot, and one more if the
     /// packet travels against its direction: never both.
     via: u32,
-    link_age: u32,
+    /// Of the session that tracks it; without one, what the change of addresses and ports
+    /// adds to checksums ([`Sums`]).
+    beside: u32,
     pub(crate) protocol: u8,
     pub(crate) flags: u8,
     /// Bits 32 to 47 of the packets.
@@ -190,7 +204,8 @@ impl<A: Address> Line<A> {
         let (Some(src), Some(dst), false) = (A::of(tuple.src), A::of(tuple.dst), both) else {
             // No hop changes the family: a pass that did is never used. And who
             // is tracked elsewhere on the way into a tunnel is walked.
-            self.flags &= !line_flag::COMPILED;
+            let own = line_flag::LINKED | line_flag::TUNNEL | line_flag::SHIFTED;
+            self.flags &= !(line_flag::COMPILED | own);
             return had.or(Some(action));
         };
         (self.new_src, self.new_dst) = (src, dst);
@@ -210,7 +225,7 @@ impl<A: Address> Line<A> {
             self.flags |= line_flag::LINKED;
             // A slot and its direction are less than a reference of the index.
             self.via = id.slot << 1 | direction.index() as u32;
-            self.link_age = id.age;
+            self.beside = id.age;
         }
         had
     }
@@ -224,7 +239,7 @@ impl<A: Address> Line<A> {
         };
         let id = SessionId {
             slot: self.via >> 1,
-            age: self.link_age,
+            age: self.beside,
         };
         (self.flags & line_flag::LINKED != 0).then_some((id, direction))
     }
@@ -241,9 +256,11 @@ impl<A: Address> Line<A> {
         self.via
     }
 
-    /// Notes whether addresses and ports stay as they are.
+    /// Notes whether addresses and ports stay as they are, and what their change adds to
+    /// checksums.
     #[inline]
     fn note_same(&mut self) {
+        self.beside = self.change().packed();
         let same = (self.src, self.dst, self.ports) == (self.new_src, self.new_dst, self.new_ports);
         self.flags &= !line_flag::SAME;
         if same {
@@ -309,12 +326,51 @@ impl<A: Address> Line<A> {
     }
 
     fn tuple(&self, src: A, dst: A, ports: u32) -> FiveTuple {
+        let (sport, dport) = split_ports(ports);
         FiveTuple {
             src: src.ip(),
             dst: dst.ip(),
             protocol: self.protocol,
-            sport: (ports >> 16) as u16,
-            dport: ports as u16,
+            sport,
+            dport,
+        }
+    }
+}
+
+/// What the change of addresses, and that of addresses and ports, adds to ones'-complement
+/// sums of words as they are sent, folded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sums {
+    pub(crate) addresses: u16,
+    pub(crate) both: u16,
+}
+
+impl Sums {
+    const fn packed(self) -> u32 {
+        (self.both as u32) << 16 | self.addresses as u32
+    }
+}
+
+impl<A: Address> Line<A> {
+    /// What the change of its packets' headers adds.
+    pub(crate) fn change(&self) -> Sums {
+        let [src, dst] = [(self.src, self.new_src), (self.dst, self.new_dst)];
+        let addresses = A::change(src.0, src.1) + A::change(dst.0, dst.1);
+        let ports = u64::from(!self.ports) + u64::from(self.new_ports);
+        Sums {
+            addresses: fold_few(addresses),
+            both: fold_few(addresses + ports),
+        }
+    }
+}
+
+impl<A> Line<A> {
+    /// The same, as it was noted: not of a direction that another session tracks.
+    #[inline(always)]
+    pub(crate) const fn noted_change(&self) -> Sums {
+        Sums {
+            addresses: self.beside as u16,
+            both: (self.beside >> 16) as u16,
         }
     }
 }
@@ -324,8 +380,7 @@ impl Line<u32> {
     #[inline]
     pub(super) fn key4(&self) -> Key4 {
         Key4 {
-            src: self.src,
-            dst: self.dst,
+            ends: Key4::both_ends(self.src, self.dst),
             ports: self.ports,
             ingress: self.ingress,
             kind: Key4::ENI | u16::from_le_bytes([self.protocol, self.flags & line_flag::GWLB]),
@@ -335,9 +390,10 @@ impl Line<u32> {
     /// Makes an unused line one whose packets have this key.
     #[inline]
     pub(super) fn begin4(&mut self, key: &Key4) {
+        let (src, dst) = key.addresses();
         *self = Self {
-            src: key.src,
-            dst: key.dst,
+            src,
+            dst,
             ports: key.ports,
             ingress: key.ingress,
             protocol: key.protocol(),
@@ -389,9 +445,23 @@ impl<A> Entry<A> {
     }
 }
 
-/// Both ports in one word.
+/// Both ports of a tuple in one word.
 pub(super) const fn ports(tuple: &FiveTuple) -> u32 {
-    (tuple.sport as u32) << 16 | tuple.dport as u32
+    both_ports(tuple.sport, tuple.dport)
+}
+
+/// Source and destination port in one word, whose bytes lie as they are sent.
+#[inline(always)]
+pub(crate) const fn both_ports(sport: u16, dport: u16) -> u32 {
+    let ([a, b], [c, d]) = (sport.to_be_bytes(), dport.to_be_bytes());
+    u32::from_ne_bytes([a, b, c, d])
+}
+
+/// Back again.
+#[inline(always)]
+pub(crate) const fn split_ports(ports: u32) -> (u16, u16) {
+    let [a, b, c, d] = ports.to_ne_bytes();
+    (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
 }
 
 impl State {

@@ -34,7 +34,7 @@ mod tracking;
 pub(crate) use action::{Hot, Takes};
 pub(crate) use common::{Begin, Common, Leaves};
 pub use deps::{DepSets, DepsId, Generations, Object, Reads, RouteRange};
-pub(crate) use entry::{Line, line_flag};
+pub(crate) use entry::{Line, Sums, both_ports, line_flag, split_ports};
 pub use fragments::{First, FragmentKey, Fragments};
 pub(crate) use hash::PairSeed;
 pub use hash::{RowHash, Seed, Seeded};

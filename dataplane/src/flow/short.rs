@@ -10,8 +10,9 @@ use crate::time::{Duration, Instant};
 /// An IPv4 key, in the form in which entries hold it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Key4 {
-    pub(crate) src: u32,
-    pub(crate) dst: u32,
+    /// Source and destination address, as they lie in the packet. (One number, as `kind`:
+    /// it is written whole, and read whole at once.)
+    pub(crate) ends: u64,
     pub(crate) ports: u32,
     pub(crate) ingress: u32,
     /// Protocol, and [`Key4::ENI`] or [`Key4::GWLB`], by what the end is. (One number:
@@ -36,6 +37,26 @@ impl Key4 {
     /// The end is a gateway load balancer flow.
     pub(crate) const GWLB: u16 = Self::ENI | (line_flag::GWLB as u16) << 8;
 
+    /// Both addresses in one number.
+    #[inline(always)]
+    pub(crate) const fn both_ends(src: u32, dst: u32) -> u64 {
+        let (src, dst) = (src as u64, dst as u64);
+        match cfg!(target_endian = "little") {
+            true => dst << 32 | src,
+            false => src << 32 | dst,
+        }
+    }
+
+    /// Source and destination address.
+    #[inline(always)]
+    pub(crate) const fn addresses(&self) -> (u32, u32) {
+        let (low, high) = (self.ends as u32, (self.ends >> 32) as u32);
+        match cfg!(target_endian = "little") {
+            true => (low, high),
+            false => (high, low),
+        }
+    }
+
     /// The protocol.
     #[inline(always)]
     pub(crate) const fn protocol(&self) -> u8 {
@@ -45,7 +66,7 @@ impl Key4 {
     /// Whether both are the same end's.
     #[inline]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        (self.src, self.dst, self.ports) == (other.src, other.dst, other.ports)
+        (self.ends, self.ports) == (other.ends, other.ports)
             && (self.ingress, self.kind) == (other.ingress, other.kind)
     }
 }
@@ -61,12 +82,11 @@ impl Line<u32> {
         };
         let own = [0xff, line_flag::INDEXED | line_flag::GWLB | ready];
         let kind = u16::from_le_bytes([self.protocol, self.flags]) ^ key.kind;
-        let other = (self.src ^ key.src)
-            | (self.dst ^ key.dst)
-            | (self.ports ^ key.ports)
+        let ends = Key4::both_ends(self.src, self.dst) ^ key.ends;
+        let other = (self.ports ^ key.ports)
             | (self.ingress ^ key.ingress)
             | u32::from(kind & u16::from_le_bytes(own));
-        other == 0
+        ends | u64::from(other) == 0
     }
 }
 
@@ -74,8 +94,7 @@ impl Table {
     /// Hash of a key.
     #[inline(always)]
     pub(crate) fn hash4(&self, key: &Key4) -> u64 {
-        let addresses = u64::from(key.src) << 32 | u64::from(key.dst);
-        self.seed.v4(addresses, key.ports, key.ingress, key.kind)
+        self.seed.v4(key.ends, key.ports, key.ingress, key.kind)
     }
 
     /// Fetches the bucket that [`Self::prefetch_entry`] reads.

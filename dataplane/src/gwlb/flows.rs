@@ -12,7 +12,7 @@ use super::leg::{Leg, Moment};
 use super::target::Stickiness;
 use crate::accounts::{Account, Accounts};
 use crate::addr::{EndpointId, EniId, TargetGroupId};
-use crate::flow::{Direction, Seed, Seeded, Shard};
+use crate::flow::{Direction, Seed, Seeded, Shard, split_ports};
 use crate::packet::{FiveTuple, Headers, protocol, tcp_flag};
 use crate::time::{Duration, Instant};
 
@@ -415,8 +415,8 @@ impl Flows {
         }
     }
 
-    /// A plain IPv4 packet with this source and these ports (the source's first)
-    /// enters the flow and ends its connection; its bytes are counted already.
+    /// A plain IPv4 packet with this source and these ports (the source's first), all as
+    /// they are sent, enters the flow and ends its connection; its bytes are counted already.
     #[cold]
     pub(crate) fn touch_end(
         &mut self,
@@ -426,13 +426,14 @@ impl Flows {
         tcp_flags: u8,
         now: Instant,
     ) {
+        let (sport, dport) = split_ports(ports);
         let tuple = FiveTuple {
-            src: IpAddr::V4(src.into()),
+            src: IpAddr::from(src.to_ne_bytes()),
             // The far end does not tell the direction.
             dst: IpAddr::V4(0.into()),
             protocol: protocol::TCP,
-            sport: (ports >> 16) as u16,
-            dport: ports as u16,
+            sport,
+            dport,
         };
         let headers = Headers {
             tcp_flags,

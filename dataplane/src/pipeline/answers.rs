@@ -15,7 +15,7 @@ use super::Pipeline;
 use super::forward::Arrival;
 use super::plans::PlainPacket;
 use super::short::{Lane, Step};
-use crate::flow::{DepsId, Direction, Leaves, Rewrite, SessionId};
+use crate::flow::{DepsId, Direction, Leaves, Rewrite, SessionId, both_ports};
 use crate::packet::{FiveTuple, GENEVE_PORT, protocol};
 use crate::tables::{Sabotage, Snapshot};
 use crate::time::Instant;
@@ -86,7 +86,7 @@ impl Pipeline {
             return None;
         }
         let mut leaves = answer.leaves;
-        leaves.ports |= u32::from(near_port);
+        leaves.ports |= both_ports(0, near_port);
         let at = (now, tables.version);
         let (line, hot) = sessions.go_as(slot, answer.action, &leaves, at)?;
         line.count(lane.ip_len);

@@ -8,7 +8,7 @@ use super::Pipeline;
 use super::plans::PlainPacket;
 use super::short::{L4, Lane, Step, Way};
 use crate::addr::EniId;
-use crate::flow::Direction;
+use crate::flow::{Direction, split_ports};
 use crate::packet::{ETHERNET_LEN, Frame, clamp_mss, parse_ip, protocol, tcp_flag};
 use crate::tables::Snapshot;
 use crate::time::Instant;
@@ -103,13 +103,15 @@ fn read(tables: &Snapshot, frame: &Frame, lane: &Lane) -> Option<PlainPacket> {
         .last_chunk::<4>()
         .map(|bytes| u32::from_be_bytes(*bytes))?;
     let key = &lane.key;
+    let (src, dst) = key.addresses();
+    let (sport, dport) = split_ports(key.ports);
     (own && !is_group).then(|| PlainPacket {
         port: frame.port,
         mac: u64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]),
-        src: key.src,
-        dst: key.dst,
-        sport: (key.ports >> 16) as u16,
-        dport: key.ports as u16,
+        src,
+        dst,
+        sport,
+        dport,
         protocol: key.protocol(),
         tcp_flags: lane.tcp_flags,
         tcp_seq: if key.protocol() == protocol::TCP {

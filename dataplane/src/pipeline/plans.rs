@@ -19,12 +19,16 @@
 //!
 //! Not planned: tunnels, what another session tracks, IPv6, fragments, ICMP.
 
+use std::net::IpAddr;
+
 use super::Pipeline;
 use super::answers::Answer;
 use super::forward::Arrival;
 use super::short::Lane;
 use crate::addr::EniId;
-use crate::flow::{Begin, Common, Key4, Leaves, PairSeed, Rewrite, Seed, SessionId, Tracking};
+use crate::flow::{
+    Begin, Common, Key4, Leaves, PairSeed, Rewrite, Seed, SessionId, Tracking, both_ports,
+};
 use crate::nat::PoolHint;
 use crate::packet::{FiveTuple, Fragment, GENEVE_PORT, protocol, tcp_flag};
 use crate::tables::{Sabotage, Snapshot};
@@ -44,6 +48,7 @@ pub(super) struct PlainPacket {
     pub(super) port: EniId,
     /// Destination MAC address of its frame.
     pub(super) mac: u64,
+    /// Addresses, as they are sent.
     pub(super) src: u32,
     pub(super) dst: u32,
     pub(super) sport: u16,
@@ -62,7 +67,7 @@ impl PlainPacket {
         };
         let View { headers, error, .. } = &arrival.packet.outer;
         let tuple = &headers.tuple;
-        let (std::net::IpAddr::V4(src), std::net::IpAddr::V4(dst)) = (tuple.src, tuple.dst) else {
+        let (IpAddr::V4(src), IpAddr::V4(dst)) = (tuple.src, tuple.dst) else {
             return None;
         };
         let whole = headers.fragment == Fragment::Whole && error.is_none();
@@ -70,8 +75,8 @@ impl PlainPacket {
         (whole && matches!(tuple.protocol, protocol::TCP | protocol::UDP)).then(|| Self {
             port,
             mac: u64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]),
-            src: src.to_bits(),
-            dst: dst.to_bits(),
+            src: u32::from_ne_bytes(src.octets()),
+            dst: u32::from_ne_bytes(dst.octets()),
             sport: tuple.sport,
             dport: tuple.dport,
             protocol: tuple.protocol,
@@ -82,8 +87,8 @@ impl PlainPacket {
 
     pub(super) fn tuple(&self) -> FiveTuple {
         FiveTuple {
-            src: std::net::Ipv4Addr::from_bits(self.src).into(),
-            dst: std::net::Ipv4Addr::from_bits(self.dst).into(),
+            src: IpAddr::from(self.src.to_ne_bytes()),
+            dst: IpAddr::from(self.dst.to_ne_bytes()),
             protocol: self.protocol,
             sport: self.sport,
             dport: self.dport,
@@ -290,11 +295,10 @@ impl Pipeline {
             let way = (nat.node, &translated);
             sport = ports.take_free_port(way, &mut nat.pool, hash, shard.count(), owns)?;
         }
-        leaves.ports |= u32::from(sport) << 16;
+        leaves.ports |= both_ports(sport, 0);
         let near = &lane.key;
         let far = Key4 {
-            src: leaves.dst,
-            dst: leaves.src,
+            ends: Key4::both_ends(leaves.dst, leaves.src),
             ports: leaves.ports.rotate_left(16),
             ingress: plan.out.0,
             kind: Key4::ENI | u16::from(plain.protocol),

@@ -5,10 +5,11 @@
 //! still speaks of the header take the long way (`proxy`).
 
 use super::Pipeline;
-use super::short::{L4, Lane, Way, mended, swap};
+use super::short::{L4, Lane, Way};
 use crate::addr::EniId;
 use crate::flow::{Direction, Phase, ProxiedFlows, SessionId};
 use crate::gwlb::Moment;
+use crate::packet::checksum::fold_few;
 use crate::packet::{Checksum, Frame, tcp_flag};
 
 /// A TCP header without options.
@@ -116,7 +117,8 @@ pub(super) fn shift(
     };
     header[at..at + 4].copy_from_slice(&new.to_be_bytes());
     if !partial {
-        let sum = mended(u16::from_be_bytes(was.checksum), swap(old, new), 0, false);
+        let held = u64::from(!u16::from_be_bytes(was.checksum));
+        let sum = !fold_few(held + u64::from(!old) + u64::from(new));
         header[16..18].copy_from_slice(&sum.to_be_bytes());
     }
     Some(was)

@@ -13,9 +13,9 @@
 use super::Pipeline;
 use super::tunnels::{likely_cookie, way_in, way_out};
 use crate::addr::EniId;
-use crate::flow::{Direction, Hot, Key4, Line, Takes, line_flag, reference, split};
+use crate::flow::{Direction, Hot, Key4, Line, Sums, Takes, line_flag, reference, split};
 use crate::gwlb;
-use crate::packet::checksum::{fold_few, is_right};
+use crate::packet::checksum::{fold_word, is_right};
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV4_LEN, Offload, Segmentation, protocol, tcp_flag,
 };
@@ -302,7 +302,7 @@ impl Pipeline {
         }
         lane.guess = reference(of);
         if lane.way == Way::Opened {
-            let ends = (lane.key.src, lane.key.dst);
+            let ends = lane.key.addresses();
             self.connections.gwlb.expect(lane.from, ends, lane.guess);
             return self.short_way::<true>(at, frame, &lane);
         }
@@ -393,15 +393,25 @@ pub(super) struct Step {
     pub(super) src: u32,
     dst: u32,
     pub(super) ports: u32,
+    /// What their change adds to checksums.
+    sums: Sums,
     /// Whether addresses or ports change.
     moves: bool,
 }
 
 impl Step {
-    /// What a direction and its action do to the packet of a lane.
+    /// What a direction, which no other session tracks, and its action do to the packet
+    /// of a lane.
     #[inline(always)]
     pub(super) fn new(line: &Line<u32>, hot: &Hot, lane: &Lane) -> Self {
+        Self::with(line.noted_change(), line, hot, lane)
+    }
+
+    /// The same where the change adds this to checksums.
+    #[inline(always)]
+    pub(super) fn with(sums: Sums, line: &Line<u32>, hot: &Hot, lane: &Lane) -> Self {
         Self {
+            sums,
             out: hot.out,
             macs: hot.macs,
             ttl: hot.ttl_of(lane.ttl),
@@ -416,36 +426,34 @@ impl Step {
     /// (RFC 1624), in one pass.
     #[inline(always)]
     pub(super) fn write(&self, frame: &mut Frame, lane: &Lane) {
-        let key = &lane.key;
         let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
-        let addresses = swap(key.src, self.src) + swap(key.dst, self.dst);
-        if key.protocol() == protocol::TCP {
+        if lane.key.protocol() == protocol::TCP {
             if let Some(header) = frame.front_mut::<TCP_END>() {
-                let moved = self.write_ip(header, lane, addresses);
+                let moved = self.write_ip(header, lane);
                 if moved {
-                    let held = u16::from_be_bytes([header[L4 + 16], header[L4 + 17]]);
-                    let sum = mended(held, addresses, swap(key.ports, self.ports), partial);
-                    header[L4 + 16..L4 + 18].copy_from_slice(&sum.to_be_bytes());
+                    let held = u16::from_ne_bytes([header[L4 + 16], header[L4 + 17]]);
+                    let sum = mended(held, self.sums, partial);
+                    header[L4 + 16..L4 + 18].copy_from_slice(&sum.to_ne_bytes());
                 }
             }
         } else if let Some(header) = frame.front_mut::<UDP_END>() {
-            let moved = self.write_ip(header, lane, addresses);
-            let held = u16::from_be_bytes([header[L4 + 6], header[L4 + 7]]);
+            let moved = self.write_ip(header, lane);
+            let held = u16::from_ne_bytes([header[L4 + 6], header[L4 + 7]]);
             // Zero says that there is no checksum.
             if moved && (held != 0 || partial) {
-                let sum = match mended(held, addresses, swap(key.ports, self.ports), partial) {
+                let sum = match mended(held, self.sums, partial) {
                     // A computed zero is sent as all ones (RFC 768).
                     0 if !partial => 0xffff,
                     sum => sum,
                 };
-                header[L4 + 6..L4 + 8].copy_from_slice(&sum.to_be_bytes());
+                header[L4 + 6..L4 + 8].copy_from_slice(&sum.to_ne_bytes());
             }
         }
     }
 
     /// Everything before the transport checksum; says whether that must change.
     #[inline(always)]
-    fn write_ip<const N: usize>(&self, header: &mut [u8; N], lane: &Lane, addresses: u64) -> bool {
+    fn write_ip<const N: usize>(&self, header: &mut [u8; N], lane: &Lane) -> bool {
         let (Some(ethernet), true) = (header.first_chunk_mut::<14>(), N >= UDP_END) else {
             return false;
         };
@@ -453,37 +461,32 @@ impl Step {
         ethernet[12..].copy_from_slice(&[0x08, 0x00]);
         let moved = self.moves;
         if moved || self.ttl != lane.ttl {
-            // TTL is the high half of its word.
-            let ttl = swap(u32::from(lane.ttl) << 8, u32::from(self.ttl) << 8);
+            // TTL is the first half of its word.
+            let [old, new] = [lane.ttl, self.ttl].map(|ttl| u16::from_ne_bytes([ttl, 0]));
             header[22] = self.ttl;
-            let held = u16::from_be_bytes([header[24], header[25]]);
-            let sum = !fold_few(u64::from(!held) + addresses + ttl);
-            header[24..26].copy_from_slice(&sum.to_be_bytes());
+            let held = u16::from_ne_bytes([header[24], header[25]]);
+            let words = [!held, self.sums.addresses, !old, new];
+            let sum = !fold_word(words.into_iter().map(u32::from).sum());
+            header[24..26].copy_from_slice(&sum.to_ne_bytes());
         }
         if moved {
-            header[26..30].copy_from_slice(&self.src.to_be_bytes());
-            header[30..34].copy_from_slice(&self.dst.to_be_bytes());
-            header[34..38].copy_from_slice(&self.ports.to_be_bytes());
+            header[26..30].copy_from_slice(&self.src.to_ne_bytes());
+            header[30..34].copy_from_slice(&self.dst.to_ne_bytes());
+            header[34..38].copy_from_slice(&self.ports.to_ne_bytes());
         }
         moved
     }
 }
 
-/// A transport checksum whose packet's addresses and ports change by so much; a partial
-/// one holds the pseudo-header's sum only, without ports.
+/// A transport checksum (as it is sent) to which the change of the packet's headers adds
+/// this; a partial one holds the pseudo-header's sum only, without ports.
 #[inline(always)]
-pub(super) const fn mended(held: u16, addresses: u64, ports: u64, partial: bool) -> u16 {
+pub(super) const fn mended(held: u16, sums: Sums, partial: bool) -> u16 {
     if partial {
-        fold_few(held as u64 + addresses)
+        fold_word(held as u32 + sums.addresses as u32)
     } else {
-        !fold_few(!held as u64 + addresses + ports)
+        !fold_word(!held as u32 + sums.both as u32)
     }
-}
-
-/// What the change of a 32-bit word adds to a ones'-complement sum.
-#[inline(always)]
-pub(super) const fn swap(old: u32, new: u32) -> u64 {
-    !old as u64 + new as u64
 }
 
 /// Looks at the packet behind an Ethernet header, or, if `INNER`, behind the last
@@ -538,7 +541,6 @@ pub(super) fn plain<const INNER: bool>(
         _ => false,
     };
     let protocol = header[23];
-    let ports = u32::from_be(native(34));
     let (way, tcp_flags) = if protocol == protocol::TCP {
         let Some(tcp) = bytes.first_chunk::<TCP_END>() else {
             return Way::Long;
@@ -563,7 +565,7 @@ pub(super) fn plain<const INNER: bool>(
         if udp_len < 8 || IPV4_LEN + udp_len > ip_len as usize || misplaced(6) {
             return Way::Long;
         }
-        if ports as u16 == GENEVE_PORT {
+        if half(36) == GENEVE_PORT.to_be_bytes() {
             lane.from = likely_cookie(bytes);
             return Way::Tunnel;
         }
@@ -571,9 +573,12 @@ pub(super) fn plain<const INNER: bool>(
     } else {
         return Way::Long;
     };
-    lane.key.src = u32::from_be(native(26));
-    lane.key.dst = u32::from_be(native(30));
-    lane.key.ports = ports;
+    let ends = match header.get(26..).and_then(|rest| rest.first_chunk()) {
+        Some(ends) => u64::from_ne_bytes(*ends),
+        None => 0,
+    };
+    lane.key.ends = ends;
+    lane.key.ports = native(34);
     let end = if INNER { Key4::GWLB } else { Key4::ENI };
     lane.key.kind = end | u16::from(protocol);
     lane.ip_len = ip_len;

@@ -6,9 +6,9 @@
 
 use super::Pipeline;
 use super::shifted::shift;
-use super::short::{Lane, Way, is_open, mended, swap};
+use super::short::{Lane, Way, is_open, mended};
 use crate::addr::EniId;
-use crate::flow::{Hot, Key6, Line, Takes};
+use crate::flow::{Hot, Key6, Line, Sums, Takes, both_ports};
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV6_LEN, Segmentation, ethertype, protocol,
     tcp_flag,
@@ -89,11 +89,11 @@ fn key((src, dst): (u128, u128), lane: &Lane) -> Key6 {
     }
 }
 
-/// Reads 16 bytes.
+/// Reads an address, as keys have it.
 #[inline(always)]
 fn word<const N: usize>(header: &[u8; N], at: usize) -> u128 {
     match header.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
-        Some(bytes) => u128::from_be_bytes(*bytes),
+        Some(bytes) => u128::from_ne_bytes(*bytes),
         None => 0,
     }
 }
@@ -115,7 +115,8 @@ fn plain(frame: &Frame, lane: &mut Lane) -> Option<(u128, u128)> {
         return None;
     }
     let protocol = header[ETHERNET_LEN + 6];
-    lane.key.ports = u32::from(half(L4)) << 16 | u32::from(half(L4 + 2));
+    let ports = (half(L4), half(L4 + 2));
+    lane.key.ports = both_ports(ports.0, ports.1);
     lane.key.kind = u16::from(protocol);
     lane.ip_len = (IPV6_LEN + payload_len) as u32;
     lane.ttl = header[ETHERNET_LEN + 7];
@@ -131,7 +132,7 @@ fn plain(frame: &Frame, lane: &mut Lane) -> Option<(u128, u128)> {
     } else if protocol == protocol::UDP {
         let udp_len = usize::from(half(L4 + 4));
         lane.tcp_flags = 0;
-        if udp_len < 8 || udp_len > payload_len || lane.key.ports as u16 == GENEVE_PORT {
+        if udp_len < 8 || udp_len > payload_len || ports.1 == GENEVE_PORT {
             return None;
         }
         6
@@ -154,6 +155,8 @@ struct Step {
     src: u128,
     dst: u128,
     ports: u32,
+    /// What that adds to checksums.
+    sums: Sums,
 }
 
 impl Step {
@@ -165,6 +168,7 @@ impl Step {
             src: line.new_src,
             dst: line.new_dst,
             ports: line.new_ports,
+            sums: line.noted_change(),
         }
     }
 
@@ -172,27 +176,25 @@ impl Step {
     /// checksum (RFC 1624), which covers them.
     #[inline(always)]
     fn write(&self, bytes: &mut [u8], key: &Key6, partial: bool) {
-        let ports = swap(key.ports, self.ports);
-        let addresses = swap_wide(key.src, self.src) + swap_wide(key.dst, self.dst);
         if key.protocol == protocol::TCP {
             if let Some(header) = bytes.first_chunk_mut::<TCP_END>()
                 && self.write_ip(header, key)
             {
-                let held = u16::from_be_bytes([header[L4 + 16], header[L4 + 17]]);
-                let sum = mended(held, addresses, ports, partial);
-                header[L4 + 16..L4 + 18].copy_from_slice(&sum.to_be_bytes());
+                let held = u16::from_ne_bytes([header[L4 + 16], header[L4 + 17]]);
+                let sum = mended(held, self.sums, partial);
+                header[L4 + 16..L4 + 18].copy_from_slice(&sum.to_ne_bytes());
             }
         } else if let Some(header) = bytes.first_chunk_mut::<UDP_END>()
             && self.write_ip(header, key)
         {
-            let held = u16::from_be_bytes([header[L4 + 6], header[L4 + 7]]);
+            let held = u16::from_ne_bytes([header[L4 + 6], header[L4 + 7]]);
             // Zero says that there is none, which only tunnels may (RFC 6935).
             if held != 0 || partial {
-                let sum = match mended(held, addresses, ports, partial) {
+                let sum = match mended(held, self.sums, partial) {
                     0 if !partial => 0xffff,
                     sum => sum,
                 };
-                header[L4 + 6..L4 + 8].copy_from_slice(&sum.to_be_bytes());
+                header[L4 + 6..L4 + 8].copy_from_slice(&sum.to_ne_bytes());
             }
         }
     }
@@ -207,17 +209,10 @@ impl Step {
         header[ETHERNET_LEN + 7] = self.ttl;
         let moved = (key.src, key.dst, key.ports) != (self.src, self.dst, self.ports);
         if moved {
-            header[SRC..DST].copy_from_slice(&self.src.to_be_bytes());
-            header[DST..L4].copy_from_slice(&self.dst.to_be_bytes());
-            header[L4..L4 + 4].copy_from_slice(&self.ports.to_be_bytes());
+            header[SRC..DST].copy_from_slice(&self.src.to_ne_bytes());
+            header[DST..L4].copy_from_slice(&self.dst.to_ne_bytes());
+            header[L4..L4 + 4].copy_from_slice(&self.ports.to_ne_bytes());
         }
         moved
     }
-}
-
-/// What the change of an address adds to a ones'-complement sum.
-#[inline(always)]
-fn swap_wide(old: u128, new: u128) -> u64 {
-    let part = |at: u32| swap((old >> at) as u32, (new >> at) as u32);
-    part(0) + part(32) + part(64) + part(96)
 }

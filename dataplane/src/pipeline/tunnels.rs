@@ -88,7 +88,11 @@ impl Pipeline {
         }
         let (line, hot) = sessions.way4_mut(of)?;
         let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
-        let step = Step::new(line, hot, lane);
+        let sums = match line.link() {
+            Some(_) => line.change(),
+            None => line.noted_change(),
+        };
+        let step = Step::with(sums, line, hot, lane);
         step.write(frame, lane);
         if is_told {
             self.tell_flows(lane, now);
@@ -253,7 +257,8 @@ fn go_in(
     lane.key.ingress = flow.leg.serial;
     lane.from = slot;
     lane.begins = u16::try_from(begins).ok()?;
-    lane.guess = flow.leg.guess(lane.key.src, lane.key.dst);
+    let (src, dst) = lane.key.addresses();
+    lane.guess = flow.leg.guess(src, dst);
     Some(Way::Opened)
 }
 
