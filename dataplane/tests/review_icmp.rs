@@ -239,3 +239,48 @@ fn an_error_with_a_partial_checksum_leaves_with_a_whole_one() {
         Checksum::Partial { .. }
     ));
 }
+
+/// The error whose IPv4 header is at `l3` ends after so many bytes of its quote; what
+/// was behind stays where it is.
+fn end_quote(mut frame: Frame, l3: usize, quoted: u16) -> Frame {
+    let bytes = frame.bytes_mut();
+    bytes[l3 + 2..l3 + 4].copy_from_slice(&(28 + quoted).to_be_bytes());
+    checksum::fill_ipv4_header(&mut bytes[l3..l3 + 20]);
+    let headers = parse_ip(bytes, l3).unwrap();
+    checksum::fill_transport(bytes, &headers);
+    frame
+}
+
+#[test]
+fn a_quote_ends_where_its_message_does() {
+    let mut w = east_west();
+    let all = vec![rule(None, PortMatch::Any, any("10.0.0.0/16"))];
+    w.group(2, vec![], all);
+    w.eni_edit(1, |eni| eni.groups = vec![SecurityGroupId(2)]);
+    let got = only(w.tcp(1, "10.0.1.10:1", "10.0.2.10:2", SYN).out, 2);
+    let ends = (ip("10.0.2.10"), ip("10.0.1.10"));
+    let whole = error_from(&w, 2, ends, (3, 3), &got);
+    only(w.send(2, whole.clone()).out, 1);
+    // Eight bytes of the quoted transport header are enough; fewer name no flow, whatever
+    // the frame has behind them.
+    only(w.send(2, end_quote(whole.clone(), ETHERNET_LEN, 28)).out, 1);
+    let seen = w.send(2, end_quote(whole, ETHERNET_LEN, 27));
+    assert_eq!(seen.drops, [(EniId(2), DropReason::SecurityGroup)]);
+}
+
+#[test]
+fn gwlb_a_quote_ends_where_its_message_does() {
+    const INNER: usize = ETHERNET_LEN + 68;
+    let mut w = worked();
+    w.group(2, vec![], everything());
+    w.eni_edit(1, |eni| eni.groups = vec![SecurityGroupId(2)]);
+    let out = w.tcp(1, "10.0.1.10:40000", "203.0.113.80:443", SYN).out;
+    let got = only(w.send(4, bounce(only(out, 4))).out, 5);
+    let ends = (ip("203.0.113.80"), ip("198.51.100.1"));
+    let error = error_from(&w, 5, ends, (3, 3), &got);
+    let whole = bounce(only(w.send(5, error).out, 4));
+    only(w.send(4, whole.clone()).out, 1);
+    only(w.send(4, end_quote(whole.clone(), INNER, 28)).out, 1);
+    let seen = w.send(4, end_quote(whole, INNER, 27));
+    assert_eq!(seen.drops, [(EniId(4), DropReason::SecurityGroup)]);
+}

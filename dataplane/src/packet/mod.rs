@@ -38,7 +38,7 @@ pub use nd::{
 };
 pub use parse::{
     ETHERNET_LEN, EthernetHeader, IPV4_LEN, IPV6_LEN, echo_identifier, ethertype, parse_ethernet,
-    parse_ip, parse_quoted, udp_payload,
+    parse_ip, parse_quote_of, parse_quoted, udp_payload,
 };
 pub use proxy::{PROXY_HEADER_MAX, PROXY_LOCAL, ProxyHeader, ProxySegment};
 pub use resequence::{TcpHints, TcpNumbers, map_quoted, map_sack, strip_fast_open};

@@ -100,6 +100,15 @@ pub fn parse_quoted(bytes: &[u8], l3: usize) -> Option<Headers> {
     }
 }
 
+/// The packet quoted in the ICMP error with these headers: it ends where the error does,
+/// whatever the frame has behind that (padding, or the rest of a tunnelled packet).
+#[cold]
+pub fn parse_quote_of(bytes: &[u8], error: &Headers) -> Option<Headers> {
+    let end = usize::from(error.l3) + usize::try_from(error.ip_len).ok()?;
+    let message = bytes.get(..end.min(bytes.len()))?;
+    parse_quoted(message, usize::from(error.l4) + 8)
+}
+
 /// The bytes of a whole UDP datagram after its header, by its length field.
 pub fn udp_payload<'a>(bytes: &'a [u8], headers: &Headers) -> Option<&'a [u8]> {
     if headers.tuple.protocol != protocol::UDP || headers.fragment != Fragment::Whole {

@@ -9,7 +9,7 @@ use crate::flow::{Direction, Ingress, Key, Pass, Rewrite, SessionId};
 use crate::packet::checksum;
 use crate::packet::{
     Checksum, Fragment, Frame, GENEVE_PORT, GeneveView, Headers, Segmentation, parse_ip,
-    parse_quoted, protocol, udp_payload,
+    parse_quote_of, protocol, udp_payload,
 };
 use crate::tables::Snapshot;
 use crate::time::Instant;
@@ -125,7 +125,7 @@ impl Pipeline {
                 None => view.portless = true,
             }
         } else if wire.is_icmp_error()
-            && let Some(quoted) = parse_quoted(frame.bytes(), usize::from(wire.l4) + 8)
+            && let Some(quoted) = parse_quote_of(frame.bytes(), &wire)
         {
             // An error about a flow goes the way of that flow's packets, to the
             // sender of the one it quotes.

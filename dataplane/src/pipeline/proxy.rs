@@ -17,7 +17,7 @@ use crate::addr::EniId;
 use crate::flow::{Direction, Phase, Proxied, Rewrite, SessionId};
 use crate::packet::{
     ETHERNET_LEN, Frame, ProxyHeader, ProxySegment, TcpHints, TcpNumbers, checksum, map_quoted,
-    map_sack, parse_ip, parse_quoted, protocol, strip_fast_open, tcp_flag,
+    map_sack, parse_ip, parse_quote_of, protocol, strip_fast_open, tcp_flag,
 };
 use crate::walk::{Entry, Packet, Path, Verdict, View, walk};
 
@@ -276,7 +276,7 @@ fn shift_error(frame: &mut Frame, view: &View, flow: &Proxied, direction: Direct
         return;
     }
     let message = usize::from(view.headers.l4);
-    let Some(quoted) = parse_quoted(frame.bytes(), message + 8) else {
+    let Some(quoted) = parse_quote_of(frame.bytes(), &view.headers) else {
         return;
     };
     if quoted.tuple.protocol != protocol::TCP {

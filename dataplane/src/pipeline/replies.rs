@@ -12,7 +12,8 @@ use crate::flow::{Ingress, Key, Rewrite};
 use crate::packet::checksum;
 use crate::packet::{
     Delta, ETHERNET_LEN, Endpoints, FiveTuple, Fragment, Headers, IcmpError, TcpReset,
-    echo_identifier, echo_reply, fragment_ipv4, may_cause_error, parse_ip, parse_quoted, protocol,
+    echo_identifier, echo_reply, fragment_ipv4, may_cause_error, parse_ip, parse_quote_of,
+    protocol,
 };
 use crate::tables::{EniKind, Snapshot};
 use crate::walk::{View, router_address};
@@ -310,7 +311,7 @@ fn write_error(
     let end = usize::from(wire.l3) + wire.ip_len as usize;
     let sum = |bytes: &[u8]| checksum::sum(bytes.get(quoted_at..end).unwrap_or_default());
     let before = sum(bytes);
-    if let Some(quoted) = parse_quoted(bytes, quoted_at) {
+    if let Some(quoted) = parse_quote_of(bytes, wire) {
         rewrite_quoted(bytes, &quoted, &quoted_as(quoted.tuple));
     }
     // The message's checksum follows what it covers. It is not summed afresh: a

@@ -16,7 +16,7 @@ use std::net::Ipv4Addr;
 use crate::flow::{First, FragmentKey, Fragments, Ingress, Shard};
 use crate::packet::{
     ETHERNET_LEN, Fragment, Frame, GENEVE_PORT, GeneveView, Headers, ethertype, parse_ethernet,
-    parse_ip, parse_quoted, protocol, udp_payload,
+    parse_ip, parse_quote_of, protocol, udp_payload,
 };
 use crate::tables::Snapshot;
 use crate::time::Instant;
@@ -128,8 +128,7 @@ impl Steer {
         };
         let worker = worker.unwrap_or_else(|| {
             let tuple = if headers.is_icmp_error() {
-                parse_quoted(bytes, usize::from(headers.l4) + 8)
-                    .map_or(headers.tuple, |quoted| quoted.tuple)
+                parse_quote_of(bytes, &headers).map_or(headers.tuple, |quoted| quoted.tuple)
             } else {
                 headers.tuple
             };
