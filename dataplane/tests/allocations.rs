@@ -13,7 +13,9 @@ use common::worlds::*;
 use common::*;
 use vpclab_dataplane::addr::{EniId, TargetGroupId};
 use vpclab_dataplane::drop::DropReason;
-use vpclab_dataplane::packet::{FiveTuple, Frame, Segmentation, tcp_flag};
+use vpclab_dataplane::packet::{
+    ETHERNET_LEN, FiveTuple, Frame, FramePool, Segmentation, Train, parse_ip, segment, tcp_flag,
+};
 use vpclab_dataplane::pipeline::Sink;
 use vpclab_dataplane::tables::{TargetGroupRow, TargetHealth};
 
@@ -237,6 +239,30 @@ fn super_packets_and_trains_allocate_nothing() {
     let train = only(w.send(1, there.clone()).out, 4);
     assert_eq!(allocations_of_cut(&mut w, &there, 1), 0);
     assert_eq!(allocations_of_cut(&mut w, &at_port(bounce(train), 4), 1), 0);
+}
+
+#[test]
+fn two_super_packets_in_one_train_allocate_nothing() {
+    let mut w = worked();
+    let cars: Vec<Frame> = ["10.0.1.10:40000", "10.0.1.10:40001"]
+        .into_iter()
+        .flat_map(|src| {
+            let flow = tcp(src, "203.0.113.80:443");
+            let (_, geneve) = warm(&mut w, 1, &flow, tcp_flag::SYN, 4);
+            only(w.send(4, bounce(geneve)).out, 5);
+            let mut there = w.frame(1, &flow, tcp_flag::ACK, &[7; 9_000]);
+            there.offload.segmentation = Segmentation::Tcp(1_000);
+            let mut cars = Vec::new();
+            let train = only(w.send(1, there).out, 4);
+            segment(train, &mut FramePool::new(0), &mut |car| cars.push(car)).unwrap();
+            cars
+        })
+        .collect();
+    let outer = parse_ip(cars[0].bytes(), ETHERNET_LEN).unwrap().tuple;
+    let mut train = Train::new(cars[0].clone());
+    assert!(cars[1..].iter().all(|car| train.hang_on(car)));
+    let train = at_port(bounce(train.finish(&outer)), 4);
+    assert_eq!(allocations_of_cut(&mut w, &train, 2), 0);
 }
 
 #[test]
