@@ -19,6 +19,7 @@ mod hash;
 mod held;
 mod index;
 mod interned;
+mod lifetime;
 mod memory;
 mod nat;
 mod proxied;

@@ -7,18 +7,16 @@
 use super::action::{Action, Hot};
 use super::beside::Beside;
 use super::deps::DepsId;
-use super::entry::{Address, Entry, Line, NONE, State, line_flag, ports, state_flag};
+use super::entry::{Address, Line, NONE, State, line_flag, ports, state_flag};
 use super::hash::{KeySeed, Seeded};
 use super::index::Index;
 use super::interned::Interned;
-use super::nat::{self, Nats};
+use super::nat::Nats;
 use super::session::fold;
 use super::short::Key4;
 use super::store::Store;
 use super::tracking::SHORTEST;
-use super::{
-    Direction, Ingress, Key, LbFlow, Pass, Seed, Session, Tracked, Tracking, TrackingTimeouts,
-};
+use super::{Direction, Ingress, Key, LbFlow, Pass, Seed, Session, Tracked, TrackingTimeouts};
 use crate::addr::{EndpointId, EniId, LoadBalancerId, TargetGroupId};
 use crate::packet::{FiveTuple, Headers};
 use crate::time::{Duration, Instant};
@@ -76,10 +74,10 @@ pub struct Table {
     pub(super) nats: Beside<Nats>,
     /// No session that was seen so short a time ago has timed out anywhere.
     pub(super) floor: Duration,
-    half_open_first: u32,
-    half_open_last: u32,
+    pub(super) half_open_first: u32,
+    pub(super) half_open_last: u32,
     /// Next slot that the sweep looks at.
-    hand: usize,
+    pub(super) hand: usize,
 }
 
 /// What a reference of the index leads to.
@@ -446,26 +444,12 @@ impl Table {
         self.lbs.get(number).map(|shared| shared.tcp_idle)
     }
 
-    /// Shortest and longest timeouts of the interfaces that track a session.
-    pub(super) fn timeouts_of(&self, state: &State) -> (TrackingTimeouts, TrackingTimeouts) {
-        self.timeouts
-            .get(state.timeouts)
-            .copied()
-            .unwrap_or_default()
-    }
-
     /// The key of an end that the index finds.
     pub(super) fn end(&self, slot: u32, direction: Direction) -> Option<Key> {
         store!(self, slot, store => {
             let line = store.line(slot, direction)?;
             line.is_indexed().then(|| line.key())
         })
-    }
-
-    /// The half-open session that began first.
-    pub fn oldest_half_open(&self) -> Option<SessionId> {
-        let slot = self.half_open_first;
-        Some(self.state(slot)?.id(slot))
     }
 
     /// All live sessions, in slot order, IPv4 first.
@@ -476,65 +460,11 @@ impl Table {
         })
     }
 
-    /// Looks at up to `steps` slots, counting them down, and returns the next
-    /// dead session, if any; call again until `None`. The hand moves on between
-    /// calls.
-    pub fn sweep(&mut self, now: Instant, steps: &mut usize) -> Option<SessionId> {
-        let (v4, v6) = (self.v4.entries.len(), self.v6.entries.len());
-        while *steps > 0 && v4 + v6 > 0 {
-            *steps -= 1;
-            let at = self.hand % (v4 + v6);
-            self.hand = at + 1;
-            let slot = match at.checked_sub(v4) {
-                None => (at as u32) << 1,
-                Some(at) => (at as u32) << 1 | 1,
-            };
-            if let Some(state) = self.state(slot)
-                && state.has(state_flag::LIVE)
-                // The lines are read only where the state says that it is over.
-                && self.ends_at(state, &state.tracking) < now
-                && self.dies_at(slot) < now
-            {
-                return Some(state.id(slot));
-            }
-        }
-        None
-    }
-
-    /// Slots that the sweep goes round.
-    pub fn slots_used(&self) -> usize {
-        self.v4.entries.len() + self.v6.entries.len()
-    }
-
     fn slots(&self) -> impl Iterator<Item = u32> + use<> {
         let (v4, v6) = (self.v4.entries.len() as u32, self.v6.entries.len() as u32);
         (0..v4)
             .map(|at| at << 1)
             .chain((0..v6).map(|at| at << 1 | 1))
-    }
-
-    /// When nothing of the session in a slot is alive any more.
-    pub(super) fn dies_at(&self, slot: u32) -> Instant {
-        match (self.state(slot), self.tracking(slot)) {
-            (Some(state), Some(tracking)) => self.ends_at(state, &tracking),
-            _ => Instant::ZERO,
-        }
-    }
-
-    fn ends_at(&self, state: &State, tracking: &Tracking) -> Instant {
-        let (_, longest) = self.timeouts_of(state);
-        let mut idle = tracking.idle_timeout(&longest);
-        if state.has(state_flag::NAT) {
-            // Without its mapping a session is good for nothing, and its port
-            // must become free.
-            idle = idle.min(nat::idle(tracking.protocol()));
-        }
-        tracking.last_seen() + idle
-    }
-
-    /// Connection state of the session in a slot.
-    pub(super) fn tracking(&self, slot: u32) -> Option<Tracking> {
-        store!(self, slot, store => store.entry(slot).map(Entry::tracking))
     }
 
     fn find_line<A: Address>(
@@ -654,54 +584,6 @@ impl Table {
         self.lbs.release(number);
         Some(old)
     }
-
-    fn set_timeouts(&mut self, slot: u32, pair: (TrackingTimeouts, TrackingTimeouts)) {
-        let (number, _) = self.timeouts.intern(pair);
-        if let Some(state) = self.state_mut(slot) {
-            let old = std::mem::replace(&mut state.timeouts, number);
-            self.timeouts.release(old);
-        }
-    }
-
-    fn lower_floor(&mut self, shortest: &TrackingTimeouts) {
-        let least = shortest
-            .tcp_established
-            .min(shortest.udp)
-            .min(shortest.udp_stream);
-        self.floor = self.floor.min(least);
-    }
-
-    pub(super) fn list(&mut self, slot: u32) {
-        let last = self.half_open_last;
-        if let Some(state) = self.state_mut(slot) {
-            state.flags |= state_flag::LISTED;
-            (state.before, state.after) = (last, NONE);
-        }
-        match self.state_mut(last) {
-            Some(state) => state.after = slot,
-            None => self.half_open_first = slot,
-        }
-        self.half_open_last = slot;
-    }
-
-    pub(super) fn unlist(&mut self, slot: u32) {
-        let Some(state) = self.state_mut(slot) else {
-            return;
-        };
-        if !state.has(state_flag::LISTED) {
-            return;
-        }
-        state.flags &= !state_flag::LISTED;
-        let (before, after) = (state.before, state.after);
-        match self.state_mut(before) {
-            Some(state) => state.after = after,
-            None => self.half_open_first = after,
-        }
-        match self.state_mut(after) {
-            Some(state) => state.before = before,
-            None => self.half_open_last = before,
-        }
-    }
 }
 
 /// Slot and direction of a reference.
@@ -720,6 +602,7 @@ pub(crate) const fn reference((slot, direction): (u32, Direction)) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Tracking;
     use super::*;
     use crate::packet::tcp_flag;
 
