@@ -627,3 +627,29 @@ fn a_syn_that_may_not_enter_ends_no_connection() {
     let again = w.frame(2, &back, fin, b"");
     only(w.send(2, again).out, 1);
 }
+
+/// Case 1003496.
+#[test]
+fn a_packet_that_dies_before_a_load_balancer_dies_at_no_gateway_behind_it() {
+    let mut w = nat_gateway();
+    settings(&mut w, |settings| settings.ttl_vpc_router = 1);
+    let local = ("10.0.0.0/16", RouteTarget::Local);
+    w.table(1, &[local, ("10.0.2.0/24", RouteTarget::Eni(EniId(3)))]);
+    let node = EniKind::LoadBalancer(LoadBalancerId(0));
+    w.eni(6, 1, &["10.0.1.30"], &[], node);
+    w.edit(|b| {
+        let targets = vec![target("10.0.2.20", 80, TargetHealth::Healthy)];
+        b.set_target_group(TargetGroupId(0), Some(target_group(1, targets)));
+        let balancer = load_balancer(LoadBalancerKind::Network, 1, 6, (6, 80));
+        b.set_load_balancer(LoadBalancerId(0), Some(balancer));
+    });
+    let (client, service) = ("10.0.1.10:40000", "10.0.1.30:80");
+    let got = only(w.tcp(1, client, service, SYN).out, 5);
+    assert_eq!(read(&got).tuple.src, ip("10.0.0.5"));
+    for flags in [SYN, ACK] {
+        let frame = with_ttl(w.frame(1, &tcp(client, service), flags, b""), 1);
+        let seen = w.send(1, frame);
+        assert_eq!(seen.drops, [(EniId(1), DropReason::TtlExpired)]);
+        assert_eq!(read(&only(seen.out, 1)).tuple.src, ip("10.0.1.1"));
+    }
+}

@@ -135,9 +135,11 @@ impl Pipeline {
             matches!(kind, EniKind::NatGateway(_)).then_some(())
         };
         let (inside, outside) = (rewrite.tuple.src, view.headers.tuple.dst);
+        // Behind a load balancer it takes of a fresh one, not of this.
+        let own = rewrite.ttl_set.is_none();
         if !ours {
             None
-        } else if is_gateway(inside).is_some() {
+        } else if own && is_gateway(inside).is_some() {
             Some(tables.private_of(inside))
         } else {
             is_gateway(outside).map(|()| outside)
