@@ -653,3 +653,32 @@ fn a_packet_that_dies_before_a_load_balancer_dies_at_no_gateway_behind_it() {
         assert_eq!(read(&only(seen.out, 1)).tuple.src, ip("10.0.1.1"));
     }
 }
+
+/// Case 2026116383 of clients that targets see.
+#[test]
+fn a_way_through_a_gateway_that_was_left_and_taken_again_has_its_answers() {
+    let mut w = nat_gateway();
+    let local = ("10.0.0.0/16", RouteTarget::Local);
+    w.table(1, &[local, ("10.0.1.0/24", RouteTarget::Eni(EniId(3)))]);
+    for host in [1, 2] {
+        w.eni_edit(host, |eni| eni.groups = vec![SecurityGroupId(2)]);
+    }
+    let there = tuple(17, "10.0.1.10:40000", "10.0.1.11:8080");
+    let by_router = |w: &mut World| {
+        let frame = w.frame(1, &there, 0, b"x");
+        read(&only(w.send(1, frame).out, 2)).tuple
+    };
+    let translated = by_router(&mut w);
+    assert_eq!(translated.src, ip("10.0.0.5"));
+    // Past the gateway, neighbour to neighbour, both ways.
+    for (from, tuple, to) in [(2, there.reversed(), 1), (1, there, 2)] {
+        let mut frame = w.frame(from, &tuple, 0, b"x");
+        let mac = w.tables.enis.row(EniId(to)).unwrap().mac;
+        frame.bytes_mut()[..6].copy_from_slice(&mac.0);
+        assert_eq!(read(&only(w.send(from, frame).out, to)).tuple, tuple);
+    }
+    assert_eq!(by_router(&mut w), translated);
+    let answer = w.frame(2, &translated.reversed(), 0, b"x");
+    let got = only(w.send(2, answer).out, 1);
+    assert_eq!(read(&got).tuple, there.reversed());
+}

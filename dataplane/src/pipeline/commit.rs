@@ -163,13 +163,14 @@ impl Pipeline {
         let Some((id, direction)) = found else {
             return Ok(Err([near, far]));
         };
-        let moved = direction == Direction::Forward
-            && self
-                .connections
-                .sessions
-                .held(id)
-                .and_then(|session| session.end(Direction::Reply))
-                .is_some_and(|key| key != far);
+        let moved = direction == Direction::Forward && {
+            let held = self.connections.sessions.held(id);
+            match held.and_then(|session| session.end(Direction::Reply)) {
+                Some(key) => key != far,
+                // Another session answered for it when it was keyed.
+                None => self.connections.sessions.find(&far).is_none(),
+            }
+        };
         if moved {
             let id = self.rekey(id, near, far, view, now)?;
             return Ok(Ok((id, direction)));
