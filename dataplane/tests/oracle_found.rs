@@ -682,3 +682,68 @@ fn a_way_through_a_gateway_that_was_left_and_taken_again_has_its_answers() {
     let got = only(w.send(2, answer).out, 1);
     assert_eq!(read(&got).tuple, there.reversed());
 }
+
+/// Case 2028140794 of peers.
+#[test]
+fn an_endpoint_that_tracks_a_gateways_packets_does_not_know_the_client_behind_it() {
+    let mut w = nat_gateway();
+    let local = ("10.0.0.0/16", RouteTarget::Local);
+    let by_gateway = ("10.0.2.0/24", RouteTarget::Eni(EniId(3)));
+    w.table(1, &[local.clone(), by_gateway]);
+    w.group(3, everything(), everything());
+    let front = EniKind::Endpoint(EndpointId(0));
+    w.eni(6, 3, &["10.0.2.30"], &[3], front);
+    let node = EniKind::LoadBalancer(LoadBalancerId(0));
+    w.eni(7, 3, &["10.0.2.31"], &[], node);
+    w.edit(|b| {
+        let targets = vec![target("10.0.2.20", 53, TargetHealth::Healthy)];
+        b.set_target_group(TargetGroupId(0), Some(target_group(1, targets)));
+        let balancer = load_balancer(LoadBalancerKind::Network, 1, 7, (17, 53));
+        b.set_load_balancer(LoadBalancerId(0), Some(balancer));
+        let kind = EndpointKind::Interface {
+            load_balancers: vec![LoadBalancerId(0)],
+            enis: vec![EniId(6)],
+        };
+        b.set_endpoint(EndpointId(0), Some(endpoint(1, kind)));
+    });
+    let ask = |w: &mut World| {
+        let asked = tuple(17, "10.0.1.10:40000", "10.0.2.30:53");
+        let frame = w.frame(1, &asked, 0, b"x");
+        w.send(1, frame)
+    };
+    only(ask(&mut w).out, 5);
+    // Tracked: what its rules now say does not matter.
+    w.group(3, vec![], vec![]);
+    only(ask(&mut w).out, 5);
+    w.table(1, &[local]);
+    let seen = ask(&mut w);
+    assert_eq!(seen.drops, [(EniId(1), DropReason::SecurityGroup)]);
+}
+
+/// Case 2038040020 of peers.
+#[test]
+fn who_speaks_for_a_node_takes_no_client_from_it() {
+    let mut w = direct(false);
+    w.eni_edit(4, |eni| eni.source_dest_check = false);
+    let (client, service) = ("10.0.1.11:40000", "10.0.1.30:443");
+    // Sent by another, with the node's address and port.
+    only(w.tcp(4, service, client, SYN | ACK).out, 5);
+    let got = only(w.tcp(5, client, service, SYN).out, 4);
+    let answer = w.frame(4, &read(&got).tuple.reversed(), SYN | ACK, b"");
+    only(w.send(4, answer).out, 5);
+    let next = only(w.tcp(5, client, service, ACK).out, 4);
+    assert_eq!(read(&next).tuple, read(&got).tuple);
+}
+
+/// Case 2038140631 of peers.
+#[test]
+fn a_gateway_whose_address_another_uses_tells_nobody_of_its_ttl() {
+    let mut w = nat_gateway();
+    settings(&mut w, |settings| settings.ttl_igw = 1);
+    w.eni_edit(5, |eni| eni.source_dest_check = false);
+    let tuple = tuple(17, "10.0.0.5:40000", "198.51.100.7:80");
+    let frame = with_ttl(w.frame(5, &tuple, 0, b"x"), 1);
+    let seen = w.send(5, frame);
+    assert_eq!(seen.drops, [(EniId(5), DropReason::TtlExpired)]);
+    assert_eq!(read(&only(seen.out, 5)).tuple.src, ip("10.0.2.1"));
+}

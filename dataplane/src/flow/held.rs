@@ -107,7 +107,8 @@ impl<'a> Held<'a> {
     }
 
     /// Whether `tuple` is what interface `eni` sends in this session. Where the
-    /// interface is at neither end (an endpoint's, a load balancer's) nobody says.
+    /// interface is at neither end its load balancer flow may say (the interface that
+    /// the client called, and the node); else nobody does.
     ///
     /// Packets of a session may reach its ends as others than before: a changed
     /// route leads past an internet gateway that translated, a load balancer took
@@ -118,7 +119,18 @@ impl<'a> Held<'a> {
             .filter_map(|direction| self.end(direction))
             .filter(|key| key.ingress == Ingress::Eni(eni))
             .peekable();
-        ends.peek().is_none() || ends.any(|key| key.tuple == *tuple)
+        if ends.peek().is_some() {
+            return ends.any(|key| key.tuple == *tuple);
+        }
+        let Some(flow) = self.lb() else {
+            return true;
+        };
+        let to_client = *tuple == flow.client.reversed();
+        match (flow.front_eni == eni, flow.node == eni) {
+            (_, true) => to_client || *tuple == flow.translated,
+            (true, false) => to_client,
+            (false, false) => true,
+        }
     }
 
     /// By what packets of this direction enter.

@@ -2,6 +2,7 @@
 
 use super::Pipeline;
 use super::forward::Arrival;
+use crate::addr::EniId;
 use crate::drop::DropReason;
 use crate::flow::{Direction, Ingress, Key, Pass, Rewrite, Session, SessionId, Tracking, Tunnel};
 use crate::packet::{Fragment, Headers, tcp_flag};
@@ -53,6 +54,7 @@ impl Pipeline {
             return Ok((rewrite, path.own));
         }
         let mut is_new = false;
+        let tracked = path.opens_lb.is_some() && self.turns(path, arrival.frame.port);
         let (id, direction) = match self.session(ingress, arrival, view, path, &rewrite, now)? {
             Ok((id, direction)) => {
                 for &eni in &path.forgets {
@@ -74,6 +76,10 @@ impl Pipeline {
             Err(keys) => {
                 is_new = true;
                 let id = self.open_session(tables, keys, view, path, now)?;
+                if tracked && let Some(row) = tables.enis.row(arrival.frame.port) {
+                    let sessions = &mut self.connections.sessions;
+                    sessions.track(id, arrival.frame.port, &row.timeouts);
+                }
                 if path.opens_nat {
                     self.connections.set_nats(id, path.nats);
                 }
@@ -156,8 +162,10 @@ impl Pipeline {
             },
         };
         let found = match arrival.entry {
-            // The walk has just looked, and nothing has been done since.
-            Entry::Port(..) => path.own,
+            // The walk has just looked, and nothing has been done since but to end it.
+            Entry::Port(..) => path
+                .own
+                .filter(|(id, _)| self.connections.sessions.held(*id).is_some()),
             Entry::Node(_) => self.connections.sessions.find(&near),
         };
         let Some((id, direction)) = found else {
@@ -177,6 +185,19 @@ impl Pipeline {
         }
         self.touch(id, direction, view, now);
         Ok(Ok((id, direction)))
+    }
+
+    /// Who was only to answer opens a connection through a load balancer: that is no
+    /// direction of the session it was found by, which is over. Whether the interface by
+    /// which the packet entered tracked that one, and so tracks what it begins.
+    fn turns(&mut self, path: &Path, port: EniId) -> bool {
+        let Some((id, Direction::Reply)) = path.own else {
+            return false;
+        };
+        let held = self.connections.sessions.held(id);
+        let tracked = held.is_some_and(|held| held.tracks(port));
+        self.end_session(id);
+        tracked
     }
 
     /// A session between these ends, of which no other answers for the near one.

@@ -135,8 +135,9 @@ impl Pipeline {
             matches!(kind, EniKind::NatGateway(_)).then_some(())
         };
         let (inside, outside) = (rewrite.tuple.src, view.headers.tuple.dst);
-        // Behind a load balancer it takes of a fresh one, not of this.
-        let own = rewrite.ttl_set.is_none();
+        // Behind a load balancer it takes of a fresh one, not of this; and what has its
+        // address from the start has not been through it.
+        let own = rewrite.ttl_set.is_none() && is_gateway(view.headers.tuple.src).is_none();
         if !ours {
             None
         } else if own && is_gateway(inside).is_some() {
