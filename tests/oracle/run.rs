@@ -7,7 +7,7 @@ use crate::adapter::{Observed, Subject};
 use crate::generate::Rng;
 use crate::generate::frames;
 use crate::generate::world::Maker;
-use crate::model::{Expected, Oracle};
+use crate::model::{Expected, Oracle, line as line_of};
 use crate::world::{Change, Id, Seconds, World};
 
 /// What happens, made explicit, so that it can be played again.
@@ -68,6 +68,8 @@ struct Pair {
     tally: Tally,
     /// The frames of a batch that is not complete.
     waiting: Vec<(Id, Vec<u8>)>,
+    /// What became of those of the last one.
+    last: Vec<Observed>,
 }
 
 /// Frames of a batch, and what became of each.
@@ -80,6 +82,7 @@ impl Pair {
             oracle: Oracle::new(world),
             tally: Tally::default(),
             waiting: Vec::new(),
+            last: Vec::new(),
         }
     }
 
@@ -116,6 +119,7 @@ impl Pair {
             self.tally.in_batches += batch.len() as u64;
         }
         let seen = self.subject.send(self.oracle.now, &batch);
+        self.last.clone_from(&seen);
         if seen.len() != batch.len() {
             return Err(format!("{} of {} frames went in", seen.len(), batch.len()));
         }
@@ -407,20 +411,26 @@ pub fn told(world: &World, events: &[Event], seed: u64) -> Vec<String> {
     let mut pair = Pair::new(world.clone(), seed);
     let mut lines = vec![String::new(); events.len()];
     let mut waiting = VecDeque::new();
-    for (n, event) in events.iter().enumerate() {
-        if matches!(event, Event::Send(..)) {
+    for n in 0..=events.len() {
+        pair.last.clear();
+        // What became of a batch in which something was wrong is told, too.
+        let _ = match events.get(n) {
+            Some(event) => pair.step(event),
+            None => pair.send(),
+        };
+        if matches!(events.get(n), Some(Event::Send(..))) {
             waiting.push_back(n);
         }
-        for (_, _, seen) in pair.step(event).unwrap_or_default() {
+        for seen in &pair.last {
             let Some(line) = waiting.pop_front().and_then(|n| lines.get_mut(n)) else {
                 continue;
             };
             *line = match &seen.drops[..] {
-                [] => seen
-                    .out
-                    .iter()
-                    .map(|(port, _)| format!("to port {port} "))
-                    .collect(),
+                [] => {
+                    let out = seen.out.iter();
+                    out.map(|(port, frame)| format!("to port {port}: {} ", line_of(frame)))
+                        .collect()
+                }
                 drops => format!("dropped {drops:?}"),
             };
         }

@@ -455,6 +455,10 @@ impl Packet {
             (read.tuple.src, read.tuple.dst) = addresses;
             read.covered()
         };
+        if after == *before {
+            // Nobody touches it then; a zero that is wrong stays one, too.
+            return;
+        }
         let held = u32::from(!be16(&self.bytes, at));
         let inverted: Vec<u8> = before.iter().map(|byte| !byte).collect();
         let mut value = !fold(held + sum(&inverted) + sum(&after));

@@ -1,5 +1,6 @@
 //! Interface endpoints and network load balancers (reference §6).
 
+use super::filters::owns;
 use super::state::{Effect, Mapping};
 use super::tracking::{Entry, Life, Way};
 use super::{Step, Stop, Walk, drop};
@@ -7,6 +8,9 @@ use crate::wire::{Packet, Part, TCP, Tuple, UDP};
 use crate::world::{Balancer, EndpointKind, Eni, Health, Id, Kind, Target, TargetGroup};
 
 const MTU: usize = 8500;
+
+/// Ports from here on stand for some that no packet shows.
+const UNSEEN: u32 = 70_000;
 
 /// A packet that is for no connection that a load balancer knows.
 const NOT_FOR_IT: &[&str] = &[
@@ -87,7 +91,7 @@ impl Walk<'_> {
     fn node_groups(&mut self, node: Id, way: Way, known: Option<usize>) -> Step {
         if let Some(at) = known {
             let idle = self.now - self.oracle.mappings[at].entry.last;
-            if idle <= 10 || self.quoted.is_some() || self.tape.pick(2) == 0 {
+            if idle <= 10 || self.tape.pick(2) == 0 {
                 return Ok(());
             }
         }
@@ -138,7 +142,7 @@ impl Walk<'_> {
     fn known(&mut self, front: Id) -> Option<usize> {
         let client = self.reversed_quote().unwrap_or(self.tuple);
         let found = |held: &Mapping| held.front == front && held.client == client;
-        let at = self.oracle.mappings.iter().position(found)?;
+        let at = self.oracle.mappings.iter().rposition(found)?;
         let held = &self.oracle.mappings[at];
         if held.entry.is_closed() && self.packet.opens() {
             return None;
@@ -181,7 +185,10 @@ impl Walk<'_> {
         let known = self.known(node);
         if self.quoted.is_some() {
             if known.is_none() {
-                return drop(UNRELATED);
+                // Which of two reasons comes first, nobody says.
+                let step = self.node_groups(node, Way::In, None);
+                let first = step.is_err() && self.tape.pick(2) == 1;
+                return if first { step } else { drop(UNRELATED) };
             }
         } else if !listened {
             // Whether a connection outlives its listener, nobody says.
@@ -268,7 +275,14 @@ impl Walk<'_> {
     /// A load balancer owns the leg that follows: fresh TTL.
     fn become_(&mut self, tuple: Tuple) {
         if self.quoted.is_some() {
-            (self.tuple.src, self.tuple.dst) = (tuple.src, tuple.dst);
+            // Whoever reports shows as he is, where the flow's source stays as it is, too.
+            if self
+                .reversed_quote()
+                .is_none_or(|flow| flow.src != tuple.src)
+            {
+                self.tuple.src = tuple.src;
+            }
+            self.tuple.dst = tuple.dst;
             self.quoted = Some(tuple.reversed());
         } else {
             self.tuple = tuple;
@@ -354,7 +368,8 @@ impl Walk<'_> {
             sport: 0,
             dport: u32::from(target.port),
         };
-        translated.sport = self.seen_port(&translated).unwrap_or(0);
+        let behind_nat = self.seen_port_behind_nat(&translated);
+        translated.sport = self.seen_port(&translated).or(behind_nat).unwrap_or(0);
         // The same packet, which came by a NAT gateway before.
         let moved = |held: &Mapping| {
             let mine = |nat: &super::NatMapping| {
@@ -370,7 +385,10 @@ impl Walk<'_> {
                 && held.entry.balancer_life(held.tcp_idle, self.now) == Life::Alive
         };
         let taken = self.oracle.mappings.iter().any(in_use);
-        if taken || (translated.sport != 0 && translated.sport < 1024) {
+        if taken && behind_nat == Some(translated.sport) {
+            // The NAT gateway has moved it: nobody sees which it was.
+            translated.sport = UNSEEN + self.oracle.mappings.len() as u32;
+        } else if taken || (translated.sport != 0 && translated.sport < 1024) {
             // No packet may look like that.
             translated.sport = u32::MAX;
         }
@@ -381,7 +399,13 @@ impl Walk<'_> {
     /// table (E); only the ACLs between the two are asked. `None` if it is none.
     pub(super) fn back_to_node(&mut self, port: Id, eni: &Eni) -> Option<Step> {
         let sent = self.quoted.unwrap_or(self.tuple.reversed());
-        let held = |held: &&Mapping| held.kept && held.translated == sent;
+        // Between the node and a target that sees its clients may be a NAT gateway: nobody
+        // says whether what the target answers to that is led to the node, too.
+        let hidden = |held: &Mapping| {
+            let mut nats = self.oracle.nats.iter();
+            nats.any(|nat| nat.client == held.translated && nat.translated == sent)
+        };
+        let held = |held: &&Mapping| held.kept && (held.translated == sent || hidden(held));
         let about: Vec<usize> = (0..self.oracle.mappings.len())
             .filter(|at| held(&&self.oracle.mappings[*at]))
             .filter(|at| self.oracle.mappings[*at].places[1] == (port, None))
@@ -390,7 +414,9 @@ impl Walk<'_> {
         // Two connections look alike to the target: the client's own to it, or by another
         // listener. (NLB guide, "Troubleshoot": such a use of a socket fails.)
         let itself = |(_, tuple): &(super::state::Place, Tuple)| *tuple == sent;
-        let alike = about.len() > 1 || self.oracle.paths.keys().any(itself);
+        let alike = about.len() > 1
+            || self.oracle.paths.keys().any(itself)
+            || self.oracle.mappings[first].translated != sent;
         let held = &self.oracle.mappings[first];
         let alive = held.entry.balancer_life(held.tcp_idle, self.now) == Life::Alive;
         // A SYN begins another connection, where that one is over.
@@ -400,7 +426,11 @@ impl Walk<'_> {
             true => 0,
             false => self.tape.pick(about.len() + 1),
         };
-        let at = *about.get(choice)?;
+        let Some(&at) = about.get(choice) else {
+            // It begins its own: what is over on either side of the node may be forgotten.
+            self.effects.push(Effect::Doubt(self.tuple));
+            return None;
+        };
         self.answers = Some(at);
         let (node, balancer) = (
             self.oracle.mappings[at].node,
@@ -438,6 +468,21 @@ impl Walk<'_> {
                 let same = Tuple { sport: 0, ..tuple } == *wanted;
                 same.then_some(tuple.sport)
             })
+    }
+
+    /// The same where a NAT gateway on the way has put its own address there: it keeps the
+    /// port, if that is free (E).
+    fn seen_port_behind_nat(&self, wanted: &Tuple) -> Option<u32> {
+        let (_, frame) = self.seen.out.first()?;
+        let packet = Packet::read(frame.get(14..)?, false)?;
+        let seen = packet.tuple;
+        let has = |eni: &Eni| {
+            let public = eni.elastic.iter().any(|pair| pair.1 == seen.src);
+            matches!(eni.kind, Kind::Nat(_)) && (public || owns(eni, seen.src))
+        };
+        let is_it = (seen.proto, seen.dport) == (wanted.proto, wanted.dport)
+            && self.world.enis.values().any(has);
+        is_it.then_some(seen.sport)
     }
 
     /// A target's packet of a known connection, on its way back.

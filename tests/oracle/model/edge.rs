@@ -62,6 +62,10 @@ impl Walk<'_> {
     /// Whether the packet answers one that its sender received. Without a
     /// certain memory of that, either.
     fn is_reply(&mut self) -> bool {
+        // A later fragment of something unseen is of no connection, as at the groups.
+        if self.portless {
+            return false;
+        }
         let sent = self.reversed_quote().unwrap_or(self.tuple);
         // Other packets of the connection go another way now (§2.3): to whoever sees those of
         // one direction only, the other end began, once its own have been silent for long.

@@ -2,7 +2,7 @@
 
 use super::tracking::{Life, Way};
 use super::{Step, Walk, drop};
-use crate::wire::{ICMP, ICMP6, TCP, UDP};
+use crate::wire::{ICMP, ICMP6, TCP, Tuple, UDP};
 use crate::world::{Eni, GroupRule, Id, Kind, Peer, Ports};
 use std::net::IpAddr;
 
@@ -124,9 +124,11 @@ impl Walk<'_> {
                 drop(DENIED)
             };
         }
-        // From an interface to itself (a host would not send that): what tracks the
-        // connection there as a sender's may or may not do so as a receiver's (U).
-        let twin = (owns(eni, sent.src) && owns(eni, sent.dst))
+        // From an interface to itself (a host would not send that, a router's own packets
+        // may come back): what tracks the connection there as a sender's may or may not do
+        // so as a receiver's (U).
+        let itself = owns(eni, sent.src) && owns(eni, sent.dst);
+        let twin = (itself || self.comes_back(id, self.packet.tuple))
             .then(|| self.oracle.entry(id, sent.reversed()))
             .flatten();
         if twin.is_some_and(|twin| !twin.untracked) && self.tape.pick(2) == 1 {
@@ -134,11 +136,13 @@ impl Walk<'_> {
             return Ok(());
         }
         let mut held = self.oracle.entry(id, sent).copied();
+        let unsure =
+            held.is_some() && (self.nat_forgets(sent) || self.oracle.strayed.contains(&sent));
         if let Some(entry) = held
             && self.packet.opens()
         {
             // A SYN to a closed connection begins another.
-            let restarts = if entry.vague || entry.lost {
+            let restarts = if entry.vague || entry.lost || unsure {
                 self.tape.pick(2) == 0
             } else {
                 entry.is_closed()
@@ -147,12 +151,7 @@ impl Walk<'_> {
         }
         let mut life = held.map_or(Life::Dead, |entry| entry.life(&eni.timeouts, self.now));
         let mut lost = held.is_some_and(|entry| entry.lost);
-        // With a NAT gateway's memory of it, that of others may go (U).
-        let about =
-            |held: &&super::NatMapping| [held.client, held.client.reversed()].contains(&sent);
-        let mut gone = self.oracle.nats.iter().filter(about);
-        let gone = gone.any(|held| held.life(self.now) != Life::Alive);
-        if held.is_some() && (gone || self.oracle.strayed.contains(&sent)) {
+        if held.is_some() && unsure {
             (life, lost) = (Life::Unknown, true);
         }
         let life = self.decide(life);
@@ -176,6 +175,26 @@ impl Walk<'_> {
         }
         self.tracks.push((id, sent, way, untracked));
         Ok(())
+    }
+
+    /// Whether packets of this interface last came back to it.
+    fn comes_back(&self, id: Id, sent: Tuple) -> bool {
+        let place = (id, None);
+        let last = self.oracle.paths.get(&(place, sent));
+        self.port == id && last.is_some_and(|taken| taken.0 == place)
+    }
+
+    /// Whether a NAT gateway that carried the connection may have forgotten it, or may have
+    /// in between: with its memory that of the interfaces on either side of it may go (U).
+    fn nat_forgets(&self, sent: Tuple) -> bool {
+        let gone =
+            |held: &&super::NatMapping| held.entry.vague || held.life(self.now) != Life::Alive;
+        let mut gone = self.oracle.nats.iter().filter(gone).peekable();
+        if gone.peek().is_none() {
+            return false;
+        }
+        let about = self.oracle.forms(sent);
+        gone.any(|held| about.contains(&held.client) || about.contains(&held.translated))
     }
 
     /// An unknown life becomes one or the other.
@@ -243,10 +262,11 @@ impl Walk<'_> {
             Way::In => quoted,
         };
         let held = self.oracle.entry(id, sent).copied();
-        let held = held.filter(|entry| !entry.untracked || entry.vague || entry.lost);
+        let returns = self.comes_back(id, sent);
+        let held = held.filter(|entry| !entry.untracked || entry.vague || entry.lost || returns);
         let mut life = held.map_or(Life::Dead, |entry| entry.life(&eni.timeouts, self.now));
-        let strayed = self.oracle.strayed.contains(&sent);
-        if held.is_some_and(|entry| strayed || (entry.untracked && life == Life::Alive)) {
+        let gone = self.oracle.strayed.contains(&sent) || self.nat_forgets(sent) || returns;
+        if held.is_some_and(|entry| gone || (entry.untracked && life == Life::Alive)) {
             life = Life::Unknown;
         }
         // Who is no party to the connection may be believed or not (U).

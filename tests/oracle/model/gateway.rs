@@ -110,7 +110,11 @@ impl Walk<'_> {
             return drop(GONE);
         }
         let crossed = self.crossed();
-        if self.outer.is_some() || crossed.contains(&id) {
+        // Which way an error goes in the flow whose tunnel it left is plain only if it is
+        // about that flow: of endpoints before that one, nobody says.
+        let certain = self.quoted.is_none() || crossed.last() == Some(&id);
+        let crossed_it = crossed.contains(&id) && (certain || self.tape.pick(2) == 0);
+        if self.outer.is_some() || crossed_it {
             return drop(&["route.loop"]);
         }
         self.limit(MTU, Some("gwlb.mtu"), self.tuple.dst);

@@ -118,7 +118,7 @@ pub struct Oracle {
     favourites: HashMap<Id, (Vec<Id>, Id)>,
     pub cookies: HashSet<u32>,
     /// Where packets from a place went last.
-    paths: HashMap<(state::Place, Tuple), state::Place>,
+    paths: HashMap<(state::Place, Tuple), state::Taken>,
     /// Connections whose packets took another way than before: asymmetric paths
     /// are unsupported (§2.3), so who still tracks them is not certain.
     strayed: HashSet<Tuple>,

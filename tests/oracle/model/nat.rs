@@ -41,7 +41,8 @@ impl NatMapping {
     pub fn life(&self, now: Seconds) -> Life {
         let idle = now - self.entry.last;
         let sure = match (self.client.proto, self.entry.tcp) {
-            (TCP, Tcp::Established) if !self.entry.vague && !self.entry.doubtful => 350,
+            (TCP, _) if self.entry.vague => 10,
+            (TCP, Tcp::Established) if !self.entry.doubtful => 350,
             (TCP, Tcp::HalfOpen | Tcp::Unassured | Tcp::Established) => 30,
             (TCP, Tcp::Closed) => 10,
             (UDP, _) => 120,
@@ -91,6 +92,9 @@ impl Walk<'_> {
             Effect::NatPassed { gateway, way, .. } => (*gateway, *way) == (nat, Way::Out),
             _ => false,
         });
+        if !inside(client.src) && self.quoted.is_some() {
+            return drop(&["nat.source_not_in_vpc", "icmp.unrelated", "nat.protocol"]);
+        }
         if !inside(client.src) {
             return drop(&["nat.source_not_in_vpc"]);
         }
@@ -130,11 +134,18 @@ impl Walk<'_> {
         }
         let mut life = held.life(self.now);
         let strayed = self.oracle.strayed.contains(&held.client);
-        if (strayed || held.places[0] != self.place()) && life == Life::Alive {
+        // A reset has reached who sent it, past the gateway, and it begins again.
+        let over = self.packet.opens() && self.quoted.is_none() && self.is_over_for_sender();
+        if (strayed || over || held.places[0] != self.place()) && life == Life::Alive {
             // Suddenly by another way: unsupported (§2.3).
             life = Life::Unknown;
         }
         self.decide(life) == Life::Alive
+    }
+
+    fn is_over_for_sender(&self) -> bool {
+        let entry = self.oracle.entry(self.port, self.packet.tuple);
+        entry.is_some_and(super::tracking::Entry::is_closed)
     }
 
     /// A packet of a known mapping is taken into account.
@@ -208,7 +219,8 @@ impl Walk<'_> {
         };
         let may_be_taken = |port: u32| others.iter().any(|held| held.translated.sport == port);
         let least = 1024;
-        let keeps = client.sport >= least && !may_be_taken(client.sport);
+        let is_seen = (least..=u32::from(u16::MAX)).contains(&client.sport);
+        let keeps = is_seen && !may_be_taken(client.sport);
         let wrong = taken(translated.sport)
             || translated.sport < least
             || (keeps && translated.sport != client.sport);

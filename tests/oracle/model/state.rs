@@ -30,6 +30,9 @@ pub struct Mapping {
 /// A port, or the cookie of the flow whose tunnel a packet leaves or enters.
 pub type Place = (Id, Option<u32>);
 
+/// Where packets went, and between which addresses.
+pub type Taken = (Place, IpAddr, IpAddr);
+
 /// What makes packets one gateway load balancer flow.
 #[derive(Clone, PartialEq, Debug)]
 pub struct FlowKey {
@@ -201,17 +204,56 @@ impl Oracle {
             effects.retain(|effect| !matches!(effect, Effect::Favour { .. }));
         }
         for effect in &effects {
-            let Effect::Path { tuples, .. } = effect else {
+            let Effect::Path { way, tuples } = effect else {
                 continue;
             };
-            // Gone past the gateway that it went through before: unsupported (§2.3).
-            let past = |held: &&mut NatMapping| held.client == tuples[0];
+            // Until now it has gone without a gateway that it goes through from here on.
+            let opened = |effect: &Effect| match effect {
+                Effect::NatOpen(new) => self.nats.iter().all(|held| held.client != new.client),
+                _ => false,
+            };
+            if self.paths.contains_key(&(way[0], tuples[0])) && effects.iter().any(opened) {
+                self.strayed.extend(self.forms(tuples[0]));
+            }
+            // Gone past the gateway that it, or what it answers, went through before:
+            // unsupported (§2.3).
+            let about = self.forms(tuples[0]);
+            let past = |held: &&mut NatMapping| {
+                tuples.contains(&held.client) || about.contains(&held.translated)
+            };
+            let mut hidden = Vec::new();
             for held in self.nats.iter_mut().filter(past) {
-                held.entry.doubtful |= !through.contains(&held.client);
+                if !through.contains(&held.client) {
+                    held.entry.doubtful = true;
+                    held.entry.vague = true;
+                    hidden.push(held.translated);
+                }
+            }
+            // Nor does anybody say who remembers what a load balancer made of it behind
+            // the gateway.
+            for held in &mut self.mappings {
+                if hidden.contains(&held.client) {
+                    held.entry.doubtful = true;
+                    let legs = [held.translated, held.translated.reversed()];
+                    for ((_, sent), entry) in &mut self.tracking {
+                        entry.lost |= legs.contains(sent);
+                    }
+                }
             }
         }
+        // A gateway is new behind a load balancer: what comes back past it?
+        let known = |effect: &Effect| match effect {
+            Effect::Mapped { at, .. } => Some(*at),
+            _ => None,
+        };
+        let is_new = |effect: &Effect| matches!(effect, Effect::NatOpen(_));
+        let astray = effects.iter().find_map(known);
+        let astray = astray.filter(|_| effects.iter().any(is_new));
         for effect in effects {
             self.keep_one(effect);
+        }
+        if let Some(held) = astray.and_then(|at| self.mappings.get_mut(at)) {
+            held.entry.doubtful = true;
         }
     }
 
@@ -236,7 +278,15 @@ impl Oracle {
                     |held: &Mapping| held.front == mapping.front && held.client == mapping.client;
                 // Who tracked the old one's legs need not forget them.
                 for held in self.mappings.iter().filter(|held| same(held)) {
-                    let old = [held.translated, held.translated.reversed()];
+                    let mut old = vec![held.translated, held.translated.reversed()];
+                    // Nor need a gateway behind it.
+                    let behind = |nat: &&mut NatMapping| nat.client == held.translated;
+                    let mut beyond = Vec::new();
+                    for nat in self.nats.iter_mut().filter(behind) {
+                        nat.entry.doubtful = true;
+                        beyond.push(nat.translated);
+                    }
+                    old.extend(beyond.into_iter().flat_map(|tuple| self.forms(tuple)));
                     for ((_, sent), entry) in &mut self.tracking {
                         entry.lost |= old.contains(sent);
                     }
@@ -246,7 +296,15 @@ impl Oracle {
                     let new = mapping.translated;
                     self.remapped.extend([new, new.reversed()]);
                 }
-                self.mappings.retain(|held| !same(held));
+                // One whose packets suddenly came another way may live on beside it (§2.3).
+                let astray = |held: &Mapping| {
+                    held.places[0] != mapping.places[0]
+                        && held.entry.balancer_life(held.tcp_idle, now) != Life::Dead
+                };
+                self.mappings.retain(|held| !same(held) || astray(held));
+                for held in self.mappings.iter_mut().filter(|held| same(held)) {
+                    held.entry.doubtful = true;
+                }
                 self.mappings.push(mapping);
             }
             Effect::Mapped {
@@ -336,15 +394,24 @@ impl Oracle {
                 self.fragments.push(seen);
             }
             Effect::Path { way, tuples } => {
-                // Another end of a known beginning, or another beginning of it.
-                let there = self.paths.insert((way[0], tuples[0]), way[1]);
+                // Another end of a known beginning (or the same, as another), or another
+                // beginning of it.
                 let last = tuples[if way[1].1.is_some() { 2 } else { 1 }];
-                let back = self.paths.insert((way[1], last.reversed()), way[0]);
-                let strays = |before: Option<Place>, now| before.is_some_and(|it| it != now);
-                if strays(there, way[1]) || strays(back, way[0]) {
-                    for tuple in tuples {
-                        self.strayed.extend(self.forms(tuple));
+                let there = (way[1], last.src, last.dst);
+                let back = (way[0], tuples[0].src, tuples[0].dst);
+                let strays = |before: Option<Taken>, now| before.is_some_and(|it| it != now);
+                let there = strays(self.paths.insert((way[0], tuples[0]), there), there);
+                let back = strays(self.paths.insert((way[1], last.reversed()), back), back);
+                if there || back {
+                    let mut about: Vec<Tuple> =
+                        tuples.iter().flat_map(|tuple| self.forms(*tuple)).collect();
+                    for held in &mut self.mappings {
+                        if about.contains(&held.client) && held.places[1] != way[1] {
+                            held.entry.doubtful = true;
+                            about.extend([held.translated, held.translated.reversed()]);
+                        }
                     }
+                    self.strayed.extend(about);
                 }
             }
             Effect::Doubt(tuple) => {
