@@ -1,10 +1,9 @@
 //! Tables of a VPC's size: up to 104 intervals and 255 values, IPv4. The table itself has the
-//! first keys of its lines, so that one address reads one line more; and in front of these lies
-//! a line of keys for many addresses at once, which are searched in registers, sixteen at a time,
-//! once the rows are transposed: a register for each of their lanes.
+//! first keys of its lines, so that one address reads one line more. Many addresses at once are
+//! searched in registers, sixteen at a time, once the rows are transposed: a register for each
+//! of their lanes.
 //!
 //! ```text
-//! line 0   the first keys of rows 1 … 15                          (unused)
 //! line     two rows
 //! row      6 keys ─────────────────── 7 codes of 8 bits           (1 byte unused)
 //! ```
@@ -30,7 +29,7 @@ const INTERVALS: usize = FIRST + KEYS;
 const FIRST: usize = KEYS + 1;
 /// Lanes of a row: two are a line.
 pub(super) const LANES: usize = 8;
-/// Lines of a table, the first one aside.
+/// Lines of a table.
 const LINES: usize = ROWS / 2;
 
 /// A table of rows.
@@ -73,18 +72,14 @@ impl Rows {
         if cells.len() > LINES * INTERVALS || !cells.iter().all(fits) {
             return None;
         }
-        let mut lines = vec![Line::EMPTY; 1 + cells.len().div_ceil(INTERVALS)];
+        let mut lines = vec![Line::EMPTY; cells.len().div_ceil(INTERVALS)];
         let mut firsts = [PAD; LINES - 1];
         for (number, cells) in cells.chunks(INTERVALS).enumerate() {
             let (own, others) = cells.split_at_checked(FIRST).unwrap_or((cells, &[]));
             if let Some(before) = number.checked_sub(1) {
                 *firsts.get_mut(before)? = turned(own.first()?.0);
-                lines[0].0[2 * number - 1] = turned(own.first()?.0);
             }
-            if let Some(&(start, _)) = others.first() {
-                lines[0].0[2 * number] = turned(start);
-            }
-            let line = lines.get_mut(1 + number)?;
+            let line = lines.get_mut(number)?;
             let (first, second) = line.0.split_at_mut(LANES);
             let starts = own.iter().skip(1).chain(others).map(|cell| cell.0);
             let places = first[..KEYS].iter_mut().chain(&mut second[..KEYS]);
@@ -111,6 +106,17 @@ impl Rows {
         self.value_at(row, self.place(row, key))
     }
 
+    /// The first keys of all rows but the first one, and one more place.
+    pub(super) fn first_keys(&self) -> [i32; ROWS] {
+        let mut first = [PAD; ROWS];
+        let (pairs, _) = first.as_chunks_mut();
+        let next = self.firsts.keys.iter().chain([&PAD]);
+        for (([second, next], line), held) in pairs.iter_mut().zip(&*self.lines).zip(next) {
+            (*second, *next) = (line.0[LANES], *held);
+        }
+        first
+    }
+
     /// How many of a row's keys are not above `key`.
     fn place(&self, row: usize, key: i32) -> usize {
         let is_reached = |&place: &usize| self.lane(row, place) <= key;
@@ -118,7 +124,7 @@ impl Rows {
     }
 
     fn lane(&self, row: usize, place: usize) -> i32 {
-        let line = self.lines.get(1 + row / 2);
+        let line = self.lines.get(row / 2);
         line.and_then(|line| line.0.get(row % 2 * LANES + place))
             .copied()
             .unwrap_or(PAD)
@@ -131,9 +137,10 @@ impl Rows {
     /// The first and last address around `key` with the same value, and that.
     pub(super) fn interval(&self, key: u32) -> (u32, u32, u32) {
         let key = turned(key).min(PAD - 1);
-        let row = self.lines.first().map_or(0, |top| top.rank(ROWS - 1, key));
+        let firsts = self.first_keys();
+        let row = firsts.iter().filter(|&&held| held <= key).count();
         let place = self.place(row, key);
-        let top = |place: usize| self.lines.first().and_then(|top| top.0.get(place)).copied();
+        let top = |place: usize| firsts.get(place).copied();
         let first = match (place.checked_sub(1), row.checked_sub(1)) {
             (Some(before), _) => self.lane(row, before),
             (None, Some(before)) => top(before).unwrap_or(PAD),

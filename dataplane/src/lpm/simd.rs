@@ -159,13 +159,13 @@ fn line_at(lines: &[Line], at: u32) -> &Line {
     unsafe { lines.get_unchecked(at as usize) }
 }
 
-/// Line `number` of a table of rows, the first one aside.
+/// Line `number` of a table of rows.
 #[inline]
 fn line_of_rows(table: &Rows, number: u32) -> &Line {
-    debug_assert!(1 + (number as usize) < table.lines.len());
+    debug_assert!((number as usize) < table.lines.len());
     // SAFETY: `Rows::build` lays down a line for each of the first keys and one before them, and
     // `number` counts of these keys. Checked in debug builds.
-    unsafe { table.lines.get_unchecked(1 + number as usize) }
+    unsafe { table.lines.get_unchecked(number as usize) }
 }
 
 /// The first keys of a table's lines in a register.

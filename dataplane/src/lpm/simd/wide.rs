@@ -75,13 +75,11 @@ fn lone(small: &Small, keys: &[u32], out: &mut [u32]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
 #[inline(never)]
 pub(super) fn in_rows(table: &Rows, keys: &[u32], out: &mut [u32]) {
-    let Some((top, held)) = table.lines.split_first() else {
-        return;
-    };
-    // Every fourth key of the first line parts it in four; the other three of each part
+    let (top, held) = (Line(table.first_keys()), &*table.lines);
+    // Every fourth of the rows' first keys parts them in four; the other three of each part
     // lie where the counting below leaves the part's number.
     let parts = [top.0[3], top.0[7], top.0[11]];
-    let top = load(top);
+    let top = load(&top);
     let first = _mm512_setr_epi32(0, 0, 4, 0, 0, 0, 0, 0, 8, 0, 12, 0, 0, 0, 0, 0);
     let next = _mm512_set1_epi32(1);
     let second = _mm512_add_epi32(first, next);
