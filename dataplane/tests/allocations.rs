@@ -266,6 +266,20 @@ fn two_super_packets_in_one_train_allocate_nothing() {
 }
 
 #[test]
+fn trains_to_the_next_appliance_allocate_nothing() {
+    let mut w = inspected_twice();
+    let flow = tcp("10.0.1.10:40000", "203.0.113.80:443");
+    let first = w.frame(1, &flow, tcp_flag::SYN, b"");
+    let first = only(w.send(1, first).out, 4);
+    let second = only(w.send(4, bounce(first)).out, 4);
+    only(w.send(4, bounce(second)).out, 5);
+    let mut there = w.frame(1, &flow, tcp_flag::ACK, &[7; 9_500]);
+    there.offload.segmentation = Segmentation::Tcp(1_000);
+    let train = only(w.send(1, there).out, 4);
+    assert_eq!(allocations_of_cut(&mut w, &at_port(bounce(train), 4), 1), 0);
+}
+
+#[test]
 fn walks_that_drop_allocate_nothing() {
     // Unknown destinations walk each time: with warm memory even they do not.
     let mut w = east_west();

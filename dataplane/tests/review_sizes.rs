@@ -117,10 +117,19 @@ fn a_super_packet_that_may_be_fragmented_is() {
 
 /// A super-packet of 3500 bytes in pieces of 1000, and the world that it is sent in.
 fn with_super_packet(flow: &FiveTuple) -> (World, Frame) {
-    let mut w = worked();
+    super_packet_in(worked(), flow)
+}
+
+fn super_packet_in(mut w: World, flow: &FiveTuple) -> (World, Frame) {
     let payload: Vec<u8> = (0..3500u16).map(|n| (n % 251) as u8).collect();
     if flow.protocol == protocol::TCP {
-        only(w.send(1, w.frame(1, flow, SYN, b"")).out, 4);
+        // Past both appliances, where there are two.
+        let syn = w.frame(1, flow, SYN, b"");
+        let (mut port, mut syn) = w.send(1, syn).out.remove(0);
+        while port == EniId(4) {
+            (port, syn) = w.send(4, bounce(syn)).out.remove(0);
+        }
+        assert_eq!(port, EniId(5));
     }
     let mut frame = w.frame(1, flow, ACK, &payload);
     frame.offload.segmentation = match flow.protocol {
@@ -268,6 +277,41 @@ fn gwlb_two_flows_in_one_train_stay_two() {
     let one_by_one: Vec<&Frame> = first.iter().chain(second).collect();
     let seen = w.send(4, hang(&one_by_one));
     assert_eq!(ports(&seen), [(40000, 3000), (40001, 3000)]);
+}
+
+#[test]
+fn gwlb_a_train_goes_whole_from_one_appliance_to_the_next() {
+    for (kind, segmentation) in [
+        (protocol::TCP, Segmentation::Tcp(1000)),
+        (protocol::UDP, Segmentation::Udp(1000)),
+    ] {
+        let flow = tuple(kind, "10.0.1.10:40000", "203.0.113.80:443");
+        let (mut w, frame) = super_packet_in(inspected_twice(), &flow);
+        let first = only(w.send(1, frame).out, 4);
+        let seen = w.send(4, bounce(first.clone()));
+        assert_eq!(seen.drops, []);
+        let second = only(seen.out, 4);
+        assert_eq!(second.offload, first.offload);
+        assert_eq!(second.len(), first.len());
+        let passed = counted(&w);
+        let whole = only(w.send(4, bounce(second.clone())).out, 5);
+        assert_eq!(whole.offload.segmentation, segmentation);
+
+        // The same datagrams one by one, in a world like it.
+        let (mut other, frame) = super_packet_in(inspected_twice(), &flow);
+        let single: Vec<Frame> = cut(only(other.send(1, frame).out, 4))
+            .into_iter()
+            .map(|car| only(other.send(4, bounce(car)).out, 4))
+            .collect();
+        let cars = cut(second);
+        assert_eq!(cars.len(), 4);
+        for (car, single) in cars.iter().zip(&single) {
+            // What is in the outer UDP datagram; its own checksum is done for a train only.
+            assert_eq!(car.bytes()[42..], single.bytes()[42..]);
+            assert!(checksum::verify_transport(car.bytes(), &read(car)));
+        }
+        assert_eq!(passed, counted(&other), "packets, not frames");
+    }
 }
 
 #[test]

@@ -46,6 +46,19 @@ impl Train {
         }
     }
 
+    /// Whether another datagram's outer header is the same, but for what all datagrams
+    /// have of their own: lengths, identification, checksums.
+    pub fn has_header_of(&self, datagram: &Frame) -> bool {
+        let header = |frame: &Frame| {
+            let mut header = *frame.bytes().first_chunk::<PAYLOAD_AT>()?;
+            header[ETHERNET_LEN + 2..ETHERNET_LEN + 6].fill(0);
+            header[ETHERNET_LEN + 10..ETHERNET_LEN + 12].fill(0);
+            header[UDP_AT + 4..].fill(0);
+            Some(header)
+        };
+        header(&self.frame) == header(datagram)
+    }
+
     /// Hangs another datagram with the same outer header on; false if it does
     /// not fit, and nothing changes.
     pub fn hang_on(&mut self, datagram: &Frame) -> bool {

@@ -9,6 +9,7 @@
 //! - `proxy`: the proxy protocol header, and the numbers that it shifts
 //! - `explain`: the walk of a frame that was dropped, once more
 //! - `rewrite`: a compiled pass applied to a frame
+//! - `joining`: what leaves while a train is taken apart, together again
 //! - `services`: what goes to the services on the link, and their answers
 //! - `replies`: what the data plane says itself: ICMP errors, resets, echoes
 
@@ -17,6 +18,7 @@ mod commit;
 mod explain;
 mod forward;
 mod ingress;
+mod joining;
 mod openings;
 mod plans;
 mod proxy;
@@ -33,10 +35,11 @@ use crate::addr::EniId;
 use crate::counters::Counters;
 use crate::drop::DropReason;
 use crate::flow::{Seed, Shard};
-use crate::packet::{Frame, FramePool, Joined};
+use crate::packet::{Frame, FramePool};
 use crate::tables::Snapshot;
 use crate::time::{Duration, Instant};
 use crate::walk::{Connections, Entry, Path};
+use joining::Joining;
 use plans::Plans;
 use services::Rates;
 use short::{LANES, Lane};
@@ -143,14 +146,6 @@ pub struct Pipeline {
     /// What leaves while a train is taken apart.
     joining: Joining,
     next_sweep: Option<Instant>,
-}
-
-/// The segments of a super-packet meet again where they leave.
-#[derive(Debug, Default)]
-struct Joining {
-    is_on: bool,
-    /// By which port, and what is together so far.
-    held: Option<(EniId, Joined)>,
 }
 
 impl Pipeline {
@@ -399,33 +394,10 @@ impl Pipeline {
 
     fn transmit<S: Sink>(&mut self, context: &mut Context<'_, S>, port: EniId, frame: Frame) {
         if self.joining.is_on {
-            return self.join(context, port, frame);
+            return self.join(context, port, frame, None);
         }
         self.counters.transmitted += 1;
         context.sink.transmit(port, frame);
-    }
-
-    /// A frame leaves that came in a train: with those before it, if it is a part of the
-    /// same super-packet.
-    fn join<S: Sink>(&mut self, context: &mut Context<'_, S>, port: EniId, frame: Frame) {
-        if let Some((out, joined)) = &mut self.joining.held
-            && *out == port
-            && joined.hang_on(&frame, &mut self.pool)
-        {
-            // Not a frame of its own after all.
-            self.counters.generated -= 1;
-            return self.pool.put(frame);
-        }
-        self.let_go(context);
-        self.joining.held = Some((port, Joined::new(frame)));
-    }
-
-    /// What is held leaves, before anything that came after it.
-    fn let_go<S: Sink>(&mut self, context: &mut Context<'_, S>) {
-        if let Some((port, joined)) = self.joining.held.take() {
-            self.counters.transmitted += 1;
-            context.sink.transmit(port, joined.finish());
-        }
     }
 }
 

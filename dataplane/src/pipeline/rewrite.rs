@@ -124,6 +124,13 @@ impl Pipeline {
                 context.sink.local(rewrite.out, piece);
             }
             self.lists.push(pieces);
+        } else if self.joining.is_on {
+            self.join(
+                context,
+                rewrite.out,
+                frame,
+                rewrite.tunnel.as_ref().map(outer),
+            );
         } else {
             self.transmit(context, rewrite.out, frame);
         }

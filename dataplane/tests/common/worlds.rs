@@ -201,6 +201,27 @@ pub fn worked() -> World {
     w
 }
 
+/// [`worked`] with a second endpoint, ENI 6 (10.0.3.20), which packets to the internet pass
+/// behind the first; the same appliance is behind both.
+pub fn inspected_twice() -> World {
+    let mut w = worked();
+    let second = RouteTarget::GatewayEndpoint(EndpointId(1));
+    let local = ("10.0.0.0/16", RouteTarget::Local);
+    w.table(11, &[local.clone(), ("0.0.0.0/0", second)]);
+    w.table(13, &[local, ("0.0.0.0/0", RouteTarget::InternetGateway)]);
+    w.subnet(12, 1, &["10.0.3.0/24"], 13);
+    let gateway = EniKind::GatewayEndpoint(EndpointId(1));
+    w.eni(6, 12, &["10.0.3.20"], &[], gateway);
+    w.edit(|b| {
+        let kind = EndpointKind::GatewayLoadBalancer {
+            load_balancers: vec![LoadBalancerId(0)],
+            eni: EniId(6),
+        };
+        b.set_endpoint(EndpointId(1), Some(endpoint(1, kind)));
+    });
+    w
+}
+
 /// Hosts 1 and 2 (10.0.1.10, 10.0.1.11) behind NAT gateway 3 (10.0.0.5, public
 /// 203.0.113.5) in subnet 2; internet host 4 (198.51.100.7), and 5 (10.0.2.20) in
 /// a subnet of the VPC with a public address, 203.0.113.20.
