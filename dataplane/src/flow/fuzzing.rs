@@ -51,10 +51,12 @@ pub fn fuzz_flow(data: &[u8]) -> Done {
 /// Lines that are handed to another core are the same by both ways of storing them.
 fn appended(data: &[u8]) {
     let (mut to, mut scalar) = (Vec::new(), Vec::new());
-    let from = usize::from(data.first().copied().unwrap_or_default());
-    for line in data.get(from..).unwrap_or_default().as_chunks::<64>().0 {
-        push_past_caches(&mut to, line);
-        scalar.push(CacheLine(*line));
+    let first = data.first().copied().unwrap_or_default();
+    let (from, together) = (usize::from(first), 1 + usize::from(first % 4));
+    let lines = data.get(from..).unwrap_or_default().as_chunks().0;
+    for lines in lines.chunks(together) {
+        push_past_caches(&mut to, lines);
+        scalar.extend(lines.iter().map(|line| CacheLine(*line)));
     }
     settle();
     assert_eq!(to, scalar);

@@ -52,6 +52,17 @@ pub struct Offload {
     pub segmentation: Segmentation,
 }
 
+impl Offload {
+    /// Whether it says nothing: that of an ordinary packet.
+    #[inline(always)]
+    pub(crate) const fn is_none(&self) -> bool {
+        matches!(
+            (&self.checksum, &self.segmentation),
+            (Checksum::Unverified, Segmentation::None)
+        )
+    }
+}
+
 /// One Ethernet frame. Bytes live in one allocation with free room before and
 /// after them, so that headers are added and removed without copying. All of
 /// the allocation is initialised once, so that neither emptying a frame nor
@@ -126,12 +137,30 @@ impl Frame {
         }
     }
 
-    /// The `n`th 64 bytes of the frame. Its last may have others behind them, of what
+    /// The frame's bytes, 64 at a time. The last may have others behind them, of what
     /// was in the buffer before; `None` where the buffer ends before they do.
     #[inline(always)]
-    pub(crate) fn line(&self, n: usize) -> Option<&[u8; CACHE_LINE]> {
-        let from = self.head() + n * CACHE_LINE;
-        self.buffer.get(from..)?.first_chunk()
+    pub(crate) fn lines(&self) -> Option<&[[u8; CACHE_LINE]]> {
+        let end = self.head() + whole_lines(self.len());
+        Some(self.buffer.get(self.head()..end)?.as_chunks().0)
+    }
+
+    /// Clears, then is `len` bytes of unspecified value: for whoever overwrites all of
+    /// them, which are returned with what their last line has behind them. Allocates only
+    /// to grow.
+    #[inline(always)]
+    pub(crate) fn refill_lines(&mut self, len: usize) -> &mut [[u8; CACHE_LINE]] {
+        self.head = self.start() as u32;
+        self.end = self.head;
+        self.offload = Offload::default();
+        let whole = whole_lines(len);
+        self.reserve(whole);
+        self.end = self.head + len as u32;
+        let from = self.head as usize;
+        match self.buffer.get_mut(from..from + whole) {
+            Some(lines) => lines.as_chunks_mut().0,
+            None => nothing_mut().as_chunks_mut().0,
+        }
     }
 
     /// The frame's bytes, to change in place.
@@ -291,6 +320,12 @@ impl Frame {
             place.copy_from_slice(bytes);
         }
     }
+}
+
+/// Bytes of the lines that so many bytes lie in, from the start of the first.
+#[inline(always)]
+const fn whole_lines(len: usize) -> usize {
+    (len + CACHE_LINE - 1) & !(CACHE_LINE - 1)
 }
 
 /// A fresh allocation, which nobody writes to make it zero.

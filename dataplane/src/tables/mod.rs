@@ -241,10 +241,15 @@ impl Snapshot {
         shard.count() == 1 || shard.owns(&self.meeting(tuple))
     }
 
+    /// Whether any load balancer keeps its clients' addresses.
+    pub(crate) fn keeps_ends(&self) -> bool {
+        !self.kept_ends.is_empty()
+    }
+
     /// Whether a load balancer that keeps its clients' addresses is called there, or
     /// has a target there.
     pub(crate) fn is_kept_end(&self, address: IpAddr, port: u16) -> bool {
-        !self.kept_ends.is_empty() && self.kept_ends.contains_key(&(address, port))
+        self.keeps_ends() && self.kept_ends.contains_key(&(address, port))
     }
 
     /// The interface that the internet reaches by `address`: an Elastic IP's

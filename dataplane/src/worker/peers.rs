@@ -23,6 +23,10 @@ const TAKE_MAX: usize = 64;
 /// steers before it looks for sessions: the look would be for nothing too often.
 const FOREIGN_SHARE: usize = 8;
 
+/// As often as one of so many frames is steered, lines of what came are fetched: a few at
+/// a time, since a core waits for a few only.
+const FETCH_EVERY: usize = 8;
+
 /// What a turn does first with what its ports gave.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Order {
@@ -36,7 +40,6 @@ pub(super) enum Order {
 /// The way to one other worker, and back.
 #[derive(Debug)]
 pub(super) struct Peer {
-    worker: u32,
     filler: Filler<Tray>,
     taker: Taker<Tray>,
     wake: WakeSender,
@@ -49,14 +52,8 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(
-        worker: u32,
-        filler: Filler<Tray>,
-        taker: Taker<Tray>,
-        wake: WakeSender,
-    ) -> Self {
+    pub(super) fn new(filler: Filler<Tray>, taker: Taker<Tray>, wake: WakeSender) -> Self {
         Self {
-            worker,
             filler,
             taker,
             wake,
@@ -100,6 +97,7 @@ pub(super) struct Handovers {
 pub(super) struct Peers {
     own: u32,
     steer: Steer,
+    /// All workers but this one, in their order.
     peers: Vec<Peer>,
     /// Kept for its memory.
     unsettled: Vec<Frame>,
@@ -154,7 +152,7 @@ impl Peers {
         &mut self,
         tables: &Snapshot,
         now: Instant,
-        mut frame: Frame,
+        frame: Frame,
         pool: &mut FramePool,
         dropped: &mut dyn FnMut(EniId, &[u8]),
     ) -> Option<Frame> {
@@ -163,11 +161,43 @@ impl Peers {
             return Some(frame);
         }
         self.foreign += 1;
-        let full = &mut self.counts.full;
-        if put(&mut self.peers, turn, &mut frame, full, dropped) {
-            pool.put(frame);
-        }
+        self.put_aside(turn, frame, pool, dropped);
         None
+    }
+
+    /// Hands over a frame that is not of a batch which is steered.
+    #[inline(never)]
+    fn put_aside(
+        &mut self,
+        turn: Turn,
+        mut frame: Frame,
+        pool: &mut FramePool,
+        dropped: &mut dyn FnMut(EniId, &[u8]),
+    ) {
+        self.put(turn, &mut frame, pool, dropped);
+        pool.put(frame);
+    }
+
+    /// Hands a frame over; what is left of it is for another use.
+    #[inline(always)]
+    fn put(
+        &mut self,
+        turn: Turn,
+        frame: &mut Frame,
+        pool: &mut FramePool,
+        dropped: &mut dyn FnMut(EniId, &[u8]),
+    ) {
+        // They lie in their order, without this one.
+        let at = turn.worker - u32::from(turn.worker > self.own);
+        let Some(peer) = self.peers.get_mut(at as usize) else {
+            return;
+        };
+        if peer.out.len() < HELD_MAX {
+            peer.out.put(frame, turn.settled, pool);
+        } else {
+            self.counts.full += 1;
+            drop_of(frame, dropped);
+        }
     }
 
     pub(super) fn counts(&self) -> Handovers {
@@ -198,47 +228,80 @@ impl Peers {
         if !batch.is_empty() {
             (self.given, self.foreign) = (batch.len(), 0);
         }
-        let mut full = 0;
-        // The bytes of what came are on their way while the own frames are steered.
         self.peers.iter_mut().for_each(|peer| peer.open(pool));
-        let unsteered = match order {
-            Order::Look => batch.len(),
-            Order::Steer => {
-                let (own, steer) = (self.own, &mut self.steer);
-                batch.retain_mut(|frame| {
-                    let turn = steer.turn(tables, now, frame);
-                    if turn.worker != own {
-                        self.foreign += 1;
-                        if put(&mut self.peers, turn, frame, &mut full, dropped) {
-                            pool.put(std::mem::take(frame));
-                        }
-                        return false;
-                    }
-                    true
-                });
-                0
-            }
+        let (unsteered, kept) = match order {
+            Order::Look => (batch.len(), batch.len()),
+            Order::Steer => (0, self.steer_all(tables, now, batch, pool, dropped)),
         };
-        self.take(batch, pool);
-        for mut frame in self.unsettled.drain(..) {
+        self.take(batch, kept, pool);
+        let mut unsettled = std::mem::take(&mut self.unsettled);
+        for frame in unsettled.drain(..) {
             let turn = self.steer.turn_again(tables, now, &frame);
             if turn.worker == self.own {
                 batch.push(frame);
-            } else if put(&mut self.peers, turn, &mut frame, &mut full, dropped) {
-                pool.put(frame);
+            } else {
+                self.put_aside(turn, frame, pool, dropped);
             }
         }
-        self.counts.full += full;
+        self.unsettled = unsettled;
         self.pass(pool);
         unsteered
     }
 
-    fn take(&mut self, batch: &mut Vec<Frame>, pool: &mut FramePool) {
+    /// Hands over what is others' of a batch, and says how many frames are not: these are
+    /// first then, in their order, and behind them what is left of the others.
+    #[inline(never)]
+    fn steer_all(
+        &mut self,
+        tables: &Snapshot,
+        now: Instant,
+        batch: &mut [Frame],
+        pool: &mut FramePool,
+        dropped: &mut dyn FnMut(EniId, &[u8]),
+    ) -> usize {
+        let (mut kept, mut fetched) = (0, Some((0, 0)));
+        for at in 0..batch.len() {
+            if at % FETCH_EVERY == 0 {
+                // The bytes of what came are on their way while these are steered.
+                fetched = fetched.and_then(|from| self.fetch_more(from));
+            }
+            let Some(frame) = batch.get_mut(at) else {
+                break;
+            };
+            let turn = self.steer.turn(tables, now, frame);
+            if turn.worker != self.own {
+                self.put(turn, frame, pool, dropped);
+                continue;
+            }
+            if kept != at {
+                batch.swap(kept, at);
+            }
+            kept += 1;
+        }
+        self.foreign += batch.len() - kept;
+        kept
+    }
+
+    /// Asks for some of the lines that came, from a place in a peer's tray on; says where
+    /// to go on.
+    #[inline(never)]
+    fn fetch_more(&self, (peer, line): (usize, usize)) -> Option<(usize, usize)> {
+        let came = &self.peers.get(peer)?.came;
+        Some(match came.fetch_more(line) {
+            Some(next) => (peer, next),
+            None => (peer + 1, 0),
+        })
+    }
+
+    /// Takes what came behind the first `filled` frames of a batch; those that are there
+    /// are spare.
+    fn take(&mut self, batch: &mut Vec<Frame>, mut filled: usize, pool: &mut FramePool) {
         for peer in &mut self.peers {
             let mut left = TAKE_MAX;
             while left > 0 {
                 peer.open(pool);
-                let taken = peer.came.take(left, batch, &mut self.unsettled, pool);
+                let unsettled = &mut self.unsettled;
+                let taken = peer.came.take(left, batch, &mut filled, unsettled, pool);
                 if taken == 0 {
                     break;
                 }
@@ -246,6 +309,7 @@ impl Peers {
                 left -= taken;
             }
         }
+        batch.drain(filled..).for_each(|frame| pool.put(frame));
     }
 
     /// Asks for what the next exchange looks at first.
@@ -277,25 +341,10 @@ impl Peers {
     }
 }
 
-/// Hands a frame over; says whether its buffer is left.
-#[inline]
-fn put(
-    peers: &mut [Peer],
-    turn: Turn,
-    frame: &mut Frame,
-    full: &mut u64,
-    dropped: &mut dyn FnMut(EniId, &[u8]),
-) -> bool {
-    let Some(peer) = peers.iter_mut().find(|peer| peer.worker == turn.worker) else {
-        return true;
-    };
-    if peer.out.len() >= HELD_MAX {
-        *full += 1;
-        dropped(frame.port, frame.bytes());
-        true
-    } else {
-        peer.out.put(frame, turn.settled)
-    }
+#[cold]
+#[inline(never)]
+fn drop_of(frame: &Frame, dropped: &mut dyn FnMut(EniId, &[u8])) {
+    dropped(frame.port, frame.bytes());
 }
 
 #[cfg(test)]

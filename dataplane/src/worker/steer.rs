@@ -47,7 +47,7 @@ impl Steer {
     }
 
     /// Where `frame` goes that a port gave.
-    #[inline]
+    #[inline(always)]
     pub(super) fn turn(&mut self, tables: &Snapshot, now: Instant, frame: &Frame) -> Turn {
         match self.plain(tables, frame.bytes()) {
             Some(worker) => Turn {
@@ -66,35 +66,36 @@ impl Steer {
     /// The common case: TCP or UDP over IPv4 without options or fragments, no
     /// tunnel, no public address. It must cost next to nothing: every frame
     /// pays for it.
-    #[inline]
+    #[inline(always)]
     fn plain(&self, tables: &Snapshot, bytes: &[u8]) -> Option<u32> {
         let head = bytes.first_chunk::<38>()?;
-        let [l0, l1] = [head[12], head[13]];
-        let whole = head[20] & 0x3f == 0 && head[21] == 0;
-        let transport = matches!(head[23], protocol::TCP | protocol::UDP);
-        if [l0, l1] != [8, 0] || head[14] != 0x45 || !whole || !transport {
+        let word =
+            |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        // EtherType, version and header length, and TOS, which may be any; whether it is
+        // whole.
+        let kind = word(12) ^ u32::from_ne_bytes([0x08, 0x00, 0x45, 0]);
+        let kind = kind & u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
+        let part = word(20) & u32::from_ne_bytes([0x3f, 0xff, 0, 0]);
+        let protocol = head[23];
+        if kind | part != 0 || !matches!(protocol, protocol::TCP | protocol::UDP) {
             return None;
         }
-        let word =
-            |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let (src, dst) = (word(26), word(30));
-        let (sport, dport) = (word(34) >> 16, word(34) & 0xffff);
-        // Link-local, or perhaps the resolver: an interface's limit is one counter's.
-        let rare = (dport == u32::from(GENEVE_PORT) && head[23] == protocol::UDP)
-            || dst >> 16 == 0xa9fe
-            || dport == 53
-            || (has_public(tables) && !(is_private(src) && is_private(dst)));
-        let end = |address: u32, port: u32| {
-            let port = port as u16;
-            match tables.is_kept_end(Ipv4Addr::from_bits(address).into(), port) {
-                true => (0, 0),
-                false => (address, port),
-            }
-        };
-        (!rare).then(|| {
-            self.shard
-                .owner4(end(src, sport), end(dst, dport), head[23])
-        })
+        let (src, dst) = (u32::from_be(word(26)), u32::from_be(word(30)));
+        let ports = u32::from_be(word(34));
+        let (sport, dport) = ((ports >> 16) as u16, ports as u16);
+        // A tunnel, link-local, or perhaps the resolver: an interface's limit is one
+        // counter's.
+        if dport == GENEVE_PORT || dport == 53 || dst >> 16 == 0xa9fe {
+            return None;
+        }
+        if has_public(tables) && !(is_private(src) && is_private(dst)) {
+            return None;
+        }
+        let (mut from, mut to) = ((src, sport), (dst, dport));
+        if tables.keeps_ends() {
+            (from, to) = (meeting(tables, from), meeting(tables, to));
+        }
+        Some(self.shard.owner4(from, to, protocol))
     }
 
     #[cold]
@@ -185,13 +186,23 @@ fn cookie(bytes: &[u8], headers: &Headers) -> Option<u32> {
     GeneveView::parse(udp_payload(bytes, headers)?).ok()?.cookie
 }
 
+/// An end by which packets meet: one that a load balancer keeps is none.
+#[inline(never)]
+fn meeting(tables: &Snapshot, (address, port): (u32, u16)) -> (u32, u16) {
+    match tables.is_kept_end(Ipv4Addr::from_bits(address).into(), port) {
+        true => (0, 0),
+        false => (address, port),
+    }
+}
+
 /// Whether any address is translated at all.
+#[inline(always)]
 fn has_public(tables: &Snapshot) -> bool {
     !tables.public.is_empty()
 }
 
 /// An address that no internet gateway translates to (RFC 1918).
-#[inline]
+#[inline(always)]
 fn is_private(address: u32) -> bool {
     Ipv4Addr::from_bits(address).is_private()
 }

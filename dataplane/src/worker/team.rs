@@ -51,7 +51,7 @@ pub fn team(
             let (there, here) = (ring(TRAYS), ring(TRAYS));
             let peer = |worker: u32, filler, taker| {
                 let wake = lines.get(worker as usize).map(|line| line.wake.clone());
-                wake.map(|wake| Peer::new(worker, filler, taker, wake))
+                wake.map(|wake| Peer::new(filler, taker, wake))
             };
             let ends = [(a, peer(b, there.0, here.1)), (b, peer(a, here.0, there.1))];
             for (own, peer) in ends {

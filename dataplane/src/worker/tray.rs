@@ -16,6 +16,8 @@ const COPY_MAX: usize = 256;
 const CACHE_LINE: usize = 64;
 /// How many lines ahead of the copying are fetched.
 const AHEAD: usize = 16;
+/// Lines that are fetched at a time while there is something else to do.
+const FETCHED: usize = 8;
 /// Items of a line.
 const TOGETHER: usize = CACHE_LINE / size_of::<Item>();
 
@@ -40,9 +42,18 @@ struct Item {
 
 const WHOLE: u16 = u16::MAX;
 
+impl Item {
+    /// Whether it is of a frame like most: copied, settled, and nothing is said of it.
+    #[inline(always)]
+    const fn is_plain(self) -> bool {
+        self.copied != WHOLE && self.settled && !self.offloaded
+    }
+}
+
 /// Frames in their order.
 #[derive(Debug, Default)]
 pub(super) struct Tray {
+    /// As many as there ever were: `count` says which are of now.
     items: Vec<Items>,
     /// Those that were copied.
     lines: Vec<CacheLine>,
@@ -65,12 +76,12 @@ impl Tray {
         self.len() == 0
     }
 
-    /// Puts a copy of a frame in, or, if it is long, the frame itself. Says whether its
-    /// buffer is left.
-    #[inline]
-    pub(super) fn put(&mut self, frame: &mut Frame, settled: bool) -> bool {
+    /// Puts a copy of a frame in, or, if it is long, the frame itself, and an empty one in
+    /// its place. What is left is for another use.
+    #[inline(always)]
+    pub(super) fn put(&mut self, frame: &mut Frame, settled: bool, pool: &mut FramePool) {
         let len = frame.len();
-        let offloaded = frame.offload != Offload::default();
+        let offloaded = !frame.offload.is_none();
         let is_short = len <= COPY_MAX;
         let item = Item {
             port: frame.port,
@@ -78,103 +89,142 @@ impl Tray {
             settled,
             offloaded,
         };
-        let at = self.count as usize % TOGETHER;
-        if at == 0 {
-            self.items.push(Items::default());
-        }
-        if let Some(place) = self.items.last_mut().and_then(|items| items.0.get_mut(at)) {
-            *place = item;
+        let at = self.count as usize;
+        match self.items.get_mut(at / TOGETHER) {
+            Some(Items(items)) => items[at % TOGETHER] = item,
+            None => self.put_first(item),
         }
         self.count += 1;
         if offloaded {
-            self.offloads.push(frame.offload);
+            self.note_offload(frame.offload);
         }
         if !is_short {
-            self.whole.push(std::mem::take(frame));
-            return false;
+            return self.put_whole(frame, pool);
         }
-        for n in 0..len.div_ceil(CACHE_LINE) {
-            // What lies behind the frame goes with its last line: to copy a line
-            // is a few instructions, to copy a part of one a call.
-            match frame.line(n) {
-                Some(line) => push_past_caches(&mut self.lines, line),
-                None => self.put_end(frame, n),
-            }
+        // What lies behind the frame goes with its last line: to copy a line is a few
+        // instructions, to copy a part of one a call.
+        match frame.lines() {
+            Some(lines) => push_past_caches(&mut self.lines, lines),
+            None => self.put_to_the_end(frame),
         }
-        true
     }
 
-    /// The end of a frame behind which its buffer has no room for a whole line.
+    // What few frames need is apart, so that the others have the registers.
+
+    #[inline(never)]
+    fn note_offload(&mut self, offload: Offload) {
+        self.offloads.push(offload);
+    }
+
+    #[inline(never)]
+    fn put_whole(&mut self, frame: &mut Frame, pool: &mut FramePool) {
+        self.whole.push(std::mem::replace(frame, pool.take()));
+    }
+
+    /// The first item of a line that there was not yet.
     #[cold]
-    fn put_end(&mut self, frame: &Frame, n: usize) {
-        let mut line = [0; CACHE_LINE];
-        let rest = frame.bytes().get(n * CACHE_LINE..).unwrap_or_default();
-        for (place, byte) in line.iter_mut().zip(rest) {
-            *place = *byte;
+    #[inline(never)]
+    fn put_first(&mut self, item: Item) {
+        let mut items = Items::default();
+        items.0[0] = item;
+        self.items.push(items);
+    }
+
+    /// A copy of a frame behind whose end its buffer has no room for a whole line.
+    #[cold]
+    #[inline(never)]
+    fn put_to_the_end(&mut self, frame: &Frame) {
+        for bytes in frame.bytes().chunks(CACHE_LINE) {
+            let mut line = [0; CACHE_LINE];
+            for (place, byte) in line.iter_mut().zip(bytes) {
+                *place = *byte;
+            }
+            push_past_caches(&mut self.lines, &[line]);
         }
-        push_past_caches(&mut self.lines, &line);
     }
 
     /// Asks for the first lines: they are in the other core's cache.
     pub(super) fn fetch(&self) {
+        for at in 0..(self.count as usize).div_ceil(TOGETHER) {
+            prefetch(&self.items, at);
+        }
         for at in 0..AHEAD {
             prefetch(&self.lines, at);
         }
-        for at in 0..self.items.len() {
-            prefetch(&self.items, at);
-        }
     }
 
-    /// Takes at most `most` frames, those that are settled into `settled`, and
-    /// says how many.
+    /// Asks for some lines from `at` on, of those that were not taken, and says which come
+    /// next; `None` if there are no more.
+    pub(super) fn fetch_more(&self, at: usize) -> Option<usize> {
+        let at = at.max(self.taken[1] as usize);
+        for at in at..at + FETCHED {
+            prefetch(&self.lines, at);
+        }
+        let next = at + FETCHED;
+        (next < self.lines.len()).then_some(next)
+    }
+
+    /// Takes at most `most` frames, and says how many: those that are settled into
+    /// `batch` from `filled` on, which it moves, instead of the spare ones there (of any
+    /// content), where there are any.
+    #[inline(never)]
     pub(super) fn take(
         &mut self,
         most: usize,
-        settled: &mut Vec<Frame>,
+        batch: &mut Vec<Frame>,
+        filled: &mut usize,
         unsettled: &mut Vec<Frame>,
         pool: &mut FramePool,
     ) -> usize {
-        let [items, mut lines, mut whole, mut offloads] = self.taken;
-        let count = most.min((self.count - items) as usize);
-        for at in items as usize..items as usize + count {
-            let place = self.items.get(at / TOGETHER);
-            let item = place.and_then(|items| items.0.get(at % TOGETHER));
-            let item = item.copied().unwrap_or_default();
-            let into = match item.settled {
-                true => &mut *settled,
-                false => &mut *unsettled,
+        let [items, first, ..] = self.taken.map(|taken| taken as usize);
+        let count = most.min(self.count as usize - items);
+        let mut at = *filled;
+        while batch.len() < at + count {
+            batch.push(pool.take());
+        }
+        let (batch, lines) = (batch.as_mut_slice(), self.lines.as_slice());
+        let mut line = first;
+        for item in items..items + count {
+            let (Some(Items(items)), Some(frame)) =
+                (self.items.get(item / TOGETHER), batch.get_mut(at))
+            else {
+                break;
+            };
+            let item = items[item % TOGETHER];
+            let len = match item.copied {
+                WHOLE => 0,
+                copied => usize::from(copied),
             };
             // Filled where it stays.
-            if item.copied == WHOLE {
-                let place = self.whole.get_mut(whole as usize);
-                whole += 1;
-                into.push(place.map(std::mem::take).unwrap_or_default());
-            } else {
-                into.push(pool.take());
-            }
-            let Some(frame) = into.last_mut() else {
-                continue;
-            };
-            if item.copied != WHOLE {
-                let len = usize::from(item.copied);
-                frame.set_len(len.next_multiple_of(CACHE_LINE));
-                for place in frame.bytes_mut().as_chunks_mut().0 {
-                    prefetch(&self.lines, lines as usize + AHEAD);
-                    if let Some(line) = self.lines.get(lines as usize) {
-                        *place = line.0;
-                    }
-                    lines += 1;
-                }
-                frame.set_len(len);
+            match frame.refill_lines(len) {
+                [place] => copy(lines, &mut line, place),
+                places => copy_all(lines, &mut line, places),
             }
             frame.port = item.port;
+            if item.is_plain() {
+                at += 1;
+                continue;
+            }
+            let [_, _, whole, offloads] = &mut self.taken;
+            if item.copied == WHOLE {
+                let place = self.whole.get_mut(*whole as usize);
+                let came = place.map(std::mem::take).unwrap_or_default();
+                *whole += 1;
+                take_whole(frame, came, item.port, pool);
+            }
             if item.offloaded {
-                let offload = self.offloads.get(offloads as usize).copied();
+                let offload = self.offloads.get(*offloads as usize).copied();
                 frame.offload = offload.unwrap_or_default();
-                offloads += 1;
+                *offloads += 1;
+            }
+            match item.settled {
+                true => at += 1,
+                false => unsettled.push(std::mem::replace(frame, pool.take())),
             }
         }
-        self.taken = [items + count as u32, lines, whole, offloads];
+        self.taken[0] = (items + count) as u32;
+        self.taken[1] = line as u32;
+        *filled = at;
         count
     }
 
@@ -186,7 +236,6 @@ impl Tray {
             return;
         }
         self.count = 0;
-        self.items.clear();
         self.lines.clear();
         self.offloads.clear();
         self.taken = [0; 4];
@@ -203,6 +252,29 @@ impl Tray {
     pub(super) fn reclaim(&mut self, pool: &mut FramePool) {
         self.whole.drain(..).for_each(|frame| pool.put(frame));
     }
+}
+
+/// Copies the next line, and asks for a later one.
+#[inline(always)]
+fn copy(lines: &[CacheLine], next: &mut usize, place: &mut [u8; CACHE_LINE]) {
+    prefetch(lines, *next + AHEAD);
+    if let Some(line) = lines.get(*next) {
+        *place = line.0;
+    }
+    *next += 1;
+}
+
+#[inline(never)]
+fn copy_all(lines: &[CacheLine], next: &mut usize, places: &mut [[u8; CACHE_LINE]]) {
+    places.iter_mut().for_each(|place| copy(lines, next, place));
+}
+
+/// Takes a frame that came itself; the spare one is for another use.
+#[inline(never)]
+fn take_whole(place: &mut Frame, mut came: Frame, port: EniId, pool: &mut FramePool) {
+    came.port = port;
+    came.offload = Offload::default();
+    pool.put(std::mem::replace(place, came));
 }
 
 #[cfg(test)]
@@ -223,9 +295,24 @@ mod tests {
 
     /// Puts a frame in; the buffer that is left is the pool's.
     fn put(tray: &mut Tray, mut frame: Frame, settled: bool, pool: &mut FramePool) {
-        if tray.put(&mut frame, settled) {
-            pool.put(frame);
-        }
+        tray.put(&mut frame, settled, pool);
+        pool.put(frame);
+    }
+
+    /// Takes frames behind those that are in `settled`.
+    fn take(
+        tray: &mut Tray,
+        most: usize,
+        settled: &mut Vec<Frame>,
+        unsettled: &mut Vec<Frame>,
+        pool: &mut FramePool,
+    ) -> usize {
+        let mut filled = settled.len();
+        // A spare one, of any content.
+        settled.push(frame(77, 300));
+        let taken = tray.take(most, settled, &mut filled, unsettled, pool);
+        settled.drain(filled..).for_each(|frame| pool.put(frame));
+        taken
     }
 
     #[test]
@@ -240,8 +327,14 @@ mod tests {
         tray.fetch();
         there.put(Frame::with_capacity(64));
         let (mut settled, mut unsettled) = (Vec::new(), Vec::new());
-        assert_eq!(tray.take(4, &mut settled, &mut unsettled, &mut there), 4);
-        assert_eq!(tray.take(64, &mut settled, &mut unsettled, &mut there), 2);
+        assert_eq!(
+            take(&mut tray, 4, &mut settled, &mut unsettled, &mut there),
+            4
+        );
+        assert_eq!(
+            take(&mut tray, 64, &mut settled, &mut unsettled, &mut there),
+            2
+        );
         assert!(tray.is_empty());
         settled.insert(3, unsettled.remove(0));
         assert!(unsettled.is_empty());
@@ -277,11 +370,11 @@ mod tests {
         longer.refill(EniId(1), &[0xff; 300]);
         longer.refill(EniId(1), bytes.get(..65).unwrap());
         last.pull_front(250);
-        assert!(last.line(0).is_none() || last.line(1).is_none());
+        assert!(last.lines().is_none());
         put(&mut tray, longer, true, &mut pool);
         put(&mut tray, last, true, &mut pool);
         let mut came = Vec::new();
-        assert_eq!(tray.take(9, &mut came, &mut Vec::new(), &mut pool), 2);
+        assert_eq!(take(&mut tray, 9, &mut came, &mut Vec::new(), &mut pool), 2);
         let came: Vec<&[u8]> = came.iter().map(Frame::bytes).collect();
         assert_eq!(came, [bytes.get(..65).unwrap(), bytes.get(250..).unwrap()]);
     }
@@ -302,7 +395,7 @@ mod tests {
             let (mut settled, mut unsettled) = (Vec::new(), Vec::new());
             let mut left = tray.len();
             while left > 0 {
-                left -= tray.take(4, &mut settled, &mut unsettled, &mut there);
+                left -= take(&mut tray, 4, &mut settled, &mut unsettled, &mut there);
                 assert_eq!(tray.len(), left);
             }
             assert!(settled.iter().all(|frame| frame.port.0 % 3 > 0));
