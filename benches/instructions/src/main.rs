@@ -14,6 +14,7 @@
 
 #[path = "../../../dataplane/tests/common/mod.rs"]
 mod common;
+mod workers;
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ use vpclab_dataplane::tables::{Route, RouteOrigin, RouteTarget, TargetGroupRow, 
 type Path = (&'static str, fn() -> u64);
 
 /// The paths, in the order of the budget file.
-const PATHS: [Path; 8] = [
+const PATHS: [Path; 10] = [
     ("eastwest-cached", cached_east_west),
     ("eastwest-after-route-change", changed_east_west),
     ("privatelink-cached", cached_privatelink),
@@ -40,6 +41,8 @@ const PATHS: [Path; 8] = [
     ("gwlb-decapsulate", || tunnelled(true)),
     ("first-packet-planned", planned_first_packets),
     ("first-packet-walked", walked_first_packets),
+    ("workers-own", || workers::shared(false)),
+    ("workers-handed-over", || workers::shared(true)),
 ];
 
 /// Connections of the cached paths: instructions do not depend on their number as
