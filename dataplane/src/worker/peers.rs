@@ -349,8 +349,10 @@ fn drop_of(frame: &Frame, dropped: &mut dyn FnMut(EniId, &[u8])) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ring::ring;
     use super::*;
     use crate::flow::{Seed, Shard};
+    use crate::io::wake_pair;
 
     #[test]
     fn frames_are_steered_first_where_a_session_would_mislead_or_is_seldom_found() {
@@ -371,5 +373,59 @@ mod tests {
         for has_sessions in [false, true] {
             assert_eq!(peers.order(&tables, has_sessions, false), Order::Look);
         }
+    }
+
+    /// A datagram that `reader` reads, the `n`th of its.
+    fn datagram(reader: u8, n: u16) -> Frame {
+        let mut bytes = vec![0; [64, 200, 300, 65][usize::from(n) % 4]];
+        let [high, low] = n.to_be_bytes();
+        let header = [8, 0, 0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0];
+        let ends = [10, 0, 0, reader, 10, 0, 9, 9, high, low, 0, 80];
+        let places = bytes.iter_mut().skip(12);
+        for (place, byte) in places.zip(header.into_iter().chain(ends)) {
+            *place = byte;
+        }
+        Frame::from_bytes(EniId(u32::from(reader)), &bytes)
+    }
+
+    /// Own ones and others' in any mixture, as many as there are or fewer, at both ends.
+    #[test]
+    fn every_frame_comes_once_in_its_order_to_its_owner() {
+        let (there, back) = (ring(TRAYS), ring(TRAYS));
+        let steer = |index| Steer::new(Shard::new(index, 2, Seed(5)), 4);
+        let wakes = [wake_pair().unwrap(), wake_pair().unwrap()];
+        let peer = |filler, taker, at: usize| Peer::new(filler, taker, wakes[at].0.clone());
+        let mut all = [
+            Peers::new(0, steer(0), vec![peer(there.0, back.1, 1)]),
+            Peers::new(1, steer(1), vec![peer(back.0, there.1, 0)]),
+        ];
+        let mut pools = [FramePool::new(256), FramePool::new(256)];
+        let tables = Snapshot::default();
+        let (mut sent, mut came) = ([0u16; 2], [[None; 2]; 2]);
+        let mut count = 0;
+        for round in 0..400u16 {
+            for at in 0..2 {
+                let now = Instant::ZERO;
+                let (peers, pool) = (&mut all[at], &mut pools[at]);
+                let many = round * 7 % [65, 9][at] * u16::from(round < 300);
+                let first = sent[at];
+                sent[at] += many;
+                let ids = first..sent[at];
+                let mut batch: Vec<_> = ids.map(|n| datagram(at as u8, n)).collect();
+                let none = &mut |_, _: &[u8]| panic!("there is room");
+                peers.exchange(Order::Steer, &tables, now, &mut batch, pool, none);
+                for frame in batch {
+                    assert_eq!(peers.steer.turn(&tables, now, &frame).worker, at as u32);
+                    let id: [u8; 2] = *frame.bytes().get(34..).unwrap().first_chunk().unwrap();
+                    let (reader, n) = (frame.port.0 as usize, u16::from_be_bytes(id));
+                    assert_eq!(frame.bytes(), datagram(reader as u8, n).bytes());
+                    assert!(came[at][reader] < Some(n), "in order");
+                    came[at][reader] = Some(n);
+                    count += 1;
+                    pool.put(frame);
+                }
+            }
+        }
+        assert_eq!(count, u64::from(sent[0]) + u64::from(sent[1]));
     }
 }
