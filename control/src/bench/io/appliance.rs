@@ -75,6 +75,18 @@ impl Appliance {
         })
     }
 
+    /// An error if it has ended, and why: nothing comes through any more.
+    pub(super) fn check(&mut self) -> Result<(), HostError> {
+        match self.thread.take_if(|thread| thread.is_finished()) {
+            None => Ok(()),
+            Some(thread) => match thread.join() {
+                Ok(Ok(())) => Err(HostError::new("the appliance ended")),
+                Ok(Err(error)) => Err(HostError::new(format!("appliance: {error}"))),
+                Err(_) => Err(HostError::new("the appliance panicked")),
+            },
+        }
+    }
+
     /// What it saw, in figures.
     pub(super) fn settings(&self) -> Vec<(&'static str, f64)> {
         let reads = self.counts.reads.load(Ordering::Relaxed).max(1) as f64;

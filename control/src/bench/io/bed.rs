@@ -109,6 +109,17 @@ impl Bed {
         }
     }
 
+    /// An error if what lies between has an appliance that ended by itself.
+    pub(super) fn check(&mut self) -> Result<(), HostError> {
+        match &mut self.between {
+            Between::Lab {
+                appliance: Some(appliance),
+                ..
+            } => appliance.check(),
+            Between::Lab { .. } | Between::Kernel(_) | Between::Mover(..) => Ok(()),
+        }
+    }
+
     /// What was set of what lies between, in figures.
     pub(super) fn settings(&self) -> Vec<(&'static str, f64)> {
         match &self.between {

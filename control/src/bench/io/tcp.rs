@@ -72,9 +72,10 @@ impl Tcp {
 
 impl Way for Tcp {
     fn measure(&mut self) -> Result<Measured, BenchError> {
-        let (bytes, elapsed) = self
-            .run()
-            .map_err(|error| BenchError::wrong(error.to_string()))?;
+        let run = self.run();
+        // Why nothing came through, if that is why.
+        let run = self.bed.check().and(run);
+        let (bytes, elapsed) = run.map_err(|error| BenchError::wrong(error.to_string()))?;
         Ok(Measured::bytes(bytes, elapsed))
     }
 
