@@ -257,12 +257,12 @@ impl<K: Key> Lpm<K> {
         }
     }
 
-    /// Heap bytes in use, reference counts included. What several tables share
-    /// counts for each.
+    /// Bytes in use: the table itself, a line with what is looked at first, and on the
+    /// heap, reference counts included. What several tables share counts for each.
     pub fn memory(&self) -> usize {
         /// The counts before a shared value, of a line's alignment.
         const COUNTS: usize = size_of::<Line>();
-        match &self.inner {
+        let heap = match &self.inner {
             Inner::Small(Small { lines, .. }) | Inner::Rows(Rows { lines, .. }) => {
                 COUNTS + size_of_val(&**lines)
             }
@@ -273,7 +273,8 @@ impl<K: Key> Lpm<K> {
             Inner::Direct(direct) => size_of::<Direct>() + direct.memory(),
             Inner::Rank(table) => size_of::<RankTable>() + table.rank.memory(),
             Inner::Six(table) => size_of::<Six>() + table.memory(),
-        }
+        };
+        size_of::<Self>() + heap
     }
 
     /// Uses `other`'s memory if the two tables are equal and not so large that a change

@@ -325,7 +325,7 @@ impl RouteTable {
         (&self.v4, &self.v6)
     }
 
-    /// What addresses are looked up in, IPv4 and IPv6, with its heap bytes. What
+    /// What addresses are looked up in, IPv4 and IPv6, with its bytes. What
     /// tables share counts for each of them.
     pub fn searches(&self) -> [(Structure, usize); 2] {
         [
