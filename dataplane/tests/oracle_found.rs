@@ -735,6 +735,50 @@ fn who_speaks_for_a_node_takes_no_client_from_it() {
     assert_eq!(read(&next).tuple, read(&got).tuple);
 }
 
+/// The same, and what it tracks is no plan for others.
+#[test]
+fn whom_tracking_lets_through_to_a_node_opens_it_to_nobody_else() {
+    let mut w = direct(false);
+    w.eni_edit(4, |eni| eni.source_dest_check = false);
+    // May be called, and calls nobody.
+    w.group(9, everything(), vec![]);
+    w.eni_edit(5, |eni| eni.groups = vec![SecurityGroupId(9)]);
+    let service = "10.0.1.30:443";
+    only(w.tcp(4, service, "10.0.1.11:40000", SYN | ACK).out, 5);
+    only(w.tcp(5, "10.0.1.11:40000", service, SYN).out, 4);
+    let seen = w.tcp(5, "10.0.1.11:40001", service, SYN);
+    assert_eq!(seen.drops, [(EniId(5), DropReason::SecurityGroup)]);
+}
+
+/// The gateway before the load balancer: it is the one that takes of the packet's TTL.
+#[test]
+fn a_packet_that_dies_at_a_gateway_before_a_load_balancer_dies_there() {
+    let mut w = nat_gateway();
+    let local = ("10.0.0.0/16", RouteTarget::Local);
+    w.table(1, &[local, ("10.0.2.0/24", RouteTarget::Eni(EniId(3)))]);
+    let node = EniKind::LoadBalancer(LoadBalancerId(0));
+    w.eni(6, 3, &["10.0.2.30"], &[], node);
+    w.edit(|b| {
+        let targets = vec![target("10.0.2.20", 80, TargetHealth::Healthy)];
+        let row = TargetGroupRow {
+            preserve_client_ip: true,
+            ..target_group(1, targets)
+        };
+        b.set_target_group(TargetGroupId(0), Some(row));
+        let balancer = load_balancer(LoadBalancerKind::Network, 1, 6, (6, 80));
+        b.set_load_balancer(LoadBalancerId(0), Some(balancer));
+    });
+    let (client, service) = ("10.0.1.10:40000", "10.0.2.30:80");
+    let got = only(w.tcp(1, client, service, SYN).out, 5);
+    assert_eq!(read(&got).tuple.src, ip("10.0.0.5"));
+    for flags in [SYN, ACK] {
+        let frame = with_ttl(w.frame(1, &tcp(client, service), flags, b""), 1);
+        let seen = w.send(1, frame);
+        assert_eq!(seen.drops, [(EniId(1), DropReason::TtlExpired)]);
+        assert_eq!(read(&only(seen.out, 1)).tuple.src, ip("10.0.0.5"));
+    }
+}
+
 /// Case 2038140631 of peers.
 #[test]
 fn a_gateway_whose_address_another_uses_tells_nobody_of_its_ttl() {
@@ -746,4 +790,35 @@ fn a_gateway_whose_address_another_uses_tells_nobody_of_its_ttl() {
     let seen = w.send(5, frame);
     assert_eq!(seen.drops, [(EniId(5), DropReason::TtlExpired)]);
     assert_eq!(read(&only(seen.out, 5)).tuple.src, ip("10.0.2.1"));
+}
+
+#[test]
+fn later_fragments_of_a_long_error_keep_their_bytes() {
+    let mut w = worked();
+    let local = ("10.0.0.0/16", RouteTarget::Local);
+    w.table(
+        10,
+        &[local.clone(), ("0.0.0.0/0", RouteTarget::InternetGateway)],
+    );
+    w.table(12, &[local]);
+    let asked = tuple(17, "203.0.113.80:53", "198.51.100.1:4000");
+    let got = only(w.send(5, w.frame(5, &asked, 0, b"x")).out, 1);
+    let mut error = unreachable(&w, 1, ("10.0.1.10", "203.0.113.80"), &got);
+    error.resize(ETHERNET_LEN + 3000);
+    let bytes = error.bytes_mut();
+    bytes[ETHERNET_LEN + 100..].fill(0xff);
+    bytes[16..18].copy_from_slice(&3000u16.to_be_bytes());
+    bytes[20] = 0;
+    checksum::fill_ipv4_header(&mut bytes[14..34]);
+    let headers = parse_ip(bytes, ETHERNET_LEN).unwrap();
+    checksum::fill_transport(bytes, &headers);
+    let seen = w.send(1, error);
+    assert_eq!((seen.drops.len(), seen.out.len()), (0, 3));
+    let mut message: Vec<u8> = Vec::new();
+    for (port, piece) in &seen.out {
+        assert_eq!(*port, EniId(5));
+        message.extend(&piece.bytes()[ETHERNET_LEN + 20..]);
+    }
+    assert_eq!(checksum::sum(&message), 0xffff, "of the whole message");
+    assert!(message[100..].iter().all(|&byte| byte == 0xff));
 }

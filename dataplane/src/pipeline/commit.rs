@@ -171,14 +171,14 @@ impl Pipeline {
         let Some((id, direction)) = found else {
             return Ok(Err([near, far]));
         };
-        let moved = direction == Direction::Forward && {
-            let held = self.connections.sessions.held(id);
-            match held.and_then(|session| session.end(Direction::Reply)) {
+        let held = self.connections.sessions.held(id);
+        let holds = held.and_then(|session| session.end(Direction::Reply));
+        let moved = direction == Direction::Forward
+            && match holds {
                 Some(key) => key != far,
                 // Another session answered for it when it was keyed.
-                None => self.connections.sessions.find(&far).is_none(),
-            }
-        };
+                None => self.free_far_end(&far, view, now),
+            };
         if moved {
             let id = self.rekey(id, near, far, view, now)?;
             return Ok(Ok((id, direction)));

@@ -290,7 +290,9 @@ impl Pipeline {
                     .account_of(id, pass.rewrite.tunnel.as_ref());
                 self.tell_balancer(at, reason, &arrival);
             }
-            return self.does_not_fit(context, arrival, &view, &pass.rewrite);
+            let held = self.connections.sessions.held(id);
+            let nats = held.map(|held| held.nats()).unwrap_or_default();
+            return self.does_not_fit(context, arrival, &view, &pass.rewrite, &nats);
         }
         self.touch(id, direction, &view, context.now);
         if let Some((linked, direction)) = pass.link {
@@ -403,7 +405,7 @@ impl Pipeline {
                     {
                         self.tell_balancer(path.account, reason, &arrival);
                     }
-                    self.does_not_fit(context, arrival, &view, &rewrite);
+                    self.does_not_fit(context, arrival, &view, &rewrite, &path.nats);
                 } else {
                     match self.commit(tables, now, &arrival, &view, &path) {
                         Ok((rewrite, Some(of))) if rewrite.shifted => {

@@ -355,6 +355,8 @@ impl Pipeline {
             && rewrite.tunnel.is_none()
             && path.from_flow.is_none()
             && path.link.is_none()
+            // Tracked by a session that was, perhaps, and judged by no rule.
+            && path.own.is_none()
             && path.picks <= 1
             && !path.opens_nat
             && path.pick.is_some() == path.opens_lb.is_some()

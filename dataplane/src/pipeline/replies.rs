@@ -8,7 +8,7 @@ use super::rewrite::{decapsulate, write_addresses, write_identifier};
 use super::{Context, Pipeline, Sink};
 use crate::addr::EniId;
 use crate::drop::DropReason;
-use crate::flow::{Ingress, Key, Rewrite};
+use crate::flow::{Ingress, Key, Nats, Rewrite};
 use crate::packet::checksum;
 use crate::packet::{
     Delta, ETHERNET_LEN, Endpoints, FiveTuple, Fragment, Headers, IcmpError, TcpReset,
@@ -30,6 +30,7 @@ impl Pipeline {
         arrival: Arrival,
         view: &View,
         rewrite: &Rewrite,
+        nats: &Nats,
     ) {
         let limits = rewrite.limits;
         if let Some((bytes, reason)) = limits.silent
@@ -48,7 +49,7 @@ impl Pipeline {
         }
         let error = IcmpError::time_exceeded(&view.headers);
         let source = self
-            .aging_gateway(context.tables, &arrival, view, rewrite)
+            .aging_gateway(context.tables, &arrival, view, rewrite, nats)
             .unwrap_or_else(|| self.nearest_router(context.tables, &arrival, view));
         self.refuse(
             context,
@@ -125,6 +126,7 @@ impl Pipeline {
         arrival: &Arrival,
         view: &View,
         rewrite: &Rewrite,
+        nats: &Nats,
     ) -> Option<IpAddr> {
         let ours = rewrite.ttl_less == tables.settings.ttl_nat_gateway;
         let vpc = tables.enis.row(arrival.frame.port)?.vpc;
@@ -135,9 +137,9 @@ impl Pipeline {
             matches!(kind, EniKind::NatGateway(_)).then_some(())
         };
         let (inside, outside) = (rewrite.tuple.src, view.headers.tuple.dst);
-        // Behind a load balancer it takes of a fresh one, not of this; and what has its
-        // address from the start has not been through it.
-        let own = rewrite.ttl_set.is_none() && is_gateway(view.headers.tuple.src).is_none();
+        // Behind a load balancer it translates, and takes of, another packet than this.
+        let mut nats = nats.iter().flatten();
+        let own = nats.any(|nat| nat.client == view.headers.tuple);
         if !ours {
             None
         } else if own && is_gateway(inside).is_some() {
@@ -310,6 +312,10 @@ fn write_error(
         .replace_addr(wire.tuple.src, src)
         .replace_addr(wire.tuple.dst, dst);
     write_addresses(bytes, usize::from(wire.l3), src, dst, delta);
+    if wire.fragment == Fragment::Later {
+        // The message and its quote are in the first.
+        return;
+    }
     let quoted_at = usize::from(wire.l4) + 8;
     let end = usize::from(wire.l3) + wire.ip_len as usize;
     let sum = |bytes: &[u8]| checksum::sum(bytes.get(quoted_at..end).unwrap_or_default());
