@@ -280,6 +280,31 @@ fn gwlb_two_flows_in_one_train_stay_two() {
 }
 
 #[test]
+fn gwlb_two_flows_in_one_train_are_two_trains_to_the_next_appliance() {
+    let mut w = inspected_twice();
+    let flows = ["10.0.1.10:40000", "10.0.1.10:40001"].map(|src| tcp(src, "203.0.113.80:443"));
+    let mut cars = flows.map(|flow| {
+        let syn = only(w.send(1, w.frame(1, &flow, SYN, b"")).out, 4);
+        let syn = only(w.send(4, bounce(syn)).out, 4);
+        only(w.send(4, bounce(syn)).out, 5);
+        let mut frame = w.frame(1, &flow, ACK, &[7; 3000]);
+        frame.offload.segmentation = Segmentation::Tcp(1000);
+        cut(only(w.send(1, frame).out, 4))
+    });
+    let outer = headers_of(&cars[0][0]).tuple;
+    let mut train = Train::new(cars[0].remove(0));
+    assert!(cars.iter().flatten().all(|car| train.hang_on(car)));
+    let seen = w.send(4, bounce(train.finish(&outer)));
+    assert_eq!(seen.drops, []);
+    let of = |(port, frame): &(EniId, Frame)| (port.0, headers_of(frame).tuple.sport, frame.len());
+    let came: Vec<_> = seen.out.iter().map(of).collect();
+    let [(4, first, len), (4, second, other)] = came[..] else {
+        panic!("{came:?}");
+    };
+    assert!(first != second && len == other, "{came:?}");
+}
+
+#[test]
 fn gwlb_a_train_goes_whole_from_one_appliance_to_the_next() {
     for (kind, segmentation) in [
         (protocol::TCP, Segmentation::Tcp(1000)),

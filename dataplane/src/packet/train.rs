@@ -164,6 +164,21 @@ mod tests {
     }
 
     #[test]
+    fn only_datagrams_with_the_same_outer_header_have_it() {
+        let train = Train::new(datagram(100, 1));
+        let mut other = datagram(60, 2);
+        // What each has of its own: identification, checksum.
+        other.bytes_mut()[ETHERNET_LEN + 4] ^= 1;
+        other.bytes_mut()[ETHERNET_LEN + 10] ^= 1;
+        assert!(train.has_header_of(&other));
+        for at in [0, 6, ETHERNET_LEN + 1, ETHERNET_LEN + 8, UDP_AT] {
+            let mut other = datagram(100, 1);
+            other.bytes_mut()[at] ^= 1;
+            assert!(!train.has_header_of(&other), "byte {at}");
+        }
+    }
+
+    #[test]
     fn a_train_is_bounded_and_a_longer_datagram_starts_another() {
         let small = datagram(100, 1);
         let mut train = Train::new(small.clone());

@@ -51,7 +51,8 @@ impl Held {
 
 impl Pipeline {
     /// A frame leaves that came in a train, in a tunnel with the ends `tunnel` if one is
-    /// named: with those before it, if it is a part of the same super-packet.
+    /// named: with those before it, if it is a part of the same super-packet, or a
+    /// datagram of the same tunnel, whoever's it is.
     pub(super) fn join<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
