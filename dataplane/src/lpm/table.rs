@@ -207,6 +207,9 @@ impl<K: Key> Lpm<K> {
         let all = keys.iter().zip(out);
         match &self.inner {
             Inner::Small(small) => all.for_each(|(key, out)| *out = small.lookup(*key)),
+            Inner::Rows(rows) => {
+                all.for_each(|(key, out)| *out = rows.lookup(key.window(0)));
+            }
             Inner::Rank(table) => {
                 by_form!(table.form, L => all.for_each(|(key, out)| *out = table.rank.lookup::<K, L>(*key)));
             }
@@ -501,3 +504,7 @@ impl Small {
 }
 
 const _: () = assert!(value(0) == NO_MATCH);
+// A line: what is searched first is fetched with the table. (The kind of structure is told by
+// what `rows::End` cannot be.)
+const _: () = assert!(size_of::<Lpm<u32>>() == size_of::<Line>());
+const _: () = assert!(size_of::<Lpm<u128>>() == size_of::<Line>());
