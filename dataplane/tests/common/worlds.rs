@@ -277,6 +277,21 @@ pub fn nat_gateway() -> World {
     w
 }
 
+/// The frame with another TTL.
+pub fn with_ttl(mut frame: Frame, ttl: u8) -> Frame {
+    let bytes = frame.bytes_mut();
+    bytes[22] = ttl;
+    checksum::fill_ipv4_header(&mut bytes[14..34]);
+    frame
+}
+
+/// Changes the settings of a world.
+pub fn settings(w: &mut World, change: impl FnOnce(&mut Settings)) {
+    let mut settings = w.tables.settings;
+    change(&mut settings);
+    w.edit(|b| b.set_settings(settings));
+}
+
 /// The frame with these TCP numbers.
 pub fn numbered(mut frame: Frame, seq: u32, ack: u32) -> Frame {
     let headers = parse_ip(frame.bytes(), ETHERNET_LEN).unwrap();
