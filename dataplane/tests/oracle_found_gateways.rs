@@ -15,30 +15,42 @@ use vpclab_dataplane::tables::*;
 const SYN: u8 = tcp_flag::SYN;
 const ACK: u8 = tcp_flag::ACK;
 
+/// A load balancer with its node at `node` in subnet `subnet` of [`nat_gateway`], where what
+/// hosts 1 and 2 send into the target's subnet goes by the gateway; whether the target sees
+/// its clients. A packet with a TTL of 1 from host 1 to it dies, new and cached, and `teller`
+/// says so.
+fn dies_at(mut w: World, subnet: u32, node: &'static str, kept: bool, teller: &str) {
+    let local = ("10.0.0.0/16", RouteTarget::Local);
+    w.table(1, &[local, ("10.0.2.0/24", RouteTarget::Eni(EniId(3)))]);
+    let kind = EniKind::LoadBalancer(LoadBalancerId(0));
+    w.eni(6, subnet, &[node], &[], kind);
+    w.edit(|b| {
+        let targets = vec![target("10.0.2.20", 80, TargetHealth::Healthy)];
+        let row = TargetGroupRow {
+            preserve_client_ip: kept,
+            ..target_group(1, targets)
+        };
+        b.set_target_group(TargetGroupId(0), Some(row));
+        let balancer = load_balancer(LoadBalancerKind::Network, 1, 6, (6, 80));
+        b.set_load_balancer(LoadBalancerId(0), Some(balancer));
+    });
+    let (client, service) = ("10.0.1.10:40000", format!("{node}:80"));
+    let got = only(w.tcp(1, client, &service, SYN).out, 5);
+    assert_eq!(read(&got).tuple.src, ip("10.0.0.5"));
+    for flags in [SYN, ACK] {
+        let frame = with_ttl(w.frame(1, &tcp(client, &service), flags, b""), 1);
+        let seen = w.send(1, frame);
+        assert_eq!(seen.drops, [(EniId(1), DropReason::TtlExpired)]);
+        assert_eq!(read(&only(seen.out, 1)).tuple.src, ip(teller));
+    }
+}
+
 /// Case 1003496.
 #[test]
 fn a_packet_that_dies_before_a_load_balancer_dies_at_no_gateway_behind_it() {
     let mut w = nat_gateway();
     settings(&mut w, |settings| settings.ttl_vpc_router = 1);
-    let local = ("10.0.0.0/16", RouteTarget::Local);
-    w.table(1, &[local, ("10.0.2.0/24", RouteTarget::Eni(EniId(3)))]);
-    let node = EniKind::LoadBalancer(LoadBalancerId(0));
-    w.eni(6, 1, &["10.0.1.30"], &[], node);
-    w.edit(|b| {
-        let targets = vec![target("10.0.2.20", 80, TargetHealth::Healthy)];
-        b.set_target_group(TargetGroupId(0), Some(target_group(1, targets)));
-        let balancer = load_balancer(LoadBalancerKind::Network, 1, 6, (6, 80));
-        b.set_load_balancer(LoadBalancerId(0), Some(balancer));
-    });
-    let (client, service) = ("10.0.1.10:40000", "10.0.1.30:80");
-    let got = only(w.tcp(1, client, service, SYN).out, 5);
-    assert_eq!(read(&got).tuple.src, ip("10.0.0.5"));
-    for flags in [SYN, ACK] {
-        let frame = with_ttl(w.frame(1, &tcp(client, service), flags, b""), 1);
-        let seen = w.send(1, frame);
-        assert_eq!(seen.drops, [(EniId(1), DropReason::TtlExpired)]);
-        assert_eq!(read(&only(seen.out, 1)).tuple.src, ip("10.0.1.1"));
-    }
+    dies_at(w, 1, "10.0.1.30", false, "10.0.1.1");
 }
 
 /// Case 2026116383 of clients that targets see.
@@ -140,30 +152,7 @@ fn whom_tracking_lets_through_to_a_node_opens_it_to_nobody_else() {
 /// The gateway before the load balancer: it is the one that takes of the packet's TTL.
 #[test]
 fn a_packet_that_dies_at_a_gateway_before_a_load_balancer_dies_there() {
-    let mut w = nat_gateway();
-    let local = ("10.0.0.0/16", RouteTarget::Local);
-    w.table(1, &[local, ("10.0.2.0/24", RouteTarget::Eni(EniId(3)))]);
-    let node = EniKind::LoadBalancer(LoadBalancerId(0));
-    w.eni(6, 3, &["10.0.2.30"], &[], node);
-    w.edit(|b| {
-        let targets = vec![target("10.0.2.20", 80, TargetHealth::Healthy)];
-        let row = TargetGroupRow {
-            preserve_client_ip: true,
-            ..target_group(1, targets)
-        };
-        b.set_target_group(TargetGroupId(0), Some(row));
-        let balancer = load_balancer(LoadBalancerKind::Network, 1, 6, (6, 80));
-        b.set_load_balancer(LoadBalancerId(0), Some(balancer));
-    });
-    let (client, service) = ("10.0.1.10:40000", "10.0.2.30:80");
-    let got = only(w.tcp(1, client, service, SYN).out, 5);
-    assert_eq!(read(&got).tuple.src, ip("10.0.0.5"));
-    for flags in [SYN, ACK] {
-        let frame = with_ttl(w.frame(1, &tcp(client, service), flags, b""), 1);
-        let seen = w.send(1, frame);
-        assert_eq!(seen.drops, [(EniId(1), DropReason::TtlExpired)]);
-        assert_eq!(read(&only(seen.out, 1)).tuple.src, ip("10.0.0.5"));
-    }
+    dies_at(nat_gateway(), 3, "10.0.2.30", true, "10.0.0.5");
 }
 
 /// Case 2038140631 of peers.
