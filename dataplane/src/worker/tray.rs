@@ -280,7 +280,7 @@ fn take_whole(place: &mut Frame, mut came: Frame, port: EniId, pool: &mut FrameP
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::Checksum;
+    use crate::packet::{Checksum, HEADROOM};
 
     fn frame(port: u32, len: usize) -> Frame {
         let mut frame = Frame::from_bytes(EniId(port), &vec![port as u8; len]);
@@ -362,21 +362,22 @@ mod tests {
     fn nothing_behind_a_frame_arrives_with_it() {
         let mut pool = FramePool::new(4);
         let mut tray = Tray::default();
-        let bytes: Vec<u8> = (0..=255).collect();
-        let (mut longer, mut last) = (
-            Frame::with_capacity(512),
-            Frame::from_bytes(EniId(2), &bytes),
-        );
+        let (mut longer, mut last) = (Frame::with_capacity(512), Frame::with_capacity(190));
+        // To the end of its buffer, which begins wherever the allocator says.
+        let bytes: Vec<u8> = (0..HEADROOM + CACHE_LINE + 190 - last.headroom())
+            .map(|at| at as u8)
+            .collect();
         longer.refill(EniId(1), &[0xff; 300]);
         longer.refill(EniId(1), bytes.get(..65).unwrap());
-        last.pull_front(250);
+        last.refill(EniId(2), &bytes);
+        last.pull_front(bytes.len() - 6);
         assert!(last.lines().is_none());
         put(&mut tray, longer, true, &mut pool);
         put(&mut tray, last, true, &mut pool);
         let mut came = Vec::new();
         assert_eq!(take(&mut tray, 9, &mut came, &mut Vec::new(), &mut pool), 2);
         let came: Vec<&[u8]> = came.iter().map(Frame::bytes).collect();
-        assert_eq!(came, [bytes.get(..65).unwrap(), bytes.get(250..).unwrap()]);
+        assert_eq!(came, [&bytes[..65], &bytes[bytes.len() - 6..]]);
     }
 
     /// A tray that goes to and fro: every frame arrives once, as it was, in its order.
