@@ -32,7 +32,7 @@ use vpclab_dataplane::tables::{Route, RouteOrigin, RouteTarget, TargetGroupRow, 
 type Path = (&'static str, fn() -> u64);
 
 /// The paths, in the order of the budget file.
-const PATHS: [Path; 10] = [
+const PATHS: [Path; 11] = [
     ("eastwest-cached", cached_east_west),
     ("eastwest-after-route-change", changed_east_west),
     ("privatelink-cached", cached_privatelink),
@@ -41,8 +41,10 @@ const PATHS: [Path; 10] = [
     ("gwlb-decapsulate", || tunnelled(true)),
     ("first-packet-planned", planned_first_packets),
     ("first-packet-walked", walked_first_packets),
-    ("workers-own", || workers::shared(false)),
-    ("workers-handed-over", || workers::shared(true)),
+    ("workers-own", || workers::shared(false, 18)),
+    ("workers-handed-over", || workers::shared(true, 18)),
+    // Frames too long to be copied.
+    ("workers-handed-over-1500", || workers::shared(true, 1_472)),
 ];
 
 /// Connections of the cached paths: instructions do not depend on their number as

@@ -61,8 +61,10 @@ impl Port for Script {
     }
 }
 
-/// Frames that are all their reader's own, or all the other's.
-pub(crate) fn shared(handed_over: bool) -> u64 {
+/// Frames that are all their reader's own, or all the other's, with so many bytes behind
+/// their headers.
+pub(crate) fn shared(handed_over: bool, payload: usize) -> u64 {
+    let payload = vec![0; payload];
     let world = east_west();
     let config = Config {
         seed: SEED,
@@ -82,7 +84,7 @@ pub(crate) fn shared(handed_over: bool) -> u64 {
     for port in 2_000..2_000 + FLOWS {
         let tuple = tuple(protocol::UDP, &format!("10.0.1.10:{port}"), "10.0.2.10:443");
         let reader = shard.owner(&tuple) as usize ^ usize::from(handed_over);
-        queues[reader].push(world.frame(CLIENT.0, &tuple, 0, &[0; 18]));
+        queues[reader].push(world.frame(CLIENT.0, &tuple, 0, &payload));
     }
     let got: [Arc<AtomicU64>; 2] = Default::default();
     let queue = |frames, got: &Arc<AtomicU64>| {

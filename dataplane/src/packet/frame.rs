@@ -383,9 +383,9 @@ impl FramePool {
             .unwrap_or_else(|| Frame::with_capacity(2048))
     }
 
-    /// A recycled frame, if there is one.
-    pub fn take_idle(&mut self) -> Option<Frame> {
-        self.free.pop()
+    /// How many frames wait to be used again.
+    pub fn idle(&self) -> usize {
+        self.free.len()
     }
 
     /// Takes a frame back.

@@ -64,9 +64,9 @@ impl Peer {
     }
 
     /// Takes the next tray, if all of the last has been taken.
-    fn open(&mut self, pool: &mut FramePool) {
+    fn open(&mut self) {
         if self.came.is_empty() {
-            self.came.pay_back(pool);
+            self.came.clear();
             if self.taker.take(&mut self.came) {
                 self.came.fetch();
             }
@@ -228,7 +228,7 @@ impl Peers {
         if !batch.is_empty() {
             (self.given, self.foreign) = (batch.len(), 0);
         }
-        self.peers.iter_mut().for_each(|peer| peer.open(pool));
+        self.peers.iter_mut().for_each(|peer| peer.open());
         let (unsteered, kept) = match order {
             Order::Look => (batch.len(), batch.len()),
             Order::Steer => (0, self.steer_all(tables, now, batch, pool, dropped)),
@@ -299,7 +299,7 @@ impl Peers {
         for peer in &mut self.peers {
             let mut left = TAKE_MAX;
             while left > 0 {
-                peer.open(pool);
+                peer.open();
                 let unsettled = &mut self.unsettled;
                 let taken = peer.came.take(left, batch, &mut filled, unsettled, pool);
                 if taken == 0 {

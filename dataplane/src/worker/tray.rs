@@ -3,8 +3,8 @@
 //! Short frames are copied, one behind the other, and long ones go themselves.
 //! A copy costs the taker the lines that it would read anyway, and both sides
 //! keep their own buffers, which are in their caches: nothing else of the frame
-//! crosses, and nothing has to come back. For a long frame an empty one goes
-//! back, so that buffers do not pile up on one side.
+//! crosses, and nothing has to come back. A long frame changes places with an empty
+//! one of the tray, and at its end with a spare one: buffers pile up on neither side.
 
 use crate::addr::EniId;
 use crate::flow::{CacheLine, prefetch, push_past_caches};
@@ -16,6 +16,8 @@ const COPY_MAX: usize = 256;
 const CACHE_LINE: usize = 64;
 /// How many lines ahead of the copying are fetched.
 const AHEAD: usize = 16;
+/// Empty frames that a tray keeps.
+const KEPT: usize = 64;
 /// Lines that are fetched at a time while there is something else to do.
 const FETCHED: usize = 8;
 /// Items of a line.
@@ -57,11 +59,13 @@ pub(super) struct Tray {
     items: Vec<Items>,
     /// Those that were copied.
     lines: Vec<CacheLine>,
-    /// Those that were not; on the way back, empty ones in exchange.
+    /// Those that were not; where they were taken, and behind them, others in exchange.
     whole: Vec<Frame>,
     offloads: Vec<Offload>,
     /// How many frames were put in.
     count: u32,
+    /// How many of them are whole.
+    wholes: u32,
     /// Frames, lines, whole frames and metadata that were taken.
     taken: [u32; 4],
 }
@@ -118,7 +122,14 @@ impl Tray {
 
     #[inline(never)]
     fn put_whole(&mut self, frame: &mut Frame, pool: &mut FramePool) {
-        self.whole.push(std::mem::replace(frame, pool.take()));
+        let at = self.wholes as usize;
+        if at >= self.whole.len() {
+            self.whole.push(pool.take());
+        }
+        if let Some(place) = self.whole.get_mut(at) {
+            std::mem::swap(place, frame);
+        }
+        self.wholes += 1;
     }
 
     /// The first item of a line that there was not yet.
@@ -207,10 +218,10 @@ impl Tray {
             }
             let [_, _, whole, offloads] = &mut self.taken;
             if item.copied == WHOLE {
-                let place = self.whole.get_mut(*whole as usize);
-                let came = place.map(std::mem::take).unwrap_or_default();
+                if let Some(came) = self.whole.get_mut(*whole as usize) {
+                    take_whole(frame, came, item.port);
+                }
                 *whole += 1;
-                take_whole(frame, came, item.port, pool);
             }
             if item.offloaded {
                 let offload = self.offloads.get(*offloads as usize).copied();
@@ -228,29 +239,24 @@ impl Tray {
         count
     }
 
-    /// Makes a tray whose frames were taken ready to go back: with an empty frame
-    /// for each that went itself, as far as there are any.
-    pub(super) fn pay_back(&mut self, pool: &mut FramePool) {
+    /// Makes a tray whose frames were taken ready to go back.
+    pub(super) fn clear(&mut self) {
         if self.count == 0 {
             // It is ready since it was asked last.
             return;
         }
-        self.count = 0;
+        (self.count, self.wholes) = (0, 0);
         self.lines.clear();
         self.offloads.clear();
         self.taken = [0; 4];
-        let mut owed = self.whole.iter_mut();
-        let paid = owed.by_ref().map_while(|place| {
-            *place = pool.take_idle()?;
-            Some(())
-        });
-        let paid = paid.count();
-        self.whole.truncate(paid);
     }
 
-    /// Takes the empty frames out that came back.
+    /// Takes empty frames out of a tray that came back with more than most trays need.
+    #[inline]
     pub(super) fn reclaim(&mut self, pool: &mut FramePool) {
-        self.whole.drain(..).for_each(|frame| pool.put(frame));
+        if self.whole.len() > KEPT {
+            self.whole.drain(KEPT..).for_each(|frame| pool.put(frame));
+        }
     }
 }
 
@@ -269,12 +275,12 @@ fn copy_all(lines: &[CacheLine], next: &mut usize, places: &mut [[u8; CACHE_LINE
     places.iter_mut().for_each(|place| copy(lines, next, place));
 }
 
-/// Takes a frame that came itself; the spare one is for another use.
+/// Takes a frame that came itself, for the spare one.
 #[inline(never)]
-fn take_whole(place: &mut Frame, mut came: Frame, port: EniId, pool: &mut FramePool) {
-    came.port = port;
-    came.offload = Offload::default();
-    pool.put(std::mem::replace(place, came));
+fn take_whole(spare: &mut Frame, came: &mut Frame, port: EniId) {
+    std::mem::swap(spare, came);
+    spare.port = port;
+    spare.offload = Offload::default();
 }
 
 #[cfg(test)]
@@ -317,7 +323,7 @@ mod tests {
 
     #[test]
     fn short_and_long_frames_arrive_in_order_and_buffers_stay_or_are_exchanged() {
-        let (mut here, mut there) = (FramePool::new(64), FramePool::new(64));
+        let (mut here, mut there) = (FramePool::new(128), FramePool::new(64));
         let lens = [60, COPY_MAX + 1, 0, COPY_MAX, 9_000, 61];
         let mut tray = Tray::default();
         for (port, len) in (0..).zip(lens) {
@@ -325,7 +331,6 @@ mod tests {
         }
         assert_eq!(tray.len(), lens.len());
         tray.fetch();
-        there.put(Frame::with_capacity(64));
         let (mut settled, mut unsettled) = (Vec::new(), Vec::new());
         assert_eq!(
             take(&mut tray, 4, &mut settled, &mut unsettled, &mut there),
@@ -343,18 +348,25 @@ mod tests {
             assert_eq!(got.bytes(), sent.bytes());
             assert_eq!((got.port, got.offload), (sent.port, sent.offload));
         }
-        // Two went themselves; one empty frame is there to go back.
-        there.put(Frame::with_capacity(64));
-        while there.take_idle().is_some() {}
-        there.put(Frame::with_capacity(77));
-        for _ in 0..2 {
-            tray.pay_back(&mut there);
+        // Two went themselves, for two of the pool here; two of there lie in their places.
+        tray.clear();
+        assert_eq!((tray.len(), tray.whole.len()), (0, 2));
+        assert_eq!(here.idle(), lens.len() - 2);
+        assert!(tray.whole.iter().all(Frame::is_empty));
+        put(&mut tray, frame(9, 1_500), true, &mut here);
+        assert_eq!((tray.wholes, tray.whole.len()), (1, 2), "no third one");
+        let (mut last, filled) = (vec![frame(78, 9_000)], &mut 0);
+        tray.take(1, &mut last, filled, &mut Vec::new(), &mut there);
+        assert_eq!(last[0].bytes(), frame(9, 1_500).bytes());
+        // Of many, the pool gets back what others can use as well.
+        tray.clear();
+        for port in 0..70 {
+            put(&mut tray, frame(port, 1_500), true, &mut here);
         }
-        assert_eq!((tray.len(), tray.whole.len()), (0, 1));
-        let kept = std::iter::from_fn(|| here.take_idle()).count();
-        assert_eq!(kept, 4, "the copied ones stayed");
+        tray.clear();
+        let idle = here.idle();
         tray.reclaim(&mut here);
-        assert!(here.take_idle().is_some() && tray.whole.is_empty());
+        assert_eq!((tray.whole.len(), here.idle() - idle), (KEPT, 6));
     }
 
     /// Whole lines are copied, also of what was in a buffer before and of frames at its end.
@@ -410,9 +422,9 @@ mod tests {
                 got.push(taken.port.0);
                 there.put(taken);
             }
-            tray.pay_back(&mut there);
+            tray.clear();
             tray.reclaim(&mut here);
-            assert!(tray.is_empty() && tray.lines.is_empty() && tray.whole.is_empty());
+            assert!(tray.is_empty() && tray.lines.is_empty() && tray.whole.len() < 7);
         }
         got.sort_unstable();
         assert!(got.into_iter().eq(0..sent));
