@@ -1,7 +1,7 @@
 //! Tables of a VPC's size: up to 104 intervals and 255 values, IPv4. The table itself has the
 //! first keys of its lines, so that one address reads one line more. Many addresses at once are
 //! searched in registers, sixteen at a time, once the rows are transposed: a register for each
-//! of their lanes.
+//! of their lanes. With AVX2 their rows are found eight at a time, then each reads its own.
 //!
 //! ```text
 //! line     two rows
@@ -44,7 +44,7 @@ pub(super) struct Rows {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Firsts {
     /// Of the second line of rows, and so on.
-    keys: [i32; LINES - 1],
+    pub(super) keys: [i32; LINES - 1],
     end: End,
 }
 

@@ -10,6 +10,7 @@
 // 50 routes, 3.0 became 1.2 for 1 000, and 6.4 became 2.6 for 902 000 (suite `lpm`).
 #![expect(unsafe_code, reason = "this module's one leaf of intrinsics")]
 
+mod eights;
 mod kernels;
 mod wide;
 
@@ -25,7 +26,7 @@ use super::narrow::{self, Narrow};
 use super::rank::{BELOW, Rank};
 use super::rows::{self, Firsts, ROWS, Rows};
 use super::six::{self, Field, Home, Six};
-use super::table::{Form, Inner, Small, TINY, by_form};
+use super::table::{Form, Inner, Small, by_form};
 use super::tree::{Root, Trees};
 use super::{Key, Level, Lpm};
 

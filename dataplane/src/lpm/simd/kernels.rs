@@ -49,7 +49,7 @@ macro_rules! kernels {
             /// it begins anew.
             #[target_feature(enable = $features)]
             #[inline]
-            fn by_whole_groups<K: Key, const N: usize>(
+            pub(in crate::lpm::simd) fn by_whole_groups<K: Key, const N: usize>(
                 keys: &[K],
                 out: &mut [u32],
                 mut search: impl FnMut(&[K; N], &mut [u32; N]),
@@ -598,34 +598,7 @@ enum At<'a> {
 }
 
 kernels!(avx2, "avx2,bmi1,bmi2,popcnt", isa256, {
-    /// Rows: a line of each.
-    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-    #[inline(never)]
-    fn in_rows(table: &Rows, keys: &[u32], out: &mut [u32]) {
-        let firsts = load_firsts(&table.firsts);
-        by_groups(keys, out, |keys: &[u32; LANES], out| {
-            for n in 0..LANES {
-                let key = everywhere(&keys[n]);
-                let line = line_of_rows(table, line_number(firsts, key));
-                out[n] = lane(value(u32::from(row_code(line, row_keys_above(line, key)))));
-            }
-        });
-    }
-
-    /// A tiny table compares its two lines of keys like any other line.
-    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-    fn special(small: &Small, keys: &[u32], out: &mut [u32]) -> bool {
-        let (Form::Tiny, Some([low, high, codes])) = (small.form, small.lines.first_chunk()) else {
-            return false;
-        };
-        for (key, out) in keys.iter().zip(out) {
-            let key = turned(*key);
-            let rank = rank(low, mask(16), key) + rank(high, mask(TINY - 1 - 16), key);
-            let lane = codes.0[rank as usize / 2] as u32;
-            *out = value((lane >> (rank % 2 * 16)) & 0xffff);
-        }
-        true
-    }
+    use crate::lpm::simd::eights::{in_rows, special};
 });
 
 kernels!(
