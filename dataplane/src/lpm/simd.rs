@@ -749,8 +749,7 @@ mod isa256 {
     #[inline]
     pub(super) fn narrow_rank(line: &Narrow, pair: u32) -> u32 {
         let above = _mm256_cmpgt_epi16(_mm256_set1_epi32(pair as i32), load_narrow(line));
-        // Two bits a key.
-        (_mm256_movemask_epi8(above) as u32).count_ones() / 2
+        half_of_bits(above)
     }
 
     /// The same of a unit that all lanes have.
@@ -758,7 +757,18 @@ mod isa256 {
     #[inline]
     pub(super) fn narrow_rank_of(line: &Narrow, unit: __m256i) -> u32 {
         let above = _mm256_cmpgt_epi16(unit, load_narrow(line));
-        (_mm256_movemask_epi8(above) as u32).count_ones() / 2
+        half_of_bits(above)
+    }
+
+    /// How many lanes of 16 bits have all of them set; the others have none.
+    #[target_feature(enable = "avx2,popcnt")]
+    #[inline]
+    fn half_of_bits(lanes: __m256i) -> u32 {
+        // Two bits a lane. A code has two bytes, too: what is halved here is not doubled there.
+        let bits = (_mm256_movemask_epi8(lanes) as u32).count_ones();
+        // SAFETY: lanes come from a comparison, so that of each both bits are set or neither.
+        unsafe { std::hint::assert_unchecked(bits.is_multiple_of(2)) }
+        bits / 2
     }
 
     #[target_feature(enable = "avx2,popcnt")]
