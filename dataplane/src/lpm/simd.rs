@@ -366,9 +366,12 @@ impl<'a> Top<'a> {
     }
 
     /// The 16 bits behind these 32, of an IPv6 address.
+    ///
+    /// # Safety
+    /// The address has them: it is one of more than 32 bits.
     #[inline]
-    fn below(self) -> u16 {
-        // SAFETY: the two bytes before, which an IPv6 address has.
+    unsafe fn below(self) -> u16 {
+        // SAFETY: by the caller's word the two bytes before are the address's, too.
         unsafe { self.at.sub(2).cast::<u16>().read_unaligned() }
     }
 
@@ -578,7 +581,8 @@ fn values_of_fields(code: impl FnMut(usize) -> u16, out: &mut [u32; RANKED]) -> 
 #[inline]
 fn units<K: Key>(key: &K) -> __m256i {
     let units = match K::BITS {
-        128 => _mm256_set1_epi16(Top::of(key).below() as i16),
+        // SAFETY: an address of 128 bits.
+        128 => _mm256_set1_epi16(unsafe { Top::of(key).below() } as i16),
         _ => _mm256_setzero_si256(),
     };
     let mut units = units;
