@@ -195,7 +195,7 @@ const SECOND_ROW: u32 = 32;
 /// Behind the keys of both rows.
 const ROWS_END: u64 = 1 << (SECOND_ROW + rows::KEYS as u32);
 /// The keys of both.
-const ROWS_KEYS: u64 = ((1 << rows::KEYS) - 1) * (1 | 1 << SECOND_ROW);
+const ROWS_KEYS: u64 = mask(rows::KEYS) as u64 * (1 | 1 << SECOND_ROW);
 
 /// The code behind the keys of a line of rows that are not above the one looked for: `above`
 /// has bits for those that are.
@@ -669,10 +669,10 @@ mod isa512 {
     #[inline]
     pub(super) fn row_keys_above(line: &Line, key: __m256i) -> u64 {
         let key = _mm512_broadcastd_epi32(_mm256_castsi256_si128(key));
-        const KEYS: u16 = 0x3f3f;
-        let above = _mm512_mask_cmpgt_epi32_mask(KEYS, load(line), key);
-        // Eight lanes are a row.
-        _pdep_u64(above.into(), 0xff | 0xff << SECOND_ROW)
+        const KEYS: u32 = mask(rows::KEYS) | mask(rows::KEYS) << rows::LANES;
+        const ROW: u64 = mask(rows::LANES) as u64;
+        let above = _mm512_mask_cmpgt_epi32_mask(KEYS as u16, load(line), key);
+        _pdep_u64(above.into(), ROW | ROW << SECOND_ROW)
     }
 
     /// How many keys of a line are below a unit, which `pair` has in both its halves.
