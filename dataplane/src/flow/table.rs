@@ -265,6 +265,23 @@ impl Table {
         Some((lb, released))
     }
 
+    /// What this end sends belongs to the session no more; it goes on without.
+    pub(crate) fn give_up(&mut self, id: SessionId, direction: Direction) {
+        if self.alive(id).is_none() {
+            return;
+        }
+        let slot = id.slot;
+        if let Some(hash) = self.end_hash(slot, direction) {
+            self.index
+                .remove(hash, slot << 2 | direction.index() as u32);
+        }
+        store_mut!(self, slot, store => {
+            if let Some(line) = store.line_mut(slot, direction) {
+                line.flags &= !line_flag::INDEXED;
+            }
+        });
+    }
+
     /// Bytes that a session has carried, both ways.
     pub(crate) fn carried(&self, id: SessionId) -> u64 {
         let bytes = |slot| {

@@ -55,8 +55,10 @@ impl Pipeline {
         }
         let mut is_new = false;
         let tracked = path.opens_lb.is_some() && self.turns(path, arrival.frame.port);
-        let (id, direction) = match self.session(ingress, arrival, view, path, &rewrite, now)? {
-            Ok((id, direction)) => {
+        let keys = self.ends(ingress, view, path, &rewrite);
+        let robbed = self.claim(path, &keys[1], view, now);
+        let (id, direction) = match self.session(keys, arrival, view, path, now)? {
+            Some((id, direction)) => {
                 for &eni in &path.forgets {
                     self.connections.sessions.forget(id, eni);
                 }
@@ -73,20 +75,25 @@ impl Pipeline {
                 }
                 (id, direction)
             }
-            Err(keys) => {
+            None => {
                 is_new = true;
                 let id = self.open_session(tables, keys, view, path, now)?;
-                if tracked && let Some(row) = tables.enis.row(arrival.frame.port) {
-                    let sessions = &mut self.connections.sessions;
-                    sessions.track(id, arrival.frame.port, &row.timeouts);
-                }
                 if path.opens_nat {
                     self.connections.set_nats(id, path.nats);
                 }
                 (id, Direction::Forward)
             }
         };
-        if let Some((linked, direction)) = path.link {
+        let of_near = tracked.then_some(arrival.frame.port);
+        let of_far = robbed.and_then(|(_, eni)| eni);
+        for eni in [of_near, of_far].into_iter().flatten() {
+            if let Some(row) = tables.enis.row(eni) {
+                self.connections.sessions.track(id, eni, &row.timeouts);
+            }
+        }
+        let is_robbed = |linked| robbed.is_some_and(|(id, _)| id == linked);
+        let link = path.link.filter(|(linked, _)| !is_robbed(*linked));
+        if let Some((linked, direction)) = link {
             self.touch_linked(linked, direction, view, now);
         }
         if view.headers.fragment == Fragment::Whole {
@@ -101,7 +108,7 @@ impl Pipeline {
                     .row(arrival.frame.port)
                     .map(|eni| eni.mac)
                     .unwrap_or_default(),
-                link: path.link,
+                link,
             };
             self.connections
                 .set_pass(id, direction, &pass, tables.version);
@@ -137,16 +144,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The packet's session, found and touched; or the ends of one to be created.
-    fn session(
-        &mut self,
-        ingress: Ingress,
-        arrival: &Arrival,
-        view: &View,
-        path: &Path,
-        rewrite: &Rewrite,
-        now: Instant,
-    ) -> Result<Result<(SessionId, Direction), [Key; 2]>, DropReason> {
+    /// What the ends of the packet's session send.
+    fn ends(&self, ingress: Ingress, view: &View, path: &Path, rewrite: &Rewrite) -> [Key; 2] {
         let near = Key {
             ingress,
             tuple: view.headers.tuple,
@@ -161,6 +160,18 @@ impl Pipeline {
                 tuple: rewrite.tuple.reversed(),
             },
         };
+        [near, far]
+    }
+
+    /// The packet's session between these ends, if there is one, found and touched.
+    fn session(
+        &mut self,
+        [near, far]: [Key; 2],
+        arrival: &Arrival,
+        view: &View,
+        path: &Path,
+        now: Instant,
+    ) -> Result<Option<(SessionId, Direction)>, DropReason> {
         let found = match arrival.entry {
             // The walk has just looked, and nothing has been done since but to end it.
             Entry::Port(..) => path
@@ -169,7 +180,7 @@ impl Pipeline {
             Entry::Node(_) => self.connections.sessions.find(&near),
         };
         let Some((id, direction)) = found else {
-            return Ok(Err([near, far]));
+            return Ok(None);
         };
         let held = self.connections.sessions.held(id);
         let holds = held.and_then(|session| session.end(Direction::Reply));
@@ -181,10 +192,10 @@ impl Pipeline {
             };
         if moved {
             let id = self.rekey(id, near, far, view, now)?;
-            return Ok(Ok((id, direction)));
+            return Ok(Some((id, direction)));
         }
         self.touch(id, direction, view, now);
-        Ok(Ok((id, direction)))
+        Ok(Some((id, direction)))
     }
 
     /// Who was only to answer opens a connection through a load balancer: that is no
@@ -198,6 +209,50 @@ impl Pipeline {
         let tracked = held.is_some_and(|held| held.tracks(port));
         self.end_session(id);
         tracked
+    }
+
+    /// What answers an address and port that a load balancer or a NAT gateway has taken
+    /// for a connection is that connection's, even if somebody without a source check has
+    /// sent the like before: who gave the far end up, and the interface there if it tracked
+    /// what it answers.
+    fn claim(
+        &mut self,
+        path: &Path,
+        far: &Key,
+        view: &View,
+        now: Instant,
+    ) -> Option<(SessionId, Option<EniId>)> {
+        if !self.owns_its_source(path) {
+            return None;
+        }
+        let (held, _) = self.connections.sessions.find_held(far)?;
+        let own = path.own.is_some_and(|(own, _)| own == held.id());
+        if own || self.free_far_end(far, view, now) {
+            return None;
+        }
+        let (held, direction) = self.connections.sessions.find_held(far)?;
+        let entitled = held.lb().is_some() || held.nats().iter().any(Option::is_some);
+        if direction == Direction::Forward || entitled {
+            return None;
+        }
+        let id = held.id();
+        let tracks = |eni: &EniId| held.tracks(*eni);
+        let eni = match far.ingress {
+            Ingress::Eni(eni) => Some(eni).filter(tracks),
+            Ingress::Gwlb(_) => None,
+        };
+        self.connections.sessions.give_up(id, Direction::Reply);
+        Some((id, eni))
+    }
+
+    /// Whether the packet leaves from an address and port that its connection alone has.
+    fn owns_its_source(&self, path: &Path) -> bool {
+        let held = match path.own {
+            Some((id, Direction::Forward)) => self.connections.sessions.held(id),
+            _ => None,
+        };
+        let lb = path.opens_lb.or(held.and_then(|held| held.lb()));
+        path.nats.iter().any(Option::is_some) || lb.is_some_and(|lb| !lb.preserved)
     }
 
     /// A session between these ends, of which no other answers for the near one.
