@@ -68,8 +68,8 @@ struct Pair {
     tally: Tally,
     /// The frames of a batch that is not complete.
     waiting: Vec<(Id, Vec<u8>)>,
-    /// What became of those of the last one.
-    last: Vec<Observed>,
+    /// What became of those of the last one, if it is to be told.
+    last: Option<Vec<Observed>>,
 }
 
 /// Frames of a batch, and what became of each.
@@ -82,7 +82,7 @@ impl Pair {
             oracle: Oracle::new(world),
             tally: Tally::default(),
             waiting: Vec::new(),
-            last: Vec::new(),
+            last: None,
         }
     }
 
@@ -119,7 +119,9 @@ impl Pair {
             self.tally.in_batches += batch.len() as u64;
         }
         let seen = self.subject.send(self.oracle.now, &batch);
-        self.last.clone_from(&seen);
+        if let Some(last) = &mut self.last {
+            last.clone_from(&seen);
+        }
         if seen.len() != batch.len() {
             return Err(format!("{} of {} frames went in", seen.len(), batch.len()));
         }
@@ -412,7 +414,7 @@ pub fn told(world: &World, events: &[Event], seed: u64) -> Vec<String> {
     let mut lines = vec![String::new(); events.len()];
     let mut waiting = VecDeque::new();
     for n in 0..=events.len() {
-        pair.last.clear();
+        pair.last = Some(Vec::new());
         // What became of a batch in which something was wrong is told, too.
         let _ = match events.get(n) {
             Some(event) => pair.step(event),
@@ -421,7 +423,7 @@ pub fn told(world: &World, events: &[Event], seed: u64) -> Vec<String> {
         if matches!(events.get(n), Some(Event::Send(..))) {
             waiting.push_back(n);
         }
-        for seen in &pair.last {
+        for seen in pair.last.iter().flatten() {
             let Some(line) = waiting.pop_front().and_then(|n| lines.get_mut(n)) else {
                 continue;
             };
