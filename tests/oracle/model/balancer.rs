@@ -152,6 +152,11 @@ impl Walk<'_> {
             // Suddenly by another way: unsupported (§2.3).
             life = Life::Unknown;
         }
+        // The client has reset another that looks like it to the target.
+        let begins = held.kept && self.packet.opens() && self.quoted.is_none();
+        if begins && life == Life::Alive && self.oracle.is_closed(held.translated.reversed()) {
+            life = Life::Unknown;
+        }
         (self.decide(life) == Life::Alive).then_some(at)
     }
 

@@ -69,7 +69,7 @@ impl Walk<'_> {
         let sent = self.reversed_quote().unwrap_or(self.tuple);
         // Other packets of the connection go another way now (§2.3): to whoever sees those of
         // one direction only, the other end began, once its own have been silent for long.
-        if self.oracle.strayed.contains(&sent) {
+        if self.oracle.strays(&sent) {
             return self.tape.pick(2) == 0;
         }
         let Some(entry) = self.oracle.entry(self.port, sent).copied() else {

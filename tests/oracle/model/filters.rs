@@ -1,7 +1,7 @@
 //! Security groups and network ACLs (reference §3).
 
-use super::tracking::{Life, Way};
-use super::{Step, Walk, drop};
+use super::tracking::{Entry, Life, Way};
+use super::{NatMapping, Step, Walk, drop};
 use crate::wire::{ICMP, ICMP6, TCP, Tuple, UDP};
 use crate::world::{Eni, GroupRule, Id, Kind, Peer, Ports};
 use std::net::IpAddr;
@@ -137,12 +137,13 @@ impl Walk<'_> {
         }
         let mut held = self.oracle.entry(id, sent).copied();
         let unsure =
-            held.is_some() && (self.nat_forgets(sent) || self.oracle.strayed.contains(&sent));
+            held.is_some_and(|entry| self.nat_forgets(sent, &entry) || self.oracle.strays(&sent));
         if let Some(entry) = held
             && self.packet.opens()
         {
             // A SYN to a closed connection begins another.
-            let restarts = if entry.vague || entry.lost || unsure {
+            let vague = entry.vague && !entry.is_reset();
+            let restarts = if vague || entry.lost || unsure {
                 self.tape.pick(2) == 0
             } else {
                 entry.is_closed()
@@ -186,15 +187,28 @@ impl Walk<'_> {
 
     /// Whether a NAT gateway that carried the connection may have forgotten it, or may have
     /// in between: with its memory that of the interfaces on either side of it may go (U).
-    fn nat_forgets(&self, sent: Tuple) -> bool {
-        let gone =
-            |held: &&super::NatMapping| held.entry.vague || held.life(self.now) != Life::Alive;
-        let mut gone = self.oracle.nats.iter().filter(gone).peekable();
-        if gone.peek().is_none() {
+    /// Of a gateway's mappings for a client (and to an address and port of its own) the
+    /// newest says so; and only of what is not younger than its last packet.
+    fn nat_forgets(&self, sent: Tuple, entry: &Entry) -> bool {
+        let gone = |held: &NatMapping| {
+            entry.born <= held.entry.last
+                && (held.entry.vague || held.life(self.now) != Life::Alive)
+        };
+        let nats = &self.oracle.nats;
+        if !nats.iter().any(gone) {
             return false;
         }
         let about = self.oracle.forms(sent);
-        gone.any(|held| about.contains(&held.client) || about.contains(&held.translated))
+        let newest = |tuple: fn(&NatMapping) -> Tuple| {
+            let mut seen = Vec::new();
+            nats.iter().rev().any(|held| {
+                let way = (held.gateway, tuple(held));
+                let first = about.contains(&way.1) && !seen.contains(&way);
+                seen.push(way);
+                first && gone(held)
+            })
+        };
+        newest(|held| held.client) || newest(|held| held.translated)
     }
 
     /// An unknown life becomes one or the other.
@@ -265,8 +279,10 @@ impl Walk<'_> {
         let returns = self.comes_back(id, sent);
         let held = held.filter(|entry| !entry.untracked || entry.vague || entry.lost || returns);
         let mut life = held.map_or(Life::Dead, |entry| entry.life(&eni.timeouts, self.now));
-        let gone = self.oracle.strayed.contains(&sent) || self.nat_forgets(sent) || returns;
-        if held.is_some_and(|entry| gone || (entry.untracked && life == Life::Alive)) {
+        let strays = self.oracle.strays(&sent) || returns;
+        if held.is_some_and(|entry| {
+            strays || self.nat_forgets(sent, &entry) || (entry.untracked && life == Life::Alive)
+        }) {
             life = Life::Unknown;
         }
         // Who is no party to the connection may be believed or not (U).
@@ -286,8 +302,7 @@ impl Walk<'_> {
             return false;
         };
         let sent = first.tuple.reversed();
-        let fresh =
-            |entry: &super::tracking::Entry| self.now - entry.last <= 10 && !entry.untracked;
+        let fresh = |entry: &Entry| self.now - entry.last <= 10 && !entry.untracked;
         self.oracle.entry(self.port, sent).is_some_and(fresh)
     }
 }

@@ -120,10 +120,12 @@ pub struct Oracle {
     /// Where packets from a place went last.
     paths: HashMap<(state::Place, Tuple), state::Taken>,
     /// Connections whose packets took another way than before: asymmetric paths
-    /// are unsupported (§2.3), so who still tracks them is not certain.
-    strayed: HashSet<Tuple>,
-    /// What a load balancer sends for a client that it had sent otherwise before.
-    remapped: HashSet<Tuple>,
+    /// are unsupported (§2.3), so who still tracks them is not certain. When the last of
+    /// their packets passed: what is idle for longer than anybody remembers is new.
+    strayed: HashMap<Tuple, Seconds>,
+    /// What a load balancer sends for a client that it had sent otherwise before, and when
+    /// it began to.
+    remapped: HashMap<Tuple, Seconds>,
     /// How often the reference did not decide.
     pub unsure: u64,
 }
@@ -222,8 +224,8 @@ impl Oracle {
             favourites: HashMap::new(),
             cookies: HashSet::new(),
             paths: HashMap::new(),
-            strayed: HashSet::new(),
-            remapped: HashSet::new(),
+            strayed: HashMap::new(),
+            remapped: HashMap::new(),
             unsure: 0,
         }
     }

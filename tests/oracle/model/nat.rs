@@ -133,7 +133,7 @@ impl Walk<'_> {
             return false;
         }
         let mut life = held.life(self.now);
-        let strayed = self.oracle.strayed.contains(&held.client);
+        let strayed = self.oracle.strays(&held.client);
         // A reset has reached who sent it, past the gateway, and it begins again.
         let over = self.packet.opens() && self.quoted.is_none() && self.is_over_for_sender();
         if (strayed || over || held.places[0] != self.place()) && life == Life::Alive {
@@ -181,7 +181,7 @@ impl Walk<'_> {
         let answers = self.oracle.entry(self.port, self.packet.tuple);
         let answers = answers
             .is_some_and(|entry| entry.opened == Way::In || entry.lost || entry.last_came_in());
-        let strayed = self.oracle.strayed.contains(&self.packet.tuple);
+        let strayed = self.oracle.strays(&self.packet.tuple);
         if (answers || strayed || !self.is_sure()) && self.tape.pick(2) == 1 {
             return Err(if proto == TCP {
                 Stop::Reset(NONE)
@@ -279,7 +279,7 @@ impl Walk<'_> {
         };
         let held = self.oracle.nats[at].clone();
         let mut life = held.life(self.now);
-        let strayed = self.oracle.strayed.contains(&held.client);
+        let strayed = self.oracle.strays(&held.client);
         if (strayed || held.places[1] != self.place()) && life == Life::Alive {
             life = Life::Unknown;
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::tracking::{Entry, Life, Way};
 use super::{NatMapping, Oracle};
-use crate::wire::{FIN, Packet, RST, TCP, Tuple};
+use crate::wire::{FIN, Packet, RST, TCP, Tuple, UDP};
 use crate::world::{Id, Seconds, Sticky};
 
 /// A network load balancer's connection.
@@ -213,7 +213,7 @@ impl Oracle {
                 _ => false,
             };
             if self.paths.contains_key(&(way[0], tuples[0])) && effects.iter().any(opened) {
-                self.strayed.extend(self.forms(tuples[0]));
+                self.stray(self.forms(tuples[0]));
             }
             // Gone past the gateway that it, or what it answers, went through before:
             // unsupported (§2.3).
@@ -246,6 +246,11 @@ impl Oracle {
             Effect::Mapped { at, .. } => Some(*at),
             _ => None,
         };
+        for effect in &effects {
+            if let Effect::Path { tuples, .. } = effect {
+                self.strays_on(tuples);
+            }
+        }
         let is_new = |effect: &Effect| matches!(effect, Effect::NatOpen(_));
         let astray = effects.iter().find_map(known);
         let astray = astray.filter(|_| effects.iter().any(is_new));
@@ -291,11 +296,10 @@ impl Oracle {
                         entry.lost |= old.contains(sent);
                     }
                 }
-                if self.mappings.iter().any(same) {
-                    // What its legs' trackers take over of the old one, nobody says.
-                    let new = mapping.translated;
-                    self.remapped.extend([new, new.reversed()]);
-                }
+                // What its legs' trackers take over of the old one, nobody says.
+                let old = self.mappings.iter().filter(|held| same(held));
+                let last = old.map(|held| held.entry.last).max();
+                self.remap(mapping.translated, last);
                 // One whose packets suddenly came another way may live on beside it (§2.3).
                 let astray = |held: &Mapping| {
                     held.places[0] != mapping.places[0]
@@ -327,12 +331,23 @@ impl Oracle {
                 let same = |held: &NatMapping| {
                     held.gateway == mapping.gateway && held.client == mapping.client
                 };
+                let mut last = None;
+                let mut about = Vec::new();
                 for held in self.nats.iter_mut().filter(|held| same(held)) {
                     // Whether the old one still takes answers, nobody says.
                     held.entry.doubtful = true;
-                    let new = mapping.translated;
-                    self.remapped.extend([new, new.reversed()]);
+                    last = last.max(Some(held.entry.last));
+                    about.push(held.client);
                 }
+                // Nor what its client's interface takes over of it.
+                let about: Vec<Tuple> = about
+                    .into_iter()
+                    .flat_map(|tuple| self.forms(tuple))
+                    .collect();
+                for ((_, sent), entry) in &mut self.tracking {
+                    entry.vague |= about.contains(sent) && !entry.is_closed();
+                }
+                self.remap(mapping.translated, last);
                 self.nats.push(mapping);
             }
             Effect::NatPassed {
@@ -411,7 +426,7 @@ impl Oracle {
                             about.extend([held.translated, held.translated.reversed()]);
                         }
                     }
-                    self.strayed.extend(about);
+                    self.stray(about);
                 }
             }
             Effect::Doubt(tuple) => {
@@ -436,6 +451,53 @@ impl Oracle {
                 }
             }
         }
+    }
+
+    /// How long anybody remembers a connection.
+    fn memory(&self, proto: u8) -> Seconds {
+        let enis = self.world.enis.values();
+        match proto {
+            TCP => enis.map(|eni| eni.timeouts.tcp).max().unwrap_or(0).max(350),
+            UDP => 350,
+            _ => 600,
+        }
+    }
+
+    fn stray(&mut self, tuples: Vec<Tuple>) {
+        let now = self.now;
+        self.strayed
+            .extend(tuples.into_iter().map(|tuple| (tuple, now)));
+    }
+
+    /// Packets of what strayed once pass, whichever way.
+    fn strays_on(&mut self, tuples: &[Tuple]) {
+        if self.strayed.is_empty() {
+            return;
+        }
+        let known = tuples.iter().flat_map(|tuple| self.forms(*tuple));
+        let known: Vec<Tuple> = known.filter(|tuple| self.strays(tuple)).collect();
+        self.stray(known);
+    }
+
+    /// Whether packets of the connection took another way than those before.
+    pub(super) fn strays(&self, tuple: &Tuple) -> bool {
+        let last = self.strayed.get(tuple);
+        last.is_some_and(|last| self.now - last <= self.memory(tuple.proto))
+    }
+
+    /// A translation begins, after one of the same client whose last packet passed then.
+    fn remap(&mut self, new: Tuple, last: Option<Seconds>) {
+        for sent in [new, new.reversed()] {
+            match last.filter(|last| self.now - last <= self.memory(new.proto)) {
+                Some(_) => self.remapped.insert(sent, self.now),
+                None => self.remapped.remove(&sent),
+            };
+        }
+    }
+
+    fn is_remapped(&self, sent: &Tuple) -> bool {
+        let then = self.remapped.get(sent);
+        then.is_some_and(|then| self.now - then <= self.memory(sent.proto))
     }
 
     /// A tuple both ways, with public addresses and with private ones.
@@ -490,26 +552,36 @@ impl Oracle {
             Some(old) if !restarts(&old) => {
                 // What is left of the expired one, nobody says.
                 let mut entry = Entry::open(packet, way, untracked, now);
-                entry.vague = old.vague || old.outlives_others(now);
                 let outlives = old.outlives_others(now);
-                entry.lost = old.lost || (old.vague && packet.opens()) || (outlives && untracked);
+                let is_dead = old.life(&timeouts, now) == super::tracking::Life::Dead;
+                entry.vague = (old.vague && !is_dead) || outlives;
+                entry.lost = (old.lost && (outlives || !is_dead))
+                    || (old.vague && !is_dead && packet.opens())
+                    || (outlives && untracked);
                 entry
             }
             _ => {
                 let mut entry = Entry::open(packet, way, untracked, now);
-                entry.vague = held.is_some_and(|held| held.vague);
-                entry.lost = held.is_some_and(|held| held.vague || held.lost);
+                let vague = held.is_some_and(|held| held.vague && !held.is_reset());
+                entry.vague = vague;
+                entry.lost = vague || held.is_some_and(|held| held.lost);
                 entry
             }
         };
         let mut entry = entry;
-        entry.vague |= is_new && self.remapped.contains(&sent);
+        entry.vague |= is_new && self.is_remapped(&sent);
         self.tracking.insert((eni, sent), entry);
         is_new
     }
 
     pub(super) fn entry(&self, eni: Id, sent: Tuple) -> Option<&Entry> {
         self.tracking.get(&(eni, sent))
+    }
+
+    /// Whether an interface has seen the end of a connection in which it sends this.
+    pub(super) fn is_closed(&self, sent: Tuple) -> bool {
+        let mut known = self.tracking.iter().filter(|((_, it), _)| *it == sent);
+        known.any(|(_, entry)| entry.is_closed())
     }
 
     pub(super) fn first_fragment(&self, place: Place, packet: &Packet) -> Option<&Seen> {

@@ -42,7 +42,10 @@ pub struct Entry {
     answered: bool,
     turns: u32,
     last_way: Way,
+    pub born: Seconds,
     pub last: Seconds,
+    /// Reset, so surely closed.
+    reset: bool,
     /// Something happened that the reference does not decide: a rule change in
     /// mid-stream, an expired entry taken up again. Its timers are not certain.
     pub vague: bool,
@@ -72,7 +75,9 @@ impl Entry {
             answered: false,
             turns: 0,
             last_way: way,
+            born: now,
             last: now,
+            reset: packet.flags & RST != 0,
             vague: false,
             doubtful: false,
             lost: false,
@@ -98,6 +103,7 @@ impl Entry {
         }
         if has(RST) {
             self.tcp = Tcp::Closed;
+            self.reset = true;
         } else if has(FIN) {
             self.fins[usize::from(!forward)] = true;
             if self.fins == [true; 2] {
@@ -120,6 +126,11 @@ impl Entry {
 
     pub fn is_closed(&self) -> bool {
         self.proto == TCP && self.tcp == Tcp::Closed
+    }
+
+    /// Closed whatever it was before, if it was there.
+    pub fn is_reset(&self) -> bool {
+        self.reset && !self.lost
     }
 
     fn timeout(&self, timeouts: &Timeouts) -> Seconds {
@@ -172,7 +183,7 @@ impl Entry {
     /// Expired here, but perhaps not where another interface has longer timers.
     pub fn outlives_others(&self, now: Seconds) -> bool {
         match self.proto {
-            TCP => self.tcp == Tcp::Established,
+            TCP => self.tcp == Tcp::Established || (self.vague && !self.is_closed()),
             UDP => now - self.last <= 180,
             _ => false,
         }
