@@ -11,7 +11,9 @@ use vpclab_dataplane::addr::*;
 use vpclab_dataplane::drop::DropReason;
 use vpclab_dataplane::packet::{FiveTuple, protocol, tcp_flag};
 use vpclab_dataplane::pipeline::{Config, Pipeline};
-use vpclab_dataplane::tables::{EniKind, NetworkAclRule, Peer, PortMatch};
+use vpclab_dataplane::tables::{
+    EniKind, Listener, LoadBalancerKind, NetworkAclRule, Peer, PortMatch,
+};
 
 const SYN: u8 = tcp_flag::SYN;
 const SYN_ACK: u8 = SYN | tcp_flag::ACK;
@@ -209,4 +211,39 @@ fn a_group_that_a_targets_rule_names_is_the_nodes() {
             false => dropped(seen, DropReason::SecurityGroup),
         }
     }
+}
+
+/// Two of a load balancer's listeners, and a client's port that calls both: the answers are
+/// the first connection's as long as it lives, then the other's, though nobody has cleared
+/// the first away.
+#[test]
+fn a_connection_that_outlives_another_to_its_target_has_the_answers() {
+    let mut w = direct(true);
+    w.edit(|b| {
+        let mut row = load_balancer(LoadBalancerKind::Network, 2, 3, (protocol::UDP, 443));
+        row.listeners.push(Listener {
+            port: 444,
+            ..row.listeners[0]
+        });
+        b.set_load_balancer(LoadBalancerId(0), Some(row));
+    });
+    let send = |w: &mut World, service| {
+        let sent = tuple(protocol::UDP, "10.0.1.11:2000", service);
+        let frame = w.frame(5, &sent, 0, b"x");
+        at_target(w.send(5, frame))
+    };
+    let from = |w: &mut World, got: &FiveTuple| {
+        let frame = w.frame(4, &got.reversed(), 0, b"x");
+        read(&only(w.send(4, frame).out, 5)).tuple.sport
+    };
+    send(&mut w, NODE);
+    let got = send(&mut w, "10.0.1.30:444");
+    assert_eq!(from(&mut w, &got), 443);
+    w.wait(100);
+    send(&mut w, "10.0.1.30:444");
+    w.wait(100);
+    // What is cached of it is not asked: tables have changed.
+    settings(&mut w, |settings| settings.ttl_vpc_router = 1);
+    send(&mut w, "10.0.1.30:444");
+    assert_eq!(from(&mut w, &got), 444);
 }

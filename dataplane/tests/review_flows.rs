@@ -8,7 +8,7 @@ use common::worlds::*;
 use common::*;
 use vpclab_dataplane::addr::*;
 use vpclab_dataplane::drop::DropReason;
-use vpclab_dataplane::packet::{Frame, protocol, tcp_flag};
+use vpclab_dataplane::packet::{ETHERNET_LEN, Frame, checksum, parse_ip, protocol, tcp_flag};
 use vpclab_dataplane::pipeline::{Config, Pipeline};
 use vpclab_dataplane::tables::*;
 use vpclab_dataplane::time::Duration;
@@ -489,4 +489,52 @@ fn an_answer_that_rules_judged_is_no_plan_for_others() {
     only(w.tcp(2, "10.0.2.10:80", "10.0.1.10:3", ACK).out, 1);
     let seen = w.tcp(2, "10.0.2.10:80", "10.0.1.10:1", ACK);
     assert_eq!(seen.drops, [(EniId(2), DropReason::SecurityGroup)]);
+}
+
+/// What a router changes of such an answer its checksum follows, whatever is noted beside it.
+#[test]
+fn an_answer_that_another_connection_lets_in_has_its_checksum() {
+    let mut w = answered_directly(vec![]);
+    settings(&mut w, |settings| settings.ttl_vpc_router = 1);
+    exchange(&mut w, 1, (SYN, SYN_ACK));
+    exchange(&mut w, 1, (ACK, ACK));
+    for _ in 0..3 {
+        let got = only(w.tcp(2, "10.0.2.10:80", "10.0.1.10:1", ACK).out, 1);
+        assert_eq!(read(&got).ttl, 63);
+    }
+}
+
+/// A SYN that comes out of a tunnel a second time is no packet like others.
+#[test]
+fn gwlb_a_syn_to_a_nat_gateway_has_a_smaller_mss_each_time() {
+    let mut w = worked();
+    let local = ("10.0.0.0/16", RouteTarget::Local);
+    let by_gateway = ("0.0.0.0/0", RouteTarget::Eni(EniId(6)));
+    w.table(11, &[local.clone(), by_gateway]);
+    w.table(14, &[local, ("0.0.0.0/0", RouteTarget::InternetGateway)]);
+    w.subnet(13, 1, &["10.0.4.0/24"], 14);
+    let gateway = EniKind::NatGateway(NatGatewayId(0));
+    w.eni(6, 13, &["10.0.4.5"], &[], gateway);
+    let (private, public) = (ip("10.0.4.5"), ip("198.51.100.6"));
+    w.eni_edit(6, |eni| {
+        eni.public = vec![PublicAddress { private, public }]
+    });
+    w.edit(|b| {
+        let row = NatGatewayRow {
+            label: label("nat-0a1b2c3d4e5f60718"),
+            eni: EniId(6),
+        };
+        b.set_nat_gateway(NatGatewayId(0), Some(row));
+    });
+    for _ in 0..2 {
+        let mss = |mss: u16| [2, 4, mss.to_be_bytes()[0], mss.to_be_bytes()[1]];
+        let mut frame = w.frame(1, &tcp(APP, WEB), SYN, &mss(8960));
+        // These four bytes are an option.
+        frame.bytes_mut()[ETHERNET_LEN + 32] = 0x60;
+        let headers = parse_ip(frame.bytes(), ETHERNET_LEN).unwrap();
+        checksum::fill_transport(frame.bytes_mut(), &headers);
+        let geneve = only(w.send(1, frame).out, 4);
+        let got = only(w.send(4, bounce(geneve)).out, 5);
+        assert_eq!(got.bytes()[usize::from(read(&got).l4) + 20..], mss(8460));
+    }
 }
