@@ -4,6 +4,8 @@ All of it is one run of `vpclab bench io`: peers and vpclab take turns there, wi
 generators and sinks, and the ratios are of single rounds.
 """
 
+from pathlib import Path
+
 import machine
 
 PING = {name: (("kernel", f"{name}/kernel-router", "p50_us"), ("vpclab", f"{name}/privatelink", "p50_us"),
@@ -64,9 +66,8 @@ UNITS = {"mpps": "Mpps", "gbit_per_s": "Gbit/s", "p50_us": "µs", "bytes_a_frame
          "times_one_worker": "×", "times_one_thread": "×", "times_one_queue": "×", "times_kernel_router": "×"}
 
 
-# control/src/bench/io/router.rs
-RULES = ("chain forward { type filter hook forward priority 0; policy drop; ct state established,related accept; "
-         "iifname r0 ct state new accept } chain post { type nat hook postrouting priority 100; oifname r1 masquerade }")
+# What vpclab loads.
+RULES = Path(__file__).resolve().parents[2] / "control/src/bench/io/masquerade.nft"
 
 
 def settings(found) -> str:
@@ -83,7 +84,8 @@ def settings(found) -> str:
         rps = f"RPS REFUSED for {bad}: the sender's CPU does the router's work, too"
     version = machine.run("nft", "--version", check=False).split("(")[0].strip()
     return (f"the kernel's router: two veth pairs, offloads on, ip_forward, {rps}; with masquerade ({version}): "
-            f"{RULES}; the bare mover: io_uring between two TAPs, its thread on the last CPU, as vpclab's one worker")
+            f"{' '.join(RULES.read_text().split())}; the bare mover: io_uring between two TAPs, its thread on the last "
+            "CPU, as vpclab's one worker")
 
 
 def rows(run, vpclab):

@@ -16,20 +16,8 @@ const CLIENT: [u8; 4] = [10, 9, 1, 2];
 pub(super) const SERVER: [u8; 4] = [10, 9, 2, 2];
 
 /// What is let pass and translated; `r0` leads to the client, `r1` to the server.
-const MASQUERADE: &str = "table ip filter {
-  chain forward {
-    type filter hook forward priority 0; policy drop;
-    ct state established,related accept
-    iifname r0 ct state new accept
-  }
-}
-table ip nat {
-  chain post {
-    type nat hook postrouting priority 100;
-    oifname r1 masquerade
-  }
-}
-";
+/// (`benches/peers` prints it.)
+const MASQUERADE: &str = include_str!("masquerade.nft");
 
 /// A metric: how many of the router's two interfaces hand packets to the other core.
 pub(super) const STEERED: &str = "rps_interfaces";
