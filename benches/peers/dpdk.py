@@ -40,24 +40,31 @@ def version() -> str:
 class Asked:
     """A program that measures a round when it is asked to, and waits meanwhile."""
 
-    def __init__(self, *command, start=machine.ordinary, timeout=600):
+    def __init__(self, *command, start=machine.ordinary, timeout=600.0, first="ready"):
         self.name = Path(command[0]).name
         self.said = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, text=True,
                                         stdout=subprocess.PIPE, stderr=self.said, preexec_fn=start)
-        self.limit = threading.Timer(timeout, self.process.kill)
+        self.late = False
+        self.limit = threading.Timer(timeout, self._late)
         self.limit.start()
         try:
-            self.until("ready")
+            self.until(first)
         except BaseException:
             self.__exit__()
             raise
+
+    def _late(self):
+        self.late = True
+        self.process.kill()
 
     def until(self, start: str) -> str:
         """The next line that begins so; what others say before it is EAL's talk."""
         for line in self.process.stdout:
             if line.startswith(start):
                 return line
+        if self.late:
+            raise NotHere(f"`{self.name}` was ended, for its time was up")
         self.said.seek(0)
         said = " / ".join(self.said.read().strip().splitlines()[-3:])
         raise NotHere(f"`{self.name}` ended with {self.process.wait()}: {said}")
@@ -88,16 +95,16 @@ class Asked:
 class Hashes(Asked):
     """rte_hash with tables of these numbers of flows."""
 
-    def __init__(self, work: Path, flows: list[int]):
-        super().__init__(build("hash.c", work), *eal(machine.cpu()), "--", *flows, timeout=900)
+    def __init__(self, work: Path, flows: list[int], timeout: float):
+        super().__init__(build("hash.c", work), *eal(machine.cpu()), "--", *flows, timeout=timeout)
 
     def measure(self, flows: int) -> dict[str, float]:
         """Nanoseconds a lookup in a `bulk` and of a `single` one, of one round."""
         return json.loads(self.ask(str(flows), "{"))
 
 
-def floor(pcap: Path, seconds: float) -> float:
-    """testpmd: nanoseconds of one thread per frame from a looped pcap to nowhere."""
+def floor(pcap: Path, seconds: float, rounds: int) -> list[float]:
+    """testpmd: nanoseconds of one thread per frame from a looped pcap to nowhere, of each round."""
     machine.need("dpdk-testpmd")
     cpu = machine.cpu()
     # The main thread, which only talks, has the first CPU.
@@ -127,14 +134,16 @@ def floor(pcap: Path, seconds: float) -> float:
             if "worker" in (task / "comm").read_text():
                 machine.urgent(int(task.name))
         time.sleep(0.2)
-        before, start = received()
-        time.sleep(seconds)
-        after, end = received()
+        counts = [received()]
+        for _ in range(rounds):
+            time.sleep(seconds)
+            counts.append(received())
         process.communicate("stop\nquit\n", timeout=20)
     finally:
         limit.cancel()
         process.kill()
         process.wait()
-    if after == before:
+    spans = list(zip(counts, counts[1:]))
+    if any(after[0] == before[0] for before, after in spans):
         raise NotHere("testpmd forwards nothing")
-    return (end - start) / (after - before) * 1e9
+    return [(end - start) / (after - before) * 1e9 for (before, start), (after, end) in spans]

@@ -63,6 +63,25 @@ def measured() -> None:
     urgent(0)
 
 
+class Measured:
+    """A process that is measured for a while: its first thread, which does it, is on the peers' CPU and as urgent
+    as they. Otherwise it is one of many, on all CPUs."""
+
+    def __init__(self, pid: int):
+        self.pid = pid
+
+    def __enter__(self):
+        os.sched_setaffinity(self.pid, {cpu()})
+        urgent(self.pid)
+
+    def __exit__(self, *_):
+        try:
+            os.sched_setaffinity(self.pid, range(os.cpu_count()))
+            os.sched_setscheduler(self.pid, os.SCHED_OTHER, os.sched_param(0))
+        except OSError:
+            pass  # It has ended, or was never urgent.
+
+
 def preferred() -> None:
     """Puts this process, as a session of its own, before other sessions (the scheduler's
     autogroups), its threads as equals: real-time ones would keep each other, and the kernel's

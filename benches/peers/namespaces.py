@@ -7,6 +7,7 @@ generators and sinks, and the ratios are of single rounds.
 from pathlib import Path
 
 import machine
+from marks import Judged
 
 PING = {name: (("kernel", f"{name}/kernel-router", "p50_us"), ("vpclab", f"{name}/privatelink", "p50_us"),
                ("a bare mover beside the kernel", f"{name}/bare-mover", "times_kernel_router"))
@@ -88,10 +89,10 @@ def settings(found) -> str:
             "CPU, as vpclab's one worker")
 
 
-def rows(run, vpclab):
+def rows(run):
     """Measures all of them and adds their rows."""
     busy = machine.Busy()
-    found = vpclab(run.binary, "io", "--rounds", 3 if run.is_quick else 9, start=machine.preferred)
+    found = run.vpclab("io", "--rounds", 3 if run.is_quick else 9, start=machine.preferred)
     run.raw += found.values()
     run.settings.append(settings(found))
     for work, mark, more, case, ratio, shown in ROWS:
@@ -113,7 +114,7 @@ def rows(run, vpclab):
         others = found[f"io/{case}"]["others_percent"]
         run.row({
             "work": work, "mark": wanted, "ratio": spread, "net_ratio": None,
-            "met": None if mark is None else spread["median"] >= mark if more else spread["median"] <= mark,
+            **({"met": None} if mark is None else Judged(spread["median"], mark, more).row()),
             "detail": ", ".join(f"{words} {figure(name, unit)}" for words, name, unit in shown)
                       + f"; other programs {others:.0f} % of the CPUs",
             "machine_busy_percent": round(busy.percent()[0]),

@@ -24,6 +24,11 @@ pub(crate) trait Structure<K> {
     /// Builds it, by the fastest way that it offers.
     fn build(routes: &[Route<K>]) -> Self;
 
+    /// Its bytes, if it knows them.
+    fn memory(&self) -> Option<usize> {
+        None
+    }
+
     /// The next hop for one address.
     fn lookup(&self, key: K) -> u32;
 
@@ -45,6 +50,10 @@ impl<K: Key> Structure<K> for Lpm<K> {
 
     fn build(routes: &[Route<K>]) -> Self {
         Self::build(routes.iter().copied())
+    }
+
+    fn memory(&self) -> Option<usize> {
+        Some(Self::memory(self))
     }
 
     fn lookup(&self, key: K) -> u32 {
