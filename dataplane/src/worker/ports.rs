@@ -18,6 +18,9 @@ use crate::time::Duration;
 const SHARE_MAX: usize = 64;
 /// Least share of a port that is asked by itself.
 const SHARE_MIN: usize = 8;
+/// Bytes that one port may add to a batch whose frames a ring moves: as much as a core's second
+/// cache still has when they are written. Only super-packets are so long.
+const BYTES_MAX: usize = 256 << 10;
 /// Reads of all ports together, so that frames in flight fit the pool.
 const READS_MAX: usize = 512;
 /// A port that gave nothing so many times in a row…
@@ -320,7 +323,7 @@ impl Ports {
         let result = ring.run(&mut self.transfers);
         let mut broken = false;
         // Reads of one port stand together.
-        let (mut reads, mut got) = (0, 0);
+        let (mut reads, mut got, mut bytes) = (0, 0, 0);
         let mut transfers = self.transfers.drain(..).peekable();
         while let Some(transfer) = transfers.next() {
             let outcome = transfer.outcome();
@@ -350,6 +353,7 @@ impl Ports {
             match outcome {
                 Ok(len) if len > 0 && tap::accept(&mut frame, len) => {
                     got += 1;
+                    bytes += frame.len();
                     slot.received(&mut frame);
                     batch.push(frame);
                 }
@@ -364,16 +368,13 @@ impl Ports {
             }
             let last = transfers.peek().is_none_or(|next| next.place != place);
             if last {
-                slot.share = match got == reads {
-                    true => reads * 2,
-                    false => got + 1,
-                };
+                slot.share = next_share(reads, got, bytes);
                 slot.quiet = if got > 0 {
                     0
                 } else {
                     slot.quiet.saturating_add(1)
                 };
-                (reads, got) = (0, 0);
+                (reads, got, bytes) = (0, 0, 0);
             }
         }
         drop(transfers);
@@ -436,6 +437,19 @@ impl Ports {
     }
 }
 
+/// Frames to ask a port of a ring for, which has just given `got` of `bytes` for so many reads:
+/// more if it had enough for all, and no more of their length than [`BYTES_MAX`].
+fn next_share(reads: usize, got: usize, bytes: usize) -> usize {
+    let wanted = match got == reads {
+        true => reads * 2,
+        false => got + 1,
+    };
+    match (BYTES_MAX * got).checked_div(bytes) {
+        Some(most) => wanted.min(most.max(1)),
+        None => wanted,
+    }
+}
+
 impl Slot {
     fn received(&mut self, frame: &mut Frame) {
         frame.port = self.eni;
@@ -466,5 +480,23 @@ impl Slot {
     fn break_off(&mut self) {
         self.counters.errors += 1;
         self.broken = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_asked_for_as_many_frames_as_it_has_and_as_a_cache_holds() {
+        assert_eq!(next_share(1, 0, 0), 1);
+        assert_eq!(next_share(8, 8, 8 * 60), 16);
+        assert_eq!(next_share(8, 5, 5 * 1_514), 6);
+        // Super-packets: four, however many there are.
+        assert_eq!(next_share(4, 4, 4 * 65_000), 4);
+        assert_eq!(next_share(64, 64, 64 * 65_000), 4);
+        assert_eq!(next_share(4, 1, 65_000), 2);
+        // Longer ones than the cache holds are read one by one.
+        assert_eq!(next_share(1, 1, 2 * BYTES_MAX), 1);
     }
 }
