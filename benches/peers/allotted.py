@@ -1,4 +1,4 @@
-"""How long a run may take. A quick one has ten minutes on any machine: each part an allotment, each of its rows
+"""How long a run may take. A quick one has ten minutes: each part an allotment, each of its rows
 a share of what is left of that, and no program longer than the ten minutes. A full run takes what it needs."""
 
 import math

@@ -384,7 +384,8 @@ impl FramePool {
     }
 
     /// How many frames wait to be used again.
-    pub fn idle(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn idle(&self) -> usize {
         self.free.len()
     }
 

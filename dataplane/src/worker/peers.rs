@@ -228,7 +228,7 @@ impl Peers {
         if !batch.is_empty() {
             (self.given, self.foreign) = (batch.len(), 0);
         }
-        self.peers.iter_mut().for_each(|peer| peer.open());
+        self.peers.iter_mut().for_each(Peer::open);
         let (unsteered, kept) = match order {
             Order::Look => (batch.len(), batch.len()),
             Order::Steer => (0, self.steer_all(tables, now, batch, pool, dropped)),
