@@ -10,10 +10,12 @@
 //! touches.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::chunk::{self, Chunk};
 use super::line::{Leaf, Line, value};
+use super::table::print_of;
 use super::tree::{Grove, Root, Slots, Trees, parts};
 use super::{Intervals, Key, NO_MATCH};
 
@@ -33,16 +35,27 @@ pub(super) struct Rank {
     pub(super) cold: Box<[Arc<Cold>]>,
     /// Where the lines of each chunk in `hot` are: the addresses of what is never moved.
     pub(super) places: Box<[usize; CHUNKS]>,
+    /// What equal chunks have in common, and seldom others.
+    prints: Box<[u64; CHUNKS]>,
 }
 
 /// The trees of a chunk.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Cold {
     lines: Vec<Line>,
     roots: Vec<Root>,
     /// Lines that were alive when the chunk was last made anew.
     fresh: usize,
 }
+
+/// Where its chunks are is no part of what it is.
+impl PartialEq for Rank {
+    fn eq(&self, other: &Self) -> bool {
+        self.prints == other.prints && self.hot == other.hot && self.cold == other.cold
+    }
+}
+
+impl Eq for Rank {}
 
 /// Bits of a chunk's slots, from the slot's number in the table.
 const SLOT_BITS: u32 = 16;
@@ -95,8 +108,9 @@ impl Rank {
             hot: hot.into(),
             cold: cold.into(),
             places: Box::new([0; CHUNKS]),
+            prints: Box::new([0; CHUNKS]),
         };
-        made.find_places();
+        made.note(0..=CHUNKS - 1);
         Some(made)
     }
 
@@ -112,7 +126,8 @@ impl Rank {
         }
         let mut next = self.clone();
         let (first, last) = (span.0.window(0) >> 8, span.1.window(0) >> 8);
-        for chunk in first >> SLOT_BITS..=last >> SLOT_BITS {
+        let chunks = first >> SLOT_BITS..=last >> SLOT_BITS;
+        for chunk in chunks.clone() {
             let from = first.max(chunk << SLOT_BITS);
             let to = last.min(chunk << SLOT_BITS | 0xffff);
             let start: K = address(from);
@@ -123,13 +138,19 @@ impl Rank {
             let own = new.cells().get(at.checked_sub(1)?..end)?;
             next.splice::<K, L>(chunk as usize, (from, to), own)?;
         }
-        next.find_places();
+        next.note(*chunks.start() as usize..=*chunks.end() as usize);
         Some(next)
     }
 
-    fn find_places(&mut self) {
-        for (place, lines) in self.places.iter_mut().zip(&self.hot) {
-            *place = lines.as_ptr().expose_provenance();
+    /// Notes where chunks that were made lie, and what they have in common with equal ones.
+    fn note(&mut self, chunks: RangeInclusive<usize>) {
+        for chunk in chunks {
+            let (hot, cold) = (self.hot.get(chunk), self.cold.get(chunk));
+            let noted = (self.places.get_mut(chunk), self.prints.get_mut(chunk));
+            if let ((Some(hot), Some(cold)), (Some(place), Some(print))) = ((hot, cold), noted) {
+                *place = hot.as_ptr().expose_provenance();
+                *print = print_of(&(hot, cold));
+            }
         }
     }
 
@@ -237,11 +258,16 @@ impl Rank {
         (first, last, value(code))
     }
 
+    /// What equal tables have in common, and seldom others.
+    pub(super) fn print(&self) -> u64 {
+        print_of(&self.prints)
+    }
+
     /// Heap bytes; chunks that are the same count once.
     pub(super) fn memory(&self) -> usize {
         let mut seen: Vec<*const Line> = Vec::new();
         let mut bytes = size_of_val(&*self.hot) + size_of_val(&*self.cold);
-        bytes += size_of_val(&*self.places);
+        bytes += size_of_val(&*self.places) + size_of_val(&*self.prints);
         for lines in &self.hot {
             if !seen.contains(&lines.as_ptr()) {
                 seen.push(lines.as_ptr());

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::chunk::{self, Chunk};
 use super::line::{Leaf, Line, Short, value};
 use super::narrow::{INTERVALS, Lines, Narrow};
+use super::table::print_of;
 use super::tree::{Grove, Part, Root, Slots, Trees, parts};
 use super::{Intervals, Key, NO_MATCH};
 
@@ -33,7 +34,7 @@ const DEAD_LINES: usize = 256;
 const TOPS: usize = 1 << 16;
 
 /// A huge IPv6 table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Six {
     /// The number of the chunk that has the addresses beginning with 16 bits.
     pub(super) map: Arc<[u16]>,
@@ -50,7 +51,21 @@ pub(super) struct Home {
     even: Option<u32>,
     pub(super) below: Arc<Below>,
     pub(super) places: Places,
+    /// What equal chunks have in common, and seldom others.
+    print: u64,
 }
+
+/// Where its parts are is no part of what it is.
+impl PartialEq for Home {
+    fn eq(&self, other: &Self) -> bool {
+        self.print == other.print
+            && self.even == other.even
+            && self.lines == other.lines
+            && self.below == other.below
+    }
+}
+
+impl Eq for Home {}
 
 /// Where the parts of a chunk are: the addresses of what is never moved, as long as the chunk
 /// holds it.
@@ -64,7 +79,7 @@ pub(super) struct Places {
 
 /// What a chunk has below its slots; at least one of each, for whoever looks at many addresses
 /// at once takes every step for all.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Below {
     pub(super) fields: Vec<Field>,
     /// The line of each bucket, field by field.
@@ -78,7 +93,7 @@ pub(super) struct Below {
 
 /// A /32 that is cut further: its first entry, and in the lowest five bits how many bits of a
 /// unit are within a bucket.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Field(u32);
 
 impl Field {
@@ -243,6 +258,7 @@ impl Home {
             lines: below.lines.as_ptr().expose_provenance(),
         };
         Self {
+            print: print_of(&(&lines, even, &below)),
             lines,
             even,
             below,
@@ -471,6 +487,15 @@ impl Six {
         let first = key.with_window(FIELDS, first << 16);
         let last = key.with_window(FIELDS, last << 16).last(TREES);
         (first, last, value(code))
+    }
+
+    /// What equal tables have in common, and seldom others.
+    pub(super) fn print(&self) -> u64 {
+        let mut all = 0;
+        for home in &self.homes {
+            all = print_of(&(all, home.print));
+        }
+        all
     }
 
     /// Heap bytes.

@@ -1,6 +1,6 @@
 //! [`Lpm`]: the structure that fits the table's size, behind one set of calls.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ pub(super) struct GroveTable {
     pub(super) form: Form,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct RankTable {
     pub(super) rank: Rank,
     pub(super) form: Form,
@@ -280,14 +280,17 @@ impl<K: Key> Lpm<K> {
         size_of::<Self>() + heap
     }
 
-    /// Uses `other`'s memory if the two tables are equal and not so large that a change
-    /// makes only a part of them anew; says whether it does now.
+    /// Uses `other`'s memory if the two tables are equal; says whether it does now. (Those
+    /// of which a change makes only a part anew are compared as they are laid out: after
+    /// different changes equal routes may lie differently.)
     pub fn share(&mut self, other: &Self) -> bool {
         let equal = match (&self.inner, &other.inner) {
             (Inner::Small(own), Inner::Small(held)) => own == held,
             (Inner::Rows(own), Inner::Rows(held)) => own == held,
             (Inner::Grove(own), Inner::Grove(held)) => own == held,
             (Inner::Direct(own), Inner::Direct(held)) => own == held,
+            (Inner::Rank(own), Inner::Rank(held)) => own == held,
+            (Inner::Six(own), Inner::Six(held)) => own == held,
             _ => false,
         };
         if equal {
@@ -303,24 +306,29 @@ impl<K: Key> Lpm<K> {
             (Inner::Rows(own), Inner::Rows(held)) => Arc::ptr_eq(&own.lines, &held.lines),
             (Inner::Grove(own), Inner::Grove(held)) => Arc::ptr_eq(own, held),
             (Inner::Direct(own), Inner::Direct(held)) => Arc::ptr_eq(own, held),
+            (Inner::Rank(own), Inner::Rank(held)) => Arc::ptr_eq(own, held),
+            (Inner::Six(own), Inner::Six(held)) => Arc::ptr_eq(own, held),
             _ => false,
         }
     }
 
-    /// What equal tables have in common, and seldom others; `None` for tables
-    /// that are not shared.
-    pub fn fingerprint(&self) -> Option<u64> {
-        // All of a table is hashed at each change of it: a fast hash.
-        let mut hasher = Seeded(Seed(0)).build_hasher();
+    /// What equal tables have in common, and seldom others.
+    pub fn fingerprint(&self) -> u64 {
         match &self.inner {
-            Inner::Small(small) => small.hash(&mut hasher),
-            Inner::Rows(rows) => rows.hash(&mut hasher),
-            Inner::Grove(grove) => grove.hash(&mut hasher),
-            Inner::Direct(direct) => direct.hash(&mut hasher),
-            Inner::Rank(_) | Inner::Six(_) => return None,
+            Inner::Small(small) => print_of(small),
+            Inner::Rows(rows) => print_of(rows),
+            Inner::Grove(grove) => print_of(grove),
+            Inner::Direct(direct) => print_of(direct),
+            Inner::Rank(table) => table.rank.print(),
+            Inner::Six(table) => table.print(),
         }
-        Some(hasher.finish())
     }
+}
+
+/// What equal values have in common, and seldom others. All of a table, or of a chunk, is
+/// read at each change of it: a fast hash.
+pub(super) fn print_of(value: &impl Hash) -> u64 {
+    Seeded(Seed(0)).hash_one(value)
 }
 
 /// IPv4 cells; an IPv6 key would lose bits.

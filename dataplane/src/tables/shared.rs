@@ -22,9 +22,7 @@ impl<K: Key> Shared<K> {
     /// Notes one more user of `table`, which gets the memory of its equal if
     /// there is one.
     pub(super) fn adopt(&mut self, table: &mut Lpm<K>) {
-        let Some(print) = table.fingerprint() else {
-            return;
-        };
+        let print = table.fingerprint();
         match self.held.get_mut(&print) {
             // Of two that look alike but differ, the second is left alone.
             Some((held, users)) => *users += u32::from(table.share(held)),
@@ -34,9 +32,7 @@ impl<K: Key> Shared<K> {
 
     /// Notes one user less.
     pub(super) fn release(&mut self, table: &Lpm<K>) {
-        let Some(print) = table.fingerprint() else {
-            return;
-        };
+        let print = table.fingerprint();
         let Some((held, users)) = self.held.get_mut(&print) else {
             return;
         };
