@@ -96,8 +96,12 @@ def preferred() -> None:
 class Busy:
     """Share of the CPUs that ran other things than `own` processes."""
 
-    def __init__(self):
-        self.before = self._now()
+    def __init__(self, of: str = ""):
+        self.before, self.of = self._now(), of
+
+    def row(self) -> dict:
+        """What a row of the report says of it; `of` is what was measured meanwhile, if that is more than the row."""
+        return {"machine_busy_percent": round(self.percent()[0])} | ({"busy_of": self.of} if self.of else {})
 
     @staticmethod
     def _now():

@@ -91,8 +91,9 @@ def settings(found) -> str:
 
 def rows(run):
     """Measures all of them and adds their rows."""
-    busy = machine.Busy()
+    busy = machine.Busy("the whole suite io")
     found = run.vpclab("io", "--rounds", 3 if run.is_quick else 9, start=machine.preferred)
+    share = busy.row()
     run.raw += found.values()
     run.settings.append(settings(found))
     for work, mark, more, case, ratio, shown in ROWS:
@@ -117,5 +118,5 @@ def rows(run):
             **({"met": None} if mark is None else Judged(spread["median"], mark, more).row()),
             "detail": ", ".join(f"{words} {figure(name, unit)}" for words, name, unit in shown)
                       + f"; other programs {others:.0f} % of the CPUs",
-            "machine_busy_percent": round(busy.percent()[0]),
+            **share,
         })
