@@ -94,7 +94,8 @@ pub struct FirstPackets {
     tables: Snapshot,
     feed: Feed,
     judge: Judge,
-    rounds: u64,
+    /// Whether first packets have been looked at.
+    judged: bool,
 }
 
 impl std::fmt::Debug for FirstPackets {
@@ -139,13 +140,37 @@ impl FirstPackets {
             tables: driver.tables,
             feed: Feed::new(store, options.batch, driver.now),
             judge: Box::new(judge),
-            rounds: 0,
+            judged: false,
         })
     }
 
     /// Packets of a round: one a connection.
     pub fn round_len(&self) -> u64 {
         self.feed.len() as u64
+    }
+
+    /// Sends some packets from the first on, judges each that comes out, and asks that the
+    /// flow cache knew all of them, or that it knew none.
+    fn inspect(&mut self, known: bool) -> Result<(), BenchError> {
+        let count = path::CHECKED.min(self.feed.len());
+        let before = self.pipeline.counters().flow_hits;
+        let mut inspection = Inspection::new(&*self.judge);
+        self.feed.rewind();
+        self.feed.inspect(
+            &mut self.pipeline,
+            &self.tables,
+            count as u64,
+            |port, frame| inspection.take(port, frame),
+        );
+        inspection.finish(count)?;
+        let hits = self.pipeline.counters().flow_hits - before;
+        let expected = if known { count as u64 } else { 0 };
+        if hits == expected {
+            return Ok(());
+        }
+        Err(BenchError::wrong(format!(
+            "of {count} packets looked at {hits} hit the flow cache instead of {expected}"
+        )))
     }
 }
 
@@ -171,7 +196,6 @@ pub(super) fn forget(
 
 impl Work for FirstPackets {
     fn reset(&mut self) -> Result<(), BenchError> {
-        self.rounds += 1;
         self.feed.rewind();
         forget(&mut self.pipeline, &self.tables, &mut self.feed)
     }
@@ -197,15 +221,97 @@ impl Work for FirstPackets {
             )));
         }
         // Sent again, each must go the way of the first.
-        let count = path::CHECKED.min(self.feed.len());
-        let mut inspection = Inspection::new(&*self.judge);
-        self.feed.rewind();
-        self.feed.inspect(
-            &mut self.pipeline,
-            &self.tables,
-            count as u64,
-            |port, frame| inspection.take(port, frame),
-        );
-        inspection.finish(count)
+        self.inspect(true)?;
+        if !self.judged {
+            // Timed rounds look at no byte: first packets of a round like them do.
+            self.judged = true;
+            forget(&mut self.pipeline, &self.tables, &mut self.feed)?;
+            self.inspect(false)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::collections::HashMap;
+    use std::rc::Rc;
+    use vpclab_dataplane::packet::{ETHERNET_LEN, checksum, parse_ip};
+
+    /// First packets, changed before they are sent.
+    fn changed(make: Make, change: impl Fn(&mut Frame)) -> FirstPackets {
+        let options = Options::smoke();
+        let mut work = make(&options, Kind::Tcp4, 100).unwrap();
+        let mut store = FrameStore::default();
+        work.feed.show(work.round_len(), |frames| {
+            for sent in frames {
+                let mut frame = Frame::with_capacity(128);
+                frame.refill(sent.port, sent.bytes());
+                change(&mut frame);
+                store.push(frame.port, frame.bytes());
+            }
+        });
+        work.feed = Feed::new(store, options.batch, work.feed.now);
+        work
+    }
+
+    fn judged(work: &mut FirstPackets) -> Result<(), BenchError> {
+        work.reset()?;
+        let done = work.round();
+        work.verify(&done)
+    }
+
+    fn seq(frame: &Frame) -> u32 {
+        parse_ip(frame.bytes(), ETHERNET_LEN).unwrap().tcp_seq
+    }
+
+    #[test]
+    fn each_packet_is_looked_at_as_a_first_one_and_as_a_later_one() {
+        let mut work = changed(privatelink, |_| ());
+        let times = Rc::<RefCell<HashMap<u32, u32>>>::default();
+        let counted = Rc::clone(&times);
+        let judge = std::mem::replace(&mut work.judge, Box::new(|_, _| Ok(0)));
+        work.judge = Box::new(move |port, frame| {
+            let id = judge(port, frame)?;
+            *counted.borrow_mut().entry(id).or_default() += 1;
+            Ok(id)
+        });
+        judged(&mut work).unwrap();
+        assert_eq!(times.borrow().len(), 100);
+        assert!(times.borrow().values().all(|&times| times == 2));
+        // What was known is no first packet.
+        let error = work.inspect(false).unwrap_err().to_string();
+        assert!(error.contains("100 hit the flow cache"), "{error}");
+    }
+
+    #[test]
+    fn one_wrong_checksum_of_a_first_packet_fails_the_case() {
+        let mut work = changed(privatelink, |frame| {
+            if seq(frame) == 7 {
+                let last = frame.len() - 1;
+                frame.bytes_mut()[last] ^= 1;
+            }
+        });
+        let error = work.inspect(false).unwrap_err().to_string();
+        assert!(error.contains("wrong transport checksum"), "{error}");
+        assert!(judged(&mut work).is_err());
+    }
+
+    #[test]
+    fn one_first_packet_that_came_out_as_another_fails_the_case() {
+        let mut work = changed(eastwest::opening, |frame| {
+            let headers = parse_ip(frame.bytes(), ETHERNET_LEN).unwrap();
+            if headers.tcp_seq == 7 {
+                // It says that it is another's.
+                let place = usize::from(headers.l4) + 7;
+                frame.bytes_mut()[place] += 1;
+                checksum::fill_transport(frame.bytes_mut(), &headers);
+            }
+        });
+        let error = work.inspect(false).unwrap_err().to_string();
+        assert!(error.contains("arrived as"), "{error}");
+        assert!(judged(&mut work).is_err());
     }
 }

@@ -51,11 +51,14 @@ const MTU: usize = 8_500;
 /// Port of the service.
 const PORT: u16 = 443;
 
+/// A server: its port, its MAC address and its router's, its address.
+type Server = (EniId, (Mac, Mac), IpAddr);
+
 /// A lab with an endpoint, `clients` in front of it and `servers` behind.
 pub(super) struct Lab {
     pub(super) tables: Snapshot,
     clients: Vec<(EniId, Mac, Mac, IpAddr)>,
-    servers: Vec<(EniId, IpAddr)>,
+    servers: Vec<Server>,
     endpoint: IpAddr,
     kind: Kind,
 }
@@ -80,8 +83,9 @@ impl Lab {
         }
         for n in 0..servers {
             let eni = world.eni(&format!("server{n}"))?;
+            let macs = world.macs(&lab.tables, eni)?;
             let address = world.address(&lab.tables, eni, kind)?;
-            lab.servers.push((eni, address));
+            lab.servers.push((eni, macs, address));
         }
         Ok(lab)
     }
@@ -106,8 +110,14 @@ impl Lab {
         let target = self
             .servers
             .iter()
-            .find(|(_, address)| *address == seen.src);
-        let right = target.is_some_and(|(eni, _)| *eni == connection.server.port)
+            .find(|(.., address)| *address == seen.src);
+        let End {
+            port,
+            src_mac,
+            dst_mac,
+            ..
+        } = connection.server;
+        let right = target.is_some_and(|&(eni, macs, _)| (eni, macs) == (port, (src_mac, dst_mac)))
             && seen.sport == PORT
             && match seen.dst {
                 IpAddr::V4(_) => seen.dst == NODE,
