@@ -2,8 +2,8 @@
 //! on every TAP.
 //!
 //! One is sent first to a socket that asks for whole ones (`UDP_GRO`), which says
-//! whether it arrived and in how many pieces. Then they end where they enter the
-//! server, as frames of 64 bytes do.
+//! whether it arrived and in how many pieces: through vpclab in one, or there is no
+//! result. Then they end where they enter the server, as frames of 64 bytes do.
 
 use std::io::IoSliceMut;
 use std::net::{SocketAddr, UdpSocket};
@@ -38,7 +38,8 @@ pub(super) struct Uso {
     client: UdpSocket,
     /// Takes what arrives.
     _sink: UdpSocket,
-    pieces: usize,
+    /// In how many pieces the first one came, or why that is none of the results.
+    pieces: Result<usize, BenchError>,
     /// Bytes and frames of the rounds so far.
     arrived: [u64; 2],
     span: Span,
@@ -48,14 +49,12 @@ pub(super) struct Uso {
 impl Uso {
     pub(super) fn new(kind: Kind, span: Span) -> Result<Self, HostError> {
         let bed = Bed::new(kind)?;
-        let sink = bed.server.in_network(|| bind(UDP_PORT))?;
-        let client = bed.client.in_network(|| bind(0))?;
-        let target = SocketAddr::new(bed.service, UDP_PORT);
-        client.connect(target).context("UDP socket")?;
-        reach(&client, &sink)?;
-        setsockopt(&client, sockopt::UdpGsoSegment, &i32::from(SEGMENT)).context("UDP_SEGMENT")?;
-        setsockopt(&sink, sockopt::UdpGroSegment, &true).context("UDP_GRO")?;
-        let pieces = pieces(&client, &sink)?;
+        let (client, sink) = sockets(&bed)?;
+        let pieces = judged(kind, pieces(&client, &sink), || {
+            let bed = Bed::new(Kind::Mover)?;
+            let (client, sink) = sockets(&bed)?;
+            self::pieces(&client, &sink)
+        });
         // Without nftables they go on as that one did.
         let _ = bed.server.in_network(|| super::router::nft(INGRESS));
         Ok(Self {
@@ -94,6 +93,9 @@ impl Uso {
 
 impl Way for Uso {
     fn measure(&mut self) -> Result<Measured, BenchError> {
+        if let Err(error) = &mut self.pieces {
+            return Err(std::mem::replace(error, BenchError::wrong("failed")));
+        }
         let (bytes, elapsed) = self
             .run()
             .map_err(|error| BenchError::wrong(error.to_string()))?;
@@ -103,10 +105,44 @@ impl Way for Uso {
     fn settings(&self) -> Vec<(&'static str, f64)> {
         let [frames, bytes] = self.arrived;
         let mut settings = self.bed.settings();
-        settings.push((PIECES, self.pieces as f64));
+        if let Ok(pieces) = self.pieces {
+            settings.push((PIECES, pieces as f64));
+        }
         settings.push((BYTES_A_FRAME, bytes as f64 / frames.max(1) as f64));
         settings
     }
+}
+
+/// Sender and sink, which reach each other.
+fn sockets(bed: &Bed) -> Result<(UdpSocket, UdpSocket), HostError> {
+    let sink = bed.server.in_network(|| bind(UDP_PORT))?;
+    let client = bed.client.in_network(|| bind(0))?;
+    let target = SocketAddr::new(bed.service, UDP_PORT);
+    client.connect(target).context("UDP socket")?;
+    reach(&client, &sink)?;
+    setsockopt(&client, sockopt::UdpGsoSegment, &i32::from(SEGMENT)).context("UDP_SEGMENT")?;
+    setsockopt(&sink, sockopt::UdpGroSegment, &true).context("UDP_GRO")?;
+    Ok((client, sink))
+}
+
+/// Judges what became of the first super-packet: through vpclab it must arrive whole and
+/// unchanged, unless not even a bare `mover` between two TAPs brings one so (TAPs of a
+/// kernel before 6.2 take none).
+fn judged(
+    kind: Kind,
+    pieces: Result<usize, HostError>,
+    mover: impl FnOnce() -> Result<usize, HostError>,
+) -> Result<usize, BenchError> {
+    let what = match pieces {
+        Ok(1) => return Ok(1),
+        Ok(pieces) if kind != Kind::PrivateLink => return Ok(pieces),
+        Ok(pieces) => format!("a super-packet arrived in {pieces} pieces"),
+        Err(error) => error.to_string(),
+    };
+    if kind == Kind::PrivateLink && mover().is_ok_and(|pieces| pieces == 1) {
+        return Err(BenchError::Wrong(what));
+    }
+    Err(BenchError::NotHere(what))
 }
 
 /// Sends one super-packet and says in how many pieces it arrives.
@@ -164,4 +200,40 @@ fn flood(client: &UdpSocket, core: usize, stop: &AtomicBool) -> std::io::Result<
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of `pieces` through `kind`, where a bare mover brings `mover`.
+    fn said(kind: Kind, pieces: Option<usize>, mover: usize) -> String {
+        let pieces = pieces.ok_or_else(|| HostError::new("a super-packet arrived changed"));
+        match judged(kind, pieces, || Ok(mover)) {
+            Ok(pieces) => format!("{pieces} measured"),
+            Err(BenchError::Wrong(what)) => format!("wrong: {what}"),
+            Err(error) => format!("not here: {error}"),
+        }
+    }
+
+    #[test]
+    fn a_super_packet_that_vpclab_cuts_or_changes_fails_the_case() {
+        let own = |pieces, mover| said(Kind::PrivateLink, pieces, mover);
+        assert_eq!(own(Some(1), 1), "1 measured");
+        assert_eq!(
+            own(Some(44), 1),
+            "wrong: a super-packet arrived in 44 pieces"
+        );
+        assert_eq!(own(None, 1), "wrong: a super-packet arrived changed");
+        // Where the machine's TAPs take none.
+        assert_eq!(
+            own(Some(44), 44),
+            "not here: a super-packet arrived in 44 pieces"
+        );
+        assert_eq!(said(Kind::Masquerade, Some(2), 1), "2 measured");
+        assert_eq!(
+            said(Kind::Mover, None, 1),
+            "not here: a super-packet arrived changed"
+        );
+    }
 }
