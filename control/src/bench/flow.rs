@@ -1,5 +1,10 @@
 //! The flow table alone: connections found by what either end sends, in bulks of
-//! 32 as the packet path does and one by one; and connections that come and go.
+//! 32 and one by one; and connections that come and go.
+//!
+//! `Table::find_bulk` is no part of the packet path: that looks up a batch's packets while
+//! it reads them (`pipeline/short.rs`). It has the same steps, of the same functions of the
+//! table: hash and fetch the bucket; fetch the line that it leads to; compare. What a look-up
+//! costs among the other work of a packet, `vpclab bench steps` says.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,7 +14,7 @@ use vpclab_dataplane::flow::{Ingress, Key, Seed, Session, SessionId, Table, Trac
 use vpclab_dataplane::packet::{FiveTuple, Headers, protocol};
 use vpclab_dataplane::time::Instant;
 
-use super::path::{SAMPLE, shuffle};
+use super::path::{self, SAMPLE, shuffle};
 use super::{BenchError, Case, Depth, Done, Options, Suite, Unit, Work};
 
 /// The suite.
@@ -38,7 +43,7 @@ impl Suite for Flow {
     }
 
     fn about(&self) -> &'static str {
-        "the flow table alone: connections found in bulks and one by one, keys that are not there, connections replaced"
+        "the flow table alone, in loops of its own: connections found in bulks and one by one, keys that are not there, connections replaced"
     }
 
     fn cases(&self, options: &Options) -> Vec<Case> {
@@ -83,7 +88,8 @@ pub struct Flows {
     /// For [`Task::Churn`]: the connections that are replaced, in random order.
     sessions: Vec<(SessionId, Session)>,
     passes: u64,
-    wrong: u64,
+    /// Connections of the table whose keys are looked up, or that are replaced.
+    asked_for: u64,
 }
 
 /// Connection `n`: one of 65 536 clients, one of 16 million servers.
@@ -140,6 +146,7 @@ impl Flows {
             let what = format!("{flows} connections were added, {found} are there");
             return Err(BenchError::Wrong(what));
         }
+        let asked_for = flows.div_ceil(stride);
         shuffle(&mut keys, options.seed);
         shuffle(&mut sessions, options.seed);
         let each = keys.len().max(sessions.len()).max(1) as u64;
@@ -149,7 +156,7 @@ impl Flows {
             keys,
             sessions,
             passes: (options.operations() * 2).div_ceil(each),
-            wrong: 0,
+            asked_for,
         })
     }
 
@@ -167,6 +174,16 @@ impl Flows {
     fn one_by_one(&self) -> u64 {
         let found = |key: &&Key| self.table.find(black_box(key)).is_some();
         self.keys.iter().filter(found).count() as u64
+    }
+
+    /// Whether a key leads to a session that has it: this one, if one is named.
+    fn is_found(&self, key: &Key, place: Option<SessionId>) -> bool {
+        let Some((id, way)) = self.table.find(key) else {
+            return false;
+        };
+        let session = self.table.get(id);
+        let own = session.and_then(|session| session.keys.get(way.index()).copied().flatten());
+        own == Some(*key) && place.is_none_or(|place| place == id)
     }
 
     fn churn(&mut self) -> u64 {
@@ -212,19 +229,21 @@ impl Work for Flows {
                 done.operations, done.hits
             )));
         }
-        // Each found session is the one with that key.
-        for key in self.keys.iter().take(super::path::CHECKED) {
-            let found = self.table.find(key).and_then(|(id, way)| {
-                let session = self.table.get(id)?;
-                session.keys.get(way.index()).copied().flatten()
-            });
-            let right = match self.task {
-                Task::Miss => found.is_none(),
-                _ => found == Some(*key),
-            };
-            self.wrong += u64::from(!right);
+        // Each found session is the one with that key,
+        let checked = path::CHECKED;
+        let looked_up = self.keys.iter().take(checked);
+        let mut wrong = looked_up
+            .filter(|key| match self.task {
+                Task::Miss => self.table.find(key).is_some(),
+                _ => !self.is_found(key, None),
+            })
+            .count();
+        // and each that was replaced is found where it was put.
+        for (id, session) in self.sessions.iter().take(checked / 2) {
+            let mut keys = session.keys.iter().flatten();
+            wrong += usize::from(!keys.all(|key| self.is_found(key, Some(*id))));
         }
-        match self.wrong {
+        match wrong {
             0 => Ok(()),
             wrong => Err(BenchError::wrong(format!(
                 "{wrong} keys led to another's session"
@@ -234,6 +253,40 @@ impl Work for Flows {
 
     fn metrics(&self) -> Vec<(&'static str, f64)> {
         let connections = self.table.len().max(1) as f64;
-        vec![("connection_bytes", self.table.memory() as f64 / connections)]
+        vec![
+            ("connection_bytes", self.table.memory() as f64 / connections),
+            ("connections_asked_for", self.asked_for as f64),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ran(task: Task) -> (Flows, Done) {
+        let mut work = Flows::new(&Options::smoke(), 100, task).unwrap();
+        let done = work.round();
+        (work, done)
+    }
+
+    #[test]
+    fn a_key_that_leads_to_another_session_fails_every_task() {
+        for task in [Task::Bulk, Task::OneByOne, Task::Miss, Task::Churn] {
+            let (mut work, done) = ran(task);
+            work.verify(&done).unwrap();
+            match task {
+                // As if two connections had changed places,
+                Task::Churn => {
+                    let other = work.sessions[1].0;
+                    work.sessions[0].0 = other;
+                }
+                // one of those looked up were not there, or one that must not be were.
+                Task::Miss => work.keys[0] = connection(1, 0).keys[0].unwrap(),
+                _ => work.keys[0].tuple.sport ^= 1,
+            }
+            let error = work.verify(&done).unwrap_err().to_string();
+            assert_eq!(error, "1 keys led to another's session", "{task:?}");
+        }
     }
 }
