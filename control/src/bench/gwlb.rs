@@ -144,14 +144,10 @@ pub fn established(
         store.push(frame.port, &frame.bytes);
     }
     drop(planned);
+    let senders = inspected.len() as u64;
     let judge = move |port: EniId, frame: &Frame| judge(&inspected, port, frame);
-    Ok(CachedPath::new(
-        options,
-        driver,
-        longest,
-        store,
-        Box::new(judge),
-    ))
+    let path = CachedPath::new(options, driver, longest, store, Box::new(judge));
+    Ok(path.senders(senders, flows))
 }
 
 /// Opens a connection from each end; every packet of it visits the appliance.

@@ -14,7 +14,8 @@ use super::feed::Feed;
 use super::frames::{FrameStore, Segment};
 use super::{BenchError, Connection, Depth, Done, Options, Size, Work};
 
-/// Most connections whose packets are sent: of ten million, a random million.
+/// Most connections whose packets are sent. Of more than that it is every second, third and
+/// so on: of ten million every tenth, a million.
 pub(super) const SAMPLE: usize = 1 << 20;
 
 /// Most packets looked at afterwards.
@@ -77,6 +78,8 @@ pub struct CachedPath {
     feed: Feed,
     packets: u64,
     judge: Judge,
+    /// Connections that send, where others are open beside them.
+    senders: Option<u64>,
 }
 
 impl std::fmt::Debug for CachedPath {
@@ -107,6 +110,7 @@ impl CachedPath {
             feed,
             packets,
             judge,
+            senders: None,
         }
     }
 
@@ -122,11 +126,25 @@ impl CachedPath {
         clients: impl ExactSizeIterator<Item = End>,
         check: impl Fn(&Connection) -> Result<(), String>,
     ) -> Result<Self, BenchError> {
-        let config = config(options, clients.len() as u64, 0);
+        Self::of_sample(options, size, tables, clients, check, SAMPLE)
+    }
+
+    /// The same, where only an even sample of at most `most` connections sends.
+    fn of_sample(
+        options: &Options,
+        size: Size,
+        tables: Snapshot,
+        clients: impl ExactSizeIterator<Item = End>,
+        check: impl Fn(&Connection) -> Result<(), String>,
+        most: usize,
+    ) -> Result<Self, BenchError> {
+        let opened = clients.len() as u64;
+        let config = config(options, opened, 0);
         let Opened {
             driver,
             connections,
-        } = Opened::new(config, tables, clients, SAMPLE)?;
+        } = Opened::new(config, tables, clients, most)?;
+        let senders = connections.len() as u64;
         for connection in &connections {
             check(connection).map_err(BenchError::Wrong)?;
         }
@@ -154,7 +172,16 @@ impl CachedPath {
             )))
         };
         let longest = size.longest();
-        Ok(Self::new(options, driver, longest, store, Box::new(judge)))
+        let path = Self::new(options, driver, longest, store, Box::new(judge));
+        Ok(path.senders(senders, opened))
+    }
+
+    /// So many of the connections that are open send.
+    pub(super) fn senders(self, senders: u64, opened: u64) -> Self {
+        Self {
+            senders: (senders < opened).then_some(senders),
+            ..self
+        }
     }
 
     /// Packets of a round.
@@ -226,6 +253,11 @@ impl Work for CachedPath {
         }
         self.inspect()
     }
+
+    fn metrics(&self) -> Vec<(&'static str, f64)> {
+        let senders = self.senders.map(|senders| ("senders", senders as f64));
+        senders.into_iter().collect()
+    }
 }
 
 /// Looks at what comes out, each packet once.
@@ -263,6 +295,30 @@ impl<'a> Inspection<'a> {
                 "of {count} packets {came} came out"
             ))),
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::eastwest;
+    use super::*;
+
+    #[test]
+    fn where_not_all_connections_send_it_is_said_how_many_do() {
+        let options = Options::smoke();
+        for (most, said) in [(100, None), (50, Some(50.0)), (30, Some(25.0))] {
+            let (tables, ends) = eastwest::ends(&options, 100).unwrap();
+            let path =
+                CachedPath::of_sample(&options, Size::Bytes(64), tables, ends, |_| Ok(()), most);
+            let mut path = path.unwrap();
+            let done = path.round();
+            path.verify(&done).unwrap();
+            assert_eq!(path.feed.len() as f64, 2.0 * said.unwrap_or(100.0));
+            let expected: Vec<_> = said.into_iter().map(|count| ("senders", count)).collect();
+            assert_eq!(path.metrics(), expected);
+            let live = path.pipeline.connections().sessions.len();
+            assert_eq!(live, 100);
         }
     }
 }
