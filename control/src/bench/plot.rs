@@ -1,5 +1,6 @@
 //! Plots of cost against flows, routes or rules: SVG, both axes logarithmic.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use super::report::{CaseResult, Report};
@@ -32,37 +33,41 @@ pub struct Plot {
 }
 
 /// One line.
-struct Series {
+struct Series<'a> {
     name: String,
+    unit: &'a str,
     /// x, and smallest, middle and largest y.
     points: Vec<(f64, [f64; 3])>,
 }
 
-/// A plot for each suite and axis that has at least two points on one line.
+/// A plot for each suite, axis and unit that has at least two points on one line. The
+/// first unit of a suite and axis is not in the name of the file, others are.
 pub fn plots(report: &Report) -> Vec<Plot> {
     let mut out = Vec::new();
     for suite in report.suite.split(',') {
         for (axis, of) in AXES {
             let series = series(report, suite, of);
-            if series.is_empty() {
-                continue;
+            let mut units: Vec<&str> = series.iter().map(|series| series.unit).collect();
+            let mut seen = HashSet::new();
+            units.retain(|unit| seen.insert(*unit));
+            for (nth, unit) in units.into_iter().enumerate() {
+                // Nanoseconds of a packet and of a connection have no axis in common.
+                let of_unit = series.iter().filter(|series| series.unit == unit);
+                let lines: Vec<&Series> = of_unit.collect();
+                let file = match nth {
+                    0 => format!("{suite}-{axis}.svg"),
+                    _ => format!("{suite}-{axis}-per-{unit}.svg"),
+                };
+                let svg = draw(suite, axis, unit, &lines, report);
+                out.push(Plot { file, svg });
             }
-            let unit = report
-                .results
-                .iter()
-                .find(|result| of(result).is_some() && result.name.starts_with(suite))
-                .map_or("packet", |result| result.unit.as_str());
-            out.push(Plot {
-                file: format!("{suite}-{axis}.svg"),
-                svg: draw(suite, axis, unit, &series, report),
-            });
         }
     }
     out
 }
 
-fn series(report: &Report, suite: &str, of: Place) -> Vec<Series> {
-    let mut all: Vec<Series> = Vec::new();
+fn series<'a>(report: &'a Report, suite: &str, of: Place) -> Vec<Series<'a>> {
+    let mut all: Vec<Series<'a>> = Vec::new();
     let prefix = format!("{suite}/");
     for result in &report.results {
         let (Some(x), Some(name)) = (
@@ -71,11 +76,16 @@ fn series(report: &Report, suite: &str, of: Place) -> Vec<Series> {
         ) else {
             continue;
         };
+        let unit = result.unit.as_str();
         let point = (x as f64, [result.ns.min, result.ns.median, result.ns.max]);
-        match all.iter_mut().find(|series| series.name == name) {
+        match all
+            .iter_mut()
+            .find(|series| series.name == name && series.unit == unit)
+        {
             Some(series) => series.points.push(point),
             None => all.push(Series {
                 name,
+                unit,
                 points: vec![point],
             }),
         }
@@ -116,7 +126,7 @@ impl Axis {
     }
 }
 
-fn draw(suite: &str, axis: &str, unit: &str, series: &[Series], report: &Report) -> String {
+fn draw(suite: &str, axis: &str, unit: &str, series: &[&Series<'_>], report: &Report) -> String {
     let (left, top, right, bottom) = MARGIN;
     let points = || series.iter().flat_map(|series| &series.points);
     let (x_low, x_high) = range(points().map(|point| point.0));
@@ -189,7 +199,7 @@ fn draw(suite: &str, axis: &str, unit: &str, series: &[Series], report: &Report)
 
 /// The line of one series, with a bar from its fastest to its slowest round at
 /// each point.
-fn line(out: &mut String, series: &Series, colour: &str, x: &Axis, y: &Axis) {
+fn line(out: &mut String, series: &Series<'_>, colour: &str, x: &Axis, y: &Axis) {
     let mut path = String::new();
     for (n, (at, [min, median, max])) in series.points.iter().enumerate() {
         let (at, middle) = (x.at(*at), y.at(*median));
@@ -214,14 +224,14 @@ fn line(out: &mut String, series: &Series, colour: &str, x: &Axis, y: &Axis) {
 
 /// Names beside the ends of the lines, highest first, moved apart where they
 /// would lie on each other.
-fn legend(out: &mut String, series: &[Series], y: &Axis) {
+fn legend(out: &mut String, series: &[&Series<'_>], y: &Axis) {
     const GAP: f64 = 18.0;
-    let mut names: Vec<(f64, &Series, &str)> = series
+    let mut names: Vec<(f64, &Series<'_>, &str)> = series
         .iter()
         .zip(COLOURS.iter().cycle())
         .map(|(series, colour)| {
             let last = series.points.last().map_or(1.0, |point| point.1[1]);
-            (y.at(last), series, *colour)
+            (y.at(last), *series, *colour)
         })
         .collect();
     names.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -334,6 +344,50 @@ mod tests {
         for (x, y) in circles {
             assert!((0.0..=WIDTH).contains(&x) && (0.0..=HEIGHT).contains(&y));
         }
+    }
+
+    /// And a suite whose name begins as another's has no part in that one's.
+    #[test]
+    fn each_unit_has_a_picture_of_its_own() {
+        let mut results = Vec::new();
+        for (name, unit) in [
+            ("first-packet/eastwest", "packet"),
+            ("first-packet/connections", "connection"),
+            ("first/other", "lookup"),
+        ] {
+            for flows in [10, 100] {
+                let unit = unit.to_owned();
+                results.push(CaseResult {
+                    unit,
+                    ..result(name, flows, 50.0)
+                });
+            }
+        }
+        let report = Report {
+            suite: "first,first-packet".to_owned(),
+            results,
+            machine: Machine::default(),
+            skipped: Vec::new(),
+        };
+        let plots = plots(&report);
+        let about = |file: &str| {
+            let plot = plots.iter().find(|plot| plot.file == file).unwrap();
+            let lines = ["eastwest", "connections", "other"];
+            let has = |line: &&str| plot.svg.contains(&format!("{line} (50 ns)"));
+            let lines: Vec<&str> = lines.into_iter().filter(has).collect();
+            let unit = plot.svg.split("ns per ").nth(1).unwrap();
+            (lines, unit.split(' ').next().unwrap())
+        };
+        assert_eq!(plots.len(), 3);
+        assert_eq!(about("first-flows.svg"), (vec!["other"], "lookup"));
+        assert_eq!(
+            about("first-packet-flows.svg"),
+            (vec!["eastwest"], "packet")
+        );
+        assert_eq!(
+            about("first-packet-flows-per-connection.svg"),
+            (vec!["connections"], "connection")
+        );
     }
 
     #[test]
