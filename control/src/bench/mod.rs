@@ -9,8 +9,10 @@
 //! - a [`Work`] is what is timed: everything made before the clock starts, one round after another;
 //! - [`run`](run::run) times rounds, counts allocations, and asks the work to check what it did.
 //!
-//! Nothing here reads a clock but by `run`. The criterion benches and the
-//! instruction counts of `benches/` drive the same works.
+//! `run` times whole rounds. Works that time a part of theirs (`steps`, `updates`), or have
+//! threads of their own (`io`), read the same [`Clock`](vpclab_dataplane::worker::Clock) and
+//! hand in what they found ([`Done::elapsed`], [`Work::metrics`]). The criterion benches and
+//! the instruction counts of `benches/` drive the same works.
 
 pub mod acl;
 mod compare;
