@@ -9,6 +9,7 @@ mod capture;
 mod clock;
 mod drop_log;
 mod handle;
+mod patience;
 mod peers;
 mod ports;
 mod ring;
@@ -38,6 +39,7 @@ use crate::pipeline::{Pipeline, Sink};
 use crate::tables::{Snapshot, Tables};
 use crate::time::{Duration, Instant};
 use handle::{Command, Line};
+use patience::Patience;
 use peers::Peers;
 use ports::Ports;
 use sink::BatchSink;
@@ -46,16 +48,13 @@ use sink::BatchSink;
 const COMMANDS: usize = 256;
 /// A port without descriptor is asked this often.
 const ASK_INTERVAL: Duration = Duration::from_millis(1);
-/// How long [`Waiting::Adaptive`] looks for more before it sleeps: a few times
-/// what it takes to sleep and to be woken.
-const SPIN: Duration = Duration::from_micros(50);
 
 /// What a worker does when no frame waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Waiting {
     /// Sleeps until one comes: no processor time, a wake-up for each burst.
     Event,
-    /// Looks again for a moment, then sleeps.
+    /// Looks again for a moment, where pauses are that short, then sleeps.
     #[default]
     Adaptive,
     /// Never sleeps: the shortest delay, for a whole core.
@@ -142,19 +141,26 @@ impl Worker {
         }
         self.ports.start(self.options.ring);
         let mut timeout = Some(Duration::ZERO);
-        let mut last_moved = Instant::ZERO;
+        let (mut last_moved, mut pauses) = (Instant::ZERO, false);
+        let mut patience = Patience::NEW;
         while !self.stopping {
             let peers = self.sink.peers.as_ref();
             self.ports
                 .wait(timeout, || peers.is_some_and(Peers::has_work))?;
             let now = self.clock.now();
             let moved = self.turn(now);
+            let quiet = self.clock.real(now.since(last_moved));
             if moved > 0 || self.ports.has_pending() {
-                last_moved = now;
+                if pauses {
+                    patience.came_after(quiet);
+                }
+                (last_moved, pauses) = (now, false);
+            } else {
+                pauses = true;
             }
             let looks_on = match self.options.waiting {
                 Waiting::Event => moved > 0,
-                Waiting::Adaptive => self.clock.real(now.since(last_moved)) < SPIN,
+                Waiting::Adaptive => !pauses || patience.looks_on(quiet),
                 Waiting::Busy => true,
             };
             timeout = if looks_on {
