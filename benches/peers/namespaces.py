@@ -43,6 +43,13 @@ ROWS = (
      "ping/privatelink", "times_kernel_router", PING["ping"]),
     ("Ping, p50 beside the kernel router's, asked from the core that packets are handled on (nobody is woken there)",
      2, False, "ping-same-core/privatelink", "times_kernel_router", PING["ping-same-core"]),
+    ("Namespaces, one TCP stream (CUBIC) through PrivateLink, beside a bare io_uring TAP mover", None, True,
+     "tcp-cubic/privatelink", "times_bare_mover",
+     (("mover", "tcp-cubic/bare-mover", "gbit_per_s"), ("vpclab", "tcp-cubic/privatelink", "gbit_per_s"))),
+    ("Namespaces, one TCP stream (CUBIC) through PrivateLink, beside the kernel's masquerade", None, True,
+     "tcp-cubic/privatelink", "times_kernel_masquerade",
+     (("kernel", "tcp-cubic/kernel-masquerade", "gbit_per_s"), ("mover", "tcp-cubic/bare-mover", "gbit_per_s"),
+      ("vpclab", "tcp-cubic/privatelink", "gbit_per_s"))),
     ("Namespaces, super-packets of 44 datagrams (USO) through PrivateLink, beside the kernel's masquerade", None, True,
      "udp-uso/privatelink", "times_kernel_masquerade",
      (("kernel", "udp-uso/kernel-masquerade", "gbit_per_s"), ("mover", "udp-uso/bare-mover", "gbit_per_s"),
@@ -83,10 +90,11 @@ def settings(found) -> str:
     else:
         bad = ", ".join(name for name, count in steered.items() if count is not None and count < 2)
         rps = f"RPS REFUSED for {bad}: the sender's CPU does the router's work, too"
+    congestion = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
     version = machine.run("nft", "--version", check=False).split("(")[0].strip()
     return (f"the kernel's router: two veth pairs, offloads on, ip_forward, {rps}; with masquerade ({version}): "
             f"{' '.join(RULES.read_text().split())}; the bare mover: io_uring between two TAPs, its thread on the last "
-            "CPU, as vpclab's one worker")
+            f"CPU, as vpclab's one worker; TCP by {congestion}, this machine's default, where its row does not say another")
 
 
 def rows(run):

@@ -4,7 +4,7 @@ use super::Span;
 use super::bed::Kind;
 use super::contest::{self, Beside, Entry, Names, Shown, Way};
 use super::ping::{From, Ping};
-use super::tcp::Tcp;
+use super::tcp::{Congestion, Tcp};
 use super::udp::{Flows, Udp};
 use super::uso::Uso;
 use crate::bench::{BenchError, Case, Depth, Unit};
@@ -15,7 +15,7 @@ use crate::host::HostError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Load {
     /// One TCP stream.
-    Tcp,
+    Tcp(Congestion),
     /// Datagrams that make frames of 64 bytes, as many as a thread can send.
     Udp(Flows),
     /// Super-packets of datagrams, as many as a thread can send.
@@ -27,8 +27,9 @@ pub(super) enum Load {
 }
 
 impl Load {
-    pub(super) const ALL: [Self; 7] = [
-        Self::Tcp,
+    pub(super) const ALL: [Self; 8] = [
+        Self::Tcp(Congestion::Default),
+        Self::Tcp(Congestion::Cubic),
         Self::Udp(Flows::Thousand),
         Self::Udp(Flows::FiftyThousand),
         Self::Uso,
@@ -39,7 +40,8 @@ impl Load {
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Tcp => "tcp",
+            Self::Tcp(Congestion::Default) => "tcp",
+            Self::Tcp(Congestion::Cubic) => "tcp-cubic",
             Self::Udp(Flows::Thousand) => "udp-64B",
             Self::Udp(Flows::FiftyThousand) => "udp-64B-50k-flows",
             Self::Uso => "udp-uso",
@@ -52,7 +54,7 @@ impl Load {
     /// What may lie between. The peers first: what comes later is compared with them.
     const fn kinds(self) -> &'static [Kind] {
         match self {
-            Self::Tcp | Self::Udp(Flows::Thousand) => &[
+            Self::Tcp(Congestion::Default) | Self::Udp(Flows::Thousand) => &[
                 Kind::Mover,
                 Kind::Router,
                 Kind::Masquerade,
@@ -60,7 +62,10 @@ impl Load {
                 Kind::MoverOfTwo,
                 Kind::PrivateLinkOfTwo,
             ],
-            Self::Udp(Flows::FiftyThousand) | Self::Uso | Self::Ping(_) => &[
+            Self::Tcp(Congestion::Cubic)
+            | Self::Udp(Flows::FiftyThousand)
+            | Self::Uso
+            | Self::Ping(_) => &[
                 Kind::Mover,
                 Kind::Router,
                 Kind::Masquerade,
@@ -73,7 +78,7 @@ impl Load {
     const fn shown(self, kind: Kind) -> Shown {
         Shown {
             figure: match self {
-                Self::Tcp | Self::Uso | Self::Inspected => {
+                Self::Tcp(_) | Self::Uso | Self::Inspected => {
                     ["gbit_per_s", "gbit_per_s_min", "gbit_per_s_max"]
                 }
                 Self::Udp(_) => ["mpps", "mpps_min", "mpps_max"],
@@ -95,7 +100,8 @@ impl Load {
     fn prepare(self, kind: Kind, depth: Depth) -> Result<Box<dyn Way>, HostError> {
         let span = Span::of(depth);
         Ok(match self {
-            Self::Tcp | Self::Inspected => Box::new(Tcp::new(kind, span)?),
+            Self::Tcp(congestion) => Box::new(Tcp::new(kind, congestion, span)?),
+            Self::Inspected => Box::new(Tcp::new(kind, Congestion::Default, span)?),
             Self::Udp(flows) => Box::new(Udp::new(kind, flows, span)?),
             Self::Uso => Box::new(Uso::new(kind, span)?),
             Self::Ping(from) => Box::new(Ping::new(kind, from, depth)?),
@@ -161,7 +167,7 @@ pub(super) fn cases(load: Load, depth: Depth) -> Vec<Case> {
     let entries = load.kinds().iter().map(|&kind| Entry {
         name: kind.name(),
         unit: match load {
-            Load::Tcp | Load::Uso | Load::Inspected => Unit::Byte,
+            Load::Tcp(_) | Load::Uso | Load::Inspected => Unit::Byte,
             Load::Udp(_) | Load::Ping(_) => Unit::Packet,
         },
         shown: load.shown(kind),

@@ -3,7 +3,7 @@
 //! ```text
 //! memory/…   script ports ── 1 or 2 workers ── script ports             no rights needed
 //!            1 or 2 threads that only count (floor): what the machine gives
-//! tcp/…      ┌ client ┐      bare mover       ┌ server ┐
+//! tcp…/…     ┌ client ┐      bare mover       ┌ server ┐
 //! udp-64B…/… │ eth0   ├──── kernel's router ──┤ eth0   │   namespaces made here, gone
 //! udp-uso/…  └────────┘      vpclab           └────────┘   with the process
 //! ping…/…

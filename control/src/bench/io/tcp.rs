@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use vpclab_dataplane::io::pin_thread;
 use vpclab_dataplane::worker::Clock;
 
@@ -18,16 +19,27 @@ use crate::host::{Context, HostError};
 /// Bytes of a write or read, as iperf3 has them.
 const CHUNK: usize = 128 << 10;
 
+/// Who decides how fast the sender sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Congestion {
+    /// What this machine has for all. BBR paces: its processors are idle at times, and
+    /// what lies between costs less than it takes.
+    Default,
+    /// Linux's own default, which fills whatever lies between.
+    Cubic,
+}
+
 /// Sender, receiver, and what lies between.
 pub(super) struct Tcp {
     bed: Bed,
+    congestion: Congestion,
     listener: TcpListener,
     span: Span,
     clock: Clock,
 }
 
 impl Tcp {
-    pub(super) fn new(kind: Kind, span: Span) -> Result<Self, HostError> {
+    pub(super) fn new(kind: Kind, congestion: Congestion, span: Span) -> Result<Self, HostError> {
         let bed = Bed::new(kind)?;
         let any = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), TCP_PORT);
         let listener = bed
@@ -35,6 +47,7 @@ impl Tcp {
             .in_network(|| TcpListener::bind(any).context("listen"))?;
         Ok(Self {
             bed,
+            congestion,
             listener,
             span,
             clock: Clock::start(),
@@ -45,6 +58,9 @@ impl Tcp {
         let target = SocketAddr::new(self.bed.service, TCP_PORT);
         let connect = || TcpStream::connect_timeout(&target, PATIENCE).context("connect");
         let sending = self.bed.client.in_network(connect)?;
+        if self.congestion == Congestion::Cubic {
+            setsockopt(&sending, sockopt::TcpCongestion, &"cubic".into()).context("TCP cubic")?;
+        }
         let (receiving, _) = self.listener.accept().context("accept")?;
         sending.set_write_timeout(Some(PATIENCE)).context("TCP")?;
         receiving.set_read_timeout(Some(PATIENCE)).context("TCP")?;
