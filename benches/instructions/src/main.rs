@@ -2,7 +2,9 @@
 //! [`counted_by_callgrind`]: what `benches/instructions/run` has counted.
 //!
 //! `vpclab-instructions PATH` prints the number of operations that were counted;
-//! `vpclab-instructions --list` names the paths that this machine can run.
+//! `vpclab-instructions --list` names the paths that this machine can run. A cached path
+//! has as many connections as a second argument says, in random order: `benches/cost-model`
+//! has the cache lines counted that they touch when they do not fit caches.
 //!
 //! The worlds are those of the data plane's tests, so that nothing but the data
 //! plane has to be built.
@@ -25,7 +27,7 @@ use vpclab_dataplane::addr::{EniId, RouteTableId, TargetGroupId};
 use vpclab_dataplane::flow::Seed;
 use vpclab_dataplane::lpm::{Level, Lpm};
 use vpclab_dataplane::packet::{FiveTuple, Frame, tcp_flag};
-use vpclab_dataplane::pipeline::Sink;
+use vpclab_dataplane::pipeline::{Config, Pipeline, Sink};
 use vpclab_dataplane::tables::{Route, RouteOrigin, RouteTarget, TargetGroupRow, TargetHealth};
 
 /// A path: its name, and what runs it and says how many operations that were.
@@ -47,11 +49,32 @@ const PATHS: [Path; 11] = [
     ("workers-handed-over-1500", || workers::shared(true, 1_472)),
 ];
 
-/// Connections of the cached paths: instructions do not depend on their number as
-/// time does.
+/// Connections of the cached paths where nothing else is said: instructions do not depend
+/// on their number as time does.
 const CONNECTIONS: u16 = 32;
+/// Frames of a batch: both ways of these connections.
+const BATCH: usize = 2 * CONNECTIONS as usize;
 /// Batches that are counted, and those that warm up before.
 const BATCHES: u64 = 50;
+
+fn connections() -> u16 {
+    let asked = std::env::args().nth(2);
+    asked.map_or(CONNECTIONS, |count| count.parse().unwrap())
+}
+
+/// The world, with room for that many.
+fn roomy(mut w: World) -> World {
+    let connections = usize::from(connections());
+    if connections > usize::from(CONNECTIONS) {
+        w.pipeline = Pipeline::new(Config {
+            connections: 8 * connections,
+            gwlb_flows: 4 * connections,
+            seed: 7,
+            ..Config::default()
+        });
+    }
+    w
+}
 
 /// The toggle: instructions are counted in here and nowhere else.
 #[inline(never)]
@@ -128,33 +151,36 @@ fn established_while(
     frames: &[Frame],
     mut change: impl FnMut(&mut World, u64),
 ) -> u64 {
+    let mut order: Vec<(u64, &Frame)> = (0..).zip(frames).collect();
+    if frames.len() > BATCH {
+        order.sort_by_key(|&(place, _)| Seed(1).words(&[place]));
+    }
+    let rounds = (BATCHES * BATCH as u64).div_ceil(BATCH.max(frames.len()) as u64);
     let mut out = Out::default();
-    let mut batch = Vec::with_capacity(frames.len());
+    let mut batch = Vec::with_capacity(BATCH);
     let hits = w.pipeline.counters().flow_hits;
-    for round in 0..2 * BATCHES {
-        for frame in frames {
-            let spare = out.frames.pop();
-            let mut copy = spare.unwrap_or_else(|| Frame::with_capacity(2_048));
-            copy.refill(frame.port, frame.bytes());
-            batch.push(copy);
-        }
-        change(w, round);
-        let mut process = || w.pipeline.process(w.now, &w.tables, &mut batch, &mut out);
-        if round < BATCHES {
-            process();
-        } else {
-            counted_by_callgrind(&mut process);
+    for round in 0..2 * rounds {
+        for frames in order.chunks(BATCH) {
+            for (_, frame) in frames {
+                let spare = out.frames.pop();
+                let mut copy = spare.unwrap_or_else(|| Frame::with_capacity(2_048));
+                copy.refill(frame.port, frame.bytes());
+                batch.push(copy);
+            }
+            change(w, round);
+            let mut process = || w.pipeline.process(w.now, &w.tables, &mut batch, &mut out);
+            if round < rounds {
+                process();
+            } else {
+                counted_by_callgrind(&mut process);
+            }
         }
     }
     let count = frames.len() as u64;
     let hits = w.pipeline.counters().flow_hits - hits;
-    assert_eq!(
-        (hits, out.elsewhere),
-        (2 * BATCHES * count, 0),
-        "all cached"
-    );
-    assert_eq!(out.frames.len() as u64, count, "all delivered");
-    BATCHES * count
+    assert_eq!((hits, out.elsewhere), (2 * rounds * count, 0), "all cached");
+    assert_eq!(out.frames.len(), frames.len().min(BATCH), "all delivered");
+    rounds * count
 }
 
 fn open_east_west(w: &mut World, connections: u16) -> Vec<Frame> {
@@ -168,8 +194,8 @@ fn open_east_west(w: &mut World, connections: u16) -> Vec<Frame> {
 }
 
 fn cached_east_west() -> u64 {
-    let mut w = east_west();
-    let frames = open_east_west(&mut w, CONNECTIONS);
+    let mut w = roomy(east_west());
+    let frames = open_east_west(&mut w, connections());
     established(&mut w, &frames)
 }
 
@@ -196,8 +222,8 @@ fn client(port: u16) -> FiveTuple {
 
 /// Both ways mixed, NAT both ways.
 fn cached_privatelink() -> u64 {
-    let mut w = privatelink();
-    let frames: Vec<Frame> = (0..CONNECTIONS)
+    let mut w = roomy(privatelink());
+    let frames: Vec<Frame> = (0..connections())
         .flat_map(|n| open(&mut w, 1, &client(2_000 + n), |_, at, frame| (at, frame)))
         .collect();
     established(&mut w, &frames)
@@ -206,7 +232,7 @@ fn cached_privatelink() -> u64 {
 /// The same where the client's stream begins with a proxy protocol header, which the
 /// target has: sequence numbers change too.
 fn shifted_privatelink() -> u64 {
-    let mut w = privatelink();
+    let mut w = roomy(privatelink());
     w.edit(|b| {
         let row = TargetGroupRow {
             proxy_protocol: true,
@@ -214,7 +240,7 @@ fn shifted_privatelink() -> u64 {
         };
         b.set_target_group(TargetGroupId(0), Some(row));
     });
-    let frames: Vec<Frame> = (0..CONNECTIONS)
+    let frames: Vec<Frame> = (0..connections())
         .flat_map(|n| {
             let tuple = client(2_000 + n);
             let syn = numbered(sent(&w, 1, &tuple, tcp_flag::SYN), 9, 0);
@@ -239,9 +265,9 @@ fn shifted_privatelink() -> u64 {
 /// (interface 4) returns.
 fn tunnelled(out: bool) -> u64 {
     const APPLIANCE: EniId = EniId(4);
-    let mut w = worked();
+    let mut w = roomy(worked());
     let mut frames = Vec::new();
-    for n in 0..CONNECTIONS {
+    for n in 0..connections() {
         let tuple = tcp(&format!("10.0.1.10:{}", 2_000 + n), "203.0.113.80:80");
         let [ack, _] = open(&mut w, 1, &tuple, |w, at, frame| {
             assert_eq!(at, APPLIANCE, "every packet is inspected");
