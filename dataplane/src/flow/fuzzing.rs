@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::memory::{CacheLine, push_past_caches, settle};
+use super::memory::{CacheLine, LinesPastCaches};
 use super::{Direction, Ingress, Key, Seed, Session, SessionId, Table, Tracking};
 use crate::addr::EniId;
 use crate::packet::{FiveTuple, Headers, tcp_flag};
@@ -50,16 +50,16 @@ pub fn fuzz_flow(data: &[u8]) -> Done {
 
 /// Lines that are handed to another core are the same by both ways of storing them.
 fn appended(data: &[u8]) {
-    let (mut to, mut scalar) = (Vec::new(), Vec::new());
+    let (mut to, mut scalar) = (LinesPastCaches::default(), Vec::new());
     let first = data.first().copied().unwrap_or_default();
     let (from, together) = (usize::from(first), 1 + usize::from(first % 4));
     let lines = data.get(from..).unwrap_or_default().as_chunks().0;
     for lines in lines.chunks(together) {
-        push_past_caches(&mut to, lines);
+        to.push(lines);
         scalar.extend(lines.iter().map(|line| CacheLine(*line)));
     }
-    settle();
-    assert_eq!(to, scalar);
+    to.settle();
+    assert_eq!(to.settled(), scalar);
 }
 
 /// A session between two of a few ends.

@@ -40,7 +40,7 @@ pub use fragments::{First, FragmentKey, Fragments};
 pub(crate) use hash::PairSeed;
 pub use hash::{RowHash, Seed, Seeded};
 pub use held::Held;
-pub(crate) use memory::{CacheLine, prefetch, push_past_caches, settle};
+pub(crate) use memory::{CacheLine, LinesPastCaches, prefetch};
 pub use nat::{NATS_MAX, NatFlow, Nats};
 pub use proxied::{Phase, Proxied, ProxiedFlows};
 pub use session::{LbFlow, Limits, Outcome, Pass, Rewrite, Session, SizeLimit, Tracked, Tunnel};

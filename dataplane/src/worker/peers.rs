@@ -4,7 +4,6 @@ use super::ring::{Filler, Taker};
 use super::steer::{Steer, Turn};
 use super::tray::Tray;
 use crate::addr::EniId;
-use crate::flow::settle;
 use crate::io::WakeSender;
 use crate::packet::{Frame, FramePool};
 use crate::tables::Snapshot;
@@ -333,7 +332,7 @@ impl Peers {
                 continue;
             }
             self.counts.passed += peer.out.len() as u64;
-            settle();
+            peer.out.settle();
             peer.filler.pass(&mut peer.out);
             peer.out.reclaim(pool);
             peer.wakes = true;

@@ -7,7 +7,7 @@
 //! one of the tray, and at its end with a spare one: buffers pile up on neither side.
 
 use crate::addr::EniId;
-use crate::flow::{CacheLine, prefetch, push_past_caches};
+use crate::flow::{CacheLine, LinesPastCaches, prefetch};
 use crate::packet::{Frame, FramePool, Offload};
 
 /// Frames up to this length are copied: a few cache lines, about what the frame
@@ -58,7 +58,7 @@ pub(super) struct Tray {
     /// As many as there ever were: `count` says which are of now.
     items: Vec<Items>,
     /// Those that were copied.
-    lines: Vec<CacheLine>,
+    lines: LinesPastCaches,
     /// Those that were not; where they were taken, and behind them, others in exchange.
     whole: Vec<Frame>,
     offloads: Vec<Offload>,
@@ -108,7 +108,7 @@ impl Tray {
         // What lies behind the frame goes with its last line: to copy a line is a few
         // instructions, to copy a part of one a call.
         match frame.lines() {
-            Some(lines) => push_past_caches(&mut self.lines, lines),
+            Some(lines) => self.lines.push(lines),
             None => self.put_to_the_end(frame),
         }
     }
@@ -150,8 +150,13 @@ impl Tray {
             for (place, byte) in line.iter_mut().zip(bytes) {
                 *place = *byte;
             }
-            push_past_caches(&mut self.lines, &[line]);
+            self.lines.push(&[line]);
         }
+    }
+
+    /// Makes it ready to be passed on: what was put in is there for others only then.
+    pub(super) fn settle(&mut self) {
+        self.lines.settle();
     }
 
     /// Asks for the first lines: they are in the other core's cache.
@@ -160,7 +165,7 @@ impl Tray {
             prefetch(&self.items, at);
         }
         for at in 0..AHEAD {
-            prefetch(&self.lines, at);
+            prefetch(self.lines.settled(), at);
         }
     }
 
@@ -169,10 +174,10 @@ impl Tray {
     pub(super) fn fetch_more(&self, at: usize) -> Option<usize> {
         let at = at.max(self.taken[1] as usize);
         for at in at..at + FETCHED {
-            prefetch(&self.lines, at);
+            prefetch(self.lines.settled(), at);
         }
         let next = at + FETCHED;
-        (next < self.lines.len()).then_some(next)
+        (next < self.lines.settled().len()).then_some(next)
     }
 
     /// Takes at most `most` frames, and says how many: those that are settled into
@@ -193,7 +198,7 @@ impl Tray {
         while batch.len() < at + count {
             batch.push(pool.take());
         }
-        let (batch, lines) = (batch.as_mut_slice(), self.lines.as_slice());
+        let (batch, lines) = (batch.as_mut_slice(), self.lines.settled());
         let mut line = first;
         for item in items..items + count {
             let (Some(Items(items)), Some(frame)) =
@@ -316,6 +321,7 @@ mod tests {
         let mut filled = settled.len();
         // A spare one, of any content.
         settled.push(frame(77, 300));
+        tray.settle();
         let taken = tray.take(most, settled, &mut filled, unsettled, pool);
         settled.drain(filled..).for_each(|frame| pool.put(frame));
         taken
@@ -356,6 +362,7 @@ mod tests {
         put(&mut tray, frame(9, 1_500), true, &mut here);
         assert_eq!((tray.wholes, tray.whole.len()), (1, 2), "no third one");
         let (mut last, filled) = (vec![frame(78, 9_000)], &mut 0);
+        tray.settle();
         tray.take(1, &mut last, filled, &mut Vec::new(), &mut there);
         assert_eq!(last[0].bytes(), frame(9, 1_500).bytes());
         // Of many, the pool gets back what others can use as well.
@@ -424,7 +431,7 @@ mod tests {
             }
             tray.clear();
             tray.reclaim(&mut here);
-            assert!(tray.is_empty() && tray.lines.is_empty() && tray.whole.len() < 7);
+            assert!(tray.is_empty() && tray.lines.settled().is_empty() && tray.whole.len() < 7);
         }
         got.sort_unstable();
         assert!(got.into_iter().eq(0..sent));
