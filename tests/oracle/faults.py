@@ -186,7 +186,7 @@ OWN = [
      "let own = new.cells().get(at.checked_sub(1)? + usize::from(BROKEN && end > at)..end)?;"),
     ("rank: values that do not fit are taken", "lpm/rank.rs",
      "if new.value_max() > L::VALUE_MAX {", "if !BROKEN && new.value_max() > L::VALUE_MAX {"),
-    ("rank: SIMD counts one bit less", "lpm/simd.rs",
+    ("rank: SIMD counts one bit less", "lpm/simd/huge.rs",
      "let from_here = *self.at >> (slot & 63);",
      "let from_here = *self.at >> (slot & 63) & !u64::from(BROKEN);"),
     ("rows: the last interval of a row", "lpm/rows.rs",

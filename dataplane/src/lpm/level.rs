@@ -20,7 +20,6 @@ impl Level {
 
     /// The best that this machine has; looked at once, for small batches notice it.
     pub fn detect() -> Self {
-        use std::sync::atomic::{AtomicU8, Ordering};
         static FOUND: AtomicU8 = AtomicU8::new(u8::MAX);
         let found = FOUND.load(Ordering::Relaxed);
         if let Some(level) = Self::ALL.get(usize::from(found)) {
@@ -79,6 +78,30 @@ impl Level {
     }
 }
 
+/// A level that this machine was found to have: nothing else makes one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usable(Level);
+
+impl Usable {
+    /// [`Level::in_use`], which never is more.
+    #[inline]
+    pub(super) fn in_use() -> Self {
+        Self(Level::in_use())
+    }
+
+    /// `level`, or the best that there is.
+    #[inline]
+    pub(super) fn at_most(level: Level) -> Self {
+        Self(level.min(Level::detect()))
+    }
+
+    /// Which it is.
+    #[inline]
+    pub(super) const fn level(self) -> Level {
+        self.0
+    }
+}
+
 const SCALAR: u8 = Level::Scalar as u8;
 const AVX2: u8 = Level::Avx2 as u8;
 const AVX512: u8 = Level::Avx512 as u8;
@@ -91,10 +114,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_more_is_usable_than_the_machine_has() {
+        for level in Level::ALL {
+            let usable = Usable::at_most(level).level();
+            assert_eq!(usable, level.min(Level::detect()));
+        }
+    }
+
+    #[test]
     fn a_limit_holds_until_it_is_lifted() {
         for level in Level::ALL {
             level.limit();
             assert_eq!(Level::in_use(), level.min(Level::detect()));
+            assert_eq!(Usable::in_use().level(), Level::in_use());
         }
         assert_eq!(Level::in_use(), Level::detect());
     }

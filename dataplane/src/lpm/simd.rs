@@ -11,24 +11,25 @@
 #![expect(unsafe_code, reason = "this module's one leaf of intrinsics")]
 
 mod eights;
+mod huge;
 mod kernels;
 mod wide;
 
 use std::arch::asm;
 use std::arch::x86_64::*;
-use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use super::chunk::{GROUPS, INDEX_LINES};
 use super::direct::Direct;
+use super::level::Usable;
 use super::line::{Byte, INNER_KEYS, Leaf, Line, PAD, Short, Wide, turned, upright, value};
 use super::narrow::{self, Narrow};
 use super::rank::{BELOW, Rank};
 use super::rows::{self, Firsts, ROWS, Rows};
-use super::six::{self, Field, Home, Six};
+use super::six::{self, Home, Six};
 use super::table::{Form, Inner, Small, by_form};
 use super::tree::{Root, Trees};
 use super::{Key, Level, Lpm};
+use huge::{Block, Fields, LinesOfChunk, Top, Two, home_at};
 
 /// Keys that are walked together.
 const LANES: usize = 16;
@@ -39,13 +40,16 @@ const RANKED: usize = 32;
 /// Keys of an inner node that are faster compared one by one than searched.
 const FEW: usize = 7;
 
-/// Looks `keys` up with the instructions of `level`, which the machine has;
-/// false where no faster way than one by one is known.
-pub(super) fn bulk<K: Key>(level: Level, inner: &Inner, keys: &[K], out: &mut [u32]) -> bool {
-    debug_assert!(level <= Level::detect() && keys.len() == out.len());
-    match level {
+// Of structures it is relied on that they are as their builders left them: nobody else makes
+// them, and nobody changes them. A function that takes one and any key is safe. What takes a
+// place in one, a count or a line out of it is not: whose they are is the caller's to know.
+
+/// Looks `keys` up with these instructions; false where no faster way than one by one is known.
+pub(super) fn bulk<K: Key>(level: Usable, inner: &Inner, keys: &[K], out: &mut [u32]) -> bool {
+    debug_assert!(keys.len() == out.len());
+    match level.level() {
         Level::Scalar => return false,
-        // SAFETY: `level` is at most what the machine was found to have.
+        // SAFETY: the machine was found to have them.
         Level::Avx2 => unsafe { kernels::avx2::bulk(inner, keys, out) },
         // SAFETY: as above.
         Level::Avx512 => unsafe { kernels::avx512::bulk(inner, keys, out) },
@@ -54,11 +58,11 @@ pub(super) fn bulk<K: Key>(level: Level, inner: &Inner, keys: &[K], out: &mut [u
 }
 
 /// Looks each key up in a table of its own; as [`bulk`].
-pub(super) fn each<K: Key>(level: Level, tables: &[&Lpm<K>], keys: &[K], out: &mut [u32]) -> bool {
-    debug_assert!(level <= Level::detect() && keys.len() == out.len());
-    match level {
+pub(super) fn each<K: Key>(level: Usable, tables: &[&Lpm<K>], keys: &[K], out: &mut [u32]) -> bool {
+    debug_assert!(keys.len() == out.len());
+    match level.level() {
         Level::Scalar => false,
-        // SAFETY: `level` is at most what the machine was found to have.
+        // SAFETY: as above.
         Level::Avx2 => unsafe { kernels::avx2::each(tables, keys, out) },
         // SAFETY: as above.
         Level::Avx512 => unsafe { kernels::avx512::each(tables, keys, out) },
@@ -73,13 +77,15 @@ fn prefetch<T>(place: &T) {
 }
 
 /// The code of interval `rank` of a leaf.
-fn code_at<L: Leaf>(line: &Line, rank: u32) -> u32 {
+///
+/// # Safety
+/// `rank` is less than `L::INTERVALS`: it counts no more than `L::KEYS` keys.
+unsafe fn code_at<L: Leaf>(line: &Line, rank: u32) -> u32 {
     let at = std::ptr::from_ref(line).cast::<u8>();
     let rank = rank as usize;
     debug_assert!(rank < L::INTERVALS);
     // SAFETY: a leaf has a code for each of 0..=KEYS, which all lie in its 64
-    // bytes (see `line`), and `rank` counts at most KEYS bits; codes are aligned
-    // to their size.
+    // bytes (see `line`); codes are aligned to their size.
     unsafe {
         let codes = at.add(L::CODES_AT);
         match L::CODE_BITS {
@@ -150,22 +156,28 @@ fn in_turn_ref<T>(place: &T) -> &T {
     unsafe { &*in_turn(place) }
 }
 
-/// A line that a root, an inner node or an entry names.
+/// A line that a root, an inner node or an entry names. Builders name none that they have not
+/// laid down: `Grove::grow` an inner node's children, and `Root`s and `Entry`s after the lines.
+///
+/// # Safety
+/// `at` is named so by the structure whose lines these are.
 #[inline]
-fn line_at(lines: &[Line], at: u32) -> &Line {
+unsafe fn line_at(lines: &[Line], at: u32) -> &Line {
     debug_assert!((at as usize) < lines.len());
-    // SAFETY: structures cannot be changed, and their builders name no line that they have
-    // not laid down: `Grove::grow` an inner node's children, and `Root`s and `Entry`s after
-    // the lines. Debug builds check it, so every test and the fuzz target do.
+    // SAFETY: by the caller's word it is there. Debug builds check it, so every test and the
+    // fuzz target do.
     unsafe { lines.get_unchecked(at as usize) }
 }
 
 /// Line `number` of a table of rows.
+///
+/// # Safety
+/// `number` counts first keys of this table: `Rows::build` lays down a line for each of them and
+/// one before.
 #[inline]
-fn line_of_rows(table: &Rows, number: u32) -> &Line {
+unsafe fn line_of_rows(table: &Rows, number: u32) -> &Line {
     debug_assert!((number as usize) < table.lines.len());
-    // SAFETY: `Rows::build` lays down a line for each of the first keys and one before them, and
-    // `number` counts of these keys. Checked in debug builds.
+    // SAFETY: by the caller's word it is there. Checked in debug builds.
     unsafe { table.lines.get_unchecked(number as usize) }
 }
 
@@ -205,18 +217,21 @@ fn row_code(line: &Line, above: u64) -> u8 {
     let place = (above | ROWS_END).trailing_zeros() as usize;
     let codes = std::ptr::from_ref(line).cast::<u8>();
     debug_assert!(place < rows::KEYS || place.wrapping_sub(32) <= rows::KEYS);
-    // SAFETY: below `ROWS_END` there are bits for six keys and, 32 bits on, for six more, so that
-    // `place` is up to 5, or from 32 to 38; the codes of a row lie 24 bytes on, those of the
-    // second 32 bytes further: bytes 24 to 29 and 56 to 62 of a line's 64.
+    // SAFETY: `place` is at most 38, `ROWS_END`'s, whatever `above` has: byte 62 of a line's 64.
+    // (Below it there are bits for six keys and, 32 bits on, for six more; the codes of a row lie
+    // 24 bytes on, those of the second 32 bytes further: bytes 24 to 29 and 56 to 62.)
     unsafe { *codes.add(rows::KEYS * 4 + place) }
 }
 
 /// The line of a bucket of a direct index.
+///
+/// # Safety
+/// `bucket` is that of a key held between the index's `low` and `high`.
 #[inline]
-fn narrow_at(index: &Direct, bucket: u32) -> &Narrow {
+unsafe fn narrow_at(index: &Direct, bucket: u32) -> &Narrow {
     debug_assert!((bucket as usize) < index.top.len());
-    // SAFETY: `Direct::build` makes an entry for each bucket from `low` to `high`, between which
-    // keys are held, and each names a line that it has laid down. Checked in debug builds.
+    // SAFETY: `Direct::build` makes an entry for each bucket from `low` to `high`, and each names
+    // a line that it has laid down. Checked in debug builds.
     unsafe {
         let number = usize::from(*index.top.get_unchecked(bucket as usize));
         debug_assert!(number < index.lines.len());
@@ -225,11 +240,14 @@ fn narrow_at(index: &Direct, bucket: u32) -> &Narrow {
 }
 
 /// The code of interval `rank` of a line of narrow keys.
+///
+/// # Safety
+/// `rank` counts keys of this line that are below a unit: what fills the last of the 16 places
+/// is not (`Narrow::of`).
 #[inline]
-fn narrow_code(line: &Narrow, rank: u32) -> u32 {
+unsafe fn narrow_code(line: &Narrow, rank: u32) -> u32 {
     debug_assert!((rank as usize) < narrow::INTERVALS);
-    // SAFETY: a line has a code for each of its 15 keys and one more (`Narrow::of`), and `rank`
-    // counts keys that are below a unit, which what fills the last place is not.
+    // SAFETY: a line has a code for each of its 15 keys and one more.
     u32::from(unsafe { *line.codes.get_unchecked(rank as usize) })
 }
 
@@ -239,149 +257,6 @@ fn narrow_code(line: &Narrow, rank: u32) -> u32 {
 fn load_narrow(line: &Narrow) -> __m256i {
     // SAFETY: the keys are the first 32 bytes of a line, which is aligned to 64.
     unsafe { _mm256_load_si256(line.keys.as_ptr().cast()) }
-}
-
-/// The lines of a chunk of a huge table.
-#[derive(Clone, Copy)]
-struct LinesOfChunk<'a> {
-    at: *const Line,
-    chunk: PhantomData<&'a [Line]>,
-}
-
-impl<'a> LinesOfChunk<'a> {
-    /// A chunk of an IPv6 table, by its place as below.
-    #[inline]
-    fn of_home(home: &'a Home) -> Self {
-        debug_assert!(INDEX_LINES < home.lines.len());
-        debug_assert_eq!(home.places.blocks, home.lines.as_ptr().addr());
-        Self {
-            at: std::ptr::with_exposed_provenance(home.places.blocks),
-            chunk: PhantomData,
-        }
-    }
-
-    /// Chunk `number` of a table: out of a list of places, which is one load, where a slice's
-    /// beginning has to be reckoned.
-    #[inline]
-    fn nth(table: &'a Rank, number: u8) -> Self {
-        let place = table.places[usize::from(number)];
-        debug_assert_eq!(place, table.hot[usize::from(number)].as_ptr().addr());
-        Self {
-            at: std::ptr::with_exposed_provenance(place),
-            chunk: PhantomData,
-        }
-    }
-}
-
-/// A block of a chunk, as `chunk` describes it.
-#[derive(Clone, Copy)]
-struct Block<'a> {
-    at: *const u64,
-    chunk: PhantomData<&'a [Line]>,
-}
-
-impl<'a> Block<'a> {
-    /// The block of the group that the highest ten bits of `word` number.
-    #[inline]
-    fn of(chunk: LinesOfChunk<'a>, word: u16) -> Self {
-        Self::of_group(chunk, word >> (u16::BITS - GROUPS.ilog2()))
-    }
-
-    /// The block of a group: ten bits of an address.
-    #[inline]
-    fn of_group(chunk: LinesOfChunk<'a>, group: u16) -> Self {
-        debug_assert!(usize::from(group) < GROUPS);
-        let group = usize::from(group);
-        // SAFETY: a chunk begins with an index of 1024 entries (`Chunk::put_together`), each of
-        // which is the place of a block in the chunk's lines, in units of eight bytes. The lines
-        // are held by the table or chunk that is borrowed (`Rank::find_places`, `Home::new`).
-        let at = unsafe {
-            let entry = *chunk.at.cast::<u16>().add(group);
-            chunk.at.cast::<u64>().add(usize::from(entry))
-        };
-        Self {
-            at,
-            chunk: PhantomData,
-        }
-    }
-
-    /// See [`in_turn`].
-    #[inline]
-    fn in_turn(self) -> Self {
-        let at = in_turn(self.at);
-        Self { at, ..self }
-    }
-
-    /// Starts to load it.
-    #[inline]
-    fn prefetch(self) {
-        // SAFETY: as for `prefetch`; a prefetch of any address is allowed.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(self.at.cast()) }
-    }
-
-    /// The code that it has for a slot, of which the lowest six bits count.
-    #[inline]
-    fn code<L: Leaf>(self, slot: u8) -> u32 {
-        // SAFETY: `of` found it in lines that are borrowed for as long. The highest bit of every
-        // block is set, and behind the bits lie as many codes as there are bits, aligned to
-        // their size: at least one bit is counted, and none that has no code.
-        unsafe {
-            let from_here = *self.at >> (slot & 63);
-            let place = from_here.count_ones() as usize;
-            debug_assert!(place > 0);
-            match L::CODE_BITS {
-                16 => u32::from(*self.at.cast::<u16>().add(place + 3)),
-                _ => *self.at.cast::<u32>().add(place + 1),
-            }
-        }
-    }
-}
-
-/// The highest 32 bits of an address, where they lie in memory: a byte of them is one load, where
-/// taking it out of a register is up to three instructions.
-#[derive(Clone, Copy)]
-struct Top<'a> {
-    at: *const u8,
-    key: PhantomData<&'a u8>,
-}
-
-impl<'a> Top<'a> {
-    #[inline]
-    fn of<K: Key>(key: &'a K) -> Self {
-        const { assert!(size_of::<K>() * 8 == K::BITS as usize && K::BITS >= 32) };
-        Self {
-            // SAFETY: the last four bytes of an address, which is an integer (see `Key`) and has
-            // them at its end: x86 is little-endian.
-            at: unsafe { std::ptr::from_ref(key).add(1).cast::<u8>().sub(4) },
-            key: PhantomData,
-        }
-    }
-
-    /// Bits 8 * `N` to 8 * `N` + 7, the lowest being 0.
-    #[inline]
-    fn byte<const N: usize>(self) -> u8 {
-        const { assert!(N < 4) };
-        // SAFETY: one of the four bytes that `of` has a borrow of.
-        unsafe { *self.at.add(N) }
-    }
-
-    /// The 16 bits behind these 32, of an IPv6 address.
-    ///
-    /// # Safety
-    /// The address has them: it is one of more than 32 bits.
-    #[inline]
-    unsafe fn below(self) -> u16 {
-        // SAFETY: by the caller's word the two bytes before are the address's, too.
-        unsafe { self.at.sub(2).cast::<u16>().read_unaligned() }
-    }
-
-    /// Bits 8 * `N` to 8 * `N` + 15.
-    #[inline]
-    fn word<const N: usize>(self) -> u16 {
-        const { assert!(N < 3) };
-        // SAFETY: two of these four bytes.
-        unsafe { self.at.add(N).cast::<u16>().read_unaligned() }
-    }
 }
 
 /// The 16 lowest bits of a unit's number as lines keep them, twice: as wide as lanes that can
@@ -480,26 +355,6 @@ fn everywhere(key: &u32) -> __m256i {
     _mm256_min_epi32(turned, _mm256_set1_epi32(PAD - 1))
 }
 
-/// Two IPv4 keys in one register.
-#[derive(Clone, Copy)]
-struct Two(u64);
-
-impl Two {
-    #[inline]
-    fn of(keys: &[u32; 2]) -> Self {
-        // SAFETY: reads the eight bytes of two keys, wherever they lie.
-        Self(unsafe { keys.as_ptr().cast::<u64>().read_unaligned() })
-    }
-
-    /// `BITS` bits from bit `FROM` of the key with number `N` on: one instruction.
-    #[target_feature(enable = "bmi1")]
-    #[inline]
-    fn bits<const N: u32, const FROM: u32, const BITS: u32>(self) -> u16 {
-        const { assert!(N < 2 && FROM + BITS <= 32 && BITS <= 16) };
-        _bextr2_u64(self.0, ((N * 32 + FROM) | (BITS << 8)).into()) as u16
-    }
-}
-
 /// Codes of 16 bits become values: `code(n)` for each place of `out`. Each goes from memory into
 /// its lane, so that what follows is done for eight at once and stored once. Says whether one of
 /// the codes has the mark of a subtree.
@@ -592,59 +447,6 @@ fn units<K: Key>(key: &K) -> __m256i {
         asm!("/* {0} */", inout(ymm_reg) units, options(pure, nomem, nostack, preserves_flags))
     };
     _mm256_xor_si256(units, _mm256_set1_epi16(i16::MIN))
-}
-
-/// The chunk of an IPv6 table that has the addresses beginning with these 16 bits.
-#[inline]
-fn home_at(table: &Six, top: u16) -> &Home {
-    let top = usize::from(top);
-    debug_assert!(top < table.map.len());
-    // SAFETY: `Six::build` maps each 16 bits to a chunk that it has made, and `Six::replaced`
-    // changes one of these to a chunk that it adds; none is ever taken away.
-    unsafe {
-        let number = usize::from(*table.map.get_unchecked(top));
-        debug_assert!(number < table.homes.len());
-        table.homes.get_unchecked(number)
-    }
-}
-
-/// What a chunk of an IPv6 table has below its slots. Its builder names nothing that it has not
-/// laid down (`Below::code_of`), and lays down one of each kind before all others. Found by
-/// their places, which are one load each.
-#[derive(Clone, Copy)]
-struct Fields<'a>(&'a Home);
-
-impl<'a> Fields<'a> {
-    /// The entry for a unit in a field.
-    #[inline]
-    fn entry(self, number: u32, unit: u32) -> &'a u16 {
-        let (number, below) = (number as usize, &*self.0.below);
-        debug_assert!(number < below.fields.len());
-        debug_assert_eq!(self.0.places.fields, below.fields.as_ptr().addr());
-        debug_assert_eq!(self.0.places.entries, below.entries.as_ptr().addr());
-        // SAFETY: see above; a field has an entry for each bucket, the first one a single entry
-        // for all units (`Below::lay`, `Below::default`). The chunk holds both lists, which are
-        // never changed, at these places (`Home::new`).
-        unsafe {
-            let fields: *const Field = std::ptr::with_exposed_provenance(self.0.places.fields);
-            let entry = (*fields.add(number)).entry(unit) as usize;
-            debug_assert!(entry < below.entries.len());
-            let entries: *const u16 = std::ptr::with_exposed_provenance(self.0.places.entries);
-            &*entries.add(entry)
-        }
-    }
-
-    /// The line that an entry names.
-    #[inline]
-    fn line(self, entry: u16) -> &'a Narrow {
-        debug_assert!(usize::from(entry) < self.0.below.lines.len());
-        debug_assert_eq!(self.0.places.lines, self.0.below.lines.as_ptr().addr());
-        // SAFETY: as above.
-        unsafe {
-            let lines: *const Narrow = std::ptr::with_exposed_provenance(self.0.places.lines);
-            &*lines.add(usize::from(entry))
-        }
-    }
 }
 
 /// The number of the lowest bit that is set, which is not any more.
@@ -753,7 +555,8 @@ mod isa256 {
     #[inline]
     pub(super) fn narrow_rank(line: &Narrow, pair: u32) -> u32 {
         let above = _mm256_cmpgt_epi16(_mm256_set1_epi32(pair as i32), load_narrow(line));
-        half_of_bits(above)
+        // SAFETY: a comparison.
+        unsafe { half_of_bits(above) }
     }
 
     /// The same of a unit that all lanes have.
@@ -761,16 +564,20 @@ mod isa256 {
     #[inline]
     pub(super) fn narrow_rank_of(line: &Narrow, unit: __m256i) -> u32 {
         let above = _mm256_cmpgt_epi16(unit, load_narrow(line));
-        half_of_bits(above)
+        // SAFETY: a comparison.
+        unsafe { half_of_bits(above) }
     }
 
-    /// How many lanes of 16 bits have all of them set; the others have none.
+    /// How many lanes of 16 bits have all of them set.
+    ///
+    /// # Safety
+    /// The others have none, as a comparison leaves them.
     #[target_feature(enable = "avx2,popcnt")]
     #[inline]
-    fn half_of_bits(lanes: __m256i) -> u32 {
+    unsafe fn half_of_bits(lanes: __m256i) -> u32 {
         // Two bits a lane. A code has two bytes, too: what is halved here is not doubled there.
         let bits = (_mm256_movemask_epi8(lanes) as u32).count_ones();
-        // SAFETY: lanes come from a comparison, so that of each both bits are set or neither.
+        // SAFETY: by the caller's word of each lane both bits are set or neither.
         unsafe { std::hint::assert_unchecked(bits.is_multiple_of(2)) }
         bits / 2
     }

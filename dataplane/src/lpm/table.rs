@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::direct::Direct;
+use super::level::Usable;
 use super::line::{self, Byte, Leaf, Line, Short, Wide, turned, value};
 use super::rank::{self, Rank};
 use super::rows::Rows;
@@ -178,16 +179,16 @@ impl<K: Key> Lpm<K> {
     /// Looks up every key; `out[i]` is the answer for `keys[i]`. Surplus places
     /// on either side are left alone. Best with 16 keys or more at once.
     pub fn lookup_bulk(&self, keys: &[K], out: &mut [u32]) {
-        self.bulk_with(Level::in_use(), keys, out);
+        self.bulk_with(Usable::in_use(), keys, out);
     }
 
     /// The same with no more than the instructions of `level`.
     pub fn lookup_bulk_at(&self, level: Level, keys: &[K], out: &mut [u32]) {
-        self.bulk_with(level.min(Level::detect()), keys, out);
+        self.bulk_with(Usable::at_most(level), keys, out);
     }
 
     /// The same with a level that the machine has.
-    fn bulk_with(&self, level: Level, keys: &[K], out: &mut [u32]) {
+    fn bulk_with(&self, level: Usable, keys: &[K], out: &mut [u32]) {
         let count = keys.len().min(out.len());
         let (Some(keys), Some(out)) = (keys.get(..count), out.get_mut(..count)) else {
             return;

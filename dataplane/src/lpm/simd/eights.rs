@@ -69,7 +69,8 @@ pub(super) fn in_rows(table: &Rows, keys: &[u32], out: &mut [u32]) {
     }
     // The last line (there is one) stands for those that are not there, to which no key is led.
     let last = table.lines.len() as u32 - 1;
-    let second = |line: u32| line_of_rows(table, line.min(last)).0[rows::LANES];
+    // SAFETY: so there are at least as many.
+    let second = |line: u32| unsafe { line_of_rows(table, line.min(last)) }.0[rows::LANES];
     let seconds = _mm256_setr_epi32(
         second(0),
         second(1),

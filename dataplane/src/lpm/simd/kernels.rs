@@ -18,7 +18,8 @@ macro_rules! kernels {
                     (Inner::Rows(table), Some(keys)) => in_rows(table, keys, out),
                     (Inner::Direct(index), Some(keys)) => direct(index, keys, out),
                     (Inner::Rank(table), _) => {
-                        by_form!(table.form, L => ranked::<K, L>(&table.rank, keys, out));
+                        // SAFETY: so `L` is the table's form.
+                        by_form!(table.form, L => unsafe { ranked::<K, L>(&table.rank, keys, out) });
                     }
                     (Inner::Six(table), _) => six(table, keys, out),
                     _ => in_grove(inner, keys, out),
@@ -29,7 +30,8 @@ macro_rules! kernels {
             #[inline(never)]
             fn small_v4(small: &Small, keys: &[u32], out: &mut [u32]) {
                 if !special(small, keys, out) {
-                    by_form!(small.form, L => tree::<L>(&small.lines, small.root, keys, out));
+                    // SAFETY: its own lines.
+                    by_form!(small.form, L => unsafe { tree::<L>(&small.lines, small.root, keys, out) });
                 }
             }
 
@@ -132,17 +134,24 @@ macro_rules! kernels {
 
             /// The answers for keys whose leaves are known. The loads do not wait for
             /// each other.
+            ///
+            /// # Safety
+            /// The structure whose lines these are names each `at`.
             #[target_feature(enable = $features)]
             #[inline]
-            pub(in crate::lpm::simd) fn leaves<L: Leaf, const N: usize>(
+            pub(in crate::lpm::simd) unsafe fn leaves<L: Leaf, const N: usize>(
                 lines: &[Line],
                 at: &[u32; N],
                 keys: &[i32; N],
                 out: &mut [u32; N],
             ) {
                 for n in 0..N {
-                    let line = line_at(lines, at[n]);
-                    let code = code_at::<L>(line, rank(line, mask(L::KEYS), keys[n]));
+                    // SAFETY: by the caller's word the line is there; no more keys are counted
+                    // than a leaf has.
+                    let code = unsafe {
+                        let line = line_at(lines, at[n]);
+                        code_at::<L>(line, rank(line, mask(L::KEYS), keys[n]))
+                    };
                     out[n] = lane(value(code));
                 }
             }
@@ -158,23 +167,29 @@ macro_rules! kernels {
                     at = line.child(rank(line, mask(INNER_KEYS), key.min(PAD - 1)) as usize);
                 }
                 let line = &lines[at];
-                code_at::<L>(line, rank(line, mask(L::KEYS), key))
+                // SAFETY: no more keys are counted than a leaf has.
+                unsafe { code_at::<L>(line, rank(line, mask(L::KEYS), key)) }
             }
 
             /// One tree, IPv4, level by level.
+            ///
+            /// # Safety
+            /// The root is of these lines.
             #[target_feature(enable = $features)]
             #[inline(never)]
-            fn tree<L: Leaf>(lines: &[Line], root: Root, keys: &[u32], out: &mut [u32]) {
+            unsafe fn tree<L: Leaf>(lines: &[Line], root: Root, keys: &[u32], out: &mut [u32]) {
                 by_groups(keys, out, |keys: &[u32; LANES], out| {
                     let keys = all_turned(keys);
                     let mut at = [root.line() as u32; LANES];
                     for _ in 1..root.depth() {
                         for (key, at) in keys.iter().zip(&mut at) {
-                            let line = line_at(lines, *at);
+                            // SAFETY: the root's line, or a child's of a node of this tree.
+                            let line = unsafe { line_at(lines, *at) };
                             *at = line.child(rank(line, mask(INNER_KEYS), (*key).min(PAD - 1)) as usize) as u32;
                         }
                     }
-                    leaves::<L, _>(lines, &at, &keys, out);
+                    // SAFETY: as above, of the last level.
+                    unsafe { leaves::<L, _>(lines, &at, &keys, out) };
                 });
             }
 
@@ -204,8 +219,12 @@ macro_rules! kernels {
                     laid_down(&mut bucket);
                     laid_down(&mut pair);
                     let code = |n: usize| {
-                        let line = narrow_at(index, bucket[n]);
-                        narrow_code(line, narrow_rank(line, pair[n])) as u16
+                        // SAFETY: `places` holds keys between `low` and `high`; a count of the
+                        // line's own keys.
+                        unsafe {
+                            let line = narrow_at(index, bucket[n]);
+                            narrow_code(line, narrow_rank(line, pair[n])) as u16
+                        }
                     };
                     if values_of(code, out) || !index.values.is_empty() {
                         finish(index, keys, out);
@@ -272,10 +291,14 @@ macro_rules! kernels {
             }
 
             /// A huge table: blocks, codes, and what goes on in trees.
+            ///
+            /// # Safety
+            /// Its codes are `L`'s.
             #[target_feature(enable = $features)]
             #[inline(never)]
-            fn ranked<K: Key, L: Leaf>(table: &Rank, keys: &[K], out: &mut [u32]) {
-                let again = |keys: &[K], out: &mut [u32]| ranked::<K, L>(table, keys, out);
+            unsafe fn ranked<K: Key, L: Leaf>(table: &Rank, keys: &[K], out: &mut [u32]) {
+                // SAFETY: the same table.
+                let again = |keys: &[K], out: &mut [u32]| unsafe { ranked::<K, L>(table, keys, out) };
                 let search = |keys: &[K; RANKED], out: &mut [u32; RANKED]| {
                     let mut blocks = nothing();
                     let v4 = K::as_v4(keys).and_then(|keys| keys.as_array());
@@ -283,13 +306,16 @@ macro_rules! kernels {
                         Some(keys) => blocks_of_v4(table, keys, &mut blocks),
                         None => step(&mut blocks, |n| {
                             let top = Top::of(&keys[n]);
-                            let chunk = LinesOfChunk::nth(table, top.byte::<3>());
+                            // SAFETY: the table is whole.
+                            let chunk = unsafe { LinesOfChunk::nth(table, top.byte::<3>()) };
                             let block = Block::of(chunk, top.word::<1>()).in_turn();
                             block.prefetch();
                             block
                         }),
                     };
-                    let code = |n: usize| blocks[n].code::<L>(Top::of(&keys[n]).byte::<1>());
+                    let slot = |n: usize| Top::of(&keys[n]).byte::<1>();
+                    // SAFETY: by the caller's word its codes are `L`'s.
+                    let code = |n: usize| unsafe { blocks[n].code::<L>(slot(n)) };
                     if codes_become_values::<L>(code, out) {
                         deeper::<K, L>(table, keys, out);
                     }
@@ -308,10 +334,13 @@ macro_rules! kernels {
                 let both = keys.as_chunks::<2>().0.iter();
                 for (keys, blocks) in both.zip(blocks.as_chunks_mut::<2>().0) {
                     let two = Two::of(keys);
-                    let chunk = LinesOfChunk::nth(table, two.bits::<0, 24, 8>() as u8);
-                    let first = Block::of_group(chunk, two.bits::<0, 14, 10>()).in_turn();
-                    let chunk = LinesOfChunk::nth(table, two.bits::<1, 24, 8>() as u8);
-                    let second = Block::of_group(chunk, two.bits::<1, 14, 10>()).in_turn();
+                    // SAFETY: the table is whole, and groups are numbered by ten bits.
+                    let (first, second) = unsafe {
+                        let chunk = LinesOfChunk::nth(table, two.bits::<0, 24, 8>() as u8);
+                        let first = Block::of_group(chunk, two.bits::<0, 14, 10>()).in_turn();
+                        let chunk = LinesOfChunk::nth(table, two.bits::<1, 24, 8>() as u8);
+                        (first, Block::of_group(chunk, two.bits::<1, 14, 10>()).in_turn())
+                    };
                     first.prefetch();
                     second.prefetch();
                     blocks[0].write(first);
@@ -343,7 +372,8 @@ macro_rules! kernels {
                     left[n] = root.depth() as u32 - 1;
                     windows[n] = turned(keys[n].window(BELOW));
                     levels |= 1 << left[n];
-                    prefetch(line_at(lines[n], at[n]));
+                    // SAFETY: the root's line.
+                    prefetch(unsafe { line_at(lines[n], at[n]) });
                 }
                 for level in 0..u32::ilog2(levels | 1) {
                     let mut bits = 0;
@@ -352,17 +382,23 @@ macro_rules! kernels {
                     }
                     while bits != 0 {
                         let n = take_lowest(&mut bits);
-                        let line = line_at(lines[n], at[n]);
+                        // SAFETY: the root's line, or a child's of a node of this tree.
+                        let line = unsafe { line_at(lines[n], at[n]) };
                         let rank = rank(line, mask(INNER_KEYS), windows[n].min(PAD - 1));
                         at[n] = line.child(rank as usize) as u32;
-                        prefetch(line_at(lines[n], at[n]));
+                        // SAFETY: as above.
+                        prefetch(unsafe { line_at(lines[n], at[n]) });
                     }
                 }
                 let mut bits = deep;
                 while bits != 0 {
                     let n = take_lowest(&mut bits);
-                    let line = line_at(lines[n], at[n]);
-                    let code = code_at::<L>(line, rank(line, mask(L::KEYS), windows[n]));
+                    // SAFETY: as above, of the last level; no more keys are counted than a
+                    // leaf has.
+                    let code = unsafe {
+                        let line = line_at(lines[n], at[n]);
+                        code_at::<L>(line, rank(line, mask(L::KEYS), windows[n]))
+                    };
                     out[n] = value(code);
                     if code & L::SUBTREE != 0 {
                         // Longer than /56: few are.
@@ -382,27 +418,35 @@ macro_rules! kernels {
                     let (mut homes, mut blocks) = (nothing(), nothing());
                     let blocks = step(&mut blocks, |n| {
                         let top = Top::of(&keys[n]);
-                        let home = home_at(table, top.word::<2>());
+                        // SAFETY: the table is whole, and so are its chunks.
+                        let (home, chunk) = unsafe {
+                            let home = home_at(table, top.word::<2>());
+                            (home, LinesOfChunk::of_home(home))
+                        };
                         homes[n].write(home);
-                        let chunk = LinesOfChunk::of_home(home);
                         let block = Block::of(chunk, top.word::<0>()).in_turn();
                         block.prefetch();
                         block
                     });
-                    let code = |n: usize| blocks[n].code::<Short>(Top::of(&keys[n]).byte::<0>());
+                    let slot = |n: usize| Top::of(&keys[n]).byte::<0>();
+                    // SAFETY: codes of such tables are `Short`'s.
+                    let code = |n: usize| unsafe { blocks[n].code::<Short>(slot(n)) };
                     if codes_become_values::<Short>(code, out) {
-                        // SAFETY: the step has written each, too.
-                        let homes = unsafe { all_of(&mut homes) };
-                        in_fields(table, homes, keys, out);
+                        // SAFETY: the step has written each, too: the chunks where `out` has
+                        // its codes from.
+                        unsafe { in_fields(table, all_of(&mut homes), keys, out) };
                     }
                 };
                 by_whole_groups(keys, out, search, again);
             }
 
             /// The keys whose answers in `out` are fields still; the others stay as they are.
+            ///
+            /// # Safety
+            /// Each of `out` has, less one, a code of the chunk in `homes` for its key.
             #[target_feature(enable = $features)]
             #[inline(never)]
-            fn in_fields<K: Key>(
+            unsafe fn in_fields<K: Key>(
                 table: &Six,
                 homes: &[&Home; RANKED],
                 keys: &[K; RANKED],
@@ -412,18 +456,23 @@ macro_rules! kernels {
                 fields_of(out, &mut fields);
                 let mut entries = nothing();
                 let entries = step(&mut entries, |n| {
-                    let entry = Fields(homes[n]).entry(fields[n], six::unit(keys[n]));
+                    // SAFETY: the chunk is whole; by the caller's word `fields_of` found there
+                    // what names one of its fields, or 0; a unit has 16 bits.
+                    let entry = unsafe { Fields::of(homes[n]).entry(fields[n], six::unit(keys[n])) };
                     let entry = in_turn_ref(entry);
                     prefetch(entry);
                     entry
                 });
                 let mut lines = nothing();
                 let lines = step(&mut lines, |n| {
-                    let line = in_turn_ref(Fields(homes[n]).line(*entries[n]));
+                    // SAFETY: the entry is of this chunk.
+                    let line = in_turn_ref(unsafe { Fields::of(homes[n]).line(*entries[n]) });
                     prefetch(line);
                     line
                 });
-                let code = |n: usize| narrow_code(lines[n], narrow_rank_of(lines[n], units(&keys[n]))) as u16;
+                let rank = |n: usize| narrow_rank_of(lines[n], units(&keys[n]));
+                // SAFETY: a count of the line's own keys.
+                let code = |n: usize| unsafe { narrow_code(lines[n], rank(n)) as u16 };
                 if !values_of_fields(code, out) {
                     return;
                 }
@@ -475,7 +524,8 @@ macro_rules! kernels {
                         return false;
                     };
                     let number = line_number(load_firsts(&table.firsts), _mm256_set1_epi32(turned[n]));
-                    let line = in_turn_ref(line_of_rows(table, number));
+                    // SAFETY: it counts the table's first keys.
+                    let line = in_turn_ref(unsafe { line_of_rows(table, number) });
                     prefetch(line);
                     lines[n].write(line);
                 }
@@ -496,12 +546,14 @@ macro_rules! kernels {
                     match &table.inner {
                         Inner::Rows(table) => {
                             let number = line_number(load_firsts(&table.firsts), everywhere(key));
-                            let line = line_of_rows(table, number);
+                            // SAFETY: it counts the table's first keys.
+                            let line = unsafe { line_of_rows(table, number) };
                             prefetch(line);
                             *at = At::Rows(line);
                         }
                         Inner::Small(small) => {
-                            let first = line_at(&small.lines, small.root.line() as u32);
+                            // SAFETY: the root's line.
+                            let first = unsafe { line_at(&small.lines, small.root.line() as u32) };
                             prefetch(first);
                             if let Some(line) = small.lines.get(2).filter(|_| small.form == Form::Tiny) {
                                 prefetch(line);
@@ -522,7 +574,9 @@ macro_rules! kernels {
                             let mut line = first;
                             for _ in 1..small.root.depth() {
                                 let rank = rank(line, mask(INNER_KEYS), key.min(PAD - 1));
-                                line = line_at(&small.lines, line.child(rank as usize) as u32);
+                                let child = line.child(rank as usize) as u32;
+                                // SAFETY: a child of a node of this tree.
+                                line = unsafe { line_at(&small.lines, child) };
                             }
                             prefetch(line);
                             *at = At::Tree(line);
@@ -540,7 +594,8 @@ macro_rules! kernels {
                 }
                 for at in &mut at {
                     if let At::Bucket(index, bucket) = *at {
-                        let line = narrow_at(index, bucket);
+                        // SAFETY: of a key held between `low` and `high`, above.
+                        let line = unsafe { narrow_at(index, bucket) };
                         prefetch(line);
                         *at = At::Narrow(index, line);
                     }
@@ -556,7 +611,8 @@ macro_rules! kernels {
                         (_, At::Narrow(index, line)) => {
                             let held = (*key).min(index.high).max(index.low);
                             let rank = narrow_rank(line, unit_pair(held >> (index.unit & 31)));
-                            let code = narrow_code(line, rank);
+                            // SAFETY: a count of the line's own keys.
+                            let code = unsafe { narrow_code(line, rank) };
                             *out = if code & Short::SUBTREE == 0 {
                                 index.value(code)
                             } else {
@@ -574,7 +630,10 @@ macro_rules! kernels {
                             continue;
                         }
                     };
-                    let code = by_form!(form, L => code_at::<L>(leaf, rank(leaf, mask(L::KEYS), turned)));
+                    let code = by_form!(form, L => {
+                        // SAFETY: no more keys are counted than a leaf has.
+                        unsafe { code_at::<L>(leaf, rank(leaf, mask(L::KEYS), turned)) }
+                    });
                     *out = value(code);
                 }
             }

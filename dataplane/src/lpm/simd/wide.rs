@@ -1,6 +1,8 @@
 //! What AVX-512 does with small tables that the other kernels cannot: sixteen keys are searched
 //! at once in a table's first lines, or all of its lines, kept in registers.
 
+// JUSTIFICATION: lines of two levels that are known to be there are read without looking again.
+
 use super::isa512::{lanes_of, load, store, store_keys};
 use super::kernels::avx512::{by_groups, leaves};
 use super::*;
@@ -175,7 +177,8 @@ fn transposed(rows: &[__m512i; ROWS / 2]) -> [__m512i; rows::LANES] {
 #[inline(never)]
 fn two_levels<L: Leaf>(small: &Small, keys: &[u32], out: &mut [u32]) {
     let lines = &*small.lines;
-    let node = line_at(lines, small.root.line() as u32);
+    // SAFETY: the root's line.
+    let node = unsafe { line_at(lines, small.root.line() as u32) };
     let first = _mm512_set1_epi32(node.child(0) as i32);
     let few = node.0[FEW] == PAD;
     let pad = _mm512_set1_epi32(PAD);
@@ -197,7 +200,8 @@ fn two_levels<L: Leaf>(small: &Small, keys: &[u32], out: &mut [u32]) {
         }
         laid_down(&mut at);
         laid_down(&mut turned);
-        leaves::<L, _>(lines, &at, &turned, out);
+        // SAFETY: children of the root, of which a tree of two levels has no others.
+        unsafe { leaves::<L, _>(lines, &at, &turned, out) };
     });
 }
 
