@@ -181,7 +181,8 @@ impl Worker {
         if let Some(peers) = &self.sink.peers {
             peers.fetch();
         }
-        self.ports.receive(&mut self.batch, self.pipeline.pool());
+        self.ports
+            .receive(now, &mut self.batch, self.pipeline.pool());
         self.cross_links(now);
         let tables = self.tables.load();
         let given = self.batch.len();
@@ -285,7 +286,11 @@ impl Worker {
             .links
             .next_deadline()
             .map(|deadline| deadline.since(self.clock.now()));
-        let due = [deadline, link].into_iter().flatten().min();
+        let port = self
+            .ports
+            .next_attempt()
+            .map(|attempt| attempt.since(self.clock.now()));
+        let due = [deadline, link, port].into_iter().flatten().min();
         let wait = due.map(|span| self.clock.real(span));
         [ask, wait].into_iter().flatten().min()
     }

@@ -11,7 +11,7 @@ use super::handle::PortCounters;
 use crate::addr::EniId;
 use crate::io::{Poller, Port, PortError, Ring, Transfer, WakeReceiver, Way, tap};
 use crate::packet::{Frame, FramePool};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// Frames that one port may add to a batch. A port that fills its share gets
 /// twice as much at its next turn.
@@ -27,6 +27,9 @@ const READS_MAX: usize = 512;
 const QUIET: u8 = 2;
 /// …is read only every so many turns.
 const QUIET_TURNS: usize = 8;
+
+/// How long a port rests whose read failed with what may pass.
+const REST: Duration = Duration::from_millis(100);
 
 /// How frames are moved between ports and kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,8 +67,10 @@ struct Slot {
     in_ring: bool,
     /// Turns in a row without a frame.
     quiet: u8,
-    /// Its last read failed: it is asked no more.
+    /// Its last read failed for good: it is asked no more.
     broken: bool,
+    /// Its last read failed with what may pass: it is asked again from then on.
+    rests: Option<Instant>,
     counters: PortCounters,
 }
 
@@ -85,6 +90,10 @@ pub(super) struct Ports {
     transfers: Vec<Transfer>,
     refused: u64,
     turn: usize,
+    /// The moment of this turn.
+    now: Instant,
+    /// When the first of those that rest is asked again.
+    next_attempt: Option<Instant>,
 }
 
 /// The wake-up is first in the poller's list.
@@ -103,6 +112,8 @@ impl Ports {
             transfers: Vec::new(),
             refused: 0,
             turn: 0,
+            now: Instant::ZERO,
+            next_attempt: None,
         };
         ports.list();
         ports
@@ -140,6 +151,7 @@ impl Ports {
             in_ring: false,
             quiet: 0,
             broken: false,
+            rests: None,
             counters: PortCounters::default(),
         });
         // The others keep their places.
@@ -215,15 +227,24 @@ impl Ports {
         slots.any(|slot| slot.place.is_none() && slot.can_receive())
     }
 
-    /// Writes what waits to be written, and appends what the ports have to
+    /// When a port is to be asked again that nothing else tells of.
+    pub(super) const fn next_attempt(&self) -> Option<Instant> {
+        self.next_attempt
+    }
+
+    /// Writes what waits to be written, and appends what the ports have `now` to
     /// `batch`, each frame marked with its port.
-    pub(super) fn receive(&mut self, batch: &mut Vec<Frame>, pool: &mut FramePool) {
+    pub(super) fn receive(&mut self, now: Instant, batch: &mut Vec<Frame>, pool: &mut FramePool) {
         self.turn = self.turn.wrapping_add(1);
+        self.now = now;
+        if self.next_attempt.is_some_and(|attempt| attempt <= now) {
+            self.list();
+        }
         if self.ring.is_some() {
             self.list_reads(pool);
             self.run_ring(batch, pool);
         }
-        let mut broken = false;
+        let mut failed = false;
         for slot in self.slots.iter_mut().filter(|slot| !slot.in_ring) {
             let waiting = slot
                 .place
@@ -238,16 +259,16 @@ impl Ports {
                 // Nothing says nothing of how many come at once.
                 Ok(0) => {}
                 Ok(_) => slot.share = share / 2,
-                Err(_) => {
-                    slot.break_off();
-                    broken = true;
+                Err(error) => {
+                    slot.fail(&error, now);
+                    failed = true;
                 }
             }
             for frame in batch.iter_mut().skip(from) {
                 slot.received(frame);
             }
         }
-        if broken {
+        if failed {
             self.list();
         }
     }
@@ -321,7 +342,7 @@ impl Ports {
     fn run_ring(&mut self, batch: &mut Vec<Frame>, pool: &mut FramePool) {
         let Some(ring) = &mut self.ring else { return };
         let result = ring.run(&mut self.transfers);
-        let mut broken = false;
+        let (mut failed, now) = (false, self.now);
         // Reads of one port stand together.
         let (mut reads, mut got, mut bytes) = (0, 0, 0);
         let mut transfers = self.transfers.drain(..).peekable();
@@ -359,9 +380,10 @@ impl Ports {
                 }
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     pool.put(frame);
-                    if !slot.broken {
-                        slot.break_off();
-                        broken = true;
+                    // The others of this turn say the same.
+                    if slot.can_receive() {
+                        slot.fail(&error, now);
+                        failed = true;
                     }
                 }
                 _ => pool.put(frame),
@@ -382,10 +404,12 @@ impl Ports {
             self.ring = None;
             self.mover = Mover::ReadWrite(format!("io_uring failed: {error}"));
             // What broke with it is whole.
-            self.slots.iter_mut().for_each(|slot| slot.broken = false);
-            broken = true;
+            for slot in &mut self.slots {
+                (slot.broken, slot.rests) = (false, None);
+            }
+            failed = true;
         }
-        if broken {
+        if failed {
             self.list();
         }
     }
@@ -402,6 +426,11 @@ impl Ports {
         self.poller.clear();
         self.poller.add(self.wake.descriptor());
         self.polled = false;
+        let now = self.now;
+        for slot in &mut self.slots {
+            slot.rests = slot.rests.filter(|until| *until > now);
+        }
+        self.next_attempt = self.slots.iter().filter_map(|slot| slot.rests).min();
         for index in 0..self.slots.len() {
             self.list_one(index);
         }
@@ -423,7 +452,8 @@ impl Ports {
         if let Some(entry) = self.slot_of.get_mut(eni) {
             *entry = Some(index);
         }
-        let fd = if slot.broken {
+        // A port that fails may be ready all the time: nobody waits for it.
+        let fd = if slot.broken || slot.rests.is_some() {
             None
         } else {
             slot.port.readable()
@@ -474,18 +504,102 @@ impl Slot {
     }
 
     fn can_receive(&self) -> bool {
-        !self.broken && self.port.receives()
+        !self.broken && self.rests.is_none() && self.port.receives()
     }
 
-    fn break_off(&mut self) {
+    /// A read failed: it is asked again later, or no more.
+    #[cold]
+    fn fail(&mut self, error: &io::Error, now: Instant) {
         self.counters.errors += 1;
-        self.broken = true;
+        match passes(error) {
+            true => self.rests = Some(now + REST),
+            false => self.broken = true,
+        }
     }
+}
+
+/// Whether what a read failed with may be over later: no memory, a call that was cut short, an
+/// interface that is not up. What else there is means that the port's other side is gone.
+fn passes(error: &io::Error) -> bool {
+    const PASSING: [i32; 4] = [libc::EINTR, libc::ENOMEM, libc::ENOBUFS, libc::EIO];
+    let no = error.raw_os_error();
+    error.kind() == io::ErrorKind::Interrupted || no.is_some_and(|no| PASSING.contains(&no))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::io::wake_pair;
+
+    /// Fails in its ways, one a read; then it has a frame at every one.
+    struct Failing(Vec<i32>, Arc<AtomicUsize>);
+
+    impl Port for Failing {
+        fn receive(
+            &mut self,
+            _limit: usize,
+            out: &mut Vec<Frame>,
+            pool: &mut FramePool,
+        ) -> io::Result<usize> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            if !self.0.is_empty() {
+                return Err(io::Error::from_raw_os_error(self.0.remove(0)));
+            }
+            out.push(pool.take());
+            Ok(1)
+        }
+
+        fn transmit(&mut self, frame: Frame, pool: &mut FramePool) -> Result<(), PortError> {
+            pool.put(frame);
+            Ok(())
+        }
+    }
+
+    /// Turns of a millisecond of a port that fails so: when it was read, when frames came, and
+    /// when it is to be asked again in the end.
+    fn turns(errors: &[i32], turns: u64) -> (Vec<u64>, Vec<u64>, Option<Instant>) {
+        let (_, wake) = wake_pair().unwrap();
+        let (mut ports, mut pool) = (Ports::new(wake), FramePool::new(8));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let failing = Failing(errors.to_vec(), Arc::clone(&asked));
+        ports.add(EniId(3), Box::new(failing), &mut pool);
+        let (mut reads, mut came) = (Vec::new(), Vec::new());
+        for ms in 0..turns {
+            let (before, mut batch) = (asked.load(Ordering::Relaxed), Vec::new());
+            let now = Instant::from_millis(ms);
+            ports.receive(now, &mut batch, &mut pool);
+            if asked.load(Ordering::Relaxed) > before {
+                reads.push(ms);
+            }
+            came.extend(batch.iter().map(|_| ms));
+            // Asked at every turn, at a time, or no more.
+            let rests = ports.next_attempt().is_some();
+            assert!(!(ports.must_ask() && rests));
+        }
+        let failed = reads.len() - came.len();
+        assert_eq!(ports.counters()[0].1.errors, failed as u64);
+        (reads, came, ports.next_attempt())
+    }
+
+    #[test]
+    fn what_passes_is_waited_for_and_a_port_that_is_gone_is_asked_no_more() {
+        let passing = [libc::ENOBUFS, libc::ENOMEM, libc::EIO, libc::EINTR];
+        let (reads, came, next) = turns(&passing, 403);
+        assert_eq!(reads, [0, 100, 200, 300, 400, 401, 402]);
+        assert_eq!((came, next), (vec![400, 401, 402], None));
+        let (reads, _, next) = turns(&passing, 150);
+        assert_eq!(
+            (reads, next),
+            (vec![0, 100], Some(Instant::from_millis(200)))
+        );
+        for gone in [libc::EBADFD, libc::ENODEV] {
+            let (reads, came, next) = turns(&[libc::EIO, gone], 500);
+            assert_eq!((reads, came, next), (vec![0, 100], vec![], None));
+        }
+    }
 
     #[test]
     fn a_port_is_asked_for_as_many_frames_as_it_has_and_as_a_cache_holds() {
