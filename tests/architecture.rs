@@ -62,7 +62,7 @@ fn dataplane_depends_on_neither_control_nor_a_runtime() {
 const LAYERS: &[&[&str]] = &[
     &["addr", "time", "drop", "sync"],
     &["counters", "packet"],
-    &["lpm", "acl", "flow", "accounts", "nat", "gwlb", "io"],
+    &["lpm", "flow", "accounts", "nat", "gwlb", "io"],
     &["tables"],
     &["walk"],
     &["pipeline"],

@@ -5,7 +5,7 @@
 //! (`tests/architecture.rs`):
 //!
 //! ```text
-//! addr, time, drop ← packet ← lpm, acl, flow, accounts, nat, gwlb ← tables ← walk ← pipeline ← worker
+//! addr, time, drop ← packet ← lpm, flow, accounts, nat, gwlb ← tables ← walk ← pipeline ← worker
 //!                    packet ← io ← worker
 //! ```
 

@@ -198,4 +198,26 @@ mod tests {
         }
         insta::assert_snapshot!(anstream::adapter::strip_str(&all).to_string());
     }
+
+    #[test]
+    fn a_route_table_says_what_it_is_looked_up_in() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/three-tier.yaml");
+        let topology = Topology::load(file.as_ref()).expect("an example");
+        let (control, _) = topology.control_plane().expect("an example");
+        let (model, counters) = (control.model(), WorkerCounters::default());
+        let text = |asked| {
+            let report = InspectReport::new(model, "lab", Some(asked), Some(&[]), &counters)
+                .with_searches(model, &control.tables().load());
+            let text = details(&report);
+            anstream::adapter::strip_str(&text).to_string()
+        };
+        let table = text("public");
+        let line = table.lines().find(|line| line.contains("looked up in"));
+        let line = line.unwrap_or_else(|| panic!("{table}"));
+        // The structure of each family, and its bytes.
+        assert!(line.contains("a search tree of "), "{line}");
+        assert!(line.contains("; IPv6: "), "{line}");
+        assert_eq!(line.matches(" B").count(), 2, "{line}");
+        assert!(!text("database").contains("looked up in"), "no route table");
+    }
 }

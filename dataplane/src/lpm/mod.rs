@@ -6,7 +6,7 @@
 //!
 //! | Intervals | Structure | Dependent loads |
 //! |---|---|---|
-//! | ≤ 32, IPv4 | `Form::Tiny`: in registers | – |
+//! | ≤ 32, IPv4 | `Form::Tiny`: with AVX-512 all in registers, else a row of eight keys is read | – or 2 |
 //! | ≤ 104, IPv4 | `rows`: keys beside the table, then a line; many at once in registers | 1 |
 //! | ≤ 208, IPv4; ≤ 512, IPv6 | `tree`: search tree, a cache line a node | 2 and more |
 //! | ≤ 24 576, IPv4 | `direct`: index over the leading bits, then a line of `narrow` keys | 2 |

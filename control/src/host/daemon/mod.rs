@@ -275,3 +275,16 @@ fn random_seed() -> Result<u64, HostError> {
     std::io::Read::read_exact(&mut source, &mut bytes).context("/dev/urandom")?;
     Ok(u64::from_ne_bytes(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::random_seed;
+
+    /// Else somebody who knows one lab's buckets could aim at another's.
+    #[test]
+    fn every_daemon_hashes_flows_by_a_seed_of_its_own() {
+        let seeds: std::collections::BTreeSet<u64> =
+            (0..32).map(|_| random_seed().unwrap()).collect();
+        assert_eq!(seeds.len(), 32);
+    }
+}
