@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import time
+from pathlib import Path
 
 import attach
 from harness import EXAMPLES, check, lab, own_processes, topology, vpclab, wait
@@ -172,4 +173,34 @@ def without_io_uring(report):
             check(moved == "read and write (as configured)", moved)
 
 
-SCENARIOS = [several_workers, features_of_two, fixed, without_io_uring]
+def affinities(daemon):
+    """The cores that each packet worker of a daemon may run on, by its name."""
+    found = {}
+    for status in Path(f"/proc/{daemon}/task").glob("*/status"):
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        name = fields["Name"].strip()
+        if name.startswith("packets-"):
+            found[name] = fields["Cpus_allowed_list"].strip()
+    return found
+
+
+def waiting_and_pinned(report):
+    """Workers that never sleep, or only sleep, on the cores that were asked for."""
+    text = PRIVATELINK.read_text()
+    for waiting in ("busy", "event"):
+        settings = f"\nsettings: {{waiting: {waiting}, first_core: 0}}\n"
+        with topology(text + settings) as file, lab(waiting, file, "--wait") as it:
+            with report.part(f"waiting {waiting}, on the core that was asked for, serves"):
+                cores = affinities(it.daemon())
+                check(cores == {"packets-0": "0"}, cores)
+                it.reaches("client", ENDPOINT)
+    with report.part("waiting on a core that is not there is refused, with what there is"):
+        with topology(text + "\nsettings: {first_core: 5000}\n") as file:
+            done = vpclab("up", file)
+            check(done.returncode == 2, f"exit {done.returncode}: {done.stdout}{done.stderr}")
+            for words in ("settings.first_core: 5000", "needs core 5000", "this machine has 0",
+                          "fix: choose a first_core"):
+                check(words in done.stderr, f"{words!r} is not in {done.stderr!r}")
+
+
+SCENARIOS = [several_workers, features_of_two, fixed, without_io_uring, waiting_and_pinned]

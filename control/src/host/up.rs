@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use super::attach::taps;
 use super::client::{self, LOOK_INTERVAL};
 use super::daemon::change::ChangeReport;
+use super::daemon::load;
 use super::init::DAEMON_KEY;
 use super::init_client::InitClient;
 use super::notify;
@@ -57,7 +58,11 @@ pub fn up(state: &State, signals: &Signals) -> Result<Started, CliError> {
     let found = InitClient::connect(&dir)?;
     let started = match found {
         Some(init) => adopt(&dir, init, state, signals),
-        None => begin(&dir, state, signals),
+        None => {
+            // Else the daemon would find out, and its log would say so.
+            load::settings(state)?;
+            begin(&dir, state, signals)
+        }
     };
     drop(lock);
     started

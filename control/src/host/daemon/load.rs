@@ -133,8 +133,9 @@ pub(super) fn no_state() -> CliError {
 }
 
 /// How the data plane is to run.
-pub(super) fn settings(state: &State) -> Result<(u16, Options), CliError> {
+pub(in crate::host) fn settings(state: &State) -> Result<(u16, Options), CliError> {
     let settings = parse(state)?.settings;
+    let first = settings.first_core.map(|first| first.value);
     let options = Options {
         waiting: match settings.waiting {
             schema::Waiting::Event => Waiting::Event,
@@ -142,10 +143,40 @@ pub(super) fn settings(state: &State) -> Result<(u16, Options), CliError> {
             schema::Waiting::Busy => Waiting::Busy,
         },
         ring: settings.io_uring.unwrap_or(true),
-        core: settings.first_core.map(usize::from),
+        core: first.map(usize::from),
     };
     let workers = settings.workers.map(|workers| workers.value);
-    Ok((state.workers.or(workers).unwrap_or(1), options))
+    let workers = state.workers.or(workers).unwrap_or(1);
+    if let Some(first) = first {
+        // Where the kernel does not say, it has the last word.
+        if let Ok(online) = std::fs::read_to_string(CORES) {
+            cores_are_there(first, workers, online.trim())?;
+        }
+    }
+    Ok((workers, options))
+}
+
+/// The machine's cores, as ranges.
+const CORES: &str = "/sys/devices/system/cpu/online";
+
+/// Whether the cores from `first` on, one a worker, are among those `online` (`0-3,6`).
+fn cores_are_there(first: u16, workers: u16, online: &str) -> Result<(), CliError> {
+    let is_online = |core: u32| {
+        online.split(',').any(|range| {
+            let (low, high) = range.split_once('-').unwrap_or((range, range));
+            let bounds = (low.parse::<u32>(), high.parse::<u32>());
+            matches!(bounds, (Ok(low), Ok(high)) if (low..=high).contains(&core))
+        })
+    };
+    let wanted = u32::from(first)..u32::from(first) + u32::from(workers);
+    let Some(missing) = wanted.clone().find(|core| !is_online(*core)) else {
+        return Ok(());
+    };
+    let plural = if workers == 1 { "" } else { "s" };
+    Err(CliError::usage(format!(
+        "settings.first_core: {first} with {workers} packet worker{plural} needs core {missing}; this machine has {online}",
+    ))
+    .fix("choose a first_core from which on there is a core for each worker, have fewer workers, or leave first_core out"))
 }
 
 /// The commands of every host, with their logs.
@@ -167,4 +198,40 @@ pub(crate) fn commands(topology: &Topology, state: &State, dir: &RuntimeDir) -> 
         commands.insert(name.to_owned(), plans.collect());
     }
     commands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_say_the_first_core() {
+        let text = "name: x\nsettings: {first_core: 3}\n";
+        let settings = Topology::parse("t.yaml", text).unwrap().settings;
+        assert_eq!(settings.first_core.map(|core| core.value), Some(3));
+    }
+
+    #[test]
+    fn workers_have_cores_that_the_machine_has() {
+        for (first, workers, online) in [(0, 1, "0"), (0, 2, "0-1"), (2, 2, "0,2-3"), (1, 3, "0-7")]
+        {
+            assert!(cores_are_there(first, workers, online).is_ok());
+        }
+        for (first, workers, online, missing) in [
+            (2, 1, "0-1", "needs core 2"),
+            (1, 2, "0-1", "needs core 2"),
+            (0, 3, "0,2-3", "needs core 1"),
+            (u16::MAX, 64, "0-1", "needs core 65535"),
+        ] {
+            let error = cores_are_there(first, workers, online)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("settings.first_core"), "{error}");
+            assert!(error.contains(missing), "{error}");
+            assert!(
+                error.contains(&format!("this machine has {online}")),
+                "{error}"
+            );
+        }
+    }
 }

@@ -180,7 +180,7 @@ impl Exporter<'_> {
         let mut settings = Map::default();
         let own = &file.settings;
         settings.some("workers", own.workers.as_ref().map(|workers| workers.value));
-        settings.some("first_core", own.first_core);
+        settings.some("first_core", own.first_core.as_ref().map(|core| core.value));
         let waiting = match own.waiting {
             Waiting::Adaptive => None,
             Waiting::Event => Some("event"),

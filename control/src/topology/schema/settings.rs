@@ -17,7 +17,7 @@ pub struct Settings {
     pub workers: Option<Value<u16>>,
     /// Keep worker `n` on core `first_core + n` [default: wherever there is room].
     #[serde(default)]
-    pub first_core: Option<u16>,
+    pub first_core: Option<Value<u16>>,
     /// What a worker does when no packet waits [default: adaptive].
     #[serde(default)]
     pub waiting: Waiting,
