@@ -436,9 +436,15 @@ impl Oracle {
                         held.entry.doubtful |= held.entry.is_closed();
                     }
                 }
-                for held in &mut self.mappings {
+                // Or its client has reset another that looks like it to the target.
+                let reset = self
+                    .mappings
+                    .iter()
+                    .map(|held| held.kept && self.is_closed(held.translated.reversed()));
+                let reset: Vec<bool> = reset.collect();
+                for (held, reset) in self.mappings.iter_mut().zip(reset) {
                     if about.contains(&held.client) || about.contains(&held.translated) {
-                        held.entry.doubtful |= held.entry.is_closed();
+                        held.entry.doubtful |= held.entry.is_closed() || reset;
                         about.extend([held.client, held.client.reversed()]);
                         about.extend([held.translated, held.translated.reversed()]);
                     }
