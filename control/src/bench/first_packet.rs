@@ -152,17 +152,9 @@ impl FirstPackets {
     /// Sends some packets from the first on, judges each that comes out, and asks that the
     /// flow cache knew all of them, or that it knew none.
     fn inspect(&mut self, known: bool) -> Result<(), BenchError> {
-        let count = path::CHECKED.min(self.feed.len());
         let before = self.pipeline.counters().flow_hits;
-        let mut inspection = Inspection::new(&*self.judge);
-        self.feed.rewind();
-        self.feed.inspect(
-            &mut self.pipeline,
-            &self.tables,
-            count as u64,
-            |port, frame| inspection.take(port, frame),
-        );
-        inspection.finish(count)?;
+        let inspection = Inspection::new(&*self.judge);
+        let count = inspection.feed(&mut self.feed, &mut self.pipeline, &self.tables)?;
         let hits = self.pipeline.counters().flow_hits - before;
         let expected = if known { count as u64 } else { 0 };
         if hits == expected {

@@ -219,16 +219,10 @@ impl CachedPath {
 
     /// Sends some packets more, and judges each that comes out.
     pub(super) fn inspect(&mut self) -> Result<(), BenchError> {
-        let count = self.feed.len().min(CHECKED);
-        let mut inspection = Inspection::new(&*self.judge);
-        self.feed.rewind();
-        self.feed.inspect(
-            &mut self.pipeline,
-            &self.tables,
-            count as u64,
-            |port, frame| inspection.take(port, frame),
-        );
-        inspection.finish(count)
+        let Self { feed, pipeline, .. } = self;
+        Inspection::new(&*self.judge)
+            .feed(feed, pipeline, &self.tables)
+            .map(drop)
     }
 }
 
@@ -274,6 +268,22 @@ impl<'a> Inspection<'a> {
             seen: HashSet::new(),
             wrong: None,
         }
+    }
+
+    /// Sends some packets from the first on, judges each that comes out, and says how many
+    /// they were.
+    pub(super) fn feed(
+        mut self,
+        feed: &mut Feed,
+        pipeline: &mut Pipeline,
+        tables: &Snapshot,
+    ) -> Result<usize, BenchError> {
+        let count = CHECKED.min(feed.len());
+        feed.rewind();
+        feed.inspect(pipeline, tables, count as u64, |port, frame| {
+            self.take(port, frame);
+        });
+        self.finish(count).map(|()| count)
     }
 
     /// Judges one frame.
