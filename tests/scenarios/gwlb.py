@@ -114,13 +114,13 @@ def valid_geneve(it):
         for classes, types in options:
             check(set(classes.split(",")) == {"0x0108"}, f"class {classes}")
             check({int(t, 0) & 0x7F for t in types.split(",")} == {1, 2, 3}, f"types {types}")
-        wrong = capture.read("_ws.malformed || _ws.expert.severity >= 0x800000", "frame.number",
-                             "_ws.expert.message")
+        # Each packet is there twice, in and out: followed as a stream, that looks like segments
+        # sent again, and out of order when two of them are under way. Packet by packet.
+        wrong = capture.read("_ws.malformed || (udp.port == 6081 && _ws.expert.severity >= 0x600000)",
+                             "frame.number", "_ws.expert.message",
+                             preferences=("tcp.analyze_sequence_numbers:FALSE",
+                                          "tcp.desegment_tcp_streams:FALSE"))
         check(not wrong, f"tshark says {wrong}")
-        # Each packet is there twice, in and out: that alone looks like a resent one.
-        strict = capture.read("udp.port == 6081 && _ws.expert.severity >= 0x600000"
-                              " && !tcp.analysis.flags", "frame.number", "_ws.expert.message")
-        check(not strict, f"tshark warns {strict}")
 
 
 def fail_over(it):

@@ -327,9 +327,11 @@ class Packets:
     def __init__(self, file):
         self.file = file
 
-    def read(self, display_filter, *fields):
+    def read(self, display_filter, *fields, preferences=()):
+        """The fields of the packets that the filter lets through; `preferences` are tshark's."""
         columns = [word for field in fields for word in ("-e", field)]
-        done = sh("tshark", "-r", self.file, "-Y", display_filter, "-T", "fields", *columns)
+        options = [word for each in preferences for word in ("-o", each)]
+        done = sh("tshark", "-r", self.file, *options, "-Y", display_filter, "-T", "fields", *columns)
         # A file that is still being written may end within a packet.
         check(done.returncode in (0, 2), f"tshark: {done.stderr}")
         check("aren't valid" not in done.stderr, done.stderr)
