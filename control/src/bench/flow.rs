@@ -14,7 +14,7 @@ use vpclab_dataplane::flow::{Ingress, Key, Seed, Session, SessionId, Table, Trac
 use vpclab_dataplane::packet::{FiveTuple, Headers, protocol};
 use vpclab_dataplane::time::Instant;
 
-use super::path::{self, SAMPLE, shuffle};
+use super::path::{self, shuffle};
 use super::{BenchError, Case, Depth, Done, Options, Suite, Unit, Work};
 
 /// The suite.
@@ -88,8 +88,6 @@ pub struct Flows {
     /// For [`Task::Churn`]: the connections that are replaced, in random order.
     sessions: Vec<(SessionId, Session)>,
     passes: u64,
-    /// Connections of the table whose keys are looked up, or that are replaced.
-    asked_for: u64,
 }
 
 /// Connection `n`: one of 65 536 clients, one of 16 million servers.
@@ -120,16 +118,12 @@ impl Flows {
     /// When one does not fit.
     pub fn new(options: &Options, flows: u64, task: Task) -> Result<Self, BenchError> {
         let mut table = Table::new(flows as usize + 1, Seed(options.seed));
-        let stride = flows.div_ceil(SAMPLE as u64).max(1);
         let (mut keys, mut sessions) = (Vec::new(), Vec::new());
         for n in 0..flows {
             let session = connection(options.seed, n);
             let id = table.insert(&session).ok_or_else(|| {
                 BenchError::wrong(format!("connection {n} of {flows} does not fit"))
             })?;
-            if n % stride > 0 {
-                continue;
-            }
             match task {
                 Task::Churn => sessions.push((id, session)),
                 Task::Miss => keys.extend(
@@ -146,7 +140,6 @@ impl Flows {
             let what = format!("{flows} connections were added, {found} are there");
             return Err(BenchError::Wrong(what));
         }
-        let asked_for = flows.div_ceil(stride);
         shuffle(&mut keys, options.seed);
         shuffle(&mut sessions, options.seed);
         let each = keys.len().max(sessions.len()).max(1) as u64;
@@ -156,7 +149,6 @@ impl Flows {
             keys,
             sessions,
             passes: (options.operations() * 2).div_ceil(each),
-            asked_for,
         })
     }
 
@@ -253,10 +245,7 @@ impl Work for Flows {
 
     fn metrics(&self) -> Vec<(&'static str, f64)> {
         let connections = self.table.len().max(1) as f64;
-        vec![
-            ("connection_bytes", self.table.memory() as f64 / connections),
-            ("connections_asked_for", self.asked_for as f64),
-        ]
+        vec![("connection_bytes", self.table.memory() as f64 / connections)]
     }
 }
 

@@ -9,7 +9,7 @@ use super::connections::{CHUNK, Connection, End};
 use super::driver::{self, Came, Driver, innermost};
 use super::eastwest::{client_ends, hosts_for};
 use super::frames::{FrameStore, Segment};
-use super::path::{self, CachedPath, SAMPLE};
+use super::path::{self, CachedPath};
 use super::topology::{World, acl_rules, hosts, idle_rules};
 use super::{BenchError, Case, Kind, Options, Size, Suite, Work};
 
@@ -144,10 +144,14 @@ pub fn established(
         store.push(frame.port, &frame.bytes);
     }
     drop(planned);
-    let senders = inspected.len() as u64;
     let judge = move |port: EniId, frame: &Frame| judge(&inspected, port, frame);
-    let path = CachedPath::new(options, driver, longest, store, Box::new(judge));
-    Ok(path.senders(senders, flows))
+    Ok(CachedPath::new(
+        options,
+        driver,
+        longest,
+        store,
+        Box::new(judge),
+    ))
 }
 
 /// Opens a connection from each end; every packet of it visits the appliance.
@@ -155,9 +159,7 @@ fn open(
     driver: &mut Driver,
     mut clients: impl ExactSizeIterator<Item = End>,
 ) -> Result<Vec<Inspected>, BenchError> {
-    let stride = clients.len().div_ceil(SAMPLE / 2).max(1);
     let mut all = Vec::new();
-    let mut opened = 0;
     loop {
         let chunk: Vec<End> = clients.by_ref().take(CHUNK).collect();
         if chunk.is_empty() {
@@ -176,15 +178,12 @@ fn open(
                 let what = format!("{} arrived as {}", client.tuple, server.tuple.reversed());
                 return Err(BenchError::Wrong(what));
             }
-            if opened % stride == 0 {
-                let (client, server) = (*client, *server);
-                let connection = Connection { client, server };
-                all.push(Inspected {
-                    connection,
-                    appliance,
-                });
-            }
-            opened += 1;
+            let (client, server) = (*client, *server);
+            let connection = Connection { client, server };
+            all.push(Inspected {
+                connection,
+                appliance,
+            });
         }
     }
 }

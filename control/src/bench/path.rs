@@ -14,10 +14,6 @@ use super::feed::Feed;
 use super::frames::{FrameStore, Segment};
 use super::{BenchError, Connection, Depth, Done, Options, Size, Work};
 
-/// Most connections whose packets are sent. Of more than that it is every second, third and
-/// so on: of ten million every tenth, a million.
-pub(super) const SAMPLE: usize = 1 << 20;
-
 /// Most packets looked at afterwards.
 pub(super) const CHECKED: usize = 20_000;
 
@@ -78,8 +74,6 @@ pub struct CachedPath {
     feed: Feed,
     packets: u64,
     judge: Judge,
-    /// Connections that send, where others are open beside them.
-    senders: Option<u64>,
 }
 
 impl std::fmt::Debug for CachedPath {
@@ -110,7 +104,6 @@ impl CachedPath {
             feed,
             packets,
             judge,
-            senders: None,
         }
     }
 
@@ -126,25 +119,11 @@ impl CachedPath {
         clients: impl ExactSizeIterator<Item = End>,
         check: impl Fn(&Connection) -> Result<(), String>,
     ) -> Result<Self, BenchError> {
-        Self::of_sample(options, size, tables, clients, check, SAMPLE)
-    }
-
-    /// The same, where only an even sample of at most `most` connections sends.
-    fn of_sample(
-        options: &Options,
-        size: Size,
-        tables: Snapshot,
-        clients: impl ExactSizeIterator<Item = End>,
-        check: impl Fn(&Connection) -> Result<(), String>,
-        most: usize,
-    ) -> Result<Self, BenchError> {
-        let opened = clients.len() as u64;
-        let config = config(options, opened, 0);
+        let config = config(options, clients.len() as u64, 0);
         let Opened {
             driver,
             connections,
-        } = Opened::new(config, tables, clients, most)?;
-        let senders = connections.len() as u64;
+        } = Opened::new(config, tables, clients, usize::MAX)?;
         for connection in &connections {
             check(connection).map_err(BenchError::Wrong)?;
         }
@@ -172,16 +151,7 @@ impl CachedPath {
             )))
         };
         let longest = size.longest();
-        let path = Self::new(options, driver, longest, store, Box::new(judge));
-        Ok(path.senders(senders, opened))
-    }
-
-    /// So many of the connections that are open send.
-    pub(super) fn senders(self, senders: u64, opened: u64) -> Self {
-        Self {
-            senders: (senders < opened).then_some(senders),
-            ..self
-        }
+        Ok(Self::new(options, driver, longest, store, Box::new(judge)))
     }
 
     /// Packets of a round.
@@ -247,11 +217,6 @@ impl Work for CachedPath {
         }
         self.inspect()
     }
-
-    fn metrics(&self) -> Vec<(&'static str, f64)> {
-        let senders = self.senders.map(|senders| ("senders", senders as f64));
-        senders.into_iter().collect()
-    }
 }
 
 /// Looks at what comes out, each packet once.
@@ -315,20 +280,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_not_all_connections_send_it_is_said_how_many_do() {
+    fn every_connection_that_is_open_sends_both_ways() {
         let options = Options::smoke();
-        for (most, said) in [(100, None), (50, Some(50.0)), (30, Some(25.0))] {
-            let (tables, ends) = eastwest::ends(&options, 100).unwrap();
-            let path =
-                CachedPath::of_sample(&options, Size::Bytes(64), tables, ends, |_| Ok(()), most);
-            let mut path = path.unwrap();
-            let done = path.round();
-            path.verify(&done).unwrap();
-            assert_eq!(path.feed.len() as f64, 2.0 * said.unwrap_or(100.0));
-            let expected: Vec<_> = said.into_iter().map(|count| ("senders", count)).collect();
-            assert_eq!(path.metrics(), expected);
-            let live = path.pipeline.connections().sessions.len();
-            assert_eq!(live, 100);
-        }
+        let (tables, ends) = eastwest::ends(&options, 100).unwrap();
+        let mut path =
+            CachedPath::both_directions(&options, Size::Bytes(64), tables, ends, |_| Ok(()))
+                .unwrap();
+        let done = path.round();
+        path.verify(&done).unwrap();
+        assert_eq!(path.feed.len(), 200);
+        assert_eq!(path.pipeline.connections().sessions.len(), 100);
     }
 }

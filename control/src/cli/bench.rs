@@ -23,7 +23,7 @@ pub struct Args {
     /// List the suites.
     #[arg(long)]
     pub list: bool,
-    /// Every frame size with every number of flows, up to 10 million (needs 6 GiB and an hour).
+    /// Every frame size with every number of flows, up to 10 million (needs 10 GiB and an hour).
     #[arg(long, conflicts_with = "smoke")]
     pub full: bool,
     /// Run everything once to see that it works; the figures mean nothing.

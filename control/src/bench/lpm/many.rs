@@ -31,6 +31,8 @@ pub struct Many {
     passes: u64,
     routes: usize,
     build_ns: f64,
+    /// What of `order` and `keys` is looked up next.
+    block: (Vec<u32>, Vec<u32>),
 }
 
 impl Many {
@@ -74,6 +76,7 @@ impl Many {
             expected,
             routes: count * routes,
             build_ns,
+            block: (Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK)),
         };
         Ok(this)
     }
@@ -104,7 +107,7 @@ impl Work for Many {
         let clock = Clock::start();
         let mut out = [0; BULK];
         let mut elapsed = std::time::Duration::ZERO;
-        let (mut order, mut keys) = (Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK));
+        let (mut order, mut keys) = std::mem::take(&mut self.block);
         for _ in 0..self.passes {
             for (tables, asked) in self.order.chunks(BLOCK).zip(self.keys.chunks(BLOCK)) {
                 order.clear();
@@ -121,6 +124,7 @@ impl Work for Many {
                 elapsed += std::time::Duration::from_nanos(clock.now().since(start).as_nanos());
             }
         }
+        self.block = (order, keys);
         let operations = self.passes * (self.order.len() / BULK * BULK) as u64;
         let hits = self.passes * self.found;
         Done {
