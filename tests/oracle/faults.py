@@ -81,9 +81,9 @@ ORACLE = [
      "!BROKEN && route.origin == RouteOrigin::Propagated\n            && self.locals"),
     ("lpm: one address early, scalar", "lpm/line.rs",
      ".filter(|&&k| k <= key)", ".filter(|&&k| k < key || !BROKEN && k == key)"),
-    ("lpm: one address early, AVX2", "lpm/simd.rs",
-     "_mm256_cmpgt_epi32(half, key)",
-     "_mm256_cmpgt_epi32(half, if BROKEN { _mm256_sub_epi32(key, _mm256_set1_epi32(1)) } else { key })"),
+    ("lpm: one address early, AVX2", "lpm/simd/registers.rs",
+     "value_of(_mm256_xor_si256(key, turn))",
+     "value_of(_mm256_sub_epi32(_mm256_xor_si256(key, turn), _mm256_set1_epi32(BROKEN as i32)))"),
     ("lpm: one address early, AVX-512", "lpm/simd.rs",
      "let below = _mm512_mask_cmple_epi32_mask(mask as u16, keys, _mm512_set1_epi32(key));",
      "let below = if BROKEN { _mm512_mask_cmplt_epi32_mask(mask as u16, keys, _mm512_set1_epi32(key)) } "

@@ -327,8 +327,8 @@ fn opening(w: &mut World, frame: impl Fn(&World, u16) -> Frame) -> u64 {
     u64::from(COUNT / 2)
 }
 
-/// Lookups in bulks of 32 with the instructions of a level, in a table of a VPC's
-/// size and in one of a hundred thousand routes.
+/// Lookups in bulks of 32 with the instructions of a level: in tables that fit registers (nine
+/// intervals, and 17), in one of a VPC's size and in one of a hundred thousand routes.
 fn lookups(level: Level, count: u64) -> u64 {
     let random = |seed: u64, n: u64| Seed(seed).words(&[n]);
     let routes = (0..count).map(|n| {
@@ -350,7 +350,7 @@ fn lookups(level: Level, count: u64) -> u64 {
     keys.len() as u64
 }
 
-/// The paths of route lookups: every set of instructions that is here, twice.
+/// The paths of route lookups: every set of instructions that is here, by each table.
 fn lpm_paths() -> impl Iterator<Item = (String, Level, u64)> {
     Level::available().flat_map(|level| {
         let name = match level {
@@ -358,7 +358,7 @@ fn lpm_paths() -> impl Iterator<Item = (String, Level, u64)> {
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
         };
-        [50, 100_000].map(|count| (format!("lpm-{count}-routes-{name}"), level, count))
+        [4, 8, 50, 100_000].map(|count| (format!("lpm-{count}-routes-{name}"), level, count))
     })
 }
 

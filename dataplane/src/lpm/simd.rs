@@ -13,6 +13,7 @@
 mod eights;
 mod huge;
 mod kernels;
+mod registers;
 mod wide;
 
 use std::arch::asm;
@@ -31,6 +32,8 @@ use super::tree::{Root, Trees};
 use super::{Key, Level, Lpm};
 use huge::{Block, Fields, LinesOfChunk, Top, Two, home_at};
 
+/// Lanes of a register of AVX2.
+const EIGHT: usize = 8;
 /// Keys that are walked together.
 const LANES: usize = 16;
 /// Twice as many, where one step is done for all by wide instructions: what follows waits for it.
@@ -179,6 +182,15 @@ unsafe fn line_of_rows(table: &Rows, number: u32) -> &Line {
     debug_assert!((number as usize) < table.lines.len());
     // SAFETY: by the caller's word it is there. Checked in debug builds.
     unsafe { table.lines.get_unchecked(number as usize) }
+}
+
+/// A line in two registers.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn halves(line: &Line) -> [__m256i; 2] {
+    let at = line.0.as_ptr().cast::<__m256i>();
+    // SAFETY: a line is two aligned halves of 32 bytes.
+    unsafe { [_mm256_load_si256(at), _mm256_load_si256(at.add(1))] }
 }
 
 /// The first keys of a table's lines in a register.
@@ -540,9 +552,7 @@ mod isa256 {
     #[target_feature(enable = "avx2")]
     #[inline]
     pub(super) fn row_keys_above(line: &Line, key: __m256i) -> u64 {
-        let at = line.0.as_ptr().cast::<__m256i>();
-        // SAFETY: a line is two aligned halves of 32 bytes.
-        let (first, second) = unsafe { (_mm256_load_si256(at), _mm256_load_si256(at.add(1))) };
+        let [first, second] = halves(line);
         let above = |row| {
             let above = _mm256_cmpgt_epi32(row, key);
             u64::from(_mm256_movemask_ps(_mm256_castsi256_ps(above)) as u32)
@@ -586,9 +596,7 @@ mod isa256 {
     #[inline]
     pub(super) fn rank(line: &Line, mask: u32, key: i32) -> u32 {
         let key = _mm256_set1_epi32(key);
-        let at = line.0.as_ptr().cast::<__m256i>();
-        // SAFETY: a line is two aligned halves of 32 bytes.
-        let (low, high) = unsafe { (_mm256_load_si256(at), _mm256_load_si256(at.add(1))) };
+        let [low, high] = halves(line);
         let above = |half| _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(half, key)));
         let above = above(low) as u32 | (above(high) as u32) << 8;
         (!above & mask).count_ones()

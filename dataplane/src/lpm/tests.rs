@@ -125,6 +125,83 @@ fn nested_and_sibling_prefixes() {
     assert_eq!(table.interval(0x0b00_0000), (0x0b00_0000, 0xffff_fffe, 0));
 }
 
+/// Prefixes for intervals that begin at `starts`, the first of which is 0; no two with the same
+/// value may touch.
+fn routes_of(starts: &[u32], value: impl Fn(usize) -> u32) -> Vec<(u32, u8, u32)> {
+    let mut routes = Vec::new();
+    for (n, &start) in starts.iter().enumerate() {
+        let end = starts.get(n + 1).map_or(u32::MAX, |next| next - 1);
+        let mut at = Some(start).filter(|_| value(n) != NO_MATCH);
+        while let Some(first) = at.filter(|&first| first <= end) {
+            let fits = |&len: &u8| first.first(len) == first && first.last(len) <= end;
+            let len = (0..=32).find(fits).unwrap();
+            routes.push((first, len, value(n)));
+            at = first.last(len).next();
+        }
+    }
+    routes
+}
+
+/// Addresses at both sides of each start, and the ends of the space.
+fn around(starts: &[u32]) -> Vec<u32> {
+    let sides = starts.iter().flat_map(|&start| {
+        let after = start.checked_add(1);
+        [Some(start.prev()), Some(start), after]
+    });
+    let ends = [Some(0), Some(u32::MAX - 1), Some(u32::MAX)];
+    sides.chain(ends).flatten().collect()
+}
+
+/// Which interval has `key`.
+fn interval_of(starts: &[u32], key: u32) -> usize {
+    starts.partition_point(|&start| start <= key) - 1
+}
+
+/// Tables of each number of intervals that fits registers, and some more, with the largest values
+/// of each form, gaps, and one that begins at the highest address; batches of each size.
+#[test]
+fn every_number_of_intervals_in_registers_agrees() {
+    for (intervals, most, top) in (1..=34)
+        .flat_map(|intervals| [254, 65_534].map(|most| (intervals, most)))
+        .flat_map(|(intervals, most)| [false, true].map(|top| (intervals, most, top)))
+        .filter(|&(intervals, _, top)| intervals > 1 || !top)
+    {
+        let mut numbers = Numbers(intervals);
+        let starts = std::iter::repeat_with(|| numbers.next() as u32);
+        let last = top.then_some(u32::MAX);
+        let starts = starts.take(intervals as usize - 1 - usize::from(top));
+        let starts: std::collections::BTreeSet<u32> = starts.chain([0]).chain(last).collect();
+        let starts: Vec<u32> = starts.into_iter().collect();
+        assert_eq!(starts.len(), intervals as usize);
+        let value = |n: usize| {
+            if n % 4 == 2 {
+                NO_MATCH
+            } else {
+                most - n as u32
+            }
+        };
+        let table = Lpm::build(routes_of(&starts, value));
+        let is_lone = intervals <= 13 && most == 254;
+        let is_tiny = table.structure() == Structure::Tiny;
+        assert_eq!(
+            is_tiny,
+            intervals <= 32 && !is_lone,
+            "{intervals} intervals"
+        );
+        let keys = around(&starts);
+        let expected = |key: u32| value(interval_of(&starts, key));
+        check(&table, expected, &keys);
+        for (level, count) in Level::available().flat_map(|l| (0..=100).map(move |n| (l, n))) {
+            let keys: Vec<u32> = keys.iter().copied().cycle().take(count).collect();
+            let mut out = [12_345; 101];
+            table.lookup_bulk_at(level, &keys, &mut out);
+            let answers = keys.iter().map(|&key| expected(key));
+            let answers: Vec<u32> = answers.chain([12_345; 101]).take(101).collect();
+            assert_eq!(out[..], answers, "{level:?}, {intervals} intervals");
+        }
+    }
+}
+
 /// Tables that are rows, of each number of intervals around the ends of rows and lines, and what
 /// is one too many; alone, and each key in another one of them.
 #[test]
@@ -138,32 +215,12 @@ fn every_number_of_intervals_of_a_vpc_agrees() {
                     .take(intervals as usize - 1)
                     .collect();
             let starts: Vec<u32> = [0].into_iter().chain(starts).collect();
-            let mut routes = Vec::new();
-            // From each start to the end of the space, of which only the first part is seen.
-            for (n, &start) in starts.iter().enumerate() {
-                let mut at = Some(start);
-                while let Some(first) = at {
-                    let len = (0..=32).find(|&len| first.first(len) == first && first != 0);
-                    let len = len.unwrap_or(0);
-                    routes.push((first, len, (n as u32 * 7) % 255));
-                    at = if len == 0 {
-                        None
-                    } else {
-                        first.last(len).next()
-                    };
-                }
-            }
-            let table = Lpm::build(routes.iter().copied());
+            let value = |n: usize| n as u32 * 7 % 255;
+            let table = Lpm::build(routes_of(&starts, value));
             let is_rows = matches!(table.inner, table::Inner::Rows(_));
             assert_eq!(is_rows, starts.len() <= 104, "{} intervals", starts.len());
-            let ends = starts
-                .iter()
-                .flat_map(|&start| [start.prev(), start, start + 1]);
-            let keys: Vec<u32> = ends.chain([u32::MAX - 1, u32::MAX]).collect();
-            let expected = |key: u32| {
-                let n = starts.partition_point(|&start| start <= key) as u32 - 1;
-                n * 7 % 255
-            };
+            let keys = around(&starts);
+            let expected = |key: u32| value(interval_of(&starts, key));
             check(&table, expected, &keys);
             let values: Vec<u32> = keys.iter().map(|&key| expected(key)).collect();
             (table, keys, values)

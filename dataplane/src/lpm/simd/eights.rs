@@ -1,13 +1,10 @@
-//! What AVX2 does with small tables that the other kernels cannot: the row of each key is found
-//! eight keys at a time, so that a key is compared with one register more and nothing else.
+//! Tables of rows with AVX2: the row of each key is found eight keys at a time, so that a key is
+//! compared with one register more and nothing else.
 
 // JUSTIFICATION: rows that are known to be there are read without looking again, for each key.
 
 use super::kernels::avx2::by_whole_groups;
 use super::*;
-
-/// Lanes of a register.
-const EIGHT: usize = 8;
 
 /// Keys as they are compared, and how far on the row of each is.
 struct Placed {
@@ -109,51 +106,6 @@ pub(super) fn in_rows(table: &Rows, keys: &[u32], out: &mut [u32]) {
             }
         };
         row_values(code, out);
-    };
-    by_whole_groups(keys, out, search, again);
-}
-
-/// A tiny table is four rows of eight keys, of which the last one is the next row's first.
-#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-pub(super) fn special(small: &Small, keys: &[u32], out: &mut [u32]) -> bool {
-    match (small.form, small.lines.first_chunk()) {
-        (Form::Tiny, Some(lines)) => tiny(lines, keys, out),
-        _ => return false,
-    }
-    true
-}
-
-#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-#[inline(never)]
-fn tiny(lines: &[Line; 3], keys: &[u32], out: &mut [u32]) {
-    let all = |number: i32| _mm256_set1_epi32(number);
-    let [low, high, codes] = lines;
-    let firsts = [all(low.0[7]), all(low.0[15]), all(high.0[7])];
-    let again = |keys: &[u32], out: &mut [u32]| tiny(lines, keys, out);
-    let search = |keys: &[u32; PAIR], out: &mut [u32; PAIR]| {
-        let found = by_eights(keys, |keys| {
-            let key = _mm256_xor_si256(keys, all(i32::MIN));
-            let mut row = all(firsts.len() as i32);
-            for first in firsts {
-                row = _mm256_add_epi32(row, _mm256_cmpgt_epi32(first, key));
-            }
-            (key, _mm256_slli_epi32::<5>(row))
-        });
-        let code = |n: usize| {
-            let row = found.rows[n];
-            // SAFETY: rows are numbered from 0 to 3; the codes of each are half as wide as its
-            // keys, and seven places at most are counted from its first code on.
-            unsafe {
-                let held = _mm256_load_si256(row_at(lines, row));
-                let above = _mm256_cmpgt_epi32(held, all(found.keys[n]));
-                // The last key is the next row's, or padding, which the highest address reaches.
-                let place = (!bits(above) & mask(EIGHT - 1)).count_ones() as usize;
-                let codes = std::ptr::from_ref(codes).cast::<u8>();
-                *codes.add(row as usize / 2).cast::<u16>().add(place)
-            }
-        };
-        // All bits of a code are a value's: none leads to a subtree.
-        values_of(code, out);
     };
     by_whole_groups(keys, out, search, again);
 }

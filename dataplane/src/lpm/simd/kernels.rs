@@ -657,7 +657,8 @@ enum At<'a> {
 }
 
 kernels!(avx2, "avx2,bmi1,bmi2,popcnt", isa256, {
-    use crate::lpm::simd::eights::{in_rows, special};
+    use crate::lpm::simd::eights::in_rows;
+    use crate::lpm::simd::registers::special;
 });
 
 kernels!(
