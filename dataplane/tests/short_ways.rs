@@ -9,6 +9,7 @@ use common::worlds::*;
 use common::*;
 use vpclab_dataplane::addr::*;
 use vpclab_dataplane::drop::DropReason;
+use vpclab_dataplane::flow::Seed;
 use vpclab_dataplane::packet::*;
 use vpclab_dataplane::tables::*;
 
@@ -388,5 +389,88 @@ fn what_is_to_be_judged_of_a_shifted_stream_is() {
         for _ in 0..2 {
             assert_eq!(numbers(&pass(&mut w, 1, &data).1).seq, first);
         }
+    }
+}
+
+/// Any segments of a stream behind a header, both ways and in any order: what takes the
+/// short way leaves as by the long way, beside a world in which each is walked.
+#[test]
+fn any_segment_behind_a_header_leaves_as_by_the_long_way() {
+    for (family, seed) in [(0, 1), (1, 2), (0, 3), (1, 4), (0, 5)] {
+        let mut worlds = [(); 2].map(|()| with_target(family, |group| group.proxy_protocol = true));
+        let [(tuples, len), other] = worlds.each_mut().map(|w| proxied(w, family));
+        assert_eq!((tuples, len), other);
+        // Bytes of the client's that the target has.
+        let mut acked = 0u32;
+        let mut left = 0;
+        for step in 0..400 {
+            let mut dice = (0..).map(|n| Seed(seed).words(&[step, n]));
+            let mut roll = |sides: u32| (dice.next().unwrap() % u64::from(sides)) as u32;
+            acked = acked.wrapping_add([0, 100, 40_000, 1 << 29][roll(4) as usize]);
+            let near = |roll: &mut dyn FnMut(u32) -> u32, of: u32| match roll(8) {
+                0 => of.wrapping_sub(roll(3_000)),
+                1 => roll(u32::MAX),
+                _ => of.wrapping_add(roll(3_000)),
+            };
+            let place = CLIENT_SEQ.wrapping_add(acked);
+            let from = roll(2) as usize;
+            let (seq, ack) = match from {
+                0 => (near(&mut roll, place), TARGET_SEQ),
+                _ => (TARGET_SEQ, near(&mut roll, place.wrapping_add(len))),
+            };
+            let mut options = match roll(3) {
+                0 => vec![],
+                _ => vec![1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2],
+            };
+            if roll(2) == 0 {
+                let blocks = 1 + roll(2);
+                let odd = roll(4) == 0;
+                options.extend(if odd { &[1][..] } else { &[1, 1] });
+                options.extend([5, 2 + 8 * blocks as u8]);
+                for _ in 0..2 * blocks {
+                    options.extend(near(&mut roll, ack).to_be_bytes());
+                }
+                options.resize(options.len().next_multiple_of(4), 1);
+            }
+            let payload = [&options[..], &[9; 50][..roll(50) as usize]].concat();
+            let flags = match (roll(20), step) {
+                (0, 300..) => tcp_flag::FIN | ACK,
+                (1, 350..) => tcp_flag::RST | ACK,
+                (2, _) => tcp_flag::PSH,
+                _ => ACK,
+            };
+            let mut frame = worlds[0].frame([1, 4][from], &tuples[from], flags, &payload);
+            let l4 = usize::from(read(&frame).l4);
+            frame.bytes_mut()[l4 + 12] = (5 + options.len() as u8 / 4) << 4;
+            let mut frame = numbered(frame, seq, ack);
+            leave(
+                &mut frame,
+                [Sum::Whole, Sum::Verified, Sum::Partial][roll(3) as usize],
+            );
+            let wait = u64::from(roll(40) / 39 * 15);
+            forget(&mut worlds[0]);
+            let [long, short] = worlds.each_mut().map(|w| {
+                w.wait(wait);
+                w.send([1, 4][from], frame.clone())
+            });
+            let bytes = |(at, frame): &(EniId, Frame)| (*at, frame.bytes().to_vec(), frame.offload);
+            let [long_out, short_out] = [&long, &short].map(|seen| seen.out.iter().map(bytes));
+            assert!(
+                long_out.eq(short_out),
+                "step {step} of {family}, {seed}: {:?} {:?}",
+                long.drops,
+                short.drops
+            );
+            assert_eq!(long.drops.len(), short.drops.len());
+            for (_, mut frame) in short.out {
+                left += 1;
+                checksum::complete_partial(&mut frame).unwrap();
+                assert!(checksum::verify_transport(
+                    frame.bytes(),
+                    &parse_ip(frame.bytes(), 14).unwrap()
+                ));
+            }
+        }
+        assert!(left > 300, "{left} left");
     }
 }

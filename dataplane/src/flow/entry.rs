@@ -9,6 +9,7 @@
 use std::net::IpAddr;
 
 use super::common::Leaves;
+use super::shift::Settled;
 use super::short::Key4;
 use super::table::SessionId;
 use super::{Direction, Ingress, Key, Pass, Tracking};
@@ -103,7 +104,8 @@ pub(crate) struct Line<A> {
     pub(crate) action: u32,
     /// Cookie of the gateway load balancer flow whose tunnel the packet enters, or of
     /// the session that tracks it where it leaves twice the slot, and one more if the
-    /// packet travels against its direction: never both.
+    /// packet travels against its direction: never both. With neither, where TCP numbers
+    /// change, the first that changes as all others do; 0 as long as there is none.
     via: u32,
     /// Of the session that tracks it; without one, what the change of addresses and ports
     /// adds to checksums ([`Sums`]).
@@ -214,6 +216,7 @@ impl<A: Address> Line<A> {
         self.flags |= line_flag::COMPILED;
         self.flags &= !(line_flag::LINKED | line_flag::TUNNEL | line_flag::SHIFTED);
         self.note_same();
+        self.via = 0;
         if pass.rewrite.shifted {
             self.flags |= line_flag::SHIFTED;
         }
@@ -228,6 +231,15 @@ impl<A: Address> Line<A> {
             self.beside = id.age;
         }
         had
+    }
+
+    /// What is left to do to the numbers of its packets' TCP headers, if they change. (Of
+    /// one that another session tracks, or that enters a tunnel, it is not remembered.)
+    pub(super) fn note_shift(&mut self, settled: Option<Settled>) {
+        let others = line_flag::LINKED | line_flag::TUNNEL;
+        if self.flags & (others | line_flag::SHIFTED) == line_flag::SHIFTED {
+            self.via = settled.map_or(0, Settled::number);
+        }
     }
 
     /// The session that tracks the packet where it leaves.
@@ -254,6 +266,13 @@ impl<A: Address> Line<A> {
     #[inline(always)]
     pub(crate) const fn cookie(&self) -> u32 {
         self.via
+    }
+
+    /// What is left to do to the numbers of its packets' TCP headers, which are known to
+    /// change, while nothing else is asked of it. `None` if they are to be judged yet.
+    #[inline(always)]
+    pub(crate) const fn settled(&self) -> Option<Settled> {
+        Settled::from_number(self.via)
     }
 
     /// Notes whether addresses and ports stay as they are, and what their change adds to

@@ -45,6 +45,7 @@ pub use nat::{NATS_MAX, NatFlow, Nats};
 pub use proxied::{Phase, Proxied, ProxiedFlows};
 pub use session::{LbFlow, Limits, Outcome, Pass, Rewrite, Session, SizeLimit, Tracked, Tunnel};
 pub use shard::Shard;
+pub(crate) use shift::Settled;
 pub use shift::Shift;
 pub(crate) use short::{Key4, Key6};
 pub use table::{SessionId, Table};

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::beside::Beside;
-use super::shift::Shift;
+use super::shift::{Settled, Shift};
 use super::table::SessionId;
 use crate::packet::TcpNumbers;
 use crate::time::{Duration, Instant};
@@ -103,6 +103,15 @@ impl Proxied {
         let three = Duration::from_nanos(self.round_trip.as_nanos().saturating_mul(3));
         self.timeout = three.clamp(TIMEOUT_MIN, TIMEOUT_MAX);
         self.sends = 0;
+    }
+
+    /// What is left to do to its numbers around this one (as the target counts) once the
+    /// target has the header; `None` before that.
+    pub(crate) fn settled(&self, number: u32) -> Option<Settled> {
+        match self.phase {
+            Phase::Done => self.shift.settled(number),
+            Phase::Opening | Phase::Answered | Phase::Sent => None,
+        }
     }
 
     /// A header that data has overtaken is lost, most probably: whether it is to

@@ -1,6 +1,8 @@
 //! Sequence numbers of a connection to whose client's stream a load balancer adds
 //! a header: how the client counts, and how the target does.
 
+use std::num::NonZeroU32;
+
 /// The header's place in the stream. All numbers are modulo 2³².
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Shift {
@@ -16,6 +18,46 @@ pub struct Shift {
 /// Beyond so many bytes the beginning is not spoken of any more. (No window is
 /// larger, so what is spoken of moves in smaller steps.)
 const FAR: u32 = 1 << 30;
+
+/// What is left of a [`Shift`] when the target has the header: numbers differ by its
+/// length, and nothing else is to be judged or remembered of them from one number on, as
+/// the target counts. (A session's lines have that, in as many bytes: `note_shift`.)
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Settled(NonZeroU32);
+
+impl Settled {
+    /// How many numbers from there on: none of them is so far that the beginning is not
+    /// spoken of any more.
+    const COUNT: u32 = FAR - (1 << 8);
+
+    /// From this number on; there is no zeroth.
+    const fn new(from: u32) -> Self {
+        Self(match NonZeroU32::new(from) {
+            Some(from) => from,
+            None => NonZeroU32::MIN,
+        })
+    }
+
+    /// Back from [`Self::number`]; zero is none.
+    #[inline(always)]
+    pub(crate) const fn from_number(from: u32) -> Option<Self> {
+        match NonZeroU32::new(from) {
+            Some(from) => Some(Self(from)),
+            None => None,
+        }
+    }
+
+    /// The first number, which is not zero.
+    pub(crate) const fn number(self) -> u32 {
+        self.0.get()
+    }
+
+    /// Whether it is one of those numbers.
+    #[inline(always)]
+    pub(crate) const fn covers(self, number: u32) -> bool {
+        number.wrapping_sub(self.0.get()) < Self::COUNT
+    }
+}
 
 impl Shift {
     /// Of a stream that begins at `base` with a header of `len` bytes.
@@ -78,6 +120,18 @@ impl Shift {
         self.is_near && FAR <= past && past < 2 * FAR
     }
 
+    /// What is left of it when the target has the header, around a number as the target
+    /// counts. `None` if there is no header.
+    pub(crate) const fn settled(&self, number: u32) -> Option<Settled> {
+        if self.len == 0 {
+            return None;
+        }
+        Some(Settled::new(match self.is_near {
+            true => self.base.wrapping_add(self.len),
+            false => number.wrapping_sub(FAR / 2),
+        }))
+    }
+
     const fn is_before(&self, seq: u32) -> bool {
         self.is_near && (seq.wrapping_sub(self.base) as i32) < 0
     }
@@ -118,6 +172,32 @@ mod tests {
                 prop_assert_eq!(shift.back(shift.forward(wire(base, data))), wire(base, data));
                 shift.acknowledged(ack);
             }
+        }
+
+        /// Where only the length is left to add, that is all that there is to do.
+        #[test]
+        fn settled_numbers_differ_by_the_header_and_nothing_happens(
+            base in prop_oneof![any::<u32>(), 0xffff_ff00u32..=u32::MAX],
+            len in prop_oneof![Just(100u32), Just(124)],
+            acked in prop_oneof![0u64..300, 0..3u64 << 30, 0..1u64 << 40],
+            others in prop::collection::vec(prop_oneof![any::<u32>(), 0u32..400], 20),
+        ) {
+            let mut shift = Shift::new(base, len);
+            for at in (0..=acked).step_by(1 << 29).chain([acked]) {
+                shift.acknowledged(wire(base, at));
+            }
+            let ack = wire(base, acked);
+            let settled = shift.settled(ack).unwrap();
+            prop_assert_eq!(Settled::from_number(settled.number()), Some(settled));
+            let is_plain = shift.missing(ack) == 0 && acked < u64::from(FAR / 2);
+            prop_assert!(settled.covers(ack) || (!is_plain && shift.is_near) || ack == 0);
+            for ack in others.into_iter().flat_map(|n| [n, wire(base, n.into()), wire(ack, n.into())]) {
+                if settled.covers(ack) {
+                    prop_assert_eq!(shift.back(ack), ack.wrapping_sub(len));
+                    prop_assert_eq!((shift.missing(ack), shift.gets_far(ack)), (0, false));
+                }
+            }
+            prop_assert_eq!(Shift::new(base, 0).settled(ack), None);
         }
 
         /// The right edge of the window is never beyond what the target takes.

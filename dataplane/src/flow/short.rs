@@ -3,6 +3,7 @@
 
 use super::action::Hot;
 use super::entry::{Line, line_flag, state_flag};
+use super::shift::Settled;
 use super::table::{REPLY, SessionId, Table, split};
 use super::{Direction, memory};
 use crate::time::{Duration, Instant};
@@ -208,6 +209,21 @@ impl Table {
             _ => &self.v6.entry(slot)?.state,
         };
         Some(state.id(slot))
+    }
+
+    /// Notes at both directions of a session, where TCP numbers change, what is left to do
+    /// to them.
+    pub(crate) fn note_shift(&mut self, id: SessionId, settled: Option<Settled>) {
+        if self.id(id.slot) != Some(id) {
+            return;
+        }
+        if id.slot & 1 == 0 {
+            let entry = self.v4.entry_mut(id.slot);
+            entry.map(|entry| entry.lines.each_mut().map(|line| line.note_shift(settled)));
+        } else {
+            let entry = self.v6.entry_mut(id.slot);
+            entry.map(|entry| entry.lines.each_mut().map(|line| line.note_shift(settled)));
+        }
     }
 
     /// Takes a packet into account in the session's state.

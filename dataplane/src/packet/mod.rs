@@ -41,6 +41,7 @@ pub use parse::{
     parse_ip, parse_quote_of, parse_quoted, udp_payload,
 };
 pub use proxy::{PROXY_HEADER_MAX, PROXY_LOCAL, ProxyHeader, ProxySegment};
+pub(crate) use resequence::SACK;
 pub use resequence::{TcpHints, TcpNumbers, map_quoted, map_sack, strip_fast_open};
 pub use segment::{fragment_ipv4, segment};
 pub use tcp::{TcpOption, TcpOptions, TcpReset, clamp_mss};

@@ -18,7 +18,7 @@ const NOP: u8 = 1;
 /// Kind of the window scale option (RFC 7323).
 const WINDOW_SCALE: u8 = 3;
 /// Kind of the selective acknowledgements (RFC 2018).
-const SACK: u8 = 5;
+pub(crate) const SACK: u8 = 5;
 /// Kind of the timestamps (RFC 7323).
 const TIMESTAMPS: u8 = 8;
 /// Kind of the fast open cookie (RFC 7413), and its experimental form.

@@ -14,10 +14,10 @@ use super::forward::Arrival;
 use super::rewrite::Fit;
 use super::{Context, Pipeline, Sink};
 use crate::addr::EniId;
-use crate::flow::{Direction, Phase, Proxied, Rewrite, SessionId};
+use crate::flow::{Direction, Phase, Proxied, Rewrite, SessionId, Shift};
 use crate::packet::{
-    ETHERNET_LEN, Frame, ProxyHeader, ProxySegment, TcpHints, TcpNumbers, checksum, map_quoted,
-    map_sack, parse_ip, parse_quote_of, protocol, strip_fast_open, tcp_flag,
+    ETHERNET_LEN, Frame, Headers, ProxyHeader, ProxySegment, TcpHints, TcpNumbers, checksum,
+    map_quoted, map_sack, parse_ip, parse_quote_of, protocol, strip_fast_open, tcp_flag,
 };
 use crate::walk::{Entry, Packet, Path, Verdict, View, walk};
 
@@ -25,7 +25,8 @@ use crate::walk::{Entry, Packet, Path, Verdict, View, walk};
 const DUE_MAX: usize = 256;
 
 impl Pipeline {
-    /// Sends on a packet of a connection that began with a header.
+    /// Sends on a packet of a connection that began with a header, and notes whether later
+    /// ones may take the short way.
     pub(super) fn send_shifted<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
@@ -51,6 +52,13 @@ impl Pipeline {
                 }
                 Direction::Reply => self.shift_to_client(context, &mut arrival, &view, id, numbers),
             }
+            let place = match direction {
+                Direction::Forward => numbers.seq,
+                Direction::Reply => numbers.ack,
+            };
+            let flow = self.connections.proxied.get_mut(id);
+            let settled = flow.and_then(|flow| flow.settled(place));
+            self.connections.sessions.note_shift(id, settled);
         }
         self.send_on(context, arrival, &view, rewrite, fit);
     }
@@ -95,11 +103,7 @@ impl Pipeline {
             return;
         };
         if matches!(flow.phase, Phase::Sent | Phase::Done) {
-            let shifted = TcpNumbers {
-                seq: flow.shift.forward(numbers.seq),
-                ..numbers
-            };
-            shifted.write(&mut arrival.frame, &view.headers, &numbers);
+            count_on(&mut arrival.frame, &view.headers, &flow.shift, &numbers);
         }
         if resets {
             flow.phase = Phase::Done;
@@ -142,15 +146,8 @@ impl Pipeline {
         let overtaken = missing > 0 && hints.sack && flow.is_overtaken(context.now);
         // A SYN's window is not scaled.
         let scale = if is_answer { 0 } else { flow.scale };
-        let shifted = TcpNumbers {
-            ack: shift.back(numbers.ack),
-            window: shift.window(numbers.ack, numbers.window, scale),
-            ..numbers
-        };
-        shifted.write(&mut arrival.frame, &view.headers, &numbers);
-        if hints.sack {
-            map_sack(&mut arrival.frame, &view.headers, |edge| shift.back(edge));
-        }
+        let frame = &mut arrival.frame;
+        count_back(frame, &view.headers, &shift, &numbers, scale, hints.sack);
         if overtaken {
             self.send_header_by_itself(context, id);
         }
@@ -197,7 +194,7 @@ impl Pipeline {
             .sessions
             .held(id)?
             .end(Direction::Forward)?;
-        let mut headers = crate::packet::Headers::synthetic(near.tuple);
+        let mut headers = Headers::synthetic(near.tuple);
         headers.tcp_flags = tcp_flag::ACK;
         let mut path = Path::quiet();
         std::mem::swap(&mut path, &mut self.path);
@@ -267,6 +264,36 @@ impl Pipeline {
             ..*rewrite
         };
         self.apply(context, arrival, &View::plain(wire), &rewrite);
+    }
+}
+
+/// Makes the numbers of a client's segment what the target counts.
+pub(super) fn count_on(frame: &mut Frame, headers: &Headers, shift: &Shift, numbers: &TcpNumbers) {
+    let shifted = TcpNumbers {
+        seq: shift.forward(numbers.seq),
+        ..*numbers
+    };
+    shifted.write(frame, headers, numbers);
+}
+
+/// Makes the numbers of an acknowledgement, its window and what it selects what the client
+/// counts; `scale` is the window field's shift.
+pub(super) fn count_back(
+    frame: &mut Frame,
+    headers: &Headers,
+    shift: &Shift,
+    numbers: &TcpNumbers,
+    scale: u8,
+    selects: bool,
+) {
+    let shifted = TcpNumbers {
+        ack: shift.back(numbers.ack),
+        window: shift.window(numbers.ack, numbers.window, scale),
+        ..*numbers
+    };
+    shifted.write(frame, headers, numbers);
+    if selects {
+        map_sack(frame, headers, |edge| shift.back(edge));
     }
 }
 

@@ -11,6 +11,7 @@
 //! Cost: ARCHITECTURE §8; `vpclab bench eastwest privatelink gwlb`.
 
 use super::Pipeline;
+use super::shifted::{Change, LEN_OF_FOUR, shifted_way};
 use super::tunnels::{likely_cookie, way_in, way_out};
 use crate::addr::EniId;
 use crate::flow::{Direction, Hot, Key4, Line, Sums, Takes, line_flag, reference, split};
@@ -220,7 +221,7 @@ impl Pipeline {
         let is_young = line.seen >= at.young_from;
         if !OPENED && more == line_flag::TUNNEL && is_young {
             let gwlb = &mut self.connections.gwlb;
-            let is_told = way_in(gwlb, line, hot, &at.of_flows, frame, lane)?;
+            let is_told = way_in(gwlb, line, hot, &at.of_flows, frame, lane, None)?;
             let out = hot.out;
             if is_told {
                 self.tell_flows(lane, now);
@@ -229,13 +230,21 @@ impl Pipeline {
             return Some(out);
         }
         if more != 0 || !is_young {
-            let of = split(lane.guess);
-            return match more {
-                line_flag::LINKED if is_young => self.way_past(&at.of_flows, frame, lane, of),
-                _ if more & line_flag::SHIFTED != 0 => {
-                    self.shifted_way(&at.of_flows, frame, lane, of, is_young)
+            if !OPENED && more == line_flag::SHIFTED && is_young {
+                let is_told = shifted_way(line, hot, frame, lane, now)?;
+                let out = hot.out;
+                if is_told {
+                    self.tell_flows(lane, now);
                 }
-                _ => self.other_way(&at.of_flows, frame, lane, of),
+                self.counters.flow_hits += 1;
+                return Some(out);
+            }
+            return match more {
+                line_flag::LINKED if is_young => self.way_past(&at.of_flows, frame, lane, None),
+                _ if more & line_flag::SHIFTED != 0 => {
+                    self.shifted_otherwise(&at.of_flows, frame, lane, is_young)
+                }
+                _ => self.other_way(&at.of_flows, frame, lane, None),
             };
         }
         let out = hot.out;
@@ -447,6 +456,21 @@ impl Step {
                     sum => sum,
                 };
                 header[L4 + 6..L4 + 8].copy_from_slice(&sum.to_ne_bytes());
+            }
+        }
+    }
+
+    /// The same of a TCP packet of whose header more changes.
+    #[inline(always)]
+    pub(super) fn write_shifted(&self, frame: &mut Frame, lane: &Lane, change: &Change) {
+        let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
+        if change.is_longer() {
+            change.write_blocks::<LEN_OF_FOUR>(frame.bytes_mut(), L4);
+        }
+        if let Some(header) = frame.front_mut::<TCP_END>() {
+            let sums = self.write_ip(header, lane).then_some(self.sums);
+            if let Some(tcp) = header.last_chunk_mut() {
+                change.write(tcp, sums, partial);
             }
         }
     }

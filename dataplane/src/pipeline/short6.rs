@@ -5,7 +5,7 @@
 //! has extension headers, a tunnel, or another session that tracks it.
 
 use super::Pipeline;
-use super::shifted::shift;
+use super::shifted::{Change, LEN_OF_SIX, change};
 use super::short::{Lane, Way, is_open, mended};
 use crate::addr::EniId;
 use crate::flow::{Hot, Key6, Line, Sums, Takes, both_ports};
@@ -57,20 +57,27 @@ impl Pipeline {
         if !sessions.is_young6(of, now) {
             return None;
         }
-        let (mut line, mut hot) = sessions.way6_mut(of)?;
+        let (line, hot) = sessions.way6_mut(of)?;
         let takes = hot.takes == Takes::Plain && line.goes_straight();
         if !takes || !is_open(hot, frame, lane, standing) {
             return None;
         }
-        if line.is_shifted() {
-            let id = sessions.id(of.0)?;
-            shift(&mut self.connections.proxied, (id, of.1), frame, L4)?;
-            (line, hot) = sessions.way6_mut(of)?;
-        }
+        let change = match line.is_shifted() {
+            true => Some(change::<LEN_OF_SIX, true>(
+                frame.bytes(),
+                L4,
+                of.1,
+                line.settled()?,
+            )?),
+            false => None,
+        };
         let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
         let step = Step::new(line, hot, lane);
         let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
-        step.write(frame.bytes_mut(), &key, partial);
+        match change {
+            None => step.write(frame.bytes_mut(), &key, partial),
+            Some(change) => step.write_shifted(frame.bytes_mut(), &key, partial, &change),
+        }
         if is_told {
             self.tell(of, lane, now);
         }
@@ -195,6 +202,20 @@ impl Step {
                     sum => sum,
                 };
                 header[L4 + 6..L4 + 8].copy_from_slice(&sum.to_ne_bytes());
+            }
+        }
+    }
+
+    /// The same of a TCP packet of whose header more changes.
+    #[inline(never)]
+    fn write_shifted(&self, bytes: &mut [u8], key: &Key6, partial: bool, change: &Change) {
+        if change.is_longer() {
+            change.write_blocks::<LEN_OF_SIX>(bytes, L4);
+        }
+        if let Some(header) = bytes.first_chunk_mut::<TCP_END>() {
+            let sums = self.write_ip(header, key).then_some(self.sums);
+            if let Some(tcp) = header.last_chunk_mut() {
+                change.write(tcp, sums, partial);
             }
         }
     }

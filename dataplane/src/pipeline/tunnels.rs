@@ -2,9 +2,10 @@
 //! out of one, and those that another session tracks as well.
 
 use super::Pipeline;
+use super::shifted::Change;
 use super::short::{L4, Lane, Step, Way, leave, leaves_as_it_came, plain};
 use crate::addr::EniId;
-use crate::flow::{Direction, Hot, Line};
+use crate::flow::{Direction, Hot, Line, split};
 use crate::gwlb::{Flows, Moment};
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_LEN, GENEVE_OUTER_LEN, GeneveTemplate, GeneveView,
@@ -35,16 +36,16 @@ impl Pipeline {
         at: &Moment,
         frame: &mut Frame,
         lane: &Lane,
-        of: (u32, Direction),
+        change: Option<&Change>,
     ) -> Option<EniId> {
-        let now = at.now;
+        let (of, now) = (split(lane.guess), at.now);
         let sessions = &mut self.connections.sessions;
         if !sessions.is_young4(of, now) {
             return None;
         }
         let (line, hot) = sessions.way4_mut(of)?;
         if line.tunnel().is_none() {
-            return self.way_past(at, frame, lane, of);
+            return self.way_past(at, frame, lane, change);
         }
         let gwlb = &mut self.connections.gwlb;
         if lane.way == Way::Opened {
@@ -54,7 +55,7 @@ impl Pipeline {
             take_out(frame, lane);
         }
         let out = hot.out;
-        let is_told = way_in(gwlb, line, hot, at, frame, lane)?;
+        let is_told = way_in(gwlb, line, hot, at, frame, lane, change)?;
         if is_told {
             self.tell_flows(lane, now);
         }
@@ -62,17 +63,17 @@ impl Pipeline {
         Some(out)
     }
 
-    /// Out of a tunnel, past another session, or both; does nothing if one of those
-    /// that it needs does not live.
+    /// Out of a tunnel, past another session, or both, its numbers changed if they are to be;
+    /// does nothing if one of those that it needs does not live.
     #[inline(never)]
     pub(super) fn way_past(
         &mut self,
         at: &Moment,
         frame: &mut Frame,
         lane: &Lane,
-        of: (u32, Direction),
+        change: Option<&Change>,
     ) -> Option<EniId> {
-        let now = at.now;
+        let (of, now) = (split(lane.guess), at.now);
         let sessions = &mut self.connections.sessions;
         let gwlb = &mut self.connections.gwlb;
         let flow = match lane.way {
@@ -93,7 +94,10 @@ impl Pipeline {
             None => line.noted_change(),
         };
         let step = Step::with(sums, line, hot, lane);
-        step.write(frame, lane);
+        match change {
+            None => step.write(frame, lane),
+            Some(change) => step.write_shifted(frame, lane, change),
+        }
         if is_told {
             self.tell_flows(lane, now);
         }
@@ -160,6 +164,7 @@ pub(super) fn way_in(
     at: &Moment,
     frame: &mut Frame,
     lane: &Lane,
+    change: Option<&Change>,
 ) -> Option<bool> {
     let leg = gwlb.living_leg_mut(line.cookie(), at)?;
     if frame.offload.checksum != Checksum::Unverified {
@@ -171,8 +176,10 @@ pub(super) fn way_in(
         frame.forget_checksum();
     }
     let is_told = !line.pass(lane.tcp_flags, lane.ip_len, at.now);
-    if !leaves_as_it_came(line, hot) {
-        Step::new(line, hot, lane).write(frame, lane);
+    match change {
+        None if leaves_as_it_came(line, hot) => {}
+        None => Step::new(line, hot, lane).write(frame, lane),
+        Some(change) => Step::new(line, hot, lane).write_shifted(frame, lane, change),
     }
     leg.entered(lane.ip_len, at.now);
     encapsulate(frame, lane.ip_len, leg.outer(), hot);
