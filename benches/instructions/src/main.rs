@@ -1,10 +1,11 @@
-//! One hot path, prepared and then run a fixed number of times inside
-//! [`counted_by_callgrind`]: what `benches/instructions/run` has counted.
+//! Hot paths, each prepared and then run a fixed number of times inside
+//! [`counted_by_callgrind`]: what `benches/instructions/run` has counted, by way of gungraun.
 //!
-//! `vpclab-instructions PATH` prints the number of operations that were counted;
-//! `vpclab-instructions --list` names the paths that this machine can run. A cached path
-//! has as many connections as a second argument says, in random order: `benches/cost-model`
-//! has the cache lines counted that they touch when they do not fit caches.
+//! Where `cargo bench` does not ask for that, every path runs once, without valgrind, and how
+//! many operations it has counted is printed beside its name: 0 where the machine lacks the
+//! instructions. So `cargo test` runs them. A cached path has as many connections as the
+//! environment's `CONNECTIONS` says, in random order: `benches/cost-model` has the cache lines
+//! counted that they touch when they do not fit caches.
 //!
 //! The worlds are those of the data plane's tests, so that nothing but the data
 //! plane has to be built.
@@ -19,7 +20,6 @@ mod common;
 mod workers;
 
 use std::hint::black_box;
-use std::process::ExitCode;
 
 use common::worlds::{bounce, east_west, numbered, privatelink, target, target_group, worked};
 use common::{World, tcp};
@@ -30,24 +30,68 @@ use vpclab_dataplane::packet::{FiveTuple, Frame, tcp_flag};
 use vpclab_dataplane::pipeline::{Config, Pipeline, Sink};
 use vpclab_dataplane::tables::{Route, RouteOrigin, RouteTarget, TargetGroupRow, TargetHealth};
 
-/// A path: its name, and what runs it and says how many operations that were.
-type Path = (&'static str, fn() -> u64);
+/// The paths, and what gungraun makes of them: it runs this program again under valgrind,
+/// for one path at a time.
+mod counting {
+    use gungraun::{Callgrind, EntryPoint, LibraryBenchmarkConfig};
+    use gungraun::{library_benchmark, library_benchmark_group, main};
 
-/// The paths, in the order of the budget file.
-const PATHS: [Path; 11] = [
-    ("eastwest-cached", cached_east_west),
-    ("eastwest-after-route-change", changed_east_west),
-    ("privatelink-cached", cached_privatelink),
-    ("privatelink-shifted", shifted_privatelink),
-    ("gwlb-encapsulate", || tunnelled(false)),
-    ("gwlb-decapsulate", || tunnelled(true)),
-    ("first-packet-planned", planned_first_packets),
-    ("first-packet-walked", walked_first_packets),
-    ("workers-own", || workers::shared(false, 18)),
-    ("workers-handed-over", || workers::shared(true, 18)),
-    // Frames too long to be copied.
-    ("workers-handed-over-1500", || workers::shared(true, 1_472)),
-];
+    use super::*;
+
+    /// Names each path, and what runs it and says how many operations were counted: for
+    /// gungraun, whose attributes want the names, and for who runs them without it.
+    macro_rules! paths {
+        ($($name:ident => $run:expr,)*) => {
+            pub(crate) const PATHS: &[(&str, fn() -> u64)] = &[$((stringify!($name), $run)),*];
+
+            #[library_benchmark]
+            $(#[bench::$name($run)])*
+            fn path(run: fn() -> u64) -> u64 {
+                run()
+            }
+        };
+    }
+
+    // In the order of the budget file.
+    paths! {
+        eastwest_cached => cached_east_west,
+        eastwest_after_route_change => changed_east_west,
+        privatelink_cached => cached_privatelink,
+        privatelink_shifted => shifted_privatelink,
+        gwlb_encapsulate => || tunnelled(false),
+        gwlb_decapsulate => || tunnelled(true),
+        first_packet_planned => planned_first_packets,
+        first_packet_walked => walked_first_packets,
+        workers_own => || workers::shared(false, 18),
+        workers_handed_over => || workers::shared(true, 18),
+        // Frames too long to be copied.
+        workers_handed_over_1500 => || workers::shared(true, 1_472),
+        lpm_4_routes_scalar => || lookups(Level::Scalar, 4),
+        lpm_8_routes_scalar => || lookups(Level::Scalar, 8),
+        lpm_50_routes_scalar => || lookups(Level::Scalar, 50),
+        lpm_100000_routes_scalar => || lookups(Level::Scalar, 100_000),
+        // Wide registers are what valgrind has: AVX2 at most.
+        lpm_4_routes_avx2 => || lookups(Level::Avx2, 4),
+        lpm_8_routes_avx2 => || lookups(Level::Avx2, 8),
+        lpm_50_routes_avx2 => || lookups(Level::Avx2, 50),
+        lpm_100000_routes_avx2 => || lookups(Level::Avx2, 100_000),
+    }
+
+    library_benchmark_group!(name = hot, benchmarks = path);
+    main!(
+        config = LibraryBenchmarkConfig::default()
+            .pass_through_env("CONNECTIONS")
+            .tool(
+                Callgrind::default()
+                    .entry_point(EntryPoint::Custom("*counted_by_callgrind*".to_owned()))
+            ),
+        library_benchmark_groups = hot
+    );
+
+    pub(crate) fn run() {
+        main();
+    }
+}
 
 /// Connections of the cached paths where nothing else is said: instructions do not depend
 /// on their number as time does.
@@ -58,7 +102,7 @@ const BATCH: usize = 2 * CONNECTIONS as usize;
 const BATCHES: u64 = 50;
 
 fn connections() -> u16 {
-    let asked = std::env::args().nth(2);
+    let asked = std::env::var("CONNECTIONS");
     asked.map_or(CONNECTIONS, |count| count.parse().unwrap())
 }
 
@@ -329,7 +373,11 @@ fn opening(w: &mut World, frame: impl Fn(&World, u16) -> Frame) -> u64 {
 
 /// Lookups in bulks of 32 with the instructions of a level: in tables that fit registers (nine
 /// intervals, and 17), in one of a VPC's size and in one of a hundred thousand routes.
+/// None where the machine lacks them.
 fn lookups(level: Level, count: u64) -> u64 {
+    if !Level::available().any(|here| here == level) {
+        return 0;
+    }
     let random = |seed: u64, n: u64| Seed(seed).words(&[n]);
     let routes = (0..count).map(|n| {
         let len = 8 + (random(1, n) >> 40) as u8 % 17;
@@ -350,36 +398,12 @@ fn lookups(level: Level, count: u64) -> u64 {
     keys.len() as u64
 }
 
-/// The paths of route lookups: every set of instructions that is here, by each table.
-fn lpm_paths() -> impl Iterator<Item = (String, Level, u64)> {
-    Level::available().flat_map(|level| {
-        let name = match level {
-            Level::Scalar => "scalar",
-            Level::Avx2 => "avx2",
-            Level::Avx512 => "avx512",
-        };
-        [4, 8, 50, 100_000].map(|count| (format!("lpm-{count}-routes-{name}"), level, count))
-    })
-}
-
-fn main() -> ExitCode {
-    let wanted = std::env::args().nth(1).unwrap_or_default();
-    if wanted == "--list" {
-        let lpm = lpm_paths().map(|path| path.0);
-        let names = PATHS.iter().map(|path| path.0.to_owned()).chain(lpm);
-        println!("{}", names.collect::<Vec<_>>().join("\n"));
-        return ExitCode::SUCCESS;
+fn main() {
+    let asked = |word: &str| std::env::args().any(|argument| argument == word);
+    if asked("--gungraun-run") || (asked("--bench") && !asked("--operations")) {
+        return counting::run();
     }
-    let operations = match PATHS.iter().find(|path| path.0 == wanted) {
-        Some((_, run)) => run(),
-        None => match lpm_paths().find(|path| path.0 == wanted) {
-            Some((_, level, count)) => lookups(level, count),
-            None => {
-                eprintln!("error: no path is called `{wanted}`; --list names them");
-                return ExitCode::from(2);
-            }
-        },
-    };
-    println!("{operations}");
-    ExitCode::SUCCESS
+    for (name, run) in counting::PATHS {
+        println!("{name} {}", run());
+    }
 }
