@@ -239,6 +239,14 @@ const LEAVES: &[Leaf] = &[
         )],
     },
     Leaf {
+        file: "lpm/arena.rs",
+        fuzzed: &["arena"],
+        compared: &[(
+            "tests/structures.rs",
+            "runs_of_lines_agree_with_lists_of_their_own",
+        )],
+    },
+    Leaf {
         file: "lpm/simd.rs",
         fuzzed: &["lpm"],
         compared: &[(
@@ -324,6 +332,10 @@ const LOCKS: &[(&str, &str)] = &[
     (
         "io/memory.rs",
         "a port of tests, with a host at its other end",
+    ),
+    (
+        "lpm/arena.rs",
+        "who makes and drops tables, among themselves",
     ),
     (
         "sync.rs",

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use vpclab_dataplane::flow::Seed;
 use vpclab_dataplane::flow::fuzzing::{Done, fuzz_flow};
 use vpclab_dataplane::io::fuzzing::{fuzz_interface, fuzz_poller, fuzz_ring};
-use vpclab_dataplane::lpm::fuzzing::fuzz_lpm;
+use vpclab_dataplane::lpm::fuzzing::{fuzz_arena, fuzz_lpm};
 
 fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
@@ -56,6 +56,26 @@ fn arbitrary_route_tables_agree_with_a_list() {
             data[0] = data[0] & 0xf1 | (seed as u8 % 6) << 1;
         }
         fuzz_lpm(&data);
+    }
+}
+
+#[test]
+fn runs_of_lines_agree_with_lists_of_their_own() {
+    let streams = (0..60).map(|seed| bytes(seed, 400));
+    let all = corpus("arena").into_iter().map(|(_, data)| data);
+    // Tables are made and dropped by several threads.
+    let done: Vec<[usize; 3]> = std::thread::scope(|scope| {
+        let runs: Vec<_> = all
+            .chain(streams)
+            .map(|data| scope.spawn(move || fuzz_arena(&data)))
+            .collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    for what in 0..3 {
+        assert!(
+            done.iter().map(|done| done[what]).sum::<usize>() > 500,
+            "{done:?}"
+        );
     }
 }
 

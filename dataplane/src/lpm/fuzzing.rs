@@ -1,5 +1,7 @@
-//! What the fuzz target `lpm` calls, so that `cargo test` can replay its corpus.
+//! What the fuzz targets `lpm` and `arena` call, so that `cargo test` can replay their corpora.
 
+use super::arena::Lines;
+use super::line::Line;
 use super::{Intervals, Key, Level, Lpm, NO_MATCH, Structure};
 
 /// SplitMix64: a fixed stream of numbers.
@@ -177,4 +179,53 @@ fn check<K: Key>(table: &Lpm<K>, routes: &[(K, u8, u32)], keys: &[K]) {
         Lpm::lookup_each_at(level, &tables, keys, &mut out);
         assert_eq!(out, expected, "each, {level:?} {:?}", table.structure());
     }
+}
+
+/// Runs of lines that are made, shared and dropped as `data` says, beside lists of their own:
+/// two bytes a step, what is done and with which run, or how long one. Returns how many were
+/// made, shared and dropped.
+pub fn fuzz_arena(data: &[u8]) -> [usize; 3] {
+    /// Runs that are there at once: blocks of huge ones are 2 MiB.
+    const HELD_MAX: usize = 64;
+    let mut done = [0; 3];
+    let mut held: Vec<(Lines, Vec<Line>)> = Vec::new();
+    let mut number = 0;
+    for &[step, what] in data.as_chunks().0 {
+        let chosen = usize::from(what) % held.len().max(1);
+        match (step % 4, held.get(chosen)) {
+            (2, Some((lines, twin))) if held.len() < HELD_MAX => {
+                let same = lines.clone();
+                assert!(same.is(lines));
+                let twin = twin.clone();
+                held.push((same, twin));
+                done[1] += 1;
+            }
+            (3, Some(_)) => {
+                let (lines, twin) = held.swap_remove(chosen);
+                assert_eq!(*lines, *twin);
+                done[2] += 1;
+            }
+            (0 | 1, _) if held.len() < HELD_MAX => {
+                // A part of a block, most of one, and more than one.
+                let len = match what {
+                    255 => 40_000,
+                    252.. => 10_000,
+                    len => usize::from(len),
+                };
+                let twin: Vec<Line> = (0..len)
+                    .map(|n| {
+                        number += 1;
+                        Line([number; 16].map(|number| number ^ n as i32))
+                    })
+                    .collect();
+                held.push((Lines::new(&twin), twin));
+                done[0] += 1;
+            }
+            _ => {}
+        }
+    }
+    for (lines, twin) in held {
+        assert_eq!(*lines, *twin);
+    }
+    done
 }

@@ -17,6 +17,7 @@
 //! of this module; everything else is safe and serves every machine. `linear` is
 //! the naive oracle that tests compare every structure with.
 
+mod arena;
 mod chunk;
 mod direct;
 mod each;

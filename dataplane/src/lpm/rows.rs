@@ -15,9 +15,8 @@
 //! What is left over is [`PAD`]. No interval of such a table begins at the highest address,
 //! which cannot be told from padding.
 
-use std::sync::Arc;
-
 use super::NO_MATCH;
+use super::arena::Lines;
 use super::line::{Byte, Leaf, Line, PAD, code, turned, upright, value};
 
 /// Rows of a table.
@@ -35,7 +34,7 @@ const LINES: usize = ROWS / 2;
 /// A table of rows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Rows {
-    pub(super) lines: Arc<[Line]>,
+    pub(super) lines: Lines,
     pub(super) firsts: Firsts,
 }
 
@@ -90,7 +89,7 @@ impl Rows {
             put_codes(second, own.iter().skip(KEYS).chain(others));
         }
         Some(Self {
-            lines: lines.into(),
+            lines: Lines::new(&lines),
             firsts: Firsts {
                 keys: firsts,
                 end: End::Pad,

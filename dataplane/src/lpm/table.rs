@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::arena::Lines;
 use super::direct::Direct;
 use super::level::Usable;
 use super::line::{self, Byte, Leaf, Line, Short, Wide, turned, value};
@@ -51,7 +52,7 @@ pub(super) enum Inner {
 /// A small table without subtrees: its lines and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Small {
-    pub(super) lines: Arc<[Line]>,
+    pub(super) lines: Lines,
     pub(super) root: Root,
     pub(super) form: Form,
 }
@@ -68,7 +69,7 @@ pub(super) enum Form {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct GroveTable {
-    pub(super) lines: Box<[Line]>,
+    pub(super) lines: Lines,
     pub(super) roots: Box<[Root]>,
     pub(super) root: Root,
     pub(super) form: Form,
@@ -261,24 +262,20 @@ impl<K: Key> Lpm<K> {
         }
     }
 
-    /// Bytes in use: the table itself, a line with what is looked at first, and on the
-    /// heap, reference counts included. What several tables share counts for each.
+    /// Bytes in use: the table itself, a line with what is looked at first, and elsewhere,
+    /// reference counts included. What several tables share counts for each.
     pub fn memory(&self) -> usize {
-        /// The counts before a shared value, of a line's alignment.
-        const COUNTS: usize = size_of::<Line>();
-        let heap = match &self.inner {
-            Inner::Small(Small { lines, .. }) | Inner::Rows(Rows { lines, .. }) => {
-                COUNTS + size_of_val(&**lines)
-            }
+        let elsewhere = match &self.inner {
+            Inner::Small(Small { lines, .. }) | Inner::Rows(Rows { lines, .. }) => lines.memory(),
             Inner::Grove(grove) => {
-                let held = size_of_val(&*grove.lines) + size_of_val(&*grove.roots);
+                let held = grove.lines.memory() + size_of_val(&*grove.roots);
                 size_of::<GroveTable>() + held
             }
             Inner::Direct(direct) => size_of::<Direct>() + direct.memory(),
             Inner::Rank(table) => size_of::<RankTable>() + table.rank.memory(),
             Inner::Six(table) => size_of::<Six>() + table.memory(),
         };
-        size_of::<Self>() + heap
+        size_of::<Self>() + elsewhere
     }
 
     /// Uses `other`'s memory if the two tables are equal; says whether it does now. (Those
@@ -303,8 +300,8 @@ impl<K: Key> Lpm<K> {
     /// Whether the two use the same memory.
     pub fn shares(&self, other: &Self) -> bool {
         match (&self.inner, &other.inner) {
-            (Inner::Small(own), Inner::Small(held)) => Arc::ptr_eq(&own.lines, &held.lines),
-            (Inner::Rows(own), Inner::Rows(held)) => Arc::ptr_eq(&own.lines, &held.lines),
+            (Inner::Small(own), Inner::Small(held)) => own.lines.is(&held.lines),
+            (Inner::Rows(own), Inner::Rows(held)) => own.lines.is(&held.lines),
             (Inner::Grove(own), Inner::Grove(held)) => Arc::ptr_eq(own, held),
             (Inner::Direct(own), Inner::Direct(held)) => Arc::ptr_eq(own, held),
             (Inner::Rank(own), Inner::Rank(held)) => Arc::ptr_eq(own, held),
@@ -369,7 +366,7 @@ impl Inner {
         let mut grove = Grove::default();
         let root = by_form!(form, L => grove.plant::<u32, L>(cells, 0));
         Self::Small(Small {
-            lines: grove.lines.into(),
+            lines: Lines::new(&grove.lines),
             root,
             form,
         })
@@ -403,11 +400,11 @@ impl Inner {
             (Form::Wide, grove.plant::<K, Wide>(cells, 0))
         };
         if grove.roots.is_empty() {
-            let lines = grove.lines.into();
+            let lines = Lines::new(&grove.lines);
             return Self::Small(Small { lines, root, form });
         }
         Self::Grove(Arc::new(GroveTable {
-            lines: grove.lines.into(),
+            lines: Lines::new(&grove.lines),
             roots: grove.roots.into(),
             root,
             form,
@@ -449,7 +446,7 @@ impl Small {
             lines[2].0[place / 2] |= code << (place % 2 * 16);
         }
         Some(Self {
-            lines: lines.into(),
+            lines: Lines::new(&lines),
             root: Root::default(),
             form: Form::Tiny,
         })
