@@ -6,7 +6,8 @@
 //!
 //! | Intervals | Structure | Dependent loads |
 //! |---|---|---|
-//! | ≤ 32, IPv4 | `Form::Tiny`: with AVX-512 all in registers, else a row of eight keys is read | – or 2 |
+//! | ≤ 13, IPv4, values to 254 | one leaf of `tree`; many at once all in registers | – or 1 |
+//! | ≤ 32, IPv4 | `Form::Tiny`; many at once all in registers | – or 2 |
 //! | ≤ 104, IPv4 | `rows`: keys beside the table, then a line; many at once in registers | 1 |
 //! | ≤ 208, IPv4; ≤ 512, IPv6 | `tree`: search tree, a cache line a node | 2 and more |
 //! | ≤ 24 576, IPv4 | `direct`: index over the leading bits, then a line of `narrow` keys | 2 |
