@@ -240,6 +240,14 @@ impl Rank {
         trees.lookup::<K, L>(trees.subtree::<L>(code), key, BELOW)
     }
 
+    /// The same for each of `keys`. (On its own, so that the loop has all registers.)
+    #[inline(never)]
+    pub(super) fn lookup_all<K: Key, L: Leaf>(&self, keys: &[K], out: &mut [u32]) {
+        for (key, out) in keys.iter().zip(out) {
+            *out = self.lookup::<K, L>(*key);
+        }
+    }
+
     /// The interval around `key`, within its first eight bits.
     pub(super) fn interval<K: Key, L: Leaf>(&self, key: K) -> (K, K, u32) {
         let (chunk, lines) = self.chunk(key);

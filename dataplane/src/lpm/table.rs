@@ -206,14 +206,14 @@ impl<K: Key> Lpm<K> {
     /// saved for it.)
     #[inline(never)]
     fn one_by_one(&self, keys: &[K], out: &mut [u32]) {
-        let all = keys.iter().zip(out);
+        let all = keys.iter().zip(&mut *out);
         match &self.inner {
             Inner::Small(small) => all.for_each(|(key, out)| *out = small.lookup(*key)),
             Inner::Rows(rows) => {
                 all.for_each(|(key, out)| *out = rows.lookup(key.window(0)));
             }
             Inner::Rank(table) => {
-                by_form!(table.form, L => all.for_each(|(key, out)| *out = table.rank.lookup::<K, L>(*key)));
+                by_form!(table.form, L => table.rank.lookup_all::<K, L>(keys, out))
             }
             _ => all.for_each(|(key, out)| *out = self.lookup(*key)),
         }
