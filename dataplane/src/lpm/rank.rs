@@ -229,6 +229,7 @@ impl Rank {
     }
 
     /// The value for `key`: two dependent loads, and a tree's below a /24.
+    #[inline(always)]
     pub(super) fn lookup<K: Key, L: Leaf>(&self, key: K) -> u32 {
         let (chunk, lines) = self.chunk(key);
         let slot = key.window(0) >> 8 & 0xffff;
