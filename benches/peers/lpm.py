@@ -143,6 +143,7 @@ def rows(run):
            if run.prefixes else ""))
     with machine.HugePages(MEMORY_MB // 2 + 20):
         for family, routes, marks, share in MARKS:
+            table_busy = machine.Busy("all lookups in this table")
             for traffic, busy, found in lookups.measure(family, routes, marks):
                 run.raw.append({"table": f"{family} {routes}", "traffic": traffic, "found": found})
                 ours = found["vpclab"]
@@ -165,7 +166,7 @@ def rows(run):
                 ratio = ours["bytes"] / peer["bytes"]
                 run.value(f"LPM, {count} routes, memory beside rte_fib", f"≤ 1/{round(1 / share)}",
                           f"1/{1 / ratio:.0f}", Judged(ratio, share, False),
-                          f"{ours['bytes'] / 1e3:.1f} kB beside {peer['bytes'] / 1e6:.0f} MB")
+                          f"{ours['bytes'] / 1e3:.1f} kB beside {peer['bytes'] / 1e6:.0f} MB", table_busy)
     busy = machine.Busy()
     found = lookups.many(4_096, 50, "from-prefixes")
     run.raw.append({"table": "4096 tables of 50", "traffic": "from-prefixes", "found": found})
@@ -179,4 +180,4 @@ def rows(run):
                   f"{best} {run.spread(among[best]['ns']):.1f} ns, vpclab {run.spread(ours['ns']):.1f} ns", busy)
     each = ours["bytes"] / ours["routes"]
     run.value("LPM, 4096 tables × 50 routes, memory", "≤ 13 bytes a route", f"{each:.1f} bytes",
-              Judged(each, 13, False), "all that the tables take, the counts by which alike ones are shared too")
+              Judged(each, 13, False), "all that the tables take, the counts by which alike ones are shared too", busy)
