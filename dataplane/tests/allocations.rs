@@ -305,14 +305,16 @@ fn walks_that_drop_allocate_nothing() {
 /// third generation on nothing is allocated.
 #[test]
 fn connections_that_come_and_go_allocate_nothing() {
-    let worlds: [(World, &str, u32, bool); 2] = [
-        (privatelink(), "10.0.2.20:443", 4, true),
-        (east_west(), "10.0.2.10:80", 2, false),
+    let six = (CLIENT[1], format!("{}:443", SERVICE[1]));
+    let worlds: [(World, &str, &str, u32, bool); 3] = [
+        (privatelink(), "10.0.1.10", "10.0.2.20:443", 4, true),
+        (east_west(), "10.0.1.10", "10.0.2.10:80", 2, false),
+        (privatelink_of(1), six.0, &six.1, 4, true),
     ];
-    for (mut w, server, to, planned) in worlds {
+    for (mut w, client, server, to, planned) in worlds {
         let syns: Vec<Frame> = (0..64)
             .map(|n| {
-                let there = tcp(&format!("10.0.1.10:{}", 2000 + n), server);
+                let there = tcp(&format!("{client}:{}", 2000 + n), server);
                 w.frame(1, &there, tcp_flag::SYN, b"")
             })
             .collect();

@@ -11,64 +11,9 @@ use vpclab_dataplane::addr::*;
 use vpclab_dataplane::drop::DropReason;
 use vpclab_dataplane::flow::Seed;
 use vpclab_dataplane::packet::*;
-use vpclab_dataplane::tables::*;
 
 const SYN: u8 = tcp_flag::SYN;
 const ACK: u8 = tcp_flag::ACK;
-
-/// Client, endpoint and server of [`world`], by family.
-const CLIENT: [&str; 2] = ["10.0.1.10", "[fd00:0:0:1::10]"];
-const SERVICE: [&str; 2] = ["10.0.2.20", "[fd00:0:0:2::20]"];
-
-/// [`privatelink`] in one family (0: IPv4, 1: IPv6), with a service on UDP 53 too.
-fn world(family: usize) -> World {
-    with_target(family, |_| {})
-}
-
-/// The same, of whose target group something else is said too.
-fn with_target(family: usize, say: impl FnOnce(&mut TargetGroupRow)) -> World {
-    let mut w = privatelink();
-    for (vpc, first) in [(1, "fd00:0"), (2, "fd01:7")] {
-        let block = format!("{first}::/48");
-        let blocks = ["10.0.0.0/16", &block];
-        w.vpc(vpc, &blocks, false, None);
-        w.table(vpc, &blocks.map(|block| (block, RouteTarget::Local)));
-        let of = |n: u32| [format!("10.0.{n}.0/24"), format!("{first}:0:{n}::/64")];
-        for n in [0, 1] {
-            let blocks = of(n + 1);
-            w.subnet(vpc * 10 + n, vpc, &[&blocks[0], &blocks[1]], vpc);
-        }
-    }
-    for (eni, address) in [
-        (1, "fd00:0:0:1::10"),
-        (2, "fd00:0:0:2::20"),
-        (3, "fd01:7:0:1:5:6:7:30"),
-        (4, "fd01:7:0:2:5:6:7:40"),
-    ] {
-        w.eni_edit(eni, |row| row.addresses.push(ip(address)));
-    }
-    w.edit(|b| {
-        let address = ["10.0.2.40", "fd01:7:0:2:5:6:7:40"][family];
-        let targets = vec![target(address, 8443, TargetHealth::Healthy)];
-        let mut group = target_group(2, targets);
-        say(&mut group);
-        b.set_target_group(TargetGroupId(0), Some(group));
-        let mut balancer = load_balancer(LoadBalancerKind::Network, 2, 3, (6, 443));
-        let dns = Listener {
-            protocol: protocol::UDP,
-            port: 53,
-            ..balancer.listeners[0]
-        };
-        balancer.listeners.push(dns);
-        b.set_load_balancer(LoadBalancerId(0), Some(balancer));
-        let kind = EndpointKind::Interface {
-            load_balancers: vec![LoadBalancerId(0)],
-            enis: vec![EniId(2)],
-        };
-        b.set_endpoint(EndpointId(0), Some(endpoint(1, kind)));
-    });
-    w
-}
 
 /// How a sender leaves the checksum.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -166,7 +111,7 @@ fn connection(w: &mut World, family: usize, ip_protocol: u8) -> [FiveTuple; 2] {
 #[test]
 fn each_state_of_a_checksum_leaves_as_by_the_long_way() {
     for (family, ip_protocol) in [(0, 6), (0, 17), (1, 6), (1, 17)] {
-        let mut w = world(family);
+        let mut w = privatelink_of(family);
         let tuples = connection(&mut w, family, ip_protocol);
         for (from, tuple) in [1, 4].into_iter().zip(tuples) {
             for sum in [Sum::Whole, Sum::Verified, Sum::Partial, Sum::Absent] {
@@ -194,7 +139,7 @@ fn each_state_of_a_checksum_leaves_as_by_the_long_way() {
 #[test]
 fn a_checksum_of_udp_that_becomes_zero_is_sent_as_ones() {
     for family in [0, 1] {
-        let mut w = world(family);
+        let mut w = privatelink_of(family);
         let [tuple, _] = connection(&mut w, family, protocol::UDP);
         let plain = w.frame(1, &tuple, 0, &[0, 0]);
         let (_, out, _) = pass(&mut w, 1, &plain);
@@ -213,7 +158,7 @@ fn a_checksum_of_udp_that_becomes_zero_is_sent_as_ones() {
 #[test]
 fn packets_that_are_not_whole_are_not_taken_for_known_ones() {
     for (family, ip_protocol) in [(0, 6), (0, 17), (1, 6), (1, 17)] {
-        let mut w = world(family);
+        let mut w = privatelink_of(family);
         let [tuple, _] = connection(&mut w, family, ip_protocol);
         let good = w.frame(1, &tuple, ACK, b"some bytes");
         assert!(pass(&mut w, 1, &good).2, "known");
@@ -252,7 +197,7 @@ fn packets_that_are_not_whole_are_not_taken_for_known_ones() {
 #[test]
 fn what_a_known_packet_must_be_is_asked_of_each() {
     for family in [0, 1] {
-        let mut w = world(family);
+        let mut w = privatelink_of(family);
         let [tuple, back] = connection(&mut w, family, protocol::TCP);
         for (from, tuple) in [(1, tuple), (4, back)] {
             let good = w.frame(from, &tuple, ACK, b"");
@@ -333,7 +278,7 @@ fn numbers(frame: &Frame) -> TcpNumbers {
 #[test]
 fn streams_that_began_with_a_header_are_counted_by_both_ends() {
     for family in [0, 1] {
-        let mut w = with_target(family, |group| group.proxy_protocol = true);
+        let mut w = privatelink_with(family, |group| group.proxy_protocol = true);
         let ([tuple, back], len) = proxied(&mut w, family);
         for (n, sum) in [Sum::Whole, Sum::Verified, Sum::Partial]
             .into_iter()
@@ -359,7 +304,7 @@ fn streams_that_began_with_a_header_are_counted_by_both_ends() {
 #[test]
 fn what_is_to_be_judged_of_a_shifted_stream_is() {
     for family in [0, 1] {
-        let mut w = with_target(family, |group| group.proxy_protocol = true);
+        let mut w = privatelink_with(family, |group| group.proxy_protocol = true);
         let ([tuple, back], len) = proxied(&mut w, family);
         let acked = |w: &mut World, ack: u32, options: &[u8]| {
             let mut frame = w.frame(4, &back, ACK, options);
@@ -397,7 +342,8 @@ fn what_is_to_be_judged_of_a_shifted_stream_is() {
 #[test]
 fn any_segment_behind_a_header_leaves_as_by_the_long_way() {
     for (family, seed) in [(0, 1), (1, 2), (0, 3), (1, 4), (0, 5)] {
-        let mut worlds = [(); 2].map(|()| with_target(family, |group| group.proxy_protocol = true));
+        let mut worlds =
+            [(); 2].map(|()| privatelink_with(family, |group| group.proxy_protocol = true));
         let [(tuples, len), other] = worlds.each_mut().map(|w| proxied(w, family));
         assert_eq!((tuples, len), other);
         // Bytes of the client's that the target has.

@@ -21,7 +21,10 @@ mod workers;
 
 use std::hint::black_box;
 
-use common::worlds::{bounce, east_west, numbered, privatelink, target, target_group, worked};
+use common::worlds::{
+    CLIENT, SERVICE, bounce, east_west, numbered, privatelink, privatelink_of, target,
+    target_group, worked,
+};
 use common::{World, tcp};
 use vpclab_dataplane::addr::{EniId, RouteTableId, TargetGroupId};
 use vpclab_dataplane::flow::Seed;
@@ -57,10 +60,12 @@ mod counting {
         eastwest_cached => cached_east_west,
         eastwest_after_route_change => changed_east_west,
         privatelink_cached => cached_privatelink,
+        privatelink_cached6 => cached_privatelink6,
         privatelink_shifted => shifted_privatelink,
         gwlb_encapsulate => || tunnelled(false),
         gwlb_decapsulate => || tunnelled(true),
         first_packet_planned => planned_first_packets,
+        first_packet_planned6 => planned_first_packets6,
         first_packet_walked => walked_first_packets,
         workers_own => || workers::shared(false, 18),
         workers_handed_over => || workers::shared(true, 18),
@@ -264,11 +269,27 @@ fn client(port: u16) -> FiveTuple {
     tcp(&format!("10.0.1.10:{port}"), "10.0.2.20:443")
 }
 
+fn client6(port: u16) -> FiveTuple {
+    tcp(
+        &format!("{}:{port}", CLIENT[1]),
+        &format!("{}:443", SERVICE[1]),
+    )
+}
+
 /// Both ways mixed, NAT both ways.
 fn cached_privatelink() -> u64 {
     let mut w = roomy(privatelink());
     let frames: Vec<Frame> = (0..connections())
         .flat_map(|n| open(&mut w, 1, &client(2_000 + n), |_, at, frame| (at, frame)))
+        .collect();
+    established(&mut w, &frames)
+}
+
+/// The same in IPv6.
+fn cached_privatelink6() -> u64 {
+    let mut w = roomy(privatelink_of(1));
+    let frames: Vec<Frame> = (0..connections())
+        .flat_map(|n| open(&mut w, 1, &client6(2_000 + n), |_, at, frame| (at, frame)))
         .collect();
     established(&mut w, &frames)
 }
@@ -338,6 +359,17 @@ fn planned_first_packets() -> u64 {
         open(&mut w, 1, &client(2_000 + n), |_, at, frame| (at, frame));
     }
     opening(&mut w, |w, n| sent(w, 1, &client(4_000 + n), tcp_flag::SYN))
+}
+
+/// The same in IPv6.
+fn planned_first_packets6() -> u64 {
+    let mut w = privatelink_of(1);
+    for n in 0..64 {
+        open(&mut w, 1, &client6(2_000 + n), |_, at, frame| (at, frame));
+    }
+    opening(&mut w, |w, n| {
+        sent(w, 1, &client6(4_000 + n), tcp_flag::SYN)
+    })
 }
 
 /// First packets that have nothing in common with others but their ends: each

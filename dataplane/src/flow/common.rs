@@ -2,7 +2,7 @@
 
 use super::action::{Action, Hot};
 use super::entry::{Address, Entry, Line, TRACKED_MAX, line_flag, ports, split_ports, state_flag};
-use super::short::Key4;
+use super::family::Family;
 use super::table::Table;
 use super::{DepsId, Direction, SessionId, Tracking};
 use crate::packet::FiveTuple;
@@ -22,13 +22,13 @@ pub(crate) struct Common {
 
 /// What is new in a session made from a plan.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Begin<'a> {
+pub(crate) struct Begin<'a, A: Family> {
     /// What its first packet's end sends, and its other end; no session answers
     /// for either.
-    pub(crate) ends: [&'a Key4; 2],
+    pub(crate) ends: [&'a A::Key; 2],
     /// Hashes of the ends.
     pub(crate) hashes: [u64; 2],
-    pub(crate) leaves: Leaves,
+    pub(crate) leaves: Leaves<A>,
     pub(crate) tracking: Tracking,
     /// Length of the packet.
     pub(crate) bytes: u32,
@@ -39,19 +39,30 @@ pub(crate) struct Begin<'a> {
 
 /// What becomes of a packet's addresses and ports.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Leaves {
-    pub(crate) src: u32,
-    pub(crate) dst: u32,
+pub(crate) struct Leaves<A> {
+    pub(crate) src: A,
+    pub(crate) dst: A,
     /// Source port, then destination port, as they are sent.
     pub(crate) ports: u32,
 }
 
-impl Leaves {
-    /// `None` if the tuple is not of IPv4.
+/// What the walk of an answer reads of a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared<A> {
+    /// Addresses of the near end.
+    pub(crate) src: A,
+    pub(crate) dst: A,
+    /// Its interface and destination port, what its load balancer flow shares, and who
+    /// tracks it.
+    pub(crate) rest: [u64; 4],
+}
+
+impl<A: Address> Leaves<A> {
+    /// `None` if the tuple is of the other family.
     pub(crate) fn with(tuple: &FiveTuple) -> Option<Self> {
         Some(Self {
-            src: u32::of(tuple.src)?,
-            dst: u32::of(tuple.dst)?,
+            src: A::of(tuple.src)?,
+            dst: A::of(tuple.dst)?,
             ports: ports(tuple),
         })
     }
@@ -59,13 +70,13 @@ impl Leaves {
 
 impl Table {
     /// What a session that was just made shares with others like it; `None`
-    /// where something is its own.
-    pub(crate) fn common(&mut self, id: SessionId) -> Option<Common> {
+    /// where something is its own, or it is of the other family.
+    pub(crate) fn common<A: Family>(&mut self, id: SessionId) -> Option<Common> {
         let state = self.alive(id)?;
         let (timeouts, lb, tracked) = (state.timeouts, state.lb, state.tracked);
-        let line = self.v4.line(id.slot, Direction::Forward)?;
+        let line = A::store(&self.v4, &self.v6).line(id.slot, Direction::Forward)?;
         let own = line_flag::LINKED | line_flag::TUNNEL | line_flag::SHIFTED | line_flag::GWLB;
-        let shared = id.slot & 1 == 0
+        let shared = id.slot & 1 == A::PARITY
             && !state.has(state_flag::ODD_LB)
             && !state.has(state_flag::NAT)
             && line.flags & (own | line_flag::COMPILED) == line_flag::COMPILED;
@@ -108,13 +119,17 @@ impl Table {
         self.hot.get(action as usize)
     }
 
-    /// Adds an IPv4 session made from a plan; its slot. `None` when the table is full.
+    /// Adds a session made from a plan; its slot. `None` when the table is full.
     #[inline]
-    pub(crate) fn begin(&mut self, common: &Common, begin: &Begin<'_>) -> Option<u32> {
+    pub(crate) fn begin<A: Family>(
+        &mut self,
+        common: &Common,
+        begin: &Begin<'_, A>,
+    ) -> Option<u32> {
         if self.is_full() {
             return None;
         }
-        let slot = self.v4.take() << 1;
+        let slot = A::store_mut(&mut self.v4, &mut self.v6).take() << 1 | A::PARITY;
         self.len += 1;
         for (direction, hash) in begin.hashes.into_iter().enumerate() {
             self.index.insert(hash, slot << 2 | direction as u32);
@@ -125,9 +140,10 @@ impl Table {
         if let Some(hot) = self.hot.get_mut(common.action as usize) {
             hot.version = begin.version;
         }
-        let Entry { state, lines } = self.v4.entry_mut(slot)?;
+        let store = A::store_mut(&mut self.v4, &mut self.v6);
+        let Entry { state, lines } = store.entry_mut(slot)?;
         for (line, end) in lines.iter_mut().zip(begin.ends) {
-            line.begin4(end);
+            line.begin(end);
         }
         let [line, _] = lines;
         line.leave_as(&begin.leaves, common.action);
@@ -147,17 +163,16 @@ impl Table {
 }
 
 impl Table {
-    /// The action of a compiled direction of a plain IPv4 session, in use once
+    /// The action of a compiled direction of a plain session, in use once
     /// more, and what it was decided from.
-    pub(crate) fn use_action(
+    pub(crate) fn use_action<A: Family>(
         &mut self,
         id: SessionId,
         direction: Direction,
     ) -> Option<(u32, DepsId)> {
-        let line = self
-            .v4
+        let line = A::store(&self.v4, &self.v6)
             .line(id.slot, direction)
-            .filter(|_| id.slot & 1 == 0)?;
+            .filter(|_| id.slot & 1 == A::PARITY)?;
         let own = line_flag::LINKED | line_flag::TUNNEL | line_flag::SHIFTED | line_flag::GWLB;
         if line.flags & (own | line_flag::COMPILED) != line_flag::COMPILED {
             return None;
@@ -176,16 +191,17 @@ impl Table {
         Some(self.actions.release(number)?.deps)
     }
 
-    /// Compiles the reply of the IPv4 session in a slot, of which a packet passes: by this
+    /// Compiles the reply of the session in a slot, of which a packet passes: by this
     /// action, which stands on tables of this version. `None` if it is compiled.
-    pub(crate) fn go_as(
+    pub(crate) fn go_as<A: Family>(
         &mut self,
         slot: u32,
         action: u32,
-        leaves: &Leaves,
+        leaves: &Leaves<A>,
         (now, version): (Instant, u64),
-    ) -> Option<(&mut Line<u32>, &Hot)> {
-        let line = self.v4.line_mut(slot, Direction::Reply)?;
+    ) -> Option<(&mut Line<A>, &Hot)> {
+        let store = A::store_mut(&mut self.v4, &mut self.v6);
+        let line = store.line_mut(slot, Direction::Reply)?;
         if line.flags & line_flag::COMPILED != 0 {
             return None;
         }
@@ -199,11 +215,12 @@ impl Table {
 }
 
 impl Table {
-    /// Of the plain IPv4 session in a slot what the walk of an answer reads, in words, and
-    /// the near end's source port, which is no part of them.
+    /// Of the plain session in a slot what the walk of an answer reads, and the near end's
+    /// source port, which is no part of that.
     #[inline]
-    pub(crate) fn shared4(&self, slot: u32) -> Option<([u64; 5], u16)> {
-        let Entry { state, lines } = self.v4.entry(slot).filter(|_| slot & 1 == 0)?;
+    pub(crate) fn shared<A: Family>(&self, slot: u32) -> Option<(Shared<A>, u16)> {
+        let store = A::store(&self.v4, &self.v6);
+        let Entry { state, lines } = store.entry(slot).filter(|_| slot & 1 == A::PARITY)?;
         let odd = state_flag::ODD_LB | state_flag::NAT;
         let [near, far] = lines;
         if state.flags & odd != 0 || (near.flags | far.flags) & line_flag::GWLB != 0 {
@@ -211,13 +228,17 @@ impl Table {
         }
         let [a, b, c, d] = state.tracked.map(u64::from);
         let (sport, dport) = split_ports(near.ports);
-        let words = [
-            u64::from(near.src) << 32 | u64::from(near.dst),
+        let rest = [
             u64::from(near.ingress) << 32 | u64::from(dport),
             u64::from(near.flags & line_flag::INDEXED) << 32 | u64::from(state.lb),
             a << 32 | b,
             c << 32 | d,
         ];
-        Some((words, sport))
+        let shared = Shared {
+            src: near.src,
+            dst: near.dst,
+            rest,
+        };
+        Some((shared, sport))
     }
 }

@@ -9,6 +9,7 @@
 use std::net::IpAddr;
 
 use super::common::Leaves;
+use super::family::Family;
 use super::shift::Settled;
 use super::short::Key4;
 use super::table::SessionId;
@@ -405,26 +406,30 @@ impl Line<u32> {
             kind: Key4::ENI | u16::from_le_bytes([self.protocol, self.flags & line_flag::GWLB]),
         }
     }
+}
 
+impl<A: Family> Line<A> {
     /// Makes an unused line one whose packets have this key.
     #[inline]
-    pub(super) fn begin4(&mut self, key: &Key4) {
-        let (src, dst) = key.addresses();
+    pub(super) fn begin(&mut self, key: &A::Key) {
+        let end = A::end(key);
         *self = Self {
-            src,
-            dst,
-            ports: key.ports,
-            ingress: key.ingress,
-            protocol: key.protocol(),
+            src: end.src,
+            dst: end.dst,
+            ports: end.ports,
+            ingress: end.ingress,
+            protocol: end.protocol,
             flags: line_flag::INDEXED,
             action: NONE,
             ..Self::default()
         };
     }
+}
 
+impl<A: Address> Line<A> {
     /// From now on its packets leave so, by this action.
     #[inline]
-    pub(super) fn leave_as(&mut self, leaves: &Leaves, action: u32) {
+    pub(super) fn leave_as(&mut self, leaves: &Leaves<A>, action: u32) {
         (self.new_src, self.new_dst) = (leaves.src, leaves.dst);
         self.new_ports = leaves.ports;
         self.action = action;

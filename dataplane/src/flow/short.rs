@@ -2,7 +2,8 @@
 //! IPv4, and without judging anything.
 
 use super::action::Hot;
-use super::entry::{Line, line_flag, state_flag};
+use super::entry::{Entry, Line, line_flag, state_flag};
+use super::family::Family;
 use super::shift::Settled;
 use super::table::{REPLY, SessionId, Table, split};
 use super::{Direction, memory};
@@ -136,10 +137,11 @@ impl Table {
 
     /// Fetches the lines that the session after the next `ahead` will have.
     #[inline]
-    pub(crate) fn prefetch_next(&self, ahead: usize) {
-        let at = self.v4.next(ahead);
-        for line in 0..3 {
-            memory::prefetch_line(&self.v4.entries, at, line);
+    pub(crate) fn prefetch_next<A: Family>(&self, ahead: usize) {
+        let store = A::store(&self.v4, &self.v6);
+        let at = store.next(ahead);
+        for line in 0..size_of::<Entry<A>>() / 64 {
+            memory::prefetch_line(&store.entries, at, line);
         }
     }
 
@@ -184,10 +186,13 @@ impl Table {
         line.is_some_and(|line| self.hot.get(line.action as usize).is_some())
     }
 
-    /// A direction of an IPv4 session, and what a cached packet needs of its action.
+    /// A direction of a session, and what a cached packet needs of its action.
     #[inline(always)]
-    pub(crate) fn way4(&self, (slot, direction): (u32, Direction)) -> Option<(&Line<u32>, &Hot)> {
-        let line = self.v4.line(slot, direction)?;
+    pub(crate) fn way<A: Family>(
+        &self,
+        (slot, direction): (u32, Direction),
+    ) -> Option<(&Line<A>, &Hot)> {
+        let line = A::store(&self.v4, &self.v6).line(slot, direction)?;
         Some((line, self.hot.get(line.action as usize)?))
     }
 
@@ -275,7 +280,7 @@ impl Table {
     /// The same where nothing was seen for long in this direction.
     #[cold]
     fn pass_quiet4(&mut self, of: (u32, Direction), tcp_flags: u8, now: Instant) -> Option<()> {
-        if !self.is_young(of.0, now) {
+        if !self.was_seen(of.0, now) {
             return None;
         }
         let line = self.v4.line_mut(of.0, of.1)?;
@@ -288,13 +293,17 @@ impl Table {
     /// Whether the session was seen so short a time ago that nothing of it has
     /// timed out.
     #[inline]
-    pub(crate) fn is_young4(&self, (slot, direction): (u32, Direction), now: Instant) -> bool {
-        let seen = self.v4.line(slot, direction).map(|line| line.seen);
-        seen.is_some_and(|seen| now.since(seen) <= self.floor) || self.is_young(slot, now)
+    pub(crate) fn is_young<A: Family>(
+        &self,
+        (slot, direction): (u32, Direction),
+        now: Instant,
+    ) -> bool {
+        let line = A::store(&self.v4, &self.v6).line(slot, direction);
+        line.is_some_and(|line| now.since(line.seen) <= self.floor) || self.was_seen(slot, now)
     }
 
     #[inline(never)]
-    fn is_young(&self, slot: u32, now: Instant) -> bool {
+    fn was_seen(&self, slot: u32, now: Instant) -> bool {
         let tracking = self.tracking(slot);
         tracking.is_some_and(|tracking| now.since(tracking.last_seen()) <= self.floor)
     }
@@ -359,14 +368,6 @@ impl Table {
         let line = self.v6.line_mut(slot, direction)?;
         let hot = self.hot.get(line.action as usize)?;
         Some((line, hot))
-    }
-
-    /// Whether the session was seen so short a time ago that nothing of it has
-    /// timed out.
-    #[inline]
-    pub(crate) fn is_young6(&self, (slot, direction): (u32, Direction), now: Instant) -> bool {
-        let seen = self.v6.line(slot, direction).map(|line| line.seen);
-        seen.is_some_and(|seen| now.since(seen) <= self.floor) || self.is_young(slot, now)
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Direction, Key, memory};
 
 /// The entries of one family.
 #[derive(Debug)]
-pub(super) struct Store<A> {
+pub(crate) struct Store<A> {
     pub(super) entries: Vec<Entry<A>>,
     free: Vec<u32>,
 }

@@ -13,9 +13,11 @@
 
 use super::Pipeline;
 use super::forward::Arrival;
+use super::planned::Planned;
 use super::plans::PlainPacket;
-use super::short::{Lane, Step};
-use crate::flow::{DepsId, Direction, Leaves, Rewrite, SessionId, both_ports};
+use super::short::Lane;
+use crate::addr::EniId;
+use crate::flow::{DepsId, Direction, Leaves, Rewrite, SessionId, Shared, both_ports};
 use crate::packet::{FiveTuple, GENEVE_PORT, protocol};
 use crate::tables::{Sabotage, Snapshot};
 use crate::time::Instant;
@@ -23,9 +25,9 @@ use crate::walk::Path;
 
 /// How the answers of a class go.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Answer {
+pub(super) struct Answer<A> {
     /// Destination port aside. What else becomes of the packet is in the action.
-    leaves: Leaves,
+    leaves: Leaves<A>,
     clamp_mss: Option<u16>,
     /// Number of the shared action, of which this holds a use.
     action: u32,
@@ -37,47 +39,34 @@ pub(super) struct Answer {
 
 /// What the walk reads of an answer and its session.
 #[inline]
-fn class(plain: &PlainPacket, session: &[u64; 5]) -> Option<[u64; 8]> {
+fn class<A: Planned>(plain: &PlainPacket<A>, session: &Shared<A>) -> Option<A::Answering> {
     let answers = match plain.protocol {
         protocol::TCP => !plain.is_tcp_open(),
         _ => plain.dport != GENEVE_PORT,
     };
-    let [near, ends, lb, first, second] = *session;
-    let PlainPacket { port, sport, .. } = *plain;
-    answers.then(|| {
-        [
-            plain.addresses(),
-            u64::from(port.0) << 32 | u64::from(plain.protocol) << 16 | u64::from(sport),
-            plain.mac,
-            near,
-            ends,
-            lb,
-            first,
-            second,
-        ]
-    })
+    answers.then(|| A::answering(plain, session))
 }
 
 impl Pipeline {
     /// Compiles the way of the first answer of the session in a slot as it was for others of
-    /// its class, and counts the packet: what is done to it, and the MSS that its segments may
-    /// have. `None`, and nothing is done, if it must be walked.
+    /// its class, and counts the packet: what is done to it, the port by which it leaves, and
+    /// the MSS that its segments may have. `None`, and nothing is done, if it must be walked.
     #[inline]
-    pub(super) fn answer_as_others(
+    pub(super) fn answer_as_others<A: Planned>(
         &mut self,
         tables: &Snapshot,
         now: Instant,
-        plain: &PlainPacket,
+        plain: &PlainPacket<A>,
         lane: &Lane,
         slot: u32,
-    ) -> Option<(Step, Option<u16>)> {
+    ) -> Option<(A::Step, EniId, Option<u16>)> {
         let sessions = &mut self.connections.sessions;
-        let (words, near_port) = sessions.shared4(slot)?;
-        let answer = self.plans.answers.find(&class(plain, &words)?)?;
+        let (shared, near_port) = sessions.shared::<A>(slot)?;
+        let answer = A::answers(&mut self.plans).find(&class(plain, &shared)?)?;
         let ports = [plain.dport, near_port];
         let mut ranges = ports.iter().zip(&answer.ports);
         let inside = ranges.all(|(port, (first, last))| (first..=last).contains(&port));
-        let young = sessions.is_young4((slot, Direction::Reply), now);
+        let young = sessions.is_young::<A>((slot, Direction::Reply), now);
         if !young || !inside || !self.connections.deps.hold(answer.deps, tables) {
             return None;
         }
@@ -90,23 +79,21 @@ impl Pipeline {
         let at = (now, tables.version);
         let (line, hot) = sessions.go_as(slot, answer.action, &leaves, at)?;
         line.count(lane.ip_len);
-        let step = Step::new(line, hot, lane);
+        let (step, out) = (A::step(line, hot, lane), hot.out);
         self.counters.flow_misses += 1;
         self.counters.answers_planned += 1;
-        Some((step, answer.clamp_mss))
+        Some((step, out, answer.clamp_mss))
     }
 
     /// Keeps what a walk found for the next answers of the packet's class.
-    pub(super) fn keep_answer(
+    pub(super) fn keep_answer<A: Planned>(
         &mut self,
         tables: &Snapshot,
         arrival: &Arrival,
-        path: &Path,
-        rewrite: &Rewrite,
-        id: SessionId,
+        (path, rewrite, id): (&Path, &Rewrite, SessionId),
     ) {
         let sessions = &mut self.connections.sessions;
-        let Some((words, near_port)) = sessions.shared4(id.slot()) else {
+        let Some((shared, near_port)) = sessions.shared::<A>(id.slot()) else {
             return;
         };
         let plain = !rewrite.local
@@ -120,7 +107,7 @@ impl Pipeline {
             && !path.judged
             && tables.settings.sabotage == Sabotage::default()
             && rewrite.tuple.dport == near_port;
-        let class = PlainPacket::of(arrival).and_then(|plain| class(&plain, &words));
+        let class = PlainPacket::of(arrival).and_then(|plain| class(&plain, &shared));
         let Some(class) = class.filter(|_| plain) else {
             return;
         };
@@ -131,7 +118,7 @@ impl Pipeline {
         let Some(leaves) = Leaves::with(&portless) else {
             return;
         };
-        let Some((action, deps)) = sessions.use_action(id, Direction::Reply) else {
+        let Some((action, deps)) = sessions.use_action::<A>(id, Direction::Reply) else {
             return;
         };
         let answer = Answer {
@@ -141,7 +128,7 @@ impl Pipeline {
             deps,
             ports: path.ports,
         };
-        let gone = self.plans.answers.put(class, answer);
+        let gone = A::answers(&mut self.plans).put(class, answer);
         if let Some(gone) = gone
             && let Some(deps) = self.connections.sessions.drop_action(gone.action)
         {

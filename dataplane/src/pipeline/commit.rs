@@ -112,10 +112,16 @@ impl Pipeline {
             };
             self.connections
                 .set_pass(id, direction, &pass, tables.version);
-            if is_new {
-                self.keep_plan(tables, arrival, path, &rewrite, id);
-            } else if direction == Direction::Reply {
-                self.keep_answer(tables, arrival, path, &rewrite, id);
+            let is_v4 = arrival.packet.outer.headers.is_ipv4();
+            let found = (path, &rewrite, id);
+            match (is_new, direction) {
+                (true, _) if is_v4 => self.keep_plan::<u32>(tables, arrival, found),
+                (true, _) => self.keep_plan::<u128>(tables, arrival, found),
+                (false, Direction::Reply) if is_v4 => {
+                    self.keep_answer::<u32>(tables, arrival, found);
+                }
+                (false, Direction::Reply) => self.keep_answer::<u128>(tables, arrival, found),
+                (false, Direction::Forward) => {}
             }
         }
         Ok((rewrite, Some((id, direction))))

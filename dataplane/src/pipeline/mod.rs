@@ -4,7 +4,8 @@
 //! - `short`, `short6`, `tunnels`: plain packets whose way is known, a batch at a time
 //! - `forward`: the flow cache, and the walk when it misses
 //! - `plans`, `answers`: connections that differ in the client's port only;
-//!   `openings`: the short way of their first packets
+//!   `openings`: the short way of their first packets; `planned`: what of that
+//!   differs between the families
 //! - `commit`: what a walk leaves behind: sessions, flows, compiled passes
 //! - `proxy`: the proxy protocol header, and the numbers that it shifts
 //! - `explain`: the walk of a frame that was dropped, once more
@@ -20,6 +21,7 @@ mod forward;
 mod ingress;
 mod joining;
 mod openings;
+mod planned;
 mod plans;
 mod proxy;
 mod replies;

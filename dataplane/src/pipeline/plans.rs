@@ -17,17 +17,17 @@
 //! is younger than all plans of its class: each walk of the class writes it, and
 //! plans of before a change that moved it do not hold.
 //!
-//! Not planned: tunnels, what another session tracks, IPv6, fragments, ICMP.
-
-use std::net::IpAddr;
+//! Either family has plans of its own. Not planned: tunnels, what another session
+//! tracks, fragments, ICMP, and what has extension headers.
 
 use super::Pipeline;
 use super::answers::Answer;
 use super::forward::Arrival;
+use super::planned::Planned;
 use super::short::Lane;
 use crate::addr::EniId;
 use crate::flow::{
-    Begin, Common, Key4, Leaves, PairSeed, Rewrite, Seed, SessionId, Tracking, both_ports,
+    Begin, Common, End, Family, Leaves, PairSeed, Rewrite, Seed, SessionId, Tracking, both_ports,
 };
 use crate::nat::PoolHint;
 use crate::packet::{FiveTuple, Fragment, GENEVE_PORT, protocol, tcp_flag};
@@ -40,17 +40,16 @@ const PLANS_MAX: usize = 1 << 13;
 /// Places in which one may be.
 const WAYS: usize = 4;
 
-/// An IPv4 packet of TCP or UDP that is whole and in no tunnel, as far as plans read
-/// it.
+/// A packet of TCP or UDP that is whole and in no tunnel, as far as plans read it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PlainPacket {
+pub(super) struct PlainPacket<A> {
     /// By which it entered.
     pub(super) port: EniId,
     /// Destination MAC address of its frame.
     pub(super) mac: u64,
     /// Addresses, as they are sent.
-    pub(super) src: u32,
-    pub(super) dst: u32,
+    pub(super) src: A,
+    pub(super) dst: A,
     pub(super) sport: u16,
     pub(super) dport: u16,
     pub(super) protocol: u8,
@@ -58,7 +57,7 @@ pub(super) struct PlainPacket {
     pub(super) tcp_seq: u32,
 }
 
-impl PlainPacket {
+impl<A: Family> PlainPacket<A> {
     /// `None` for others.
     #[inline]
     pub(super) fn of(arrival: &Arrival) -> Option<Self> {
@@ -67,16 +66,14 @@ impl PlainPacket {
         };
         let View { headers, error, .. } = &arrival.packet.outer;
         let tuple = &headers.tuple;
-        let (IpAddr::V4(src), IpAddr::V4(dst)) = (tuple.src, tuple.dst) else {
-            return None;
-        };
+        let (src, dst) = (A::of(tuple.src)?, A::of(tuple.dst)?);
         let whole = headers.fragment == Fragment::Whole && error.is_none();
         let [m0, m1, m2, m3, m4, m5] = mac.0;
         (whole && matches!(tuple.protocol, protocol::TCP | protocol::UDP)).then(|| Self {
             port,
             mac: u64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]),
-            src: u32::from_ne_bytes(src.octets()),
-            dst: u32::from_ne_bytes(dst.octets()),
+            src,
+            dst,
             sport: tuple.sport,
             dport: tuple.dport,
             protocol: tuple.protocol,
@@ -87,8 +84,8 @@ impl PlainPacket {
 
     pub(super) fn tuple(&self) -> FiveTuple {
         FiveTuple {
-            src: IpAddr::from(self.src.to_ne_bytes()),
-            dst: IpAddr::from(self.dst.to_ne_bytes()),
+            src: self.src.ip(),
+            dst: self.dst.ip(),
             protocol: self.protocol,
             sport: self.sport,
             dport: self.dport,
@@ -101,51 +98,79 @@ impl PlainPacket {
             && self.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN
     }
 
-    /// Both addresses in a word.
-    pub(super) fn addresses(&self) -> u64 {
-        u64::from(self.src) << 32 | u64::from(self.dst)
+    /// Port of entry, protocol and destination port in a word.
+    pub(super) fn way(&self) -> u64 {
+        u64::from(self.port.0) << 32 | u64::from(self.protocol) << 16 | u64::from(self.dport)
     }
 
-    /// Port of entry, protocol and destination port in a word.
-    fn way(&self) -> u64 {
-        u64::from(self.port.0) << 32 | u64::from(self.protocol) << 16 | u64::from(self.dport)
+    /// Port of entry, protocol and source port in a word.
+    pub(super) fn way_back(&self) -> u64 {
+        u64::from(self.port.0) << 32 | u64::from(self.protocol) << 16 | u64::from(self.sport)
     }
 }
 
-/// What the walk reads of a packet, and the target chosen for it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Class([u64; 4]);
-
 /// In place of a target: the class as such.
-const ANY: u64 = u32::MAX as u64;
+pub(super) const ANY: u64 = u32::MAX as u64;
 
-impl Class {
-    /// `None` for packets that are not planned.
-    #[inline]
-    fn of(plain: &PlainPacket) -> Option<Self> {
-        let udp = plain.protocol == protocol::UDP && plain.dport != GENEVE_PORT;
-        (plain.is_tcp_open() || udp).then(|| Self([plain.addresses(), plain.way(), plain.mac, ANY]))
+/// What the walk reads of a packet; `None` for packets that are not planned.
+#[inline]
+fn class<A: Planned>(plain: &PlainPacket<A>) -> Option<A::Opening> {
+    let udp = plain.protocol == protocol::UDP && plain.dport != GENEVE_PORT;
+    (plain.is_tcp_open() || udp).then(|| A::opening(plain))
+}
+
+/// A few words by which something is found.
+pub(super) trait Words: Copy + std::fmt::Debug {
+    /// Secrets for their hash.
+    type Secrets: Copy + std::fmt::Debug;
+    fn secrets(seed: Seed) -> Self::Secrets;
+    fn hash(&self, secrets: &Self::Secrets) -> u64;
+    /// Whether two are equal: without a branch at each word, or a call.
+    fn is_same(&self, other: &Self) -> bool;
+    /// The same with another last word.
+    fn with(self, last: u32) -> Self;
+}
+
+impl<const N: usize> Words for [u64; N] {
+    type Secrets = PairSeed<N>;
+
+    fn secrets(seed: Seed) -> PairSeed<N> {
+        const { assert!(N.is_multiple_of(2), "hashes take words by pairs") };
+        PairSeed::new(seed)
     }
 
-    const fn with(mut self, target: u32) -> Self {
-        self.0[3] = target as u64;
+    #[inline(always)]
+    fn hash(&self, secrets: &PairSeed<N>) -> u64 {
+        secrets.hash(self)
+    }
+
+    #[inline(always)]
+    fn is_same(&self, other: &Self) -> bool {
+        self.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+    }
+
+    #[inline(always)]
+    fn with(mut self, last: u32) -> Self {
+        if let Some(place) = self.last_mut() {
+            *place = u64::from(last);
+        }
         self
     }
 }
 
 /// What is known of a class.
 #[derive(Clone, Copy, Debug)]
-enum Known {
+pub(super) enum Known<A> {
     /// A load balancer chooses.
     Pick(Pick),
     /// All of them go this way.
-    Plan(Plan),
+    Plan(Plan<A>),
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Plan {
+pub(super) struct Plan<A> {
     /// Source port aside. What else becomes of the packet is in the action.
-    leaves: Leaves,
+    leaves: Leaves<A>,
     out: EniId,
     clamp_mss: Option<u16>,
     nat: Option<Nat>,
@@ -165,33 +190,37 @@ struct Nat {
 /// All plans of a pipeline.
 #[derive(Debug)]
 pub(super) struct Plans {
-    opening: Places<4, Known>,
-    pub(super) answers: Places<8, Answer>,
+    pub(super) openings4: Places<<u32 as Planned>::Opening, Known<u32>>,
+    pub(super) answers4: Places<<u32 as Planned>::Answering, Answer<u32>>,
+    pub(super) openings6: Places<<u128 as Planned>::Opening, Known<u128>>,
+    pub(super) answers6: Places<<u128 as Planned>::Answering, Answer<u128>>,
 }
 
 impl Plans {
     pub(super) fn new(connections: usize, seed: Seed) -> Self {
         Self {
-            opening: Places::new(connections, seed),
-            answers: Places::new(connections, seed),
+            openings4: Places::new(connections, seed),
+            answers4: Places::new(connections, seed),
+            openings6: Places::new(connections, seed),
+            answers6: Places::new(connections, seed),
         }
     }
 }
 
 /// A fixed number of values by key; one that comes may drive another out.
 #[derive(Debug)]
-pub(super) struct Places<const N: usize, T> {
-    seed: PairSeed<N>,
+pub(super) struct Places<K: Words, T> {
+    secrets: K::Secrets,
     /// Empty until the first value comes.
-    places: Vec<Option<([u64; N], T)>>,
+    places: Vec<Option<(K, T)>>,
     size: usize,
     next: usize,
 }
 
-impl<const N: usize, T: Copy> Places<N, T> {
+impl<K: Words, T: Copy> Places<K, T> {
     fn new(connections: usize, seed: Seed) -> Self {
         Self {
-            seed: PairSeed::new(seed),
+            secrets: K::secrets(seed),
             places: Vec::new(),
             size: connections.clamp(WAYS, PLANS_MAX).next_power_of_two(),
             next: 0,
@@ -200,28 +229,26 @@ impl<const N: usize, T: Copy> Places<N, T> {
 
     /// The places of a key.
     #[inline]
-    fn home(&self, key: &[u64; N]) -> usize {
-        self.seed.hash(key) as usize & (self.size - 1) & !(WAYS - 1)
+    fn home(&self, key: &K) -> usize {
+        key.hash(&self.secrets) as usize & (self.size - 1) & !(WAYS - 1)
     }
 
     #[inline]
-    pub(super) fn find(&mut self, key: &[u64; N]) -> Option<&mut T> {
+    pub(super) fn find(&mut self, key: &K) -> Option<&mut T> {
         let home = self.home(key);
         let places = self.places.get_mut(home..home + WAYS)?;
         let mut held = places.iter_mut().flatten();
-        held.find(|(of, _)| is_same(of, key))
-            .map(|(_, value)| value)
+        held.find(|(of, _)| of.is_same(key)).map(|(_, value)| value)
     }
 
     /// Keeps a value; returns what had to go for it.
-    pub(super) fn put(&mut self, key: [u64; N], value: T) -> Option<T> {
+    pub(super) fn put(&mut self, key: K, value: T) -> Option<T> {
         if self.places.is_empty() {
             self.places.resize(self.size, None);
         }
         let home = self.home(&key);
         let places = self.places.get_mut(home..home + WAYS)?;
-        let same =
-            |place: &Option<([u64; N], T)>| place.as_ref().is_some_and(|(of, _)| is_same(of, &key));
+        let same = |place: &Option<(K, T)>| place.as_ref().is_some_and(|(of, _)| of.is_same(&key));
         let way = places
             .iter()
             .position(same)
@@ -233,36 +260,31 @@ impl<const N: usize, T: Copy> Places<N, T> {
     }
 }
 
-/// Whether two keys are equal: without a branch at each word, or a call.
-#[inline(always)]
-fn is_same<const N: usize>(a: &[u64; N], b: &[u64; N]) -> bool {
-    a.iter().zip(b).fold(0, |other, (a, b)| other | (a ^ b)) == 0
-}
-
 impl Pipeline {
     /// Opens a connection as others of its class were: its slot, and the MSS that its
     /// segments may have. `None`, and nothing is done, if the packet must be walked. At its
     /// near end no session may stand.
     #[inline]
-    pub(super) fn open_as_others(
+    pub(super) fn open_as_others<A: Planned>(
         &mut self,
         tables: &Snapshot,
         now: Instant,
-        plain: &PlainPacket,
+        plain: &PlainPacket<A>,
         lane: &Lane,
+        near: &A::Key,
     ) -> Option<(u32, Option<u16>)> {
-        let class = Class::of(plain)?;
+        let class = class(plain)?;
         let seed = self.connections.seed;
-        let opening = &mut self.plans.opening;
+        let openings = A::openings(&mut self.plans);
         let mut hash = 0;
-        let picked = match opening.find(&class.0)? {
+        let picked = match openings.find(&class)? {
             Known::Plan(_) => class,
             Known::Pick(pick) => {
                 hash = Pick::hash(seed, &plain.tuple(), plain.tcp_seq);
-                class.with(pick.target(tables, seed, hash, true)?.0)
+                class.with(pick.target(tables, seed, hash, A::IS_V4)?.0)
             }
         };
-        let Known::Plan(plan) = opening.find(&picked.0)? else {
+        let Known::Plan(plan) = openings.find(&picked)? else {
             return None;
         };
         let Connections {
@@ -296,15 +318,15 @@ impl Pipeline {
             sport = ports.take_free_port(way, &mut nat.pool, hash, shard.count(), owns)?;
         }
         leaves.ports |= both_ports(sport, 0);
-        let near = &lane.key;
-        let far = Key4 {
-            ends: Key4::both_ends(leaves.dst, leaves.src),
+        let far = A::key(&End {
+            src: leaves.dst,
+            dst: leaves.src,
             ports: leaves.ports.rotate_left(16),
             ingress: plan.out.0,
-            kind: Key4::ENI | u16::from(plain.protocol),
-        };
-        let hashes = [lane.hash, sessions.hash4(&far)];
-        let is_taken = near.is_same(&far) || sessions.find4(&far, hashes[1], u32::MAX).is_some();
+            protocol: plain.protocol,
+        });
+        let hashes = [lane.hash, A::hash(sessions, &far)];
+        let is_taken = A::is_same(near, &far) || A::find(sessions, &far, hashes[1]).is_some();
         let begin = Begin {
             ends: [near, &far],
             hashes,
@@ -341,13 +363,11 @@ impl Pipeline {
     }
 
     /// Keeps what a walk found for the next connections of the packet's class.
-    pub(super) fn keep_plan(
+    pub(super) fn keep_plan<A: Planned>(
         &mut self,
         tables: &Snapshot,
         arrival: &Arrival,
-        path: &Path,
-        rewrite: &Rewrite,
-        id: SessionId,
+        (path, rewrite, id): (&Path, &Rewrite, SessionId),
     ) {
         let plain = !rewrite.local
             && !rewrite.decapsulate
@@ -361,11 +381,11 @@ impl Pipeline {
             && !path.opens_nat
             && path.pick.is_some() == path.opens_lb.is_some()
             && tables.settings.sabotage == Sabotage::default();
-        let class = PlainPacket::of(arrival).and_then(|plain| Class::of(&plain));
+        let class = PlainPacket::<A>::of(arrival).and_then(|plain| class(&plain));
         let Some(class) = class.filter(|_| plain) else {
             return;
         };
-        let Some(common) = self.connections.sessions.common(id) else {
+        let Some(common) = self.connections.sessions.common::<A>(id) else {
             return;
         };
         let portless = FiveTuple {
@@ -387,11 +407,12 @@ impl Pipeline {
             }),
             common,
         });
+        let openings = A::openings(&mut self.plans);
         let gone = match path.pick {
-            None => [self.plans.opening.put(class.0, plan), None],
+            None => [openings.put(class, plan), None],
             Some((pick, target)) => [
-                self.plans.opening.put(class.0, Known::Pick(pick)),
-                self.plans.opening.put(class.with(target).0, plan),
+                openings.put(class, Known::Pick(pick)),
+                openings.put(class.with(target), plan),
             ],
         };
         for known in gone.into_iter().flatten() {

@@ -44,7 +44,13 @@ impl Pipeline {
         let flow = self.connections.proxied.get_mut(id)?;
         let settled = flow.settled(number_of_target(bytes.get(begins..)?, of.1)?)?;
         let change = change::<LEN_OF_FOUR, true>(bytes, begins, of.1, settled)?;
-        let is_tunnelled = self.connections.sessions.way4(of)?.0.tunnel().is_some();
+        let is_tunnelled = self
+            .connections
+            .sessions
+            .way::<u32>(of)?
+            .0
+            .tunnel()
+            .is_some();
         match is_young && !is_tunnelled {
             true => self.way_past(at, frame, lane, Some(&change)),
             false => self.other_way(at, frame, lane, Some(&change)),

@@ -71,6 +71,8 @@ pub(super) enum Way {
     Plain = Takes::Plain as u8,
     /// Out of a tunnel: the key is that of the inner packet.
     Opened = Takes::Opened as u8,
+    /// Plain, of IPv6, and it opens a connection, or answers.
+    SixOpens = Takes::Nothing as u8 + 1,
 }
 
 impl Pipeline {
@@ -93,7 +95,7 @@ impl Pipeline {
                     tunnels = true;
                 }
                 Way::Long => lane.way = self.look_at_six(frame, lane),
-                Way::Opened | Way::Six => {}
+                Way::Opened | Way::Six | Way::SixOpens => {}
             }
         }
         if tunnels {
@@ -120,10 +122,15 @@ impl Pipeline {
         match lane.way {
             Way::Opens => {
                 lane.guess = sessions.prefetch_entry(lane.hash, true);
-                sessions.prefetch_next(*opening);
+                sessions.prefetch_next::<u32>(*opening);
                 *opening += 1;
             }
             Way::Six => lane.guess = sessions.prefetch_entry6(lane.hash, ends),
+            Way::SixOpens => {
+                lane.guess = sessions.prefetch_entry6(lane.hash, true);
+                sessions.prefetch_next::<u128>(*opening);
+                *opening += 1;
+            }
             Way::Long | Way::Tunnel | Way::Opened | Way::Plain => {}
         }
     }
@@ -268,7 +275,10 @@ impl Pipeline {
     #[inline(never)]
     fn way_aside(&mut self, at: &Moment<'_>, frame: &mut Frame, lane: &Lane) -> Option<EniId> {
         if lane.way == Way::Six {
-            return self.short_way_of_six(at.standing, at.now, frame, lane);
+            return self.short_way_of_six(at, frame, lane);
+        }
+        if lane.way == Way::SixOpens {
+            return self.first_of_six(at, frame, lane);
         }
         if !matches!(lane.way, Way::Opens | Way::Plain | Way::Opened)
             || (lane.way == Way::Opens && !at.are_own)
@@ -282,7 +292,7 @@ impl Pipeline {
         match lane.way {
             Way::Opens => {
                 let slot = split(lane.guess).0;
-                self.reopen_shortly(at.tables, at.now, frame, lane, slot)
+                self.reopen_shortly::<u32>(at, frame, lane, &lane.key, slot)
             }
             _ => None,
         }
@@ -291,7 +301,6 @@ impl Pipeline {
     /// The same for a packet that is not of the session where it was looked for.
     #[inline(never)]
     fn way_elsewhere(&mut self, at: &Moment<'_>, frame: &mut Frame, lane: &Lane) -> Option<EniId> {
-        let (tables, now) = (at.tables, at.now);
         let mut lane = *lane;
         let sessions = &self.connections.sessions;
         if lane.way == Way::Opened {
@@ -299,15 +308,15 @@ impl Pipeline {
             lane.hash = sessions.hash4(&lane.key);
         }
         let found = sessions.find4(&lane.key, lane.hash, lane.guess);
-        let is_known = found.is_some_and(|of| sessions.way4(of).is_some());
+        let is_known = found.is_some_and(|of| sessions.way::<u32>(of).is_some());
         if !is_known && !at.are_own {
             return None;
         }
         let Some(of) = found else {
-            return self.open_shortly(tables, now, frame, &lane);
+            return self.open_shortly::<u32>(at, frame, &lane, &lane.key);
         };
         if !is_known {
-            return self.answer_shortly(tables, now, frame, &lane, of);
+            return self.answer_shortly::<u32>(at, frame, &lane, &lane.key, of);
         }
         lane.guess = reference(of);
         if lane.way == Way::Opened {
@@ -344,17 +353,17 @@ impl Pipeline {
 }
 
 /// What is the same for all packets of a batch.
-struct Moment<'a> {
-    tables: &'a Snapshot,
-    now: Instant,
+pub(super) struct Moment<'a> {
+    pub(super) tables: &'a Snapshot,
+    pub(super) now: Instant,
     /// What was found at this table version or a later one stands.
-    standing: u64,
+    pub(super) standing: u64,
     /// Nothing that was seen since has timed out.
     young_from: Instant,
     /// The same of gateway load balancer flows.
     of_flows: gwlb::Moment,
     /// Whether its packets are known to be this worker's.
-    are_own: bool,
+    pub(super) are_own: bool,
 }
 
 /// Whether what is done to a direction's packets may be done to this one, as it is, if it

@@ -1,22 +1,22 @@
 //! The short way of IPv6: as `short`, for plain packets of cached directions.
 //!
 //! What differs from IPv4 is how a packet is read and written, and that a session takes two
-//! lines of memory for each direction. First packets and answers are walked; so is whatever
-//! has extension headers, a tunnel, or another session that tracks it.
+//! lines of memory for each direction. First packets and answers ask their plans, as there.
+//! Whatever has extension headers, a tunnel, or another session that tracks it takes the
+//! long way.
 
 use super::Pipeline;
 use super::shifted::{Change, LEN_OF_SIX, change};
-use super::short::{Lane, Way, is_open, mended};
+use super::short::{Lane, Moment, Way, is_open, mended};
 use crate::addr::EniId;
 use crate::flow::{Hot, Key6, Line, Sums, Takes, both_ports};
 use crate::packet::{
     Checksum, ETHERNET_LEN, Frame, GENEVE_PORT, IPV6_LEN, Segmentation, ethertype, protocol,
     tcp_flag,
 };
-use crate::time::Instant;
 
 /// Where the transport header of a plain packet begins.
-const L4: usize = ETHERNET_LEN + IPV6_LEN;
+pub(super) const L4: usize = ETHERNET_LEN + IPV6_LEN;
 /// Ethernet, IPv6 and UDP headers.
 const UDP_END: usize = L4 + 8;
 /// Ethernet, IPv6 and TCP headers.
@@ -37,7 +37,10 @@ impl Pipeline {
         let sessions = &self.connections.sessions;
         lane.hash = sessions.hash6(&key(addresses, lane));
         sessions.prefetch(lane.hash);
-        Way::Six
+        match lane.tcp_flags & tcp_flag::SYN {
+            0 => Way::Six,
+            _ => Way::SixOpens,
+        }
     }
 
     /// Makes a packet of IPv6 what it is where it leaves, and says by which port; does
@@ -45,21 +48,24 @@ impl Pipeline {
     #[inline(never)]
     pub(super) fn short_way_of_six(
         &mut self,
-        standing: u64,
-        now: Instant,
+        at: &Moment<'_>,
         frame: &mut Frame,
         lane: &Lane,
     ) -> Option<EniId> {
         let header = frame.bytes().first_chunk::<UDP_END>()?;
         let key = key((word(header, SRC), word(header, DST)), lane);
         let sessions = &mut self.connections.sessions;
-        let of = sessions.find6(&key, lane.hash, lane.guess)?;
-        if !sessions.is_young6(of, now) {
+        let Some(of) = sessions.find6(&key, lane.hash, lane.guess) else {
+            return self.first_of_six(at, frame, lane);
+        };
+        if !sessions.is_young::<u128>(of, at.now) {
             return None;
         }
-        let (line, hot) = sessions.way6_mut(of)?;
+        let Some((line, hot)) = sessions.way6_mut(of) else {
+            return self.first_of_six(at, frame, lane);
+        };
         let takes = hot.takes == Takes::Plain && line.goes_straight();
-        if !takes || !is_open(hot, frame, lane, standing) {
+        if !takes || !is_open(hot, frame, lane, at.standing) {
             return None;
         }
         let change = match line.is_shifted() {
@@ -73,16 +79,43 @@ impl Pipeline {
         };
         let partial = matches!(frame.offload.checksum, Checksum::Partial { .. });
         let step = Step::new(line, hot, lane);
-        let is_told = !line.pass(lane.tcp_flags, lane.ip_len, now);
+        let is_told = !line.pass(lane.tcp_flags, lane.ip_len, at.now);
         match change {
             None => step.write(frame.bytes_mut(), &key, partial),
             Some(change) => step.write_shifted(frame.bytes_mut(), &key, partial, &change),
         }
         if is_told {
-            self.tell(of, lane, now);
+            self.tell(of, lane, at.now);
         }
         self.counters.flow_hits += 1;
         Some(step.out)
+    }
+
+    /// The same for one whose key no session has, or one whose direction has no action, or
+    /// a SYN.
+    #[inline(never)]
+    pub(super) fn first_of_six(
+        &mut self,
+        at: &Moment<'_>,
+        frame: &mut Frame,
+        lane: &Lane,
+    ) -> Option<EniId> {
+        if !at.are_own {
+            return None;
+        }
+        let header = frame.bytes().first_chunk::<UDP_END>()?;
+        let key = key((word(header, SRC), word(header, DST)), lane);
+        let sessions = &self.connections.sessions;
+        let Some(of) = sessions.find6(&key, lane.hash, lane.guess) else {
+            return self.open_shortly::<u128>(at, frame, lane, &key);
+        };
+        match sessions.way::<u128>(of) {
+            None => self.answer_shortly::<u128>(at, frame, lane, &key, of),
+            Some(_) if lane.way == Way::SixOpens => {
+                self.reopen_shortly::<u128>(at, frame, lane, &key, of.0)
+            }
+            Some(_) => None,
+        }
     }
 }
 
@@ -131,8 +164,7 @@ fn plain(frame: &Frame, lane: &mut Lane) -> Option<(u128, u128)> {
         let tcp = bytes.first_chunk::<TCP_END>()?;
         let header_len = usize::from(tcp[L4 + 12] >> 4) * 4;
         lane.tcp_flags = tcp[L4 + 13];
-        let sane = header_len >= 20 && header_len <= payload_len;
-        if !sane || lane.tcp_flags & tcp_flag::SYN != 0 {
+        if header_len < 20 || header_len > payload_len {
             return None;
         }
         16
@@ -155,7 +187,8 @@ fn plain(frame: &Frame, lane: &mut Lane) -> Option<(u128, u128)> {
 }
 
 /// What is done to its headers.
-struct Step {
+#[derive(Clone, Copy)]
+pub(super) struct Step {
     out: EniId,
     macs: [u8; 12],
     ttl: u8,
@@ -167,7 +200,7 @@ struct Step {
 }
 
 impl Step {
-    fn new(line: &Line<u128>, hot: &Hot, lane: &Lane) -> Self {
+    pub(super) fn new(line: &Line<u128>, hot: &Hot, lane: &Lane) -> Self {
         Self {
             out: hot.out,
             macs: hot.macs,
@@ -182,7 +215,7 @@ impl Step {
     /// Writes MAC addresses, hop limit, addresses and ports, and mends the transport
     /// checksum (RFC 1624), which covers them.
     #[inline(always)]
-    fn write(&self, bytes: &mut [u8], key: &Key6, partial: bool) {
+    pub(super) fn write(&self, bytes: &mut [u8], key: &Key6, partial: bool) {
         if key.protocol == protocol::TCP {
             if let Some(header) = bytes.first_chunk_mut::<TCP_END>()
                 && self.write_ip(header, key)

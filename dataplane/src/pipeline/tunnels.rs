@@ -40,7 +40,7 @@ impl Pipeline {
     ) -> Option<EniId> {
         let (of, now) = (split(lane.guess), at.now);
         let sessions = &mut self.connections.sessions;
-        if !sessions.is_young4(of, now) {
+        if !sessions.is_young::<u32>(of, now) {
             return None;
         }
         let (line, hot) = sessions.way4_mut(of)?;
@@ -80,7 +80,7 @@ impl Pipeline {
             Way::Opened => Some(gwlb.returning_mut(lane.from, at)?),
             _ => None,
         };
-        if let Some(link) = sessions.way4(of)?.0.link() {
+        if let Some(link) = sessions.way::<u32>(of)?.0.link() {
             sessions.pass_linked4(link, lane.tcp_flags, now)?;
         }
         if let Some(flow) = flow {
@@ -111,7 +111,7 @@ impl Pipeline {
     /// connection.
     pub(super) fn tell_of_end(&mut self, of: (u32, Direction), lane: &Lane, now: Instant) {
         let gwlb = &mut self.connections.gwlb;
-        if let Some((line, _)) = self.connections.sessions.way4(of)
+        if let Some((line, _)) = self.connections.sessions.way::<u32>(of)
             && let Some(cookie) = line.tunnel()
         {
             let (src, ports) = (line.new_src, line.new_ports);

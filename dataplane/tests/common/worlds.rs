@@ -129,6 +129,60 @@ pub fn privatelink() -> World {
     w
 }
 
+/// Client and endpoint of [`privatelink_of`], by family.
+pub const CLIENT: [&str; 2] = ["10.0.1.10", "[fd00:0:0:1::10]"];
+pub const SERVICE: [&str; 2] = ["10.0.2.20", "[fd00:0:0:2::20]"];
+
+/// [`privatelink`] in one family (0: IPv4, 1: IPv6), with a service on UDP 53 too.
+pub fn privatelink_of(family: usize) -> World {
+    privatelink_with(family, |_| {})
+}
+
+/// The same, of whose target group something else is said too.
+pub fn privatelink_with(family: usize, say: impl FnOnce(&mut TargetGroupRow)) -> World {
+    let mut w = privatelink();
+    for (vpc, first) in [(1, "fd00:0"), (2, "fd01:7")] {
+        let block = format!("{first}::/48");
+        let blocks = ["10.0.0.0/16", &block];
+        w.vpc(vpc, &blocks, false, None);
+        w.table(vpc, &blocks.map(|block| (block, RouteTarget::Local)));
+        let of = |n: u32| [format!("10.0.{n}.0/24"), format!("{first}:0:{n}::/64")];
+        for n in [0, 1] {
+            let blocks = of(n + 1);
+            w.subnet(vpc * 10 + n, vpc, &[&blocks[0], &blocks[1]], vpc);
+        }
+    }
+    for (eni, address) in [
+        (1, "fd00:0:0:1::10"),
+        (2, "fd00:0:0:2::20"),
+        (3, "fd01:7:0:1:5:6:7:30"),
+        (4, "fd01:7:0:2:5:6:7:40"),
+    ] {
+        w.eni_edit(eni, |row| row.addresses.push(ip(address)));
+    }
+    w.edit(|b| {
+        let address = ["10.0.2.40", "fd01:7:0:2:5:6:7:40"][family];
+        let targets = vec![target(address, 8443, TargetHealth::Healthy)];
+        let mut group = target_group(2, targets);
+        say(&mut group);
+        b.set_target_group(TargetGroupId(0), Some(group));
+        let mut balancer = load_balancer(LoadBalancerKind::Network, 2, 3, (6, 443));
+        let dns = Listener {
+            protocol: protocol::UDP,
+            port: 53,
+            ..balancer.listeners[0]
+        };
+        balancer.listeners.push(dns);
+        b.set_load_balancer(LoadBalancerId(0), Some(balancer));
+        let kind = EndpointKind::Interface {
+            load_balancers: vec![LoadBalancerId(0)],
+            enis: vec![EniId(2)],
+        };
+        b.set_endpoint(EndpointId(0), Some(endpoint(1, kind)));
+    });
+    w
+}
+
 /// The provider's side of [`privatelink`], and ENI 5 (10.0.1.11), a client there that
 /// calls the node itself; whether its address is kept.
 pub fn direct(kept: bool) -> World {
