@@ -14,9 +14,9 @@ use vpclab_dataplane::tables::{EniKind, PortMatch, RouteTarget};
 use vpclab_dataplane::time::Duration;
 
 /// Client and server, by family.
-type Ends = [&'static str; 2];
-const V4: Ends = ["10.0.1.10:5000", "10.0.2.10:53"];
-const V6: Ends = ["[fd00:0:0:1::10]:5000", "[fd00:0:0:2::10]:53"];
+type Ends<'a> = [&'a str; 2];
+const V4: Ends<'_> = ["10.0.1.10:5000", "10.0.2.10:53"];
+const V6: Ends<'_> = ["[fd00:0:0:1::10]:5000", "[fd00:0:0:2::10]:53"];
 /// Idle timeout of UDP with several exchanges (`aws-behaviour.md` §3.1).
 const STREAM: Duration = Duration::from_secs(180);
 
@@ -40,10 +40,26 @@ fn one_way() -> World {
     w
 }
 
+/// The same with room for many connections.
+fn large() -> World {
+    let mut w = one_way();
+    w.pipeline = Pipeline::new(Config {
+        connections: 1 << 15,
+        seed: 7,
+        ..Config::default()
+    });
+    w
+}
+
+/// Sessions in the table.
+fn live(w: &World) -> usize {
+    w.pipeline.connections().sessions.len()
+}
+
 /// What becomes of a packet from one end to the other.
 fn exchange(
     w: &mut World,
-    [client, server]: Ends,
+    [client, server]: Ends<'_>,
     protocol: u8,
     from: u32,
     flags: u8,
@@ -63,7 +79,7 @@ fn exchange(
 }
 
 /// A stream of UDP that is settled.
-fn stream(w: &mut World, ends: Ends) {
+fn stream(w: &mut World, ends: Ends<'_>) {
     for from in [1, 2, 1, 2, 1, 2] {
         exchange(w, ends, protocol::UDP, from, 0).unwrap();
     }
@@ -98,12 +114,11 @@ fn the_sweep_spares_what_is_settled_and_takes_it_when_it_is_over() {
     }
 }
 
-fn sweep_spares(ends: Ends) {
+fn sweep_spares(ends: Ends<'_>) {
     let mut w = one_way();
     stream(&mut w, ends);
     w.now += STREAM;
     exchange(&mut w, ends, protocol::UDP, 2, 0).unwrap();
-    let live = |w: &World| w.pipeline.connections().sessions.len();
     w.now += STREAM;
     w.pipeline.expire(w.now, &w.tables);
     assert_eq!(live(&w), 1);
@@ -120,7 +135,7 @@ fn a_settled_connection_that_is_closed_is_soon_forgotten() {
     }
 }
 
-fn closed_is_forgotten(ends: Ends) {
+fn closed_is_forgotten(ends: Ends<'_>) {
     let (syn, ack, fin) = (tcp_flag::SYN, tcp_flag::ACK, tcp_flag::FIN);
     let mut w = one_way();
     let opened = [(1, syn), (2, syn | ack), (1, ack)];
@@ -147,7 +162,7 @@ fn every_packet_is_counted_once() {
     counted_once(V6, 48);
 }
 
-fn counted_once(ends: Ends, bytes: u64) {
+fn counted_once(ends: Ends<'_>, bytes: u64) {
     let mut w = one_way();
     stream(&mut w, ends);
     for _ in 0..1000 {
@@ -159,25 +174,17 @@ fn counted_once(ends: Ends, bytes: u64) {
     assert_eq!(session.tracking.last_seen(), w.now);
 }
 
-/// Connections that come and go fast are swept as fast.
+/// Flows that come and go fast are swept as fast.
 #[test]
 fn many_dead_sessions_are_swept_in_haste() {
-    let mut w = one_way();
-    w.pipeline = Pipeline::new(Config {
-        connections: 1 << 15,
-        seed: 7,
-        ..Config::default()
-    });
+    let mut w = large();
     for port in 1..=20_000 {
-        let ends = tuple(protocol::TCP, V4[0], &format!("10.0.2.10:{port}"));
-        for flags in [tcp_flag::SYN, tcp_flag::RST] {
-            let frame = w.frame(1, &ends, flags, b"");
-            w.send(1, frame);
-        }
+        let ends = tuple(protocol::UDP, V4[0], &format!("10.0.2.10:{port}"));
+        let frame = w.frame(1, &ends, 0, b"");
+        w.send(1, frame);
     }
-    let live = |w: &World| w.pipeline.connections().sessions.len();
     assert_eq!(live(&w), 20_000);
-    w.wait(11);
+    w.wait(121);
     for _ in 0..6 {
         w.pipeline.expire(w.now, &w.tables);
         w.now += Duration::from_millis(130);
@@ -188,4 +195,64 @@ fn many_dead_sessions_are_swept_in_haste() {
     exchange(&mut w, V4, protocol::UDP, 1, 0).unwrap();
     let next = w.pipeline.next_deadline().unwrap();
     assert!(next.since(w.now) > Duration::from_millis(800));
+}
+
+/// Closed connections are freed ten seconds after their last packet, with those of the
+/// next moments, and those of which packets still come keep none of the others.
+#[test]
+fn closed_sessions_are_freed_as_they_die() {
+    let mut w = large();
+    let mut last = Vec::new();
+    for n in 0..1_000 {
+        close(&mut w, n);
+        last.push(w.now);
+        w.now += Duration::from_millis(5);
+    }
+    for (n, last) in last.iter_mut().enumerate().take(20) {
+        let (client, server) = numbered(n);
+        exchange(&mut w, [client, &server], protocol::TCP, 1, tcp_flag::ACK).unwrap();
+        *last = w.now;
+    }
+    let remembered = Duration::from_secs(10);
+    let gather = Duration::from_millis(50);
+    let end = *last.iter().max().unwrap() + remembered + gather;
+    while live(&w) > 0 {
+        w.now = w.pipeline.next_deadline().unwrap();
+        assert!(w.now <= end, "{} are left", live(&w));
+        w.pipeline.expire(w.now, &w.tables);
+        let alive = |at| last.iter().filter(|&&last| last + remembered >= at).count();
+        let most = last
+            .iter()
+            .filter(|&&last| last + remembered + gather >= w.now);
+        assert!((alive(w.now)..=most.count()).contains(&live(&w)));
+    }
+}
+
+/// However many die at once, no batch waits for all of them.
+#[test]
+fn closed_sessions_are_freed_a_few_at_a_time() {
+    let mut w = large();
+    (0..1_000).for_each(|n| close(&mut w, n));
+    w.wait(11);
+    for left in [744, 488, 232, 0] {
+        assert!(w.pipeline.next_deadline().unwrap() <= w.now);
+        w.pipeline.expire(w.now, &w.tables);
+        assert_eq!(live(&w), left);
+    }
+}
+
+/// The ends of many connections, of both families in turn.
+fn numbered(n: usize) -> (&'static str, String) {
+    match n % 2 {
+        0 => (V4[0], format!("10.0.2.10:{}", 1 + n)),
+        _ => (V6[0], format!("[fd00:0:0:2::10]:{}", 1 + n)),
+    }
+}
+
+/// Opens a connection, and resets it.
+fn close(w: &mut World, n: usize) {
+    let (client, server) = numbered(n);
+    for flags in [tcp_flag::SYN, tcp_flag::RST] {
+        exchange(w, [client, &server], protocol::TCP, 1, flags).unwrap();
+    }
 }

@@ -67,6 +67,7 @@ mod counting {
         first_packet_planned => planned_first_packets,
         first_packet_planned6 => planned_first_packets6,
         first_packet_walked => walked_first_packets,
+        connection_whole => whole_connections,
         workers_own => || workers::shared(false, 18),
         workers_handed_over => || workers::shared(true, 18),
         // Frames too long to be copied.
@@ -370,6 +371,68 @@ fn planned_first_packets6() -> u64 {
     opening(&mut w, |w, n| {
         sent(w, 1, &client6(4_000 + n), tcp_flag::SYN)
     })
+}
+
+/// Connections from their SYN until they are forgotten: as many come as go.
+fn whole_connections() -> u64 {
+    const WAVE: u16 = 32;
+    const WAVES: u16 = 40;
+    let (syn, ack, fin) = (tcp_flag::SYN, tcp_flag::ACK, tcp_flag::FIN | tcp_flag::ACK);
+    // After the SYN: whether the client sends, and its flags.
+    let rest = [
+        (false, syn | ack),
+        (true, ack),
+        (true, ack),
+        (false, ack),
+        (false, ack),
+        (true, ack),
+        (true, ack),
+        (false, ack),
+        (true, fin),
+        (false, fin),
+        (true, ack),
+    ];
+    let mut w = privatelink();
+    let [_, answer] = open(&mut w, 1, &client(1_999), |_, at, frame| (at, frame));
+    let server = answer.port.0;
+    let mut out = Out::default();
+    for wave in 0..WAVES {
+        let mut send = |w: &mut World, mut frames: Vec<Frame>| {
+            let count = frames.len();
+            let mut process = || w.pipeline.process(w.now, &w.tables, &mut frames, &mut out);
+            if wave < WAVES / 2 {
+                process();
+            } else {
+                counted_by_callgrind(&mut process);
+            }
+            assert_eq!(out.frames.len(), count, "all delivered");
+            std::mem::take(&mut out.frames)
+        };
+        let clients: Vec<_> = (0..WAVE).map(|n| client(2_000 + wave * WAVE + n)).collect();
+        let syns = clients
+            .iter()
+            .map(|tuple| sent(&w, 1, tuple, syn))
+            .collect();
+        let arrived = send(&mut w, syns);
+        let back: Vec<_> = arrived
+            .iter()
+            .map(|frame| common::read(frame).tuple.reversed())
+            .collect();
+        for (from_client, flags) in rest {
+            let (from, tuples) = match from_client {
+                true => (1, &clients),
+                false => (server, &back),
+            };
+            let frames = tuples.iter().map(|tuple| sent(&w, from, tuple, flags));
+            let frames = frames.collect();
+            send(&mut w, frames);
+        }
+        w.wait(1);
+    }
+    // Those of ten seconds, of the wave between, and that which was opened first.
+    let live = w.pipeline.connections().sessions.len();
+    assert!(live <= 12 * usize::from(WAVE), "{live} are left");
+    u64::from(WAVES / 2 * WAVE)
 }
 
 /// First packets that have nothing in common with others but their ends: each

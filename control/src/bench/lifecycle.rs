@@ -46,8 +46,7 @@ const PACKETS: [(u32, u8); 12] = [
 /// Virtual time in which as many connections come as the table holds: more than the ten
 /// seconds for which a closed one is remembered, so that some are always to be freed.
 const TURN_NS: u64 = 15_000_000_000;
-/// Most connections of a case: in the fifteen seconds the sweep looks at 61 440 slots, at each
-/// three times.
+/// Most connections of a case, so that a round does not take long.
 pub(super) const MOST: u64 = 20_000;
 /// Tuples that come round, as a multiple of the connections that the table holds.
 const TUPLES: u64 = 2;

@@ -156,7 +156,7 @@ impl Table {
         state.timeouts = common.timeouts;
         state.lb = common.lb;
         if begin.tracking.is_half_open() {
-            self.list(slot);
+            self.enqueue(slot, state_flag::HALF_OPEN);
         }
         Some(slot)
     }

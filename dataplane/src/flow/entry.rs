@@ -13,6 +13,7 @@ use super::family::Family;
 use super::shift::Settled;
 use super::short::Key4;
 use super::table::SessionId;
+use super::tracking::TcpState;
 use super::{Direction, Ingress, Key, Pass, Tracking};
 use crate::addr::EniId;
 use crate::packet::checksum::fold_few;
@@ -125,12 +126,16 @@ pub(crate) struct Line<A> {
 pub(crate) mod state_flag {
     /// The slot holds a session.
     pub(crate) const LIVE: u8 = 1;
-    /// In the list of half-open sessions.
-    pub(crate) const LISTED: u8 = 2;
+    /// In the queue of half-open sessions.
+    pub(crate) const HALF_OPEN: u8 = 2;
     /// Its load balancer flow's tuples are not those of its ends.
     pub(crate) const ODD_LB: u8 = 4;
     /// It passes NAT gateways.
     pub(crate) const NAT: u8 = 8;
+    /// In the queue of closed sessions.
+    pub(crate) const CLOSED: u8 = 16;
+    /// In one of both.
+    pub(crate) const QUEUED: u8 = HALF_OPEN | CLOSED;
 }
 
 /// What both directions share.
@@ -140,7 +145,7 @@ pub(crate) struct State {
     pub(crate) tracking: Tracking,
     pub(super) created: Instant,
     pub(super) age: u32,
-    /// Neighbours in the list of half-open sessions, oldest first.
+    /// Neighbours in the queue that it is in, oldest first.
     pub(super) before: u32,
     pub(super) after: u32,
     /// Interfaces that track it.
@@ -439,8 +444,8 @@ impl<A: Address> Line<A> {
 }
 
 impl<A> Entry<A> {
-    /// Takes a packet into account; the session's name, and whether it leaves the list of
-    /// half-open ones: a handshake that is complete is not.
+    /// Takes a packet into account; the session's name, and whether it has another place
+    /// in the queues now.
     #[inline(always)]
     pub(super) fn told(
         &mut self,
@@ -449,15 +454,30 @@ impl<A> Entry<A> {
         tcp_flags: u8,
         now: Instant,
     ) -> (SessionId, bool) {
-        let state = &mut self.state;
-        state.tracking.touch_flags(tcp_flags, direction, now);
+        self.state.tracking.touch_flags(tcp_flags, direction, now);
+        (self.state.id(slot), self.touched())
+    }
+
+    /// The session's tracking took a packet into account: whether it has another place in
+    /// the queues now.
+    #[inline(always)]
+    pub(super) fn touched(&mut self) -> bool {
+        let Self { state, lines } = self;
         if state.tracking.is_settled() {
-            for line in &mut self.lines {
+            for line in lines {
                 line.flags |= line_flag::SETTLED;
             }
         }
-        let unlist = state.has(state_flag::LISTED) && !state.tracking.is_half_open();
-        (state.id(slot), unlist)
+        // Closed ones queue by their last packet.
+        let leaves = state.has(state_flag::QUEUED) && !state.tracking.is_half_open();
+        leaves || state.tracking.tcp() == TcpState::Closed
+    }
+
+    /// Each packet more is told to the session's state.
+    pub(super) fn unsettle(&mut self) {
+        for line in &mut self.lines {
+            line.flags &= !line_flag::SETTLED;
+        }
     }
 
     /// Connection state, packets included that left their time with their line.

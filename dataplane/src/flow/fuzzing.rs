@@ -1,6 +1,6 @@
 //! What the fuzz target `flow` calls, so that `cargo test` can replay its corpus.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::memory::{CacheLine, LinesPastCaches};
@@ -155,16 +155,45 @@ impl Model {
 
     fn sweep(&mut self, table: &mut Table, done: &mut Done, now: Instant) {
         let mut steps = 2 * CAPACITY;
-        while let Some(id) = table.sweep(now, &mut steps) {
+        while let Some(id) = table
+            .next_closed(now)
+            .or_else(|| table.sweep(now, &mut steps))
+        {
+            assert!(table.dies_at(id.slot) < now, "it lives");
             assert!(table.remove(id).is_some());
             self.forget(id);
             done.expired += 1;
         }
+        for (id, _) in &self.live {
+            assert!(table.dies_at(id.slot) >= now, "a dead one is left");
+        }
+    }
+
+    /// Sessions queue by what they are, and closed ones as they die.
+    fn check_queues(&self, table: &Table) {
+        let of = |is: fn(&Tracking) -> bool| {
+            let ids = self.live.iter().map(|(id, _)| id.slot);
+            let tracked = ids.filter(|&slot| table.tracking(slot).is_some_and(|it| is(&it)));
+            tracked.collect::<BTreeSet<_>>()
+        };
+        let [half_open, closed] = [&table.half_open, &table.closed].map(|queue| {
+            let first = Some(queue.first);
+            let next = |&slot: &u32| table.state(slot).map(|state| state.after);
+            let queued: Vec<_> = std::iter::successors(first, next).collect();
+            queued[..queued.len() - 1].to_vec()
+        });
+        assert!(closed.is_sorted_by_key(|&slot| table.dies_at(slot)));
+        assert_eq!(half_open.len() + closed.len(), {
+            of(Tracking::is_half_open).len() + of(Tracking::is_closed).len()
+        });
+        assert_eq!(BTreeSet::from_iter(half_open), of(Tracking::is_half_open));
+        assert_eq!(BTreeSet::from_iter(closed), of(Tracking::is_closed));
     }
 
     fn check(&self, table: &Table, high: u8, low: u8, now: Instant) {
         assert_eq!(table.len(), self.live.len());
         assert_eq!(table.iter().count(), self.live.len());
+        self.check_queues(table);
         let mut keys: Vec<Key> = self.live.iter().flat_map(|held| held.1).collect();
         // And some that are most probably not there.
         for near in [high ^ 0x15, high ^ 0x80] {

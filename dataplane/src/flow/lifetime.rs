@@ -1,5 +1,5 @@
-//! How long sessions live: their timeouts, the queue of those that are half open, and the
-//! sweep that finds the dead.
+//! How long sessions live: their timeouts, the queues of those that are half open and of
+//! those that are closed, and the sweep that finds the others that are dead.
 
 use super::entry::{Entry, NONE, State, state_flag};
 use super::table::{SessionId, Table};
@@ -58,9 +58,9 @@ impl Table {
         tracking.last_seen() + idle
     }
 
-    /// Looks at up to `steps` slots, counting them down, and returns the next
-    /// dead session, if any; call again until `None`. The hand moves on between
-    /// calls.
+    /// Looks at up to `steps` slots, counting them down, and returns the next dead session
+    /// that is not closed ([`Self::next_closed`]), if any; call again until `None`. The hand
+    /// moves on between calls.
     pub fn sweep(&mut self, now: Instant, steps: &mut usize) -> Option<SessionId> {
         let (v4, v6) = (self.v4.entries.len(), self.v6.entries.len());
         while *steps > 0 && v4 + v6 > 0 {
@@ -72,7 +72,7 @@ impl Table {
                 Some(at) => (at as u32) << 1 | 1,
             };
             if let Some(state) = self.state(slot)
-                && state.has(state_flag::LIVE)
+                && state.flags & (state_flag::LIVE | state_flag::CLOSED) == state_flag::LIVE
                 // The lines are read only where the state says that it is over.
                 && self.ends_at(state, &state.tracking) < now
                 && self.dies_at(slot) < now
@@ -83,6 +83,25 @@ impl Table {
         None
     }
 
+    /// The closed session that dies first, and when.
+    pub fn first_closed(&self) -> Option<(SessionId, Instant)> {
+        let slot = self.closed.first;
+        let state = self.state(slot)?;
+        // Its state has seen all of its packets.
+        Some((state.id(slot), self.ends_at(state, &state.tracking)))
+    }
+
+    /// The same if it is dead; it is in no queue any more, and the one after it is fetched.
+    pub fn next_closed(&mut self, now: Instant) -> Option<SessionId> {
+        let (id, dies_at) = self.first_closed()?;
+        if dies_at >= now {
+            return None;
+        }
+        self.unqueue(id.slot);
+        self.prefetch_slot(self.closed.first);
+        Some(id)
+    }
+
     /// Slots that the sweep goes round.
     pub fn slots_used(&self) -> usize {
         self.v4.entries.len() + self.v6.entries.len()
@@ -90,39 +109,77 @@ impl Table {
 
     /// The half-open session that began first.
     pub fn oldest_half_open(&self) -> Option<SessionId> {
-        let slot = self.half_open_first;
+        let slot = self.half_open.first;
         Some(self.state(slot)?.id(slot))
     }
 
-    pub(super) fn list(&mut self, slot: u32) {
-        let last = self.half_open_last;
+    /// Puts a session where it belongs now: at the end of its queue, or in none.
+    pub(super) fn queue(&mut self, slot: u32) {
+        self.unqueue(slot);
+        let tracking = self.state(slot).map(|state| state.tracking);
+        if tracking.is_some_and(|tracking| tracking.is_half_open()) {
+            self.enqueue(slot, state_flag::HALF_OPEN);
+        } else if tracking.is_some_and(|tracking| tracking.is_closed()) {
+            match slot & 1 {
+                0 => self.v4.entry_mut(slot).map(Entry::unsettle),
+                _ => self.v6.entry_mut(slot).map(Entry::unsettle),
+            };
+            self.enqueue(slot, state_flag::CLOSED);
+        }
+    }
+
+    /// Puts a session that is in no queue at the end of one.
+    pub(super) fn enqueue(&mut self, slot: u32, queue: u8) {
+        let last = std::mem::replace(&mut self.queue_of(queue).last, slot);
         if let Some(state) = self.state_mut(slot) {
-            state.flags |= state_flag::LISTED;
+            state.flags |= queue;
             (state.before, state.after) = (last, NONE);
         }
         match self.state_mut(last) {
             Some(state) => state.after = slot,
-            None => self.half_open_first = slot,
+            None => self.queue_of(queue).first = slot,
         }
-        self.half_open_last = slot;
     }
 
-    pub(super) fn unlist(&mut self, slot: u32) {
+    /// Takes a session out of the queue that it is in, if any.
+    pub(super) fn unqueue(&mut self, slot: u32) {
         let Some(state) = self.state_mut(slot) else {
             return;
         };
-        if !state.has(state_flag::LISTED) {
+        let queue = state.flags & state_flag::QUEUED;
+        if queue == 0 {
             return;
         }
-        state.flags &= !state_flag::LISTED;
+        state.flags &= !state_flag::QUEUED;
         let (before, after) = (state.before, state.after);
         match self.state_mut(before) {
             Some(state) => state.after = after,
-            None => self.half_open_first = after,
+            None => self.queue_of(queue).first = after,
         }
         match self.state_mut(after) {
             Some(state) => state.before = before,
-            None => self.half_open_last = before,
+            None => self.queue_of(queue).last = before,
         }
     }
+
+    fn queue_of(&mut self, flag: u8) -> &mut Queue {
+        match flag {
+            state_flag::CLOSED => &mut self.closed,
+            _ => &mut self.half_open,
+        }
+    }
+}
+
+/// Both ends of a queue of sessions, which are linked through their state: slots.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) first: u32,
+    last: u32,
+}
+
+impl Queue {
+    pub(super) const EMPTY: Self = Self {
+        first: NONE,
+        last: NONE,
+    };
 }

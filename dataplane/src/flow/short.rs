@@ -126,6 +126,16 @@ impl Table {
         memory::prefetch(&entry.lines, (reference & 1) as usize);
     }
 
+    /// Fetches the lines of the session in a slot.
+    #[inline]
+    pub(super) fn prefetch_slot(&self, slot: u32) {
+        let at = (slot >> 1) as usize;
+        match slot & 1 {
+            0 => (0..3).for_each(|line| memory::prefetch_line(&self.v4.entries, at, line)),
+            _ => (0..5).for_each(|line| memory::prefetch_line(&self.v6.entries, at, line)),
+        }
+    }
+
     /// Fetches the buckets that a session's ends are in.
     pub(crate) fn prefetch_ends(&self, id: SessionId) {
         for direction in [Direction::Forward, Direction::Reply] {
@@ -238,7 +248,7 @@ impl Table {
         tcp_flags: u8,
         now: Instant,
     ) -> Option<SessionId> {
-        let (id, unlist) = if slot & 1 == 0 {
+        let (id, moves) = if slot & 1 == 0 {
             self.v4
                 .entry_mut(slot)?
                 .told(slot, direction, tcp_flags, now)
@@ -247,8 +257,8 @@ impl Table {
                 .entry_mut(slot)?
                 .told(slot, direction, tcp_flags, now)
         };
-        if unlist {
-            self.unlist(slot);
+        if moves {
+            self.queue(slot);
         }
         Some(id)
     }

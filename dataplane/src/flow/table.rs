@@ -11,6 +11,7 @@ use super::entry::{Address, Line, NONE, State, line_flag, ports, state_flag};
 use super::hash::{KeySeed, Seeded};
 use super::index::Index;
 use super::interned::Interned;
+use super::lifetime::Queue;
 use super::nat::Nats;
 use super::session::fold;
 use super::short::Key4;
@@ -74,8 +75,10 @@ pub struct Table {
     pub(super) nats: Beside<Nats>,
     /// No session that was seen so short a time ago has timed out anywhere.
     pub(super) floor: Duration,
-    pub(super) half_open_first: u32,
-    pub(super) half_open_last: u32,
+    /// Half-open sessions, that which began first before others.
+    pub(super) half_open: Queue,
+    /// Closed ones, that of which no packet came for longest before others: as they die.
+    pub(super) closed: Queue,
     /// Next slot that the sweep looks at.
     pub(super) hand: usize,
 }
@@ -127,8 +130,8 @@ impl Table {
             odd_lbs: Beside::new(capacity),
             nats: Beside::new(capacity),
             floor: SHORTEST,
-            half_open_first: NONE,
-            half_open_last: NONE,
+            half_open: Queue::EMPTY,
+            closed: Queue::EMPTY,
             hand: 0,
         }
     }
@@ -236,9 +239,7 @@ impl Table {
         if let Some(flow) = &session.lb {
             self.keep_tuples(slot, flow);
         }
-        if session.tracking.is_half_open() {
-            self.list(slot);
-        }
+        self.queue(slot);
         Some(self.state(slot)?.id(slot))
     }
 
@@ -247,7 +248,7 @@ impl Table {
     pub fn remove(&mut self, id: SessionId) -> Option<(Option<LbFlow>, [Option<DepsId>; 2])> {
         self.alive(id)?;
         let slot = id.slot;
-        self.unlist(slot);
+        self.unqueue(slot);
         let lb = self.clear_lb(slot);
         self.set_nats(id, Nats::default());
         for direction in [Direction::Forward, Direction::Reply] {
@@ -311,11 +312,14 @@ impl Table {
                 }
             });
         }
-        if let Some(state) = self.state_mut(id.slot) {
-            state.tracking.touch(headers, direction, now);
-            if state.has(state_flag::LISTED) && !state.tracking.is_half_open() {
-                self.unlist(id.slot);
-            }
+        let moves = store_mut!(self, id.slot, store => {
+            store.entry_mut(id.slot).is_some_and(|entry| {
+                entry.state.tracking.touch(headers, direction, now);
+                entry.touched()
+            })
+        });
+        if moves {
+            self.queue(id.slot);
         }
     }
 

@@ -271,8 +271,11 @@ impl Pipeline {
         now: Instant,
     ) -> Result<SessionId, DropReason> {
         let mut far_is_free = self.free_far_end(&far, view, now);
-        if self.connections.sessions.is_full()
-            && let Some(dead) = self.connections.sessions.sweep(now, &mut { RECLAIM_STEPS })
+        let sessions = &mut self.connections.sessions;
+        if sessions.is_full()
+            && let Some(dead) = sessions
+                .next_closed(now)
+                .or_else(|| sessions.sweep(now, &mut { RECLAIM_STEPS }))
         {
             self.end_session(dead);
         }

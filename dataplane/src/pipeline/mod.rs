@@ -36,7 +36,7 @@ mod tunnels;
 use crate::addr::EniId;
 use crate::counters::Counters;
 use crate::drop::DropReason;
-use crate::flow::{Seed, Shard};
+use crate::flow::{Seed, SessionId, Shard, Table};
 use crate::packet::{Frame, FramePool};
 use crate::tables::Snapshot;
 use crate::time::{Duration, Instant};
@@ -114,16 +114,18 @@ pub trait Sink {
     }
 }
 
-/// Slots of the session table looked at in one go for dead sessions.
+/// Closed sessions that a batch frees at most,
+const CLOSED_TOGETHER: usize = 256;
+/// and, unless there are more, how long the next ones are left to gather.
+const CLOSED_INTERVAL: Duration = Duration::from_millis(50);
+/// Slots of the session table looked at in one go for other dead sessions.
 const SWEEP_SLOTS: usize = 4096;
-/// Dead sessions removed together.
-const SWEEP_TOGETHER: usize = 16;
 /// At most so long between two looks.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Where one of so many slots holds a dead session, looks come as many times as
-/// often: connections that come and go fast leave a table that is small, and in
+/// often: flows that come and go fast leave a table that is small, and in
 /// the caches.
-const SWEEP_HASTE: u64 = 8;
+const SWEEP_HASTE: usize = 8;
 /// A table of any size is gone round in about this time: memory of dead
 /// sessions is held no longer, and no batch waits for a whole table.
 const SWEEP_ROUND: Duration = Duration::from_secs(60);
@@ -148,6 +150,8 @@ pub struct Pipeline {
     /// What leaves while a train is taken apart.
     joining: Joining,
     next_sweep: Option<Instant>,
+    /// When closed sessions are looked at next.
+    next_closed: Instant,
 }
 
 impl Pipeline {
@@ -172,6 +176,7 @@ impl Pipeline {
             lists: Vec::new(),
             joining: Joining::default(),
             next_sweep: None,
+            next_closed: Instant::ZERO,
         }
     }
 
@@ -310,11 +315,13 @@ impl Pipeline {
 
     /// When [`Self::process`] next has something to do, though no frame came.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let sweep = self
-            .next_sweep
-            .filter(|_| !self.connections.sessions.is_empty());
+        let sessions = &self.connections.sessions;
+        let sweep = self.next_sweep.filter(|_| !sessions.is_empty());
+        let closed = sessions.first_closed();
+        let closed = closed.map(|(_, dies_at)| self.next_closed.max(dies_at));
         sweep
             .into_iter()
+            .chain(closed)
             .chain(self.connections.proxied.next_due())
             .min()
     }
@@ -324,34 +331,28 @@ impl Pipeline {
     pub fn expire(&mut self, now: Instant, tables: &Snapshot) {
         let _ = tables;
         self.connections.free_rested(now);
+        if now >= self.next_closed {
+            let mut left = CLOSED_TOGETHER;
+            let ended = self.end_each(|sessions| {
+                left = left.checked_sub(1)?;
+                sessions.next_closed(now)
+            });
+            if ended < CLOSED_TOGETHER {
+                self.next_closed = now + CLOSED_INTERVAL;
+            }
+        }
         if self.next_sweep.is_some_and(|at| now < at) {
             return;
         }
         let slots = self.connections.sessions.slots_used();
-        let mut steps = SWEEP_SLOTS.min(slots);
-        let (looked_at, ended) = (steps as u64, self.counters.flows_ended);
-        let mut dead = [None; SWEEP_TOGETHER];
-        loop {
-            // A few at a time, so that the fetches of their memory overlap.
-            for place in &mut dead {
-                *place = self.connections.sessions.sweep(now, &mut steps);
-                if let Some(id) = *place {
-                    self.connections.sessions.prefetch_ends(id);
-                }
-            }
-            for id in dead.into_iter().flatten() {
-                self.end_session(id);
-            }
-            if dead.contains(&None) {
-                break;
-            }
-        }
+        let looked_at = SWEEP_SLOTS.min(slots);
+        let mut steps = looked_at;
+        let found = self.end_each(|sessions| sessions.sweep(now, &mut steps));
         self.connections.gwlb.sweep(now, SWEEP_SLOTS);
         let goes = slots.div_ceil(SWEEP_SLOTS) as u64;
         let mut apart = (SWEEP_ROUND.as_nanos() / goes.max(1)).min(SWEEP_INTERVAL.as_nanos());
-        let found = self.counters.flows_ended - ended;
         if found > 0 && found * SWEEP_HASTE >= looked_at {
-            apart /= SWEEP_HASTE;
+            apart /= SWEEP_HASTE as u64;
         }
         self.next_sweep = Some(now + Duration::from_nanos(apart));
     }
@@ -377,7 +378,26 @@ impl Pipeline {
         self.connections.gwlb.inject(cookie, source_port);
     }
 
-    fn end_session(&mut self, id: crate::flow::SessionId) {
+    /// Ends each session that `next` names; how many. The memory of one is fetched while
+    /// that before it ends.
+    fn end_each(&mut self, mut next: impl FnMut(&mut Table) -> Option<SessionId>) -> usize {
+        let (mut before, mut ended) = (None, 0);
+        loop {
+            let id = next(&mut self.connections.sessions);
+            if let Some(id) = id {
+                self.connections.sessions.prefetch_ends(id);
+                ended += 1;
+            }
+            if let Some(before) = std::mem::replace(&mut before, id) {
+                self.end_session(before);
+            }
+            if id.is_none() {
+                return ended;
+            }
+        }
+    }
+
+    fn end_session(&mut self, id: SessionId) {
         self.connections.end(id);
         self.counters.flows_ended += 1;
     }
