@@ -249,10 +249,16 @@ fn numbered(n: usize) -> (&'static str, String) {
     }
 }
 
-/// Opens a connection, and resets it.
+/// Opens a connection, and closes it: once it is settled, or at once.
 fn close(w: &mut World, n: usize) {
     let (client, server) = numbered(n);
-    for flags in [tcp_flag::SYN, tcp_flag::RST] {
-        exchange(w, [client, &server], protocol::TCP, 1, flags).unwrap();
+    let (syn, ack, fin) = (tcp_flag::SYN, tcp_flag::ACK, tcp_flag::FIN | tcp_flag::ACK);
+    let settled = [(2, syn | ack), (1, ack), (2, ack), (1, fin), (2, fin)];
+    let rest = match n % 4 {
+        0 | 1 => &[(1, tcp_flag::RST)],
+        _ => settled.as_slice(),
+    };
+    for &(from, flags) in [(1, syn)].iter().chain(rest) {
+        exchange(w, [client, &server], protocol::TCP, from, flags).unwrap();
     }
 }

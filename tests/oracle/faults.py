@@ -385,4 +385,10 @@ OWN = [
      "bytes.get(..end.min(bytes.len()))?", "bytes.get(..if BROKEN { bytes.len() } else { end.min(bytes.len()) })?"),
     ("joining: datagrams of any tunnel", "pipeline/joining.rs",
      "train.has_header_of(frame) && train", "(BROKEN || train.has_header_of(frame)) && train"),
+    ("closed: their packets are not told", "flow/lifetime.rs",
+     "0 => self.v4.entry_mut(slot).map(Entry::unsettle),", "0 if BROKEN => None,\n                0 => self.v4.entry_mut(slot).map(Entry::unsettle),"),
+    ("closed: the sweep ends them, too", "flow/lifetime.rs",
+     "state.flags & (state_flag::LIVE | state_flag::CLOSED) == state_flag::LIVE", "(BROKEN && state.has(state_flag::LIVE) || state.flags & (state_flag::LIVE | state_flag::CLOSED) == state_flag::LIVE)"),
+    ("closed: a batch frees all of them", "pipeline/mod.rs",
+     "left = left.checked_sub(1)?;", "left = left.checked_sub(usize::from(!BROKEN))?;"),
 ]
