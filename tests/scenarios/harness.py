@@ -115,7 +115,7 @@ def own_processes():
 
 
 def processes():
-    """All processes here but ours, by what they run. (The scenarios are apart
+    """All processes here but ours that do not end yet, by what they run. (The scenarios are apart
     from the machine's other processes: nobody else's are here.)"""
     found = []
     for entry in pathlib.Path("/proc").iterdir():
@@ -123,7 +123,8 @@ def processes():
             with contextlib.suppress(OSError):
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 state = (entry / "stat").read_text().rsplit(") ", 1)[1][0]
-                if state != "Z":
+                # Who ends has no memory any more, and so no arguments, before it is a zombie.
+                if command and state != "Z":
                     found.append(f"{entry.name} {command.strip()}")
     return sorted(found)
 
