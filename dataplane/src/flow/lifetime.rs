@@ -3,8 +3,11 @@
 
 use super::entry::{Entry, NONE, State, state_flag};
 use super::table::{SessionId, Table};
-use super::{Tracking, TrackingTimeouts, nat};
+use super::{Tracking, TrackingTimeouts, memory, nat};
 use crate::time::Instant;
+
+/// The sweep fetches the state of the slot so many steps on.
+const SWEEP_AHEAD: usize = 8;
 
 impl Table {
     /// Shortest and longest timeouts of the interfaces that track a session.
@@ -68,8 +71,14 @@ impl Table {
             let at = self.hand % (v4 + v6);
             self.hand = at + 1;
             let slot = match at.checked_sub(v4) {
-                None => (at as u32) << 1,
-                Some(at) => (at as u32) << 1 | 1,
+                None => {
+                    memory::prefetch(&self.v4.entries, at + SWEEP_AHEAD);
+                    (at as u32) << 1
+                }
+                Some(at) => {
+                    memory::prefetch(&self.v6.entries, at + SWEEP_AHEAD);
+                    (at as u32) << 1 | 1
+                }
             };
             if let Some(state) = self.state(slot)
                 && state.flags & (state_flag::LIVE | state_flag::CLOSED) == state_flag::LIVE

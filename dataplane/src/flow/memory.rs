@@ -26,6 +26,14 @@ pub(super) fn prefetch_line<T>(slice: &[T], index: usize, lines: usize) {
     }
 }
 
+/// The same for all lines of `slice[index]`.
+#[inline(always)]
+pub(crate) fn prefetch_whole<T>(slice: &[T], index: usize) {
+    // One more, if it begins within a line.
+    let lines = size_of::<T>().div_ceil(CACHE_LINE) + usize::from(align_of::<T>() < CACHE_LINE);
+    (0..lines).for_each(|line| prefetch_line(slice, index, line));
+}
+
 /// Bytes of a cache line.
 const CACHE_LINE: usize = 64;
 

@@ -136,8 +136,11 @@ impl Table {
         }
     }
 
-    /// Fetches the buckets that a session's ends are in.
+    /// Fetches the buckets that a session's ends are in, and what its load balancer shares.
     pub(crate) fn prefetch_ends(&self, id: SessionId) {
+        if let Some(state) = self.state(id.slot) {
+            self.lbs.prefetch(state.lb);
+        }
         for direction in [Direction::Forward, Direction::Reply] {
             if let Some(hash) = self.end_hash(id.slot, direction) {
                 self.index.prefetch(hash);
