@@ -22,18 +22,21 @@ pub fn choose(
     seed: Seed,
     flow: u64,
 ) -> Option<usize> {
-    let candidates = || {
-        targets.iter().enumerate().filter(move |(_, target)| {
-            usable(target, az, cross_zone)
-                && !matches!(target.health, TargetHealth::Draining | TargetHealth::Unused)
-        })
+    let best = |takes: fn(TargetHealth) -> bool| {
+        // By hand: each first packet asks all targets.
+        let (mut best, mut most) = (None, 0);
+        for (index, target) in targets.iter().enumerate() {
+            if takes(target.health) && usable(target, az, cross_zone) {
+                let score = seed.score(target.address, target.port, flow);
+                if score >= most {
+                    (best, most) = (Some(index), score);
+                }
+            }
+        }
+        best
     };
-    let score = |target: &Target| seed.score(target.address, target.port, flow);
-    candidates()
-        .filter(|(_, target)| target.health == TargetHealth::Healthy)
-        .max_by_key(|(_, target)| score(target))
-        .or_else(|| candidates().max_by_key(|(_, target)| score(target)))
-        .map(|(index, _)| index)
+    best(|health| health == TargetHealth::Healthy)
+        .or_else(|| best(|health| !matches!(health, TargetHealth::Draining | TargetHealth::Unused)))
 }
 
 #[cfg(test)]
