@@ -76,8 +76,12 @@ fn world(family: usize, workers: u32) -> World {
         (6, 10, SECOND[0], SECOND[1]),
         (7, 11, SERVERS[0][0], SERVERS[1][0]),
         (8, 10, SERVERS[0][1], SERVERS[1][1]),
+        (9, 10, "10.0.1.90", "fd00:0:0:1::90"),
     ] {
         w.eni(eni, subnet, &[v4, v6], &[1], EniKind::Host);
+    }
+    for router in [8, 9] {
+        w.eni_edit(router, |row| row.source_dest_check = false);
     }
     for (eni, addresses) in [(1, &FIRST[family][1..3]), (2, &ENDPOINT[family][1..])] {
         w.eni_edit(eni, |row| {
@@ -87,6 +91,13 @@ fn world(family: usize, workers: u32) -> World {
     w.edit(|b| {
         let row = targets(family, [TargetHealth::Healthy; 2]);
         b.set_target_group(TargetGroupId(0), Some(row));
+        let mut other = targets(family, [TargetHealth::Healthy; 2]);
+        other.targets.reverse();
+        other.targets.truncate(1);
+        other
+            .targets
+            .extend(targets(family, [TargetHealth::Healthy; 2]).targets);
+        b.set_target_group(TargetGroupId(1), Some(other));
     });
     w.pipeline = Pipeline::new(Config {
         connections: 100,
@@ -182,13 +193,20 @@ fn odd(frame: &mut Frame, dice: &mut Dice) {
 
 /// What the tables have that comes and goes.
 fn change(worlds: &mut [World; 2], family: usize, dice: &mut Dice) {
-    let (what, which) = (dice.below(8), dice.below(3));
+    let (what, which, order) = (dice.below(9), dice.below(3), dice.below(6));
     for w in worlds {
         match what {
             0 | 1 => {
                 let (up, down) = (TargetHealth::Healthy, TargetHealth::Unhealthy);
                 let states = [[up, up], [up, down], [down, up]][which];
-                let row = targets(family, states);
+                let mut row = targets(family, states);
+                // In each place of the group is another, perhaps, or there are fewer places.
+                match order {
+                    0 | 1 => row.targets.reverse(),
+                    2 => _ = row.targets.remove(0),
+                    3 => row.targets.truncate(1),
+                    _ => {}
+                }
                 w.edit(|b| b.set_target_group(TargetGroupId(0), Some(row)));
             }
             2 => {
@@ -218,10 +236,27 @@ fn change(worlds: &mut [World; 2], family: usize, dice: &mut Dice) {
                 let blocks = ["10.0.0.0/16", "fd00::/48"];
                 let mut routes = blocks.map(|block| (block, RouteTarget::Local)).to_vec();
                 let specific = ["10.0.2.64/26", "fd00:0:0:2:1::/80"][family];
-                if which > 0 {
-                    routes.push((specific, RouteTarget::Blackhole));
+                match (which, order) {
+                    (1, _) => routes.push((specific, RouteTarget::Blackhole)),
+                    // By way of who passes on what is not its own.
+                    (2, _) => routes.push((specific, RouteTarget::Eni(EniId([8, 9][order % 2])))),
+                    _ => {}
                 }
                 w.table(1, &routes);
+            }
+            7 => {
+                // Its listeners' other group, in which the same place is another target's.
+                let mut row = w
+                    .tables
+                    .load_balancers
+                    .row(LoadBalancerId(0))
+                    .unwrap()
+                    .clone();
+                for listener in &mut row.listeners {
+                    listener.target_group = Some(TargetGroupId(which as u32 % 2));
+                }
+                row.cross_zone = order % 2 == 0;
+                w.edit(|b| b.set_load_balancer(LoadBalancerId(0), Some(row)));
             }
             5 => w.eni_edit(7, |row| row.attached = which > 0),
             6 => w.eni_edit(1, |row| row.source_dest_check = which > 0),
@@ -409,5 +444,105 @@ fn used_up_ports_are_used_up_for_plans_too() {
         let counters = worlds[0].pipeline.counters();
         assert!(refused > 100, "{refused} refused");
         assert!(counters.flows_planned > 200, "{}", counters.flows_planned);
+    }
+}
+
+/// What is foreseen of a batch's first packets is no other than what is found one by one:
+/// among few ports, of which some are given back within the batch, and with the same call
+/// more than once in it.
+fn batches(family: usize, seed: u64, workers: u32) -> [u64; 2] {
+    let mut worlds = [(); 2].map(|()| world(family, workers));
+    for w in &mut worlds {
+        w.pipeline = Pipeline::new(Config {
+            connections: 2_000,
+            seed: 7,
+            worker: (0, workers),
+            ..Config::default()
+        });
+    }
+    let mut dice = Dice(seed, 0);
+    let mut heard: Vec<(u32, FiveTuple)> = Vec::new();
+    let mut called: Vec<(u32, FiveTuple)> = vec![call(family, &mut dice)];
+    let mut steps = 0;
+    for round in 0..60 {
+        if dice.below(4) == 0 {
+            change(&mut worlds, family, &mut dice);
+        }
+        let seconds = dice.of(&[0, 0, 1, 12]);
+        for w in &mut worlds {
+            // What is over by then ends before the batch, in both.
+            w.wait(seconds);
+            w.send_all(Vec::new());
+        }
+        let frames: Vec<Frame> = (0..1 + dice.below(80))
+            .map(|_| {
+                let (from, tuple, flags) = match dice.below(10) {
+                    0..6 => {
+                        let (from, mut tuple) = call(family, &mut dice);
+                        tuple.sport += 40 * dice.below(20) as u16;
+                        called.push((from, tuple));
+                        (from, tuple, SYN)
+                    }
+                    6 => {
+                        let (from, tuple) = dice.of(&called);
+                        (from, tuple, dice.of(&[SYN, SYN, RST, FIN | ACK]))
+                    }
+                    _ if heard.is_empty() => (1, called[0].1, ACK),
+                    _ => {
+                        let (from, tuple) = heard.swap_remove(dice.below(heard.len()));
+                        (from, tuple, dice.of(&[SYN | ACK, SYN | ACK, RST | ACK]))
+                    }
+                };
+                let mut frame = worlds[0].frame(from, &tuple, flags, b"");
+                if tuple.protocol == protocol::TCP {
+                    frame = numbered(frame, dice.below(1 << 30) as u32, 0);
+                }
+                frame.port = EniId(from);
+                frame
+            })
+            .collect();
+        let at = format!("family {family}, seed {seed}, round {round}");
+        let [together, apart] = &mut worlds;
+        let seen = together.send_all(frames.clone());
+        let (mut out, mut drops) = (Vec::new(), Vec::new());
+        for frame in frames {
+            steps += 1;
+            forget(apart, steps);
+            let mut seen = apart.send_all(vec![frame]);
+            out.append(&mut seen.out);
+            drops.append(&mut seen.drops);
+        }
+        assert_eq!(seen.drops, drops, "{at}");
+        let bytes = |out: &[(EniId, Frame)]| -> Vec<_> {
+            let all = out.iter();
+            all.map(|(at, frame)| (*at, frame.bytes().to_vec()))
+                .collect()
+        };
+        assert_eq!(bytes(&seen.out), bytes(&out), "{at}");
+        let [held, expected] = worlds.each_ref().map(sessions);
+        assert_eq!(held, expected, "{at}");
+        for (to, frame) in out {
+            let headers = read(&frame);
+            if headers.tcp_flags & RST == 0 {
+                heard.push((to.0, headers.tuple.reversed()));
+            }
+        }
+    }
+    let counters = worlds[0].pipeline.counters();
+    [counters.flows_planned, counters.answers_planned]
+}
+
+#[test]
+fn a_batch_leaves_as_its_packets_one_by_one() {
+    for family in [0, 1] {
+        for workers in [1, 256] {
+            let mut sum = [0; 2];
+            for seed in 0..8 {
+                let counts = batches(family, seed, workers);
+                sum = [sum[0] + counts[0], sum[1] + counts[1]];
+            }
+            println!("family {family}, {workers} workers: {sum:?}");
+            assert!(sum[0] > 2_000 && sum[1] > 300, "{sum:?}");
+        }
     }
 }

@@ -42,7 +42,7 @@ pub use fragments::{First, FragmentKey, Fragments};
 pub(crate) use hash::PairSeed;
 pub use hash::{RowHash, Seed, Seeded};
 pub use held::Held;
-pub(crate) use memory::{CacheLine, LinesPastCaches, prefetch};
+pub(crate) use memory::{CacheLine, LinesPastCaches, prefetch, prefetch_whole};
 pub use nat::{NATS_MAX, NatFlow, Nats};
 pub use proxied::{Phase, Proxied, ProxiedFlows};
 pub use session::{LbFlow, Limits, Outcome, Pass, Rewrite, Session, SizeLimit, Tracked, Tunnel};

@@ -47,6 +47,8 @@ pub struct Ports {
     free: Vec<u32>,
     /// The pool of the port that was given back last.
     last: PoolHint,
+    /// How many have been given back.
+    released: u64,
 }
 
 /// What shares a range of source ports: a node's interface and a translated tuple without
@@ -61,6 +63,23 @@ enum Way {
 /// costs time and nothing else.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PoolHint(u32);
+
+/// The port that is given next to who asks for one way with one hash.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NextPort {
+    /// The place of its pool.
+    pool: u32,
+    port: u16,
+    /// How many ports had been given back.
+    released: u64,
+}
+
+impl NextPort {
+    #[inline]
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+}
 
 /// The ports from one load balancer address to one target.
 #[derive(Debug)]
@@ -124,6 +143,7 @@ impl Ports {
             free_pools: Vec::new(),
             free: Vec::new(),
             last: PoolHint::default(),
+            released: 0,
         }
     }
 
@@ -174,6 +194,45 @@ impl Ports {
         *hint = PoolHint(at);
         self.take_of(at, u32::from(port));
         Some(port)
+    }
+
+    /// The port that [`Self::take_free_port`] takes if it is asked now, or after others are
+    /// taken; its bits are fetched thereby. `None` where none of the pool is in use.
+    #[inline]
+    pub(crate) fn next_port(
+        &self,
+        (node, translated): (EniId, &FiveTuple),
+        hint: &mut PoolHint,
+        hash: u64,
+        workers: u32,
+        owns: impl Fn(u16) -> bool,
+    ) -> Option<NextPort> {
+        let way = Way::of(node, translated);
+        let at = self
+            .hinted(&way, *hint)
+            .or_else(|| self.by_way.get(&way).copied())?;
+        *hint = PoolHint(at);
+        let pool = self.pools.get(at as usize)?;
+        Some(NextPort {
+            pool: at,
+            port: self.any_free(Some(pool), hash, workers, &owns)?,
+            released: self.released,
+        })
+    }
+
+    /// Takes a port that was to be the next, for the same way. `false`, and nothing is done, where another may
+    /// be: it was taken itself, one before it was given back, or all are used up.
+    #[inline]
+    pub(crate) fn take_next(&mut self, next: &NextPort, workers: u32) -> bool {
+        let port = u32::from(next.port);
+        let pool = self.pools.get(next.pool as usize);
+        let is_next = next.released == self.released
+            && pool.is_some_and(|pool| pool.used * workers < PORTS_MAX)
+            && self.word(pool, port) & place(port).1 == 0;
+        if is_next {
+            self.take_of(next.pool, port);
+        }
+        is_next
     }
 
     /// The place that a hint names, if that is the pool's.
@@ -336,6 +395,7 @@ impl Ports {
             && *bits & bit != 0
         {
             *bits &= !bit;
+            self.released += 1;
             chunk.used -= 1;
             pool.used -= 1;
             if chunk.used == 0 {
@@ -450,13 +510,17 @@ mod tests {
         let mut taken: Vec<(usize, u16)> = Vec::new();
         let mut hints = [PoolHint::default(); 5];
         let (mut most, mut empty) = (0, 0);
-        for step in 0..6_000u64 {
+        // What was to be the next port once, and whether it was when it was taken.
+        let mut foreseen: Vec<(usize, u64, NextPort)> = Vec::new();
+        let mut came = [0; 2];
+        for step in 0..9_000u64 {
             let word = random(step);
             let byte = |n: u32| (word >> (8 * n)) as usize & 0xff;
             let way = byte(0) % ways.len();
             let (node, translated) = &ways[way];
             // It fills for a while, then empties.
-            if (step / 500).is_multiple_of(2) && byte(1) > 20 {
+            let fills = (step / 500).is_multiple_of(3) && byte(1) > 20;
+            if fills {
                 let mut hint = hints[byte(2) % hints.len()];
                 // Few places to begin with, so that the same ports come up.
                 let hash = byte(3) as u64 % 7;
@@ -486,6 +550,24 @@ mod tests {
                     },
                 );
             }
+            for hash in [word % 7, word % 5] {
+                let at = &mut hints[byte(6) % 5];
+                let next = ports.next_port((*node, translated), at, hash, 1, |_| true);
+                let free = ports.free_port(*node, translated, hash, 1, |_| true);
+                assert!(next.is_none_or(|next| Some(next.port()) == free));
+                foreseen.extend(next.map(|next| (way, hash, next)));
+            }
+            if fills && foreseen.len() > 6 {
+                let (way, hash, next) = foreseen.swap_remove(byte(7) % 7);
+                let (node, translated) = &ways[way];
+                let free = ports.free_port(*node, translated, hash, 1, |_| true);
+                let is_next = ports.take_next(&next, 1);
+                came[usize::from(is_next)] += 1;
+                if is_next {
+                    assert_eq!(Some(next.port()), free, "step {step}");
+                    taken.push((way, next.port()));
+                }
+            }
             for (way, (node, translated)) in ways.iter().enumerate() {
                 let held = taken.iter().filter(|held| held.0 == way).count();
                 assert_eq!(ports.used(*node, translated), held as u32, "step {step}");
@@ -496,6 +578,7 @@ mod tests {
             empty += u32::from(taken.is_empty());
         }
         assert!(most > 200 && empty > 20, "{most} {empty}");
+        assert!(came.iter().all(|&times| times > 200), "{came:?}");
     }
 
     /// The last ports of a way, and the search from behind them.
@@ -514,6 +597,26 @@ mod tests {
             assert!(take(&mut ports, highest).is_some());
         }
         assert_eq!(take(&mut ports, highest), None);
+        assert_eq!(ports.used(node, &way), PORTS_MAX);
+        // What was foreseen while there was one left is not given beyond the last.
+        ports.release(node, &tuple(u16::MAX));
+        let all = |_| true;
+        let next = || ports.next_port((node, &way), &mut PoolHint::default(), highest, 1, all);
+        let (one, other) = (
+            next().unwrap(),
+            NextPort {
+                port: 50_000,
+                ..next().unwrap()
+            },
+        );
+        assert_eq!(one.port(), u16::MAX);
+        assert!(!ports.take_next(&other, 1), "it is taken");
+        assert!(ports.take_next(&one, 1) && !ports.take_next(&one, 1));
+        let beyond = NextPort {
+            port: 60_000,
+            ..one
+        };
+        assert!(!ports.take_next(&beyond, 1), "used up");
         assert_eq!(ports.used(node, &way), PORTS_MAX);
     }
 }

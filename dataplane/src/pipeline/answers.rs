@@ -15,12 +15,11 @@ use super::Pipeline;
 use super::forward::Arrival;
 use super::planned::Planned;
 use super::plans::PlainPacket;
-use super::short::Lane;
+use super::short::{Lane, Moment};
 use crate::addr::EniId;
 use crate::flow::{DepsId, Direction, Leaves, Rewrite, SessionId, Shared, both_ports};
 use crate::packet::{FiveTuple, GENEVE_PORT, protocol};
 use crate::tables::{Sabotage, Snapshot};
-use crate::time::Instant;
 use crate::walk::Path;
 
 /// How the answers of a class go.
@@ -54,23 +53,32 @@ impl Pipeline {
     #[inline]
     pub(super) fn answer_as_others<A: Planned>(
         &mut self,
-        tables: &Snapshot,
-        now: Instant,
+        &Moment {
+            tables,
+            now,
+            standing,
+            ..
+        }: &Moment<'_>,
         plain: &PlainPacket<A>,
         lane: &Lane,
         slot: u32,
     ) -> Option<(A::Step, EniId, Option<u16>)> {
         let sessions = &mut self.connections.sessions;
         let (shared, near_port) = sessions.shared::<A>(slot)?;
-        let answer = A::answers(&mut self.plans).find(&class(plain, &shared)?)?;
+        let class = class(plain, &shared)?;
+        let answers = &mut A::plans(&mut self.plans).answers;
+        let (_, answer) = answers.find(&class)?;
         let ports = [plain.dport, near_port];
         let mut ranges = ports.iter().zip(&answer.ports);
         let inside = ranges.all(|(port, (first, last))| (first..=last).contains(&port));
         let young = sessions.is_young::<A>((slot, Direction::Reply), now);
-        if !young || !inside || !self.connections.deps.hold(answer.deps, tables) {
+        let hot = sessions.hot_at(answer.action)?;
+        let deps = &mut self.connections.deps;
+        // What a cached packet asks: the dependencies themselves need not be fetched.
+        let stands = hot.version >= standing || deps.hold(answer.deps, tables);
+        if !young || !inside || !stands {
             return None;
         }
-        let hot = sessions.hot_at(answer.action)?;
         if lane.ttl <= hot.ttl_less || lane.ip_len > hot.size_max {
             return None;
         }
@@ -128,7 +136,7 @@ impl Pipeline {
             deps,
             ports: path.ports,
         };
-        let gone = A::answers(&mut self.plans).put(class, answer);
+        let gone = A::plans(&mut self.plans).answers.put(class, answer);
         if let Some(gone) = gone
             && let Some(deps) = self.connections.sessions.drop_action(gone.action)
         {

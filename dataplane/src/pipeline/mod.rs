@@ -4,8 +4,9 @@
 //! - `short`, `short6`, `tunnels`: plain packets whose way is known, a batch at a time
 //! - `forward`: the flow cache, and the walk when it misses
 //! - `plans`, `answers`: connections that differ in the client's port only;
-//!   `openings`: the short way of their first packets; `planned`: what of that
-//!   differs between the families
+//!   `places`: what they are kept in; `openings`: the short way of their first
+//!   packets; `foreseen`: what these will need; `planned`: what of that differs
+//!   between the families
 //! - `commit`: what a walk leaves behind: sessions, flows, compiled passes
 //! - `proxy`: the proxy protocol header, and the numbers that it shifts
 //! - `explain`: the walk of a frame that was dropped, once more
@@ -17,10 +18,12 @@
 mod answers;
 mod commit;
 mod explain;
+mod foreseen;
 mod forward;
 mod ingress;
 mod joining;
 mod openings;
+mod places;
 mod planned;
 mod plans;
 mod proxy;
@@ -208,7 +211,9 @@ impl Pipeline {
         let mut context = Context { now, tables, sink };
         let together = if S::WATCHES { 1 } else { LANES };
         for frames in batch.chunks_mut(LANES) {
-            self.look_ahead(frames, &mut lanes);
+            if self.look_ahead(frames, &mut lanes) {
+                self.foresee(tables, frames, &mut lanes);
+            }
             let mut passed = 0;
             while let (Some(frames), Some(lanes)) =
                 (frames.get_mut(passed..), lanes.get_mut(passed..))

@@ -5,6 +5,7 @@
 //! Whatever they do not know takes the long way, and is walked.
 
 use super::Pipeline;
+use super::foreseen::Foreseen;
 use super::planned::Planned;
 use super::plans::PlainPacket;
 use super::short::{Lane, Moment};
@@ -24,8 +25,9 @@ impl Pipeline {
         lane: &Lane,
         key: &A::Key,
     ) -> Option<EniId> {
-        let plain = read::<A>(at.tables, frame, lane, key)?;
-        self.open_plain(at, frame, lane, key, &plain)
+        self.with_foreseen::<A, _>(at.tables, frame, lane, key, |this, frame, foreseen| {
+            this.open_plain(at, frame, lane, key, foreseen)
+        })
     }
 
     fn open_plain<A: Planned>(
@@ -34,9 +36,9 @@ impl Pipeline {
         frame: &mut Frame,
         lane: &Lane,
         key: &A::Key,
-        plain: &PlainPacket<A>,
+        Foreseen { plain, choice }: &Foreseen<A>,
     ) -> Option<EniId> {
-        let (slot, mss) = self.open_as_others(at.tables, at.now, plain, lane, key)?;
+        let (slot, mss) = self.open_as_others(at, plain, choice, lane, key)?;
         let sessions = &self.connections.sessions;
         let (line, hot) = sessions.way::<A>((slot, Direction::Forward))?;
         let out = hot.out;
@@ -61,10 +63,11 @@ impl Pipeline {
         if !is_open || !is_over {
             return None;
         }
-        // A frame that may not enter ends nothing.
-        let plain = read::<A>(at.tables, frame, lane, key)?;
-        self.end_session(id);
-        self.open_plain(at, frame, lane, key, &plain)
+        // A frame that may not enter ends nothing, nor does one without a plan.
+        self.with_foreseen::<A, _>(at.tables, frame, lane, key, |this, frame, foreseen| {
+            this.end_session(id);
+            this.open_plain(at, frame, lane, key, foreseen)
+        })
     }
 
     /// The same for the first packet of a direction that has no action: an answer.
@@ -81,7 +84,7 @@ impl Pipeline {
             return None;
         }
         let plain = read::<A>(at.tables, frame, lane, key)?;
-        let (step, out, mss) = self.answer_as_others(at.tables, at.now, &plain, lane, of.0)?;
+        let (step, out, mss) = self.answer_as_others(at, &plain, lane, of.0)?;
         self.tell(of, lane, at.now);
         finish::<A>(frame, lane, key, &step, mss);
         Some(out)
@@ -90,7 +93,7 @@ impl Pipeline {
 
 /// The packet of a lane, if its frame may enter by its port at all (`ingress`).
 #[inline]
-fn read<A: Planned>(
+pub(super) fn read<A: Planned>(
     tables: &Snapshot,
     frame: &Frame,
     lane: &Lane,

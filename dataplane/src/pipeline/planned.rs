@@ -1,7 +1,7 @@
 //! What differs between the families where connections are opened and answered by plan.
 
-use super::answers::Answer;
-use super::plans::{ANY, Known, Places, PlainPacket, Plans, Words};
+use super::places::Words;
+use super::plans::{ANY, FamilyPlans, PlainPacket, Plans};
 use super::short::{self, Lane, Way};
 use super::short6;
 use crate::flow::{Family, Hot, Line, Shared};
@@ -20,8 +20,9 @@ pub(super) trait Planned: Family {
 
     fn opening(plain: &PlainPacket<Self>) -> Self::Opening;
     fn answering(plain: &PlainPacket<Self>, session: &Shared<Self>) -> Self::Answering;
-    fn openings(plans: &mut Plans) -> &mut Places<Self::Opening, Known<Self>>;
-    fn answers(plans: &mut Plans) -> &mut Places<Self::Answering, Answer<Self>>;
+    fn plans(plans: &mut Plans) -> &mut FamilyPlans<Self>;
+    /// The key of a plain packet that was looked at.
+    fn key_of(bytes: &[u8], lane: &Lane) -> Option<Self::Key>;
     /// Whether that is the way of a plain packet of this family.
     fn is_plain(way: Way) -> bool;
     /// MAC addresses of a plain frame, and four bytes of its transport header from the
@@ -51,13 +52,13 @@ impl Planned for u32 {
     }
 
     #[inline(always)]
-    fn openings(plans: &mut Plans) -> &mut Places<[u64; 4], Known<Self>> {
-        &mut plans.openings4
+    fn plans(plans: &mut Plans) -> &mut FamilyPlans<Self> {
+        &mut plans.of_four
     }
 
     #[inline(always)]
-    fn answers(plans: &mut Plans) -> &mut Places<[u64; 8], Answer<Self>> {
-        &mut plans.answers4
+    fn key_of(_: &[u8], lane: &Lane) -> Option<Self::Key> {
+        Some(lane.key)
     }
 
     #[inline(always)]
@@ -104,13 +105,13 @@ impl Planned for u128 {
     }
 
     #[inline(always)]
-    fn openings(plans: &mut Plans) -> &mut Places<[u64; 8], Known<Self>> {
-        &mut plans.openings6
+    fn plans(plans: &mut Plans) -> &mut FamilyPlans<Self> {
+        &mut plans.of_six
     }
 
     #[inline(always)]
-    fn answers(plans: &mut Plans) -> &mut Places<[u64; 14], Answer<Self>> {
-        &mut plans.answers6
+    fn key_of(bytes: &[u8], lane: &Lane) -> Option<Self::Key> {
+        short6::key_of(bytes, lane)
     }
 
     #[inline(always)]

@@ -22,23 +22,20 @@
 
 use super::Pipeline;
 use super::answers::Answer;
+use super::foreseen::Foreseen;
 use super::forward::Arrival;
+use super::places::{Places, Words};
 use super::planned::Planned;
-use super::short::Lane;
+use super::short::{LANES, Lane, Moment};
 use crate::addr::EniId;
 use crate::flow::{
-    Begin, Common, End, Family, Leaves, PairSeed, Rewrite, Seed, SessionId, Tracking, both_ports,
+    Begin, Common, DepSets, End, Family, Hot, Leaves, Rewrite, Seed, SessionId, Shard, Table,
+    Tracking, both_ports,
 };
-use crate::nat::PoolHint;
+use crate::nat::{NextPort, PoolHint};
 use crate::packet::{FiveTuple, Fragment, GENEVE_PORT, protocol, tcp_flag};
 use crate::tables::{Sabotage, Snapshot};
-use crate::time::Instant;
 use crate::walk::{Connections, Entry, Path, Pick, View};
-
-/// Plans and picks kept, at most.
-const PLANS_MAX: usize = 1 << 13;
-/// Places in which one may be.
-const WAYS: usize = 4;
 
 /// A packet of TCP or UDP that is whole and in no tunnel, as far as plans read it.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +89,14 @@ impl<A: Family> PlainPacket<A> {
         }
     }
 
+    /// Whether it is the packet of this lane and end.
+    pub(super) fn is_of(&self, lane: &Lane, end: &End<A>) -> bool {
+        let ports = both_ports(self.sport, self.dport);
+        (self.src, self.dst, ports) == (end.src, end.dst, end.ports)
+            && (self.protocol, self.port.0) == (end.protocol, end.ingress)
+            && self.tcp_flags == lane.tcp_flags
+    }
+
     /// Whether it opens a connection of TCP.
     pub(super) const fn is_tcp_open(&self) -> bool {
         self.protocol == protocol::TCP
@@ -119,54 +124,7 @@ fn class<A: Planned>(plain: &PlainPacket<A>) -> Option<A::Opening> {
     (plain.is_tcp_open() || udp).then(|| A::opening(plain))
 }
 
-/// A few words by which something is found.
-pub(super) trait Words: Copy + std::fmt::Debug {
-    /// Secrets for their hash.
-    type Secrets: Copy + std::fmt::Debug;
-    fn secrets(seed: Seed) -> Self::Secrets;
-    fn hash(&self, secrets: &Self::Secrets) -> u64;
-    /// Whether two are equal: without a branch at each word, or a call.
-    fn is_same(&self, other: &Self) -> bool;
-    /// The same with another last word.
-    fn with(self, last: u32) -> Self;
-}
-
-impl<const N: usize> Words for [u64; N] {
-    type Secrets = PairSeed<N>;
-
-    fn secrets(seed: Seed) -> PairSeed<N> {
-        const { assert!(N.is_multiple_of(2), "hashes take words by pairs") };
-        PairSeed::new(seed)
-    }
-
-    #[inline(always)]
-    fn hash(&self, secrets: &PairSeed<N>) -> u64 {
-        secrets.hash(self)
-    }
-
-    #[inline(always)]
-    fn is_same(&self, other: &Self) -> bool {
-        self.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b)) == 0
-    }
-
-    #[inline(always)]
-    fn with(mut self, last: u32) -> Self {
-        if let Some(place) = self.last_mut() {
-            *place = u64::from(last);
-        }
-        self
-    }
-}
-
-/// What is known of a class.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Known<A> {
-    /// A load balancer chooses.
-    Pick(Pick),
-    /// All of them go this way.
-    Plan(Plan<A>),
-}
-
+/// How the packets of a class go for which one target is chosen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan<A> {
     /// Source port aside. What else becomes of the packet is in the action.
@@ -190,103 +148,157 @@ struct Nat {
 /// All plans of a pipeline.
 #[derive(Debug)]
 pub(super) struct Plans {
-    pub(super) openings4: Places<<u32 as Planned>::Opening, Known<u32>>,
-    pub(super) answers4: Places<<u32 as Planned>::Answering, Answer<u32>>,
-    pub(super) openings6: Places<<u128 as Planned>::Opening, Known<u128>>,
-    pub(super) answers6: Places<<u128 as Planned>::Answering, Answer<u128>>,
+    pub(super) of_four: FamilyPlans<u32>,
+    pub(super) of_six: FamilyPlans<u128>,
+}
+
+/// Those of a family.
+#[derive(Debug)]
+pub(super) struct FamilyPlans<A: Planned> {
+    /// Classes for which a load balancer chooses.
+    pub(super) picks: Places<A::Opening, Pick>,
+    pub(super) openings: Places<A::Opening, Plan<A>>,
+    pub(super) answers: Places<A::Answering, Answer<A>>,
+    /// Of the batch.
+    pub(super) foreseen: Vec<Foreseen<A>>,
+}
+
+impl<A: Planned> FamilyPlans<A> {
+    fn new(connections: usize, seed: Seed) -> Self {
+        Self {
+            picks: Places::new(connections, seed),
+            openings: Places::new(connections, seed),
+            answers: Places::new(connections, seed),
+            foreseen: Vec::with_capacity(LANES),
+        }
+    }
 }
 
 impl Plans {
     pub(super) fn new(connections: usize, seed: Seed) -> Self {
         Self {
-            openings4: Places::new(connections, seed),
-            answers4: Places::new(connections, seed),
-            openings6: Places::new(connections, seed),
-            answers6: Places::new(connections, seed),
+            of_four: FamilyPlans::new(connections, seed),
+            of_six: FamilyPlans::new(connections, seed),
         }
     }
 }
 
-/// A fixed number of values by key; one that comes may drive another out.
-#[derive(Debug)]
-pub(super) struct Places<K: Words, T> {
-    secrets: K::Secrets,
-    /// Empty until the first value comes.
-    places: Vec<Option<(K, T)>>,
-    size: usize,
-    next: usize,
+/// The plan that a packet goes by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice<A: Planned> {
+    /// Its class, with the target.
+    key: A::Opening,
+    /// Where it probably is.
+    pub(super) place: usize,
+    /// What the load balancer hashed.
+    hash: u64,
+    /// What else was foreseen.
+    ahead: Option<Ahead>,
 }
 
-impl<K: Words, T: Copy> Places<K, T> {
-    fn new(connections: usize, seed: Seed) -> Self {
-        Self {
-            secrets: K::secrets(seed),
-            places: Vec::new(),
-            size: connections.clamp(WAYS, PLANS_MAX).next_power_of_two(),
-            next: 0,
-        }
+/// What is foreseen of a packet that opens a connection, by a plan that stands.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    /// The port that the client's becomes, if it becomes another.
+    next: Option<NextPort>,
+    /// Hash of the far end with that port.
+    far: u64,
+}
+
+impl<A: Planned> Choice<A> {
+    /// Whether it was chosen on the tables of the batch: neither a plan nor a pick has changed
+    /// since.
+    #[inline(always)]
+    pub(super) const fn stands(&self) -> bool {
+        self.ahead.is_some()
+    }
+}
+
+/// Whether answers to a port come to this worker.
+fn leads_to<'a>(
+    tables: &'a Snapshot,
+    shard: &'a Shard,
+    translated: FiveTuple,
+) -> impl Fn(u16) -> bool + 'a {
+    move |sport| {
+        tables.leads_to(
+            shard,
+            &FiveTuple {
+                sport,
+                ..translated
+            },
+        )
+    }
+}
+
+impl<A: Planned> Plan<A> {
+    /// Its action, if what it was made from is as it was.
+    #[inline(always)]
+    fn stands<'a>(
+        &self,
+        sessions: &'a Table,
+        deps: &mut DepSets,
+        (tables, standing): (&Snapshot, u64),
+    ) -> Option<&'a Hot> {
+        let hot = sessions.hot_of(&self.common)?;
+        // What a cached packet asks: the dependencies themselves need not be fetched.
+        let stands = hot.version >= standing || deps.hold(self.common.deps, tables);
+        stands.then_some(hot)
     }
 
-    /// The places of a key.
-    #[inline]
-    fn home(&self, key: &K) -> usize {
-        key.hash(&self.secrets) as usize & (self.size - 1) & !(WAYS - 1)
-    }
-
-    #[inline]
-    pub(super) fn find(&mut self, key: &K) -> Option<&mut T> {
-        let home = self.home(key);
-        let places = self.places.get_mut(home..home + WAYS)?;
-        let mut held = places.iter_mut().flatten();
-        held.find(|(of, _)| of.is_same(key)).map(|(_, value)| value)
-    }
-
-    /// Keeps a value; returns what had to go for it.
-    pub(super) fn put(&mut self, key: K, value: T) -> Option<T> {
-        if self.places.is_empty() {
-            self.places.resize(self.size, None);
-        }
-        let home = self.home(&key);
-        let places = self.places.get_mut(home..home + WAYS)?;
-        let same = |place: &Option<(K, T)>| place.as_ref().is_some_and(|(of, _)| of.is_same(&key));
-        let way = places
-            .iter()
-            .position(same)
-            .or_else(|| places.iter().position(Option::is_none))
-            .unwrap_or(self.next % WAYS);
-        self.next = self.next.wrapping_add(1);
-        let old = places.get_mut(way)?.replace((key, value));
-        old.map(|(_, value)| value)
+    /// The far end of a connection whose client has this source port there.
+    #[inline(always)]
+    fn far(&self, protocol: u8, sport: u16) -> A::Key {
+        let leaves = &self.leaves;
+        A::key(&End {
+            src: leaves.dst,
+            dst: leaves.src,
+            ports: (leaves.ports | both_ports(sport, 0)).rotate_left(16),
+            ingress: self.out.0,
+            protocol,
+        })
     }
 }
 
 impl Pipeline {
-    /// Opens a connection as others of its class were: its slot, and the MSS that its
-    /// segments may have. `None`, and nothing is done, if the packet must be walked. At its
-    /// near end no session may stand.
-    #[inline]
-    pub(super) fn open_as_others<A: Planned>(
+    /// The plan that a packet probably goes by. Reads tags, and the pick of its class.
+    #[inline(always)]
+    pub(super) fn choose_plan<A: Planned>(
         &mut self,
         tables: &Snapshot,
-        now: Instant,
         plain: &PlainPacket<A>,
-        lane: &Lane,
-        near: &A::Key,
-    ) -> Option<(u32, Option<u16>)> {
+    ) -> Option<Choice<A>> {
         let class = class(plain)?;
         let seed = self.connections.seed;
-        let openings = A::openings(&mut self.plans);
-        let mut hash = 0;
-        let picked = match openings.find(&class)? {
-            Known::Plan(_) => class,
-            Known::Pick(pick) => {
-                hash = Pick::hash(seed, &plain.tuple(), plain.tcp_seq);
-                class.with(pick.target(tables, seed, hash, A::IS_V4)?.0)
-            }
-        };
-        let Known::Plan(plan) = openings.find(&picked)? else {
-            return None;
-        };
+        let FamilyPlans {
+            picks, openings, ..
+        } = A::plans(&mut self.plans);
+        let (mut key, mut hash) = (class, 0);
+        if let Some((_, pick)) = picks.find(&class) {
+            hash = Pick::hash(seed, &plain.tuple(), plain.tcp_seq);
+            key = class.with(pick.target(tables, seed, hash, A::IS_V4)?.0);
+        }
+        Some(Choice {
+            key,
+            place: openings.guess(&key)?,
+            hash,
+            ahead: None,
+        })
+    }
+
+    /// Foresees the port that the client's will become, if the plan stands, and fetches what
+    /// the far end needs. (A pick that moved since is chosen by no more: plans of before do
+    /// not stand.)
+    #[inline(always)]
+    pub(super) fn choose_port<A: Planned>(
+        &mut self,
+        tables: &Snapshot,
+        standing: u64,
+        plain: &PlainPacket<A>,
+        choice: &mut Choice<A>,
+    ) -> Option<()> {
+        let openings = &mut A::plans(&mut self.plans).openings;
+        let plan = openings.at(choice.place, &choice.key)?;
         let Connections {
             sessions,
             deps,
@@ -294,38 +306,76 @@ impl Pipeline {
             shard,
             ..
         } = &mut self.connections;
-        if !deps.hold(plan.common.deps, tables) {
-            return None;
-        }
-        let hot = sessions.hot_of(&plan.common)?;
+        plan.stands(sessions, deps, (tables, standing))?;
+        let next = match &mut plan.nat {
+            Some(nat) => {
+                let owns = leads_to(tables, shard, nat.translated);
+                let way = (nat.node, &nat.translated);
+                Some(ports.next_port(way, &mut nat.pool, choice.hash, shard.count(), owns)?)
+            }
+            None => None,
+        };
+        let sport = next.map_or(plain.sport, |next| next.port());
+        let far = A::hash(sessions, &plan.far(plain.protocol, sport));
+        sessions.prefetch(far);
+        choice.ahead = Some(Ahead { next, far });
+        Some(())
+    }
+
+    /// Opens a connection as others of its class were: its slot, and the MSS that its
+    /// segments may have. `None`, and nothing is done, if the packet must be walked. At its
+    /// near end no session may stand.
+    #[inline]
+    pub(super) fn open_as_others<A: Planned>(
+        &mut self,
+        &Moment {
+            tables,
+            now,
+            standing,
+            ..
+        }: &Moment<'_>,
+        plain: &PlainPacket<A>,
+        choice: &Choice<A>,
+        lane: &Lane,
+        near: &A::Key,
+    ) -> Option<(u32, Option<u16>)> {
+        let openings = &mut A::plans(&mut self.plans).openings;
+        let plan = openings.find_from(choice.place, &choice.key)?;
+        let Connections {
+            sessions,
+            deps,
+            ports,
+            shard,
+            ..
+        } = &mut self.connections;
+        let hot = plan.stands(sessions, deps, (tables, standing))?;
         if sessions.is_full() || lane.ttl <= hot.ttl_less || lane.ip_len > hot.size_max {
             return None;
         }
         let mut leaves = plan.leaves;
-        let mut sport = plain.sport;
+        let (mut ahead, mut sport) = (choice.ahead, plain.sport);
         if let Some(nat) = &mut plan.nat {
-            let translated = nat.translated;
-            let owns = |sport| {
-                tables.leads_to(
-                    shard,
-                    &FiveTuple {
-                        sport,
-                        ..translated
-                    },
-                )
+            let workers = shard.count();
+            ahead = ahead.filter(|ahead| {
+                ahead
+                    .next
+                    .is_some_and(|next| ports.take_next(&next, workers))
+            });
+            sport = match ahead.and_then(|ahead| ahead.next) {
+                Some(next) => next.port(),
+                None => {
+                    let owns = leads_to(tables, shard, nat.translated);
+                    let way = (nat.node, &nat.translated);
+                    ports.take_free_port(way, &mut nat.pool, choice.hash, workers, owns)?
+                }
             };
-            let way = (nat.node, &translated);
-            sport = ports.take_free_port(way, &mut nat.pool, hash, shard.count(), owns)?;
         }
         leaves.ports |= both_ports(sport, 0);
-        let far = A::key(&End {
-            src: leaves.dst,
-            dst: leaves.src,
-            ports: leaves.ports.rotate_left(16),
-            ingress: plan.out.0,
-            protocol: plain.protocol,
-        });
-        let hashes = [lane.hash, A::hash(sessions, &far)];
+        let far = plan.far(plain.protocol, sport);
+        let hashes = [
+            lane.hash,
+            ahead.map_or_else(|| A::hash(sessions, &far), |ahead| ahead.far),
+        ];
         let is_taken = A::is_same(near, &far) || A::find(sessions, &far, hashes[1]).is_some();
         let begin = Begin {
             ends: [near, &far],
@@ -396,7 +446,7 @@ impl Pipeline {
             return;
         };
         let nat = path.opens_lb.filter(|flow| !flow.preserved);
-        let plan = Known::Plan(Plan {
+        let plan = Plan {
             leaves,
             out: rewrite.out,
             clamp_mss: rewrite.clamp_mss,
@@ -406,21 +456,24 @@ impl Pipeline {
                 pool: PoolHint::default(),
             }),
             common,
-        });
-        let openings = A::openings(&mut self.plans);
-        let gone = match path.pick {
-            None => [openings.put(class, plan), None],
-            Some((pick, target)) => [
-                openings.put(class, Known::Pick(pick)),
-                openings.put(class.with(target), plan),
-            ],
         };
-        for known in gone.into_iter().flatten() {
-            if let Known::Plan(plan) = known
-                && let Some(deps) = self.connections.sessions.drop_common(&plan.common)
-            {
-                self.connections.deps.release(deps);
+        let FamilyPlans {
+            picks, openings, ..
+        } = A::plans(&mut self.plans);
+        let gone = match path.pick {
+            None => {
+                picks.take(&class);
+                openings.put(class, plan)
             }
+            Some((pick, target)) => {
+                picks.put(class, pick);
+                openings.put(class.with(target), plan)
+            }
+        };
+        if let Some(gone) = gone
+            && let Some(deps) = self.connections.sessions.drop_common(&gone.common)
+        {
+            self.connections.deps.release(deps);
         }
     }
 }

@@ -11,6 +11,7 @@
 //! Cost: ARCHITECTURE §8; `vpclab bench eastwest privatelink gwlb`.
 
 use super::Pipeline;
+use super::foreseen::Seen;
 use super::shifted::{Change, LEN_OF_FOUR, shifted_way};
 use super::tunnels::{likely_cookie, way_in, way_out};
 use crate::addr::EniId;
@@ -51,6 +52,24 @@ pub(super) struct Lane {
     pub(super) begins: u16,
     /// The port by which it leaves.
     pub(super) out: EniId,
+    /// What is foreseen of a packet that may open a connection.
+    pub(super) foreseen: Seen,
+}
+
+/// A guess where the index has nothing.
+const NOWHERE: u32 = u32::MAX;
+
+impl Lane {
+    /// Whether the packet, which is plain, may open a connection; guesses were made.
+    #[inline(always)]
+    pub(super) const fn may_open(&self) -> bool {
+        match self.way {
+            // Again, perhaps, where one is over.
+            Way::Opens | Way::SixOpens => self.tcp_flags & tcp_flag::ACK == 0,
+            Way::Plain | Way::Six => self.guess == NOWHERE && self.key.protocol() == protocol::UDP,
+            Way::Long | Way::Tunnel | Way::Opened => false,
+        }
+    }
 }
 
 /// How far the look got.
@@ -76,9 +95,9 @@ pub(super) enum Way {
 }
 
 impl Pipeline {
-    /// Looks at the next packets and fetches what they will need. There is a
-    /// lane for each.
-    pub(super) fn look_ahead(&self, frames: &[Frame], lanes: &mut [Lane]) {
+    /// Looks at the next packets and fetches what they will need; whether some of them may
+    /// open connections. There is a lane for each.
+    pub(super) fn look_ahead(&self, frames: &[Frame], lanes: &mut [Lane]) -> bool {
         let sessions = &self.connections.sessions;
         let mut tunnels = false;
         for (frame, lane) in frames.iter().zip(&mut *lanes) {
@@ -101,37 +120,36 @@ impl Pipeline {
         if tunnels {
             self.open_tunnels(frames, lanes);
         }
-        let mut opening = 0;
-        for (_, lane) in frames.iter().zip(lanes) {
+        // Whoever is in the index has a lower number.
+        let mut guesses = 0;
+        for lane in frames.iter().zip(lanes).map(|(_, lane)| lane) {
             let ends = lane.tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0;
             // Nearly all, and told apart by comparing: not by a table of jumps.
             if lane.way == Way::Plain {
                 lane.guess = sessions.prefetch_entry(lane.hash, ends);
+                guesses |= lane.guess;
             } else if lane.way != Way::Opened {
-                self.fetch_others(lane, &mut opening);
+                guesses |= self.fetch_others(lane);
             }
         }
+        guesses == NOWHERE
     }
 
-    /// Fetches what a packet will need that is no plain one, and no tunnel's; `opening` are
-    /// those before it that open a connection.
+    /// Fetches what a packet will need that is no plain one, and no tunnel's. [`NOWHERE`] if
+    /// it may open a connection.
     #[inline(never)]
-    fn fetch_others(&self, lane: &mut Lane, opening: &mut usize) {
+    fn fetch_others(&self, lane: &mut Lane) -> u32 {
         let sessions = &self.connections.sessions;
         let ends = lane.tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0;
         match lane.way {
-            Way::Opens => {
-                lane.guess = sessions.prefetch_entry(lane.hash, true);
-                sessions.prefetch_next::<u32>(*opening);
-                *opening += 1;
-            }
+            Way::Opens => lane.guess = sessions.prefetch_entry(lane.hash, true),
             Way::Six => lane.guess = sessions.prefetch_entry6(lane.hash, ends),
-            Way::SixOpens => {
-                lane.guess = sessions.prefetch_entry6(lane.hash, true);
-                sessions.prefetch_next::<u128>(*opening);
-                *opening += 1;
-            }
-            Way::Long | Way::Tunnel | Way::Opened | Way::Plain => {}
+            Way::SixOpens => lane.guess = sessions.prefetch_entry6(lane.hash, true),
+            Way::Long | Way::Tunnel | Way::Opened | Way::Plain => return 0,
+        }
+        match lane.may_open() {
+            true => NOWHERE,
+            false => 0,
         }
     }
 

@@ -52,8 +52,7 @@ impl Pipeline {
         frame: &mut Frame,
         lane: &Lane,
     ) -> Option<EniId> {
-        let header = frame.bytes().first_chunk::<UDP_END>()?;
-        let key = key((word(header, SRC), word(header, DST)), lane);
+        let key = key_of(frame.bytes(), lane)?;
         let sessions = &mut self.connections.sessions;
         let Some(of) = sessions.find6(&key, lane.hash, lane.guess) else {
             return self.first_of_six(at, frame, lane);
@@ -103,8 +102,7 @@ impl Pipeline {
         if !at.are_own {
             return None;
         }
-        let header = frame.bytes().first_chunk::<UDP_END>()?;
-        let key = key((word(header, SRC), word(header, DST)), lane);
+        let key = key_of(frame.bytes(), lane)?;
         let sessions = &self.connections.sessions;
         let Some(of) = sessions.find6(&key, lane.hash, lane.guess) else {
             return self.open_shortly::<u128>(at, frame, lane, &key);
@@ -117,6 +115,13 @@ impl Pipeline {
             Some(_) => None,
         }
     }
+}
+
+/// The key of a packet that was looked at, of which the lane has no addresses.
+#[inline(always)]
+pub(super) fn key_of(bytes: &[u8], lane: &Lane) -> Option<Key6> {
+    let header = bytes.first_chunk::<UDP_END>()?;
+    Some(key((word(header, SRC), word(header, DST)), lane))
 }
 
 fn key((src, dst): (u128, u128), lane: &Lane) -> Key6 {

@@ -206,9 +206,14 @@ impl World {
     /// Sends a frame in by the port of `from`.
     pub fn send(&mut self, from: u32, mut frame: Frame) -> Seen {
         frame.port = EniId(from);
+        self.send_all(vec![frame])
+    }
+
+    /// Sends frames in a batch, each from its port.
+    pub fn send_all(&mut self, mut frames: Vec<Frame>) -> Seen {
         let mut seen = Seen::default();
         self.pipeline
-            .process(self.now, &self.tables, &mut vec![frame], &mut seen);
+            .process(self.now, &self.tables, &mut frames, &mut seen);
         let (left, right) = self.pipeline.counters().balance();
         assert_eq!(left, right, "frames in and out must balance");
         seen
