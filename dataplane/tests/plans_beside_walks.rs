@@ -546,3 +546,33 @@ fn a_batch_leaves_as_its_packets_one_by_one() {
         }
     }
 }
+
+/// Where an address was an endpoint's and is a host's, what the load balancer chose by does
+/// not stand in the way of the class's new plan.
+#[test]
+fn a_class_for_which_nobody_chooses_any_more_has_a_plan_again() {
+    for family in [0, 1] {
+        let mut w = world(family, 1);
+        let mut planned = 0;
+        let mut call = |w: &mut World, ports: std::ops::Range<u16>| {
+            for sport in ports {
+                let tuple = FiveTuple {
+                    src: ip(FIRST[family][0]),
+                    dst: ip(ENDPOINT[family][0]),
+                    protocol: protocol::TCP,
+                    sport,
+                    dport: 443,
+                };
+                let frame = w.frame(1, &tuple, SYN, b"");
+                assert_eq!(w.send(1, frame).out.len(), 1);
+            }
+            let all = w.pipeline.counters().flows_planned;
+            all - std::mem::replace(&mut planned, all)
+        };
+        // A walk for each of two targets.
+        assert!(call(&mut w, 2_000..2_010) >= 8);
+        w.edit(|b| b.set_endpoint(EndpointId(0), None));
+        w.eni_edit(2, |row| row.kind = EniKind::Host);
+        assert_eq!(call(&mut w, 3_000..3_010), 9);
+    }
+}
