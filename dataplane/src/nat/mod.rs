@@ -185,9 +185,7 @@ impl Ports {
         owns: impl Fn(u16) -> bool,
     ) -> Option<u16> {
         let way = Way::of(node, translated);
-        let at = self
-            .hinted(&way, *hint)
-            .or_else(|| self.by_way.get(&way).copied());
+        let at = self.place_of(&way, *hint);
         let pool = at.and_then(|at| self.pools.get(at as usize));
         let port = self.any_free(pool, hash, workers, &owns)?;
         let at = at.unwrap_or_else(|| self.add_pool(way));
@@ -208,9 +206,7 @@ impl Ports {
         owns: impl Fn(u16) -> bool,
     ) -> Option<NextPort> {
         let way = Way::of(node, translated);
-        let at = self
-            .hinted(&way, *hint)
-            .or_else(|| self.by_way.get(&way).copied())?;
+        let at = self.place_of(&way, *hint)?;
         *hint = PoolHint(at);
         let pool = self.pools.get(at as usize)?;
         Some(NextPort {
@@ -220,8 +216,9 @@ impl Ports {
         })
     }
 
-    /// Takes a port that was to be the next, for the same way. `false`, and nothing is done, where another may
-    /// be: it was taken itself, one before it was given back, or all are used up.
+    /// Takes a port that was to be the next, for the same way. `false`, and nothing is
+    /// done, where another may be: it was taken itself, one before it was given back, or
+    /// all are used up.
     #[inline]
     pub(crate) fn take_next(&mut self, next: &NextPort, workers: u32) -> bool {
         let port = u32::from(next.port);
@@ -233,6 +230,13 @@ impl Ports {
             self.take_of(next.pool, port);
         }
         is_next
+    }
+
+    /// The place of a way's pool, if any port of it is in use: where the hint says, or found.
+    #[inline]
+    fn place_of(&self, way: &Way, hint: PoolHint) -> Option<u32> {
+        self.hinted(way, hint)
+            .or_else(|| self.by_way.get(way).copied())
     }
 
     /// The place that a hint names, if that is the pool's.
@@ -378,9 +382,7 @@ impl Ports {
     /// The source port of `translated` is free again.
     pub fn release(&mut self, node: EniId, translated: &FiveTuple) {
         let way = Way::of(node, translated);
-        let at = self
-            .hinted(&way, self.last)
-            .or_else(|| self.by_way.get(&way).copied());
+        let at = self.place_of(&way, self.last);
         let port = u32::from(translated.sport);
         let (word, bit) = place(port);
         let Some((at, pool)) = at.and_then(|at| Some((at, self.pools.get_mut(at as usize)?)))

@@ -15,6 +15,7 @@ use super::openings::read;
 use super::planned::Planned;
 use super::plans::{Choice, PlainPacket};
 use super::short::{Lane, Way};
+use crate::addr::EniId;
 use crate::packet::Frame;
 use crate::tables::Snapshot;
 
@@ -81,16 +82,16 @@ impl Pipeline {
     /// Goes on with what is known of the packet of a lane, foreseen or found now. `None` if
     /// it may not enter, or has no plan.
     #[inline(always)]
-    pub(super) fn with_foreseen<A: Planned, R>(
+    pub(super) fn with_foreseen<A: Planned>(
         &mut self,
         tables: &Snapshot,
         frame: &mut Frame,
         lane: &Lane,
         key: &A::Key,
-        go: impl FnOnce(&mut Self, &mut Frame, &Foreseen<A>) -> Option<R>,
-    ) -> Option<R> {
+        go: impl FnOnce(&mut Self, &mut Frame, &Foreseen<A>) -> Option<EniId>,
+    ) -> Option<EniId> {
         let all = std::mem::take(&mut A::plans(&mut self.plans).foreseen);
-        // Another lane has what was there in a batch before.
+        // A lane that may not open one has what an earlier batch left there.
         let at = lane.foreseen.0.filter(|_| lane.may_open());
         let foreseen = at.and_then(|at| all.get(usize::from(at)));
         let foreseen = foreseen.filter(|seen| seen.choice.stands());

@@ -25,7 +25,7 @@ impl Pipeline {
         lane: &Lane,
         key: &A::Key,
     ) -> Option<EniId> {
-        self.with_foreseen::<A, _>(at.tables, frame, lane, key, |this, frame, foreseen| {
+        self.with_foreseen::<A>(at.tables, frame, lane, key, |this, frame, foreseen| {
             this.open_plain(at, frame, lane, key, foreseen)
         })
     }
@@ -64,7 +64,7 @@ impl Pipeline {
             return None;
         }
         // A frame that may not enter ends nothing, nor does one without a plan.
-        self.with_foreseen::<A, _>(at.tables, frame, lane, key, |this, frame, foreseen| {
+        self.with_foreseen::<A>(at.tables, frame, lane, key, |this, frame, foreseen| {
             this.end_session(id);
             this.open_plain(at, frame, lane, key, foreseen)
         })
