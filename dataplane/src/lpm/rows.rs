@@ -16,7 +16,6 @@
 //! which cannot be told from padding.
 
 use super::NO_MATCH;
-use super::arena::Lines;
 use super::line::{Byte, Leaf, Line, PAD, code, turned, upright, value};
 
 /// Rows of a table.
@@ -29,74 +28,70 @@ const FIRST: usize = KEYS + 1;
 /// Lanes of a row: two are a line.
 pub(super) const LANES: usize = 8;
 /// Lines of a table.
-const LINES: usize = ROWS / 2;
+pub(super) const LINES: usize = ROWS / 2;
 
 /// A table of rows.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Rows {
-    pub(super) lines: Lines,
-    pub(super) firsts: Firsts,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Rows<'a> {
+    pub(super) lines: &'a [Line],
+    pub(super) firsts: &'a Firsts,
 }
 
-/// The first keys of lines: eight lanes, the last of which is always [`PAD`].
+/// The first keys of lines: eight lanes, the last of which is [`PAD`].
 #[repr(C, align(32))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Firsts {
     /// Of the second line of rows, and so on.
     pub(super) keys: [i32; LINES - 1],
-    end: End,
-}
-
-/// The eighth lane. (An enum, for what it cannot be tells tables apart that are no rows: these
-/// need no word for that.)
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum End {
-    Pad = PAD as u32,
+    end: i32,
 }
 
 impl Firsts {
+    /// What a table has that is no rows: it would count to [`LINES`], a line more than there is.
+    pub(super) const NO_ROWS: Self = Self {
+        keys: [i32::MIN; LINES - 1],
+        end: i32::MIN,
+    };
+
     /// How many are not above `key`, which is below [`PAD`].
     fn rank(&self, key: i32) -> usize {
         self.keys.iter().filter(|&&held| held <= key).count()
     }
 }
 
-impl Rows {
-    /// A table of `cells`; `None` if they are too many, or too much.
-    pub(super) fn build(cells: &[(u32, u32)]) -> Option<Self> {
-        let fits = |&(start, value): &(u32, u32)| {
-            start != u32::MAX && (value == NO_MATCH || value <= Byte::VALUE_MAX)
-        };
-        if cells.len() > LINES * INTERVALS || !cells.iter().all(fits) {
-            return None;
-        }
-        let mut lines = vec![Line::EMPTY; cells.len().div_ceil(INTERVALS)];
-        let mut firsts = [PAD; LINES - 1];
-        for (number, cells) in cells.chunks(INTERVALS).enumerate() {
-            let (own, others) = cells.split_at_checked(FIRST).unwrap_or((cells, &[]));
-            if let Some(before) = number.checked_sub(1) {
-                *firsts.get_mut(before)? = turned(own.first()?.0);
-            }
-            let line = lines.get_mut(number)?;
-            let (first, second) = line.0.split_at_mut(LANES);
-            let starts = own.iter().skip(1).chain(others).map(|cell| cell.0);
-            let places = first[..KEYS].iter_mut().chain(&mut second[..KEYS]);
-            for (place, start) in places.zip(starts) {
-                *place = turned(start);
-            }
-            put_codes(first, own.iter());
-            put_codes(second, own.iter().skip(KEYS).chain(others));
-        }
-        Some(Self {
-            lines: Lines::new(&lines),
-            firsts: Firsts {
-                keys: firsts,
-                end: End::Pad,
-            },
-        })
+/// The lines of a table of `cells`, and their first keys; `None` if they are too many, or too much.
+pub(super) fn build(cells: &[(u32, u32)]) -> Option<(Firsts, Vec<Line>)> {
+    let fits = |&(start, value): &(u32, u32)| {
+        start != u32::MAX && (value == NO_MATCH || value <= Byte::VALUE_MAX)
+    };
+    if cells.len() > LINES * INTERVALS || !cells.iter().all(fits) {
+        return None;
     }
+    let mut lines = vec![Line::EMPTY; cells.len().div_ceil(INTERVALS)];
+    let mut firsts = [PAD; LINES - 1];
+    for (number, cells) in cells.chunks(INTERVALS).enumerate() {
+        let (own, others) = cells.split_at_checked(FIRST).unwrap_or((cells, &[]));
+        if let Some(before) = number.checked_sub(1) {
+            *firsts.get_mut(before)? = turned(own.first()?.0);
+        }
+        let line = lines.get_mut(number)?;
+        let (first, second) = line.0.split_at_mut(LANES);
+        let starts = own.iter().skip(1).chain(others).map(|cell| cell.0);
+        let places = first[..KEYS].iter_mut().chain(&mut second[..KEYS]);
+        for (place, start) in places.zip(starts) {
+            *place = turned(start);
+        }
+        put_codes(first, own.iter());
+        put_codes(second, own.iter().skip(KEYS).chain(others));
+    }
+    let firsts = Firsts {
+        keys: firsts,
+        end: PAD,
+    };
+    Some((firsts, lines))
+}
 
+impl Rows<'_> {
     /// The value for `key`.
     pub(super) fn lookup(&self, key: u32) -> u32 {
         let key = turned(key).min(PAD - 1);
@@ -110,7 +105,7 @@ impl Rows {
         let mut first = [PAD; ROWS];
         let (pairs, _) = first.as_chunks_mut();
         let next = self.firsts.keys.iter().chain([&PAD]);
-        for (([second, next], line), held) in pairs.iter_mut().zip(&*self.lines).zip(next) {
+        for (([second, next], line), held) in pairs.iter_mut().zip(self.lines).zip(next) {
             (*second, *next) = (line.0[LANES], *held);
         }
         first

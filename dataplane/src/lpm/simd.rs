@@ -27,7 +27,7 @@ use super::narrow::{self, Narrow};
 use super::rank::{BELOW, Rank};
 use super::rows::{self, Firsts, ROWS, Rows};
 use super::six::{self, Home, Six};
-use super::table::{Form, Inner, Small, by_form};
+use super::table::{Form, Inner, Small, View, by_form};
 use super::tree::{Root, Trees};
 use super::{Key, Level, Lpm};
 use huge::{Block, Fields, LinesOfChunk, Top, Two, home_at};
@@ -73,10 +73,17 @@ pub(super) fn each<K: Key>(level: Usable, tables: &[&Lpm<K>], keys: &[K], out: &
 }
 
 /// Starts to load what `place` refers to.
+#[inline]
 fn prefetch<T>(place: &T) {
-    // SAFETY: SSE is part of x86-64, and a prefetch of a reference that is alive
-    // reads nothing that the program could see.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) }
+    prefetch_at(place);
+}
+
+/// The same of a place of which it is not known yet whether there is something.
+#[inline]
+fn prefetch_at<T>(place: *const T) {
+    // SAFETY: SSE is part of x86-64. A prefetch reads nothing that the program could see, and
+    // does nothing where nothing can be read.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
 }
 
 /// The code of interval `rank` of a leaf.
@@ -144,12 +151,17 @@ unsafe fn all_of<T: Copy>(found: &mut Found<T>) -> &mut [T; PAIR] {
 /// the stack, and Zen 4 takes up to 1.6 times as long as soon as caches are missed.
 #[inline]
 fn in_turn<T>(place: *const T) -> *const T {
-    let mut address = place.addr();
+    place.with_addr(number_in_turn(place.addr()))
+}
+
+/// The same of a number.
+#[inline]
+fn number_in_turn(mut number: usize) -> usize {
     // SAFETY: no instruction at all.
     unsafe {
-        asm!("/* {0} */", inout(reg) address, options(pure, nomem, nostack, preserves_flags));
+        asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags));
     }
-    place.with_addr(address)
+    number
 }
 
 /// The same of a reference.
@@ -159,8 +171,9 @@ fn in_turn_ref<T>(place: &T) -> &T {
     unsafe { &*in_turn(place) }
 }
 
-/// A line that a root, an inner node or an entry names. Builders name none that they have not
-/// laid down: `Grove::grow` an inner node's children, and `Root`s and `Entry`s after the lines.
+/// A line that a root, an inner node or an entry names, or a count of a table's first keys.
+/// Builders name none that they have not laid down: `Grove::grow` an inner node's children,
+/// `Root`s and `Entry`s after the lines, `rows::build` a line for each first key and one before.
 ///
 /// # Safety
 /// `at` is named so by the structure whose lines these are.
@@ -170,18 +183,6 @@ unsafe fn line_at(lines: &[Line], at: u32) -> &Line {
     // SAFETY: by the caller's word it is there. Debug builds check it, so every test and the
     // fuzz target do.
     unsafe { lines.get_unchecked(at as usize) }
-}
-
-/// Line `number` of a table of rows.
-///
-/// # Safety
-/// `number` counts first keys of this table: `Rows::build` lays down a line for each of them and
-/// one before.
-#[inline]
-unsafe fn line_of_rows(table: &Rows, number: u32) -> &Line {
-    debug_assert!((number as usize) < table.lines.len());
-    // SAFETY: by the caller's word it is there. Checked in debug builds.
-    unsafe { table.lines.get_unchecked(number as usize) }
 }
 
 /// A line in two registers.
@@ -202,37 +203,62 @@ fn load_firsts(firsts: &Firsts) -> __m256i {
     unsafe { _mm256_loadu_si256(std::ptr::from_ref(firsts).cast()) }
 }
 
-/// The number of the line that has a key, which is in all lanes and below padding.
-#[target_feature(enable = "avx2,bmi1")]
+/// What a key that is held below padding is less than by one, turned: what is not above the key
+/// is below that, and can be compared where it lies.
 #[inline]
-fn line_number(firsts: __m256i, key: __m256i) -> u32 {
-    let above = _mm256_cmpgt_epi32(firsts, key);
-    let above = _mm256_movemask_ps(_mm256_castsi256_ps(above)) as u32;
-    // The last lane is padding, which is above.
-    debug_assert!(above != 0);
-    above.trailing_zeros()
+fn bound(key: u32) -> i32 {
+    turned(key.min(upright(PAD - 1)) + 1)
 }
 
-/// A line of rows has a bit for each key, those of the second row from this one on: by so much
-/// more its codes lie further on than its keys.
-const SECOND_ROW: u32 = 32;
-/// Behind the keys of both rows.
-const ROWS_END: u64 = 1 << (SECOND_ROW + rows::KEYS as u32);
-/// The keys of both.
-const ROWS_KEYS: u64 = mask(rows::KEYS) as u64 * (1 | 1 << SECOND_ROW);
-
-/// The code behind the keys of a line of rows that are not above the one looked for: `above`
-/// has bits for those that are.
-#[target_feature(enable = "bmi1")]
+/// The same of all; stored as [`places`] does.
+#[target_feature(enable = "avx2")]
 #[inline]
-fn row_code(line: &Line, above: u64) -> u8 {
-    let place = (above | ROWS_END).trailing_zeros() as usize;
+fn bounds_of(keys: &[u32; PAIR], bounds: &mut [i32; PAIR]) {
+    let eights = bounds.as_chunks_mut::<8>().0.iter_mut();
+    for (keys, bounds) in keys.as_chunks::<8>().0.iter().zip(eights) {
+        // SAFETY: reads the 32 bytes of `keys` and writes those of `bounds`, wherever they lie.
+        unsafe {
+            let keys = _mm256_loadu_si256(keys.as_ptr().cast());
+            _mm256_storeu_si256(bounds.as_mut_ptr().cast(), bounds_of_lanes(keys));
+        }
+    }
+    laid_down(bounds);
+}
+
+/// The same of eight.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn bounds_of_lanes(keys: __m256i) -> __m256i {
+    let held = _mm256_min_epu32(keys, _mm256_set1_epi32(upright(PAD - 1) as i32));
+    _mm256_add_epi32(held, _mm256_set1_epi32(turned(1)))
+}
+
+/// How far on the line is, in bytes, whose first key is the last one below `bound`.
+#[target_feature(enable = "avx2,popcnt")]
+#[inline]
+fn line_below(firsts: &Firsts, bound: i32) -> usize {
+    let below = _mm256_cmpgt_epi32(_mm256_set1_epi32(bound), load_firsts(firsts));
+    // Zen 3 takes these, four bits a lane, in two thirds of the time of one bit a lane.
+    let bits = (_mm256_movemask_epi8(below) as u32).count_ones();
+    bits as usize * (size_of::<Line>() / 4)
+}
+
+/// The code of a line of rows that lies behind so many of its keys.
+///
+/// # Safety
+/// A line has at most 12 keys: no more are counted.
+#[inline]
+unsafe fn row_code(line: &Line, place: u32) -> u8 {
+    const KEYS: usize = rows::KEYS;
+    let place = place as usize;
+    debug_assert!(place <= 2 * KEYS);
+    // From the code on that both rows have, those of the second row lie so much further on.
+    const FURTHER: usize = 4 * rows::LANES - KEYS;
+    let at = number_in_turn(if place < KEYS { place } else { place + FURTHER });
     let codes = std::ptr::from_ref(line).cast::<u8>();
-    debug_assert!(place < rows::KEYS || place.wrapping_sub(32) <= rows::KEYS);
-    // SAFETY: `place` is at most 38, `ROWS_END`'s, whatever `above` has: byte 62 of a line's 64.
-    // (Below it there are bits for six keys and, 32 bits on, for six more; the codes of a row lie
-    // 24 bytes on, those of the second 32 bytes further: bytes 24 to 29 and 56 to 62.)
-    unsafe { *codes.add(rows::KEYS * 4 + place) }
+    // SAFETY: codes lie behind the six keys of a row, from byte 24 on: here those before 30, and
+    // from byte 56 to 62 of a line's 64.
+    unsafe { *codes.add(4 * KEYS).add(at) }
 }
 
 /// The line of a bucket of a direct index.
@@ -333,38 +359,6 @@ fn row_values(mut code: impl FnMut(usize) -> u8, out: &mut [u32; PAIR]) {
         // SAFETY: writes the 32 bytes of `out`, wherever they lie.
         unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), values) };
     }
-}
-
-/// Keys turned, and not above what is left of a row; stored as [`places`] does.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn turned_below_pad(keys: &[u32; PAIR], out: &mut [i32; PAIR]) {
-    let both = keys
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .zip(out.as_chunks_mut::<8>().0);
-    for (keys, out) in both {
-        // SAFETY: reads the 32 bytes of `keys` and writes those of `out`, wherever they lie.
-        unsafe {
-            let keys = _mm256_loadu_si256(keys.as_ptr().cast());
-            let turned = _mm256_xor_si256(keys, _mm256_set1_epi32(i32::MIN));
-            let below = _mm256_min_epi32(turned, _mm256_set1_epi32(PAD - 1));
-            _mm256_storeu_si256(out.as_mut_ptr().cast(), below);
-        }
-    }
-    laid_down(out);
-}
-
-/// A key in all lanes, turned, and not above what is left of a row: taken from where keys lie,
-/// for what is stored as wide lanes comes back late in narrow ones.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn everywhere(key: &u32) -> __m256i {
-    // SAFETY: reads the four bytes of a key.
-    let key = unsafe { _mm256_castps_si256(_mm256_broadcast_ss(&*std::ptr::from_ref(key).cast())) };
-    let turned = _mm256_xor_si256(key, _mm256_set1_epi32(i32::MIN));
-    _mm256_min_epi32(turned, _mm256_set1_epi32(PAD - 1))
 }
 
 /// Codes of 16 bits become values: `code(n)` for each place of `out`. Each goes from memory into
@@ -478,15 +472,15 @@ const fn mask(keys: usize) -> u32 {
 mod isa512 {
     use super::*;
 
-    /// The keys of a line of rows that are above `key`, which is in all lanes; see `row_code`.
-    #[target_feature(enable = "avx512f,bmi2")]
+    /// The code of a line of rows behind the last of its keys below `bound`.
+    #[target_feature(enable = "avx512f,popcnt")]
     #[inline]
-    pub(super) fn row_keys_above(line: &Line, key: __m256i) -> u64 {
-        let key = _mm512_broadcastd_epi32(_mm256_castsi256_si128(key));
+    pub(super) fn code_below(line: &Line, bound: i32) -> u8 {
         const KEYS: u32 = mask(rows::KEYS) | mask(rows::KEYS) << rows::LANES;
-        const ROW: u64 = mask(rows::LANES) as u64;
-        let above = _mm512_mask_cmpgt_epi32_mask(KEYS as u16, load(line), key);
-        _pdep_u64(above.into(), ROW | ROW << SECOND_ROW)
+        let bound = _mm512_set1_epi32(bound);
+        let below = _mm512_mask_cmplt_epi32_mask(KEYS as u16, load(line), bound);
+        // SAFETY: the bits of six keys of each row.
+        unsafe { row_code(line, below.count_ones()) }
     }
 
     /// How many keys of a line are below a unit, which `pair` has in both its halves.
@@ -549,15 +543,23 @@ mod isa512 {
 mod isa256 {
     use super::*;
 
-    #[target_feature(enable = "avx2")]
+    /// The code of a line of rows behind the last of its keys below `bound`.
+    #[target_feature(enable = "avx2,popcnt")]
     #[inline]
-    pub(super) fn row_keys_above(line: &Line, key: __m256i) -> u64 {
+    pub(super) fn code_below(line: &Line, bound: i32) -> u8 {
+        // Two bits a lane, of which one is counted: four lanes of the first row and four of the
+        // second, then what is left of both.
+        const HALF: u32 = 0x55;
+        const KEYS: u32 = HALF | HALF << 8 | (HALF & 0xf) << 16 | (HALF & 0xf) << 24;
         let [first, second] = halves(line);
-        let above = |row| {
-            let above = _mm256_cmpgt_epi32(row, key);
-            u64::from(_mm256_movemask_ps(_mm256_castsi256_ps(above)) as u32)
-        };
-        (above(first) | above(second) << SECOND_ROW) & ROWS_KEYS
+        let bound = _mm256_set1_epi32(bound);
+        let below = _mm256_packs_epi32(
+            _mm256_cmpgt_epi32(bound, first),
+            _mm256_cmpgt_epi32(bound, second),
+        );
+        let below = _mm256_movemask_epi8(below) as u32 & KEYS;
+        // SAFETY: the bits of six keys of each row.
+        unsafe { row_code(line, below.count_ones()) }
     }
 
     /// How many keys of a line are below a unit, which `pair` has in both its halves.

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
+use std::ptr;
 use std::sync::Arc;
 
 use super::arena::Lines;
@@ -9,7 +10,7 @@ use super::direct::Direct;
 use super::level::Usable;
 use super::line::{self, Byte, Leaf, Line, Short, Wide, turned, value};
 use super::rank::{self, Rank};
-use super::rows::Rows;
+use super::rows::{self, Firsts, Rows};
 use super::six::Six;
 use super::tree::{Grove, Root, Trees};
 use super::{Intervals, Key, Level, NO_MATCH};
@@ -35,24 +36,46 @@ pub struct Lpm<K> {
     family: PhantomData<K>,
 }
 
+/// A line: what is looked at first, whatever the structure is.
 #[derive(Clone, Debug)]
-pub(super) enum Inner {
-    /// One run of lines.
-    Small(Small),
-    /// A VPC's, IPv4.
-    Rows(Rows),
-    /// Trees with subtrees (IPv6).
+pub(super) struct Inner {
+    /// Of rows; else [`Firsts::NO_ROWS`].
+    pub(super) firsts: Firsts,
+    /// Of rows and of what is [`Small`].
+    lines: Option<Lines>,
+    kind: Kind,
+}
+
+/// What the structure has beside these.
+#[derive(Clone, Debug)]
+enum Kind {
+    Small(Root, Form),
+    Rows,
     Grove(Arc<GroveTable>),
     Direct(Arc<Direct>),
     Rank(Arc<RankTable>),
-    /// Huge, IPv6.
     Six(Arc<Six>),
 }
 
+/// The structure of a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum View<'a> {
+    /// One run of lines.
+    Small(Small<'a>),
+    /// A VPC's, IPv4.
+    Rows(Rows<'a>),
+    /// Trees with subtrees (IPv6).
+    Grove(&'a GroveTable),
+    Direct(&'a Direct),
+    Rank(&'a RankTable),
+    /// Huge, IPv6.
+    Six(&'a Six),
+}
+
 /// A small table without subtrees: its lines and nothing else.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Small {
-    pub(super) lines: Lines,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Small<'a> {
+    pub(super) lines: &'a [Line],
     pub(super) root: Root,
     pub(super) form: Form,
 }
@@ -141,15 +164,15 @@ impl<K: Key> Lpm<K> {
 
     /// The value of the longest prefix that covers `key`, or [`NO_MATCH`].
     pub fn lookup(&self, key: K) -> u32 {
-        match &self.inner {
-            Inner::Small(small) => small.lookup(key),
-            Inner::Rows(rows) => rows.lookup(key.window(0)),
-            Inner::Grove(grove) => {
+        match self.inner.view() {
+            View::Small(small) => small.lookup(key),
+            View::Rows(rows) => rows.lookup(key.window(0)),
+            View::Grove(grove) => {
                 by_form!(grove.form, L => grove.trees().lookup::<K, L>(grove.root, key, 0))
             }
-            Inner::Direct(direct) => direct.lookup(key.window(0)),
-            Inner::Rank(table) => by_form!(table.form, L => table.rank.lookup::<K, L>(key)),
-            Inner::Six(table) => table.lookup(key),
+            View::Direct(direct) => direct.lookup(key.window(0)),
+            View::Rank(table) => by_form!(table.form, L => table.rank.lookup::<K, L>(key)),
+            View::Six(table) => table.lookup(key),
         }
     }
 
@@ -159,21 +182,21 @@ impl<K: Key> Lpm<K> {
     /// up to some ten thousand routes; wider ones are cut where the structure
     /// does: at a /8, and around a /24 (IPv6: any 32 bits) that is cut further.
     pub fn interval(&self, key: K) -> (K, K, u32) {
-        match &self.inner {
-            Inner::Small(small) => small.interval(key),
-            Inner::Rows(rows) => {
+        match self.inner.view() {
+            View::Small(small) => small.interval(key),
+            View::Rows(rows) => {
                 let (first, last, value) = rows.interval(key.window(0));
                 (key.with_window(0, first), key.with_window(0, last), value)
             }
-            Inner::Grove(grove) => {
+            View::Grove(grove) => {
                 by_form!(grove.form, L => grove.trees().interval::<K, L>(grove.root, key, 0))
             }
-            Inner::Direct(direct) => {
+            View::Direct(direct) => {
                 let (first, last, value) = direct.interval(key.window(0));
                 (key.with_window(0, first), key.with_window(0, last), value)
             }
-            Inner::Rank(table) => by_form!(table.form, L => table.rank.interval::<K, L>(key)),
-            Inner::Six(table) => table.interval(key),
+            View::Rank(table) => by_form!(table.form, L => table.rank.interval::<K, L>(key)),
+            View::Six(table) => table.interval(key),
         }
     }
 
@@ -207,12 +230,12 @@ impl<K: Key> Lpm<K> {
     #[inline(never)]
     fn one_by_one(&self, keys: &[K], out: &mut [u32]) {
         let all = keys.iter().zip(&mut *out);
-        match &self.inner {
-            Inner::Small(small) => all.for_each(|(key, out)| *out = small.lookup(*key)),
-            Inner::Rows(rows) => {
+        match self.inner.view() {
+            View::Small(small) => all.for_each(|(key, out)| *out = small.lookup(*key)),
+            View::Rows(rows) => {
                 all.for_each(|(key, out)| *out = rows.lookup(key.window(0)));
             }
-            Inner::Rank(table) => {
+            View::Rank(table) => {
                 by_form!(table.form, L => table.rank.lookup_all::<K, L>(keys, out))
             }
             _ => all.for_each(|(key, out)| *out = self.lookup(*key)),
@@ -230,19 +253,19 @@ impl<K: Key> Lpm<K> {
     /// [`Self::stretch_of`]: what is not touched is shared. `None` where it takes
     /// a new table: below some ten thousand routes that is the faster way.
     pub fn replaced(&self, span: (K, K), new: &Intervals<K>) -> Option<Self> {
-        let table = match &self.inner {
-            Inner::Rank(table) => table,
-            Inner::Six(table) => {
+        let table = match self.inner.view() {
+            View::Rank(table) => table,
+            View::Six(table) => {
                 let six = table.replaced(span, new)?;
-                return Some(Self::of(Inner::Six(Arc::new(six))));
+                return Some(Self::of(Kind::Six(Arc::new(six)).into()));
             }
             _ => return None,
         };
         let rank = by_form!(table.form, L => table.rank.replaced::<K, L>(span, new))?;
-        Some(Self::of(Inner::Rank(Arc::new(RankTable {
-            rank,
-            form: table.form,
-        }))))
+        let form = table.form;
+        Some(Self::of(
+            Kind::Rank(Arc::new(RankTable { rank, form })).into(),
+        ))
     }
 
     fn of(inner: Inner) -> Self {
@@ -254,41 +277,42 @@ impl<K: Key> Lpm<K> {
 
     /// Which structure this is.
     pub fn structure(&self) -> Structure {
-        match &self.inner {
-            Inner::Small(small) if small.form == Form::Tiny => Structure::Tiny,
-            Inner::Small(_) | Inner::Rows(_) | Inner::Grove(_) => Structure::Tree,
-            Inner::Direct(_) => Structure::Direct,
-            Inner::Rank(_) | Inner::Six(_) => Structure::Rank,
+        match self.inner.view() {
+            View::Small(small) if small.form == Form::Tiny => Structure::Tiny,
+            View::Small(_) | View::Rows(_) | View::Grove(_) => Structure::Tree,
+            View::Direct(_) => Structure::Direct,
+            View::Rank(_) | View::Six(_) => Structure::Rank,
         }
     }
 
     /// Bytes in use: the table itself, a line with what is looked at first, and elsewhere,
     /// reference counts included. What several tables share counts for each.
     pub fn memory(&self) -> usize {
-        let elsewhere = match &self.inner {
-            Inner::Small(Small { lines, .. }) | Inner::Rows(Rows { lines, .. }) => lines.memory(),
-            Inner::Grove(grove) => {
+        let lines = self.inner.lines.as_ref().map_or(0, Lines::memory);
+        let elsewhere = match &self.inner.kind {
+            Kind::Small(..) | Kind::Rows => 0,
+            Kind::Grove(grove) => {
                 let held = grove.lines.memory() + size_of_val(&*grove.roots);
                 size_of::<GroveTable>() + held
             }
-            Inner::Direct(direct) => size_of::<Direct>() + direct.memory(),
-            Inner::Rank(table) => size_of::<RankTable>() + table.rank.memory(),
-            Inner::Six(table) => size_of::<Six>() + table.memory(),
+            Kind::Direct(direct) => size_of::<Direct>() + direct.memory(),
+            Kind::Rank(table) => size_of::<RankTable>() + table.rank.memory(),
+            Kind::Six(table) => size_of::<Six>() + table.memory(),
         };
-        size_of::<Self>() + elsewhere
+        size_of::<Self>() + lines + elsewhere
     }
 
     /// Uses `other`'s memory if the two tables are equal; says whether it does now. (Those
     /// of which a change makes only a part anew are compared as they are laid out: after
     /// different changes equal routes may lie differently.)
     pub fn share(&mut self, other: &Self) -> bool {
-        let equal = match (&self.inner, &other.inner) {
-            (Inner::Small(own), Inner::Small(held)) => own == held,
-            (Inner::Rows(own), Inner::Rows(held)) => own == held,
-            (Inner::Grove(own), Inner::Grove(held)) => own == held,
-            (Inner::Direct(own), Inner::Direct(held)) => own == held,
-            (Inner::Rank(own), Inner::Rank(held)) => own == held,
-            (Inner::Six(own), Inner::Six(held)) => own == held,
+        let equal = match (self.inner.view(), other.inner.view()) {
+            (View::Small(own), View::Small(held)) => own == held,
+            (View::Rows(own), View::Rows(held)) => own == held,
+            (View::Grove(own), View::Grove(held)) => own == held,
+            (View::Direct(own), View::Direct(held)) => own == held,
+            (View::Rank(own), View::Rank(held)) => own == held,
+            (View::Six(own), View::Six(held)) => own == held,
             _ => false,
         };
         if equal {
@@ -299,26 +323,27 @@ impl<K: Key> Lpm<K> {
 
     /// Whether the two use the same memory.
     pub fn shares(&self, other: &Self) -> bool {
-        match (&self.inner, &other.inner) {
-            (Inner::Small(own), Inner::Small(held)) => own.lines.is(&held.lines),
-            (Inner::Rows(own), Inner::Rows(held)) => own.lines.is(&held.lines),
-            (Inner::Grove(own), Inner::Grove(held)) => Arc::ptr_eq(own, held),
-            (Inner::Direct(own), Inner::Direct(held)) => Arc::ptr_eq(own, held),
-            (Inner::Rank(own), Inner::Rank(held)) => Arc::ptr_eq(own, held),
-            (Inner::Six(own), Inner::Six(held)) => Arc::ptr_eq(own, held),
-            _ => false,
+        match (&self.inner.kind, &other.inner.kind) {
+            (Kind::Grove(own), Kind::Grove(held)) => Arc::ptr_eq(own, held),
+            (Kind::Direct(own), Kind::Direct(held)) => Arc::ptr_eq(own, held),
+            (Kind::Rank(own), Kind::Rank(held)) => Arc::ptr_eq(own, held),
+            (Kind::Six(own), Kind::Six(held)) => Arc::ptr_eq(own, held),
+            _ => match (&self.inner.lines, &other.inner.lines) {
+                (Some(own), Some(held)) => own.is(held),
+                _ => false,
+            },
         }
     }
 
     /// What equal tables have in common, and seldom others.
     pub fn fingerprint(&self) -> u64 {
-        match &self.inner {
-            Inner::Small(small) => print_of(small),
-            Inner::Rows(rows) => print_of(rows),
-            Inner::Grove(grove) => print_of(grove),
-            Inner::Direct(direct) => print_of(direct),
-            Inner::Rank(table) => table.rank.print(),
-            Inner::Six(table) => table.print(),
+        match self.inner.view() {
+            View::Small(small) => print_of(&small),
+            View::Rows(rows) => print_of(&rows),
+            View::Grove(grove) => print_of(grove),
+            View::Direct(direct) => print_of(direct),
+            View::Rank(table) => table.rank.print(),
+            View::Six(table) => table.print(),
         }
     }
 }
@@ -350,26 +375,26 @@ impl Inner {
         let form = form_for(value_max);
         // One line is less than a tiny table's three, and as fast.
         let lone = cells.len() <= Byte::INTERVALS && form == Form::Byte;
-        if let Some(tiny) = Small::tiny(cells, value_max).filter(|_| !lone) {
-            return Self::Small(tiny);
+        if let Some(lines) = tiny(cells, value_max).filter(|_| !lone) {
+            return Self::small(&lines, Root::default(), Form::Tiny);
         }
-        if let Some(rows) = Rows::build(cells).filter(|_| !lone) {
-            return Self::Rows(rows);
+        if let Some((firsts, lines)) = rows::build(cells).filter(|_| !lone) {
+            return Self {
+                firsts,
+                lines: Some(Lines::new(&lines)),
+                kind: Kind::Rows,
+            };
         }
         let leaf = by_form!(form, L => L::INTERVALS);
         // A tree of one inner node keeps that node in a register.
         if cells.len() > leaf * line::CHILDREN
             && let Some(direct) = Direct::build(cells, buckets(cells.len()))
         {
-            return Self::Direct(Arc::new(direct));
+            return Kind::Direct(Arc::new(direct)).into();
         }
         let mut grove = Grove::default();
         let root = by_form!(form, L => grove.plant::<u32, L>(cells, 0));
-        Self::Small(Small {
-            lines: Lines::new(&grove.lines),
-            root,
-            form,
-        })
+        Self::small(&grove.lines, root, form)
     }
 
     fn rank<K: Key>(cells: &[(K, u32)], value_max: u32) -> Self {
@@ -377,7 +402,7 @@ impl Inner {
             && value_max <= Short::VALUE_MAX
             && let Some(six) = Six::build(cells)
         {
-            return Self::Six(Arc::new(six));
+            return Kind::Six(Arc::new(six)).into();
         }
         let short = (value_max <= Short::VALUE_MAX).then(|| Rank::build::<K, Short>(cells));
         let (form, rank) = match short.flatten() {
@@ -385,7 +410,7 @@ impl Inner {
             None => (Form::Wide, Rank::build::<K, Wide>(cells)),
         };
         match rank {
-            Some(rank) => Self::Rank(Arc::new(RankTable { rank, form })),
+            Some(rank) => Kind::Rank(Arc::new(RankTable { rank, form })).into(),
             None => Self::grove(cells, value_max),
         }
     }
@@ -400,15 +425,59 @@ impl Inner {
             (Form::Wide, grove.plant::<K, Wide>(cells, 0))
         };
         if grove.roots.is_empty() {
-            let lines = Lines::new(&grove.lines);
-            return Self::Small(Small { lines, root, form });
+            return Self::small(&grove.lines, root, form);
         }
-        Self::Grove(Arc::new(GroveTable {
+        let table = GroveTable {
             lines: Lines::new(&grove.lines),
             roots: grove.roots.into(),
             root,
             form,
-        }))
+        };
+        Kind::Grove(Arc::new(table)).into()
+    }
+
+    fn small(lines: &[Line], root: Root, form: Form) -> Self {
+        Self {
+            lines: Some(Lines::new(lines)),
+            ..Kind::Small(root, form).into()
+        }
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        let lines = self.lines();
+        match &self.kind {
+            &Kind::Small(root, form) => View::Small(Small { lines, root, form }),
+            Kind::Rows => View::Rows(Rows {
+                lines,
+                firsts: &self.firsts,
+            }),
+            Kind::Grove(table) => View::Grove(table),
+            Kind::Direct(index) => View::Direct(index),
+            Kind::Rank(table) => View::Rank(table),
+            Kind::Six(table) => View::Six(table),
+        }
+    }
+
+    pub(super) fn lines(&self) -> &[Line] {
+        self.lines.as_deref().unwrap_or_default()
+    }
+
+    /// Where the lines begin, if there are any.
+    #[inline]
+    pub(super) fn start(&self) -> *const Line {
+        self.lines
+            .as_ref()
+            .map_or(ptr::null(), |lines| lines.as_ptr())
+    }
+}
+
+impl From<Kind> for Inner {
+    fn from(kind: Kind) -> Self {
+        Self {
+            firsts: Firsts::NO_ROWS,
+            lines: None,
+            kind,
+        }
     }
 }
 
@@ -430,28 +499,25 @@ impl GroveTable {
     }
 }
 
-impl Small {
-    fn tiny(cells: &[(u32, u32)], value_max: u32) -> Option<Self> {
-        if cells.len() > TINY || value_max >= u32::from(u16::MAX) {
-            return None;
-        }
-        let mut lines = [Line::EMPTY, Line::EMPTY, Line([0; 16])];
-        let last = cells.last()?.1;
-        for place in 0..TINY {
-            let cell = cells.get(place).copied();
-            if let (Some((start, _)), Some(before)) = (cell, place.checked_sub(1)) {
-                lines[before / 16].0[before % 16] = turned(start);
-            }
-            let code = line::code(cell.map_or(last, |(_, value)| value)) as i32;
-            lines[2].0[place / 2] |= code << (place % 2 * 16);
-        }
-        Some(Self {
-            lines: Lines::new(&lines),
-            root: Root::default(),
-            form: Form::Tiny,
-        })
+/// The lines of a tiny table; `None` if it is none.
+fn tiny(cells: &[(u32, u32)], value_max: u32) -> Option<[Line; TINY_KEY_LINES + 1]> {
+    if cells.len() > TINY || value_max >= u32::from(u16::MAX) {
+        return None;
     }
+    let mut lines = [Line::EMPTY, Line::EMPTY, Line([0; 16])];
+    let last = cells.last()?.1;
+    for place in 0..TINY {
+        let cell = cells.get(place).copied();
+        if let (Some((start, _)), Some(before)) = (cell, place.checked_sub(1)) {
+            lines[before / 16].0[before % 16] = turned(start);
+        }
+        let code = line::code(cell.map_or(last, |(_, value)| value)) as i32;
+        lines[2].0[place / 2] |= code << (place % 2 * 16);
+    }
+    Some(lines)
+}
 
+impl<'a> Small<'a> {
     /// Keys of a tiny table that are not above `key`; the last place is padding.
     fn tiny_rank(&self, key: i32) -> usize {
         let lines = self.lines.iter().take(TINY_KEY_LINES);
@@ -471,9 +537,9 @@ impl Small {
         self.lines.get(place / 16)?.0.get(place % 16).copied()
     }
 
-    pub(super) fn trees(&self) -> Trees<'_> {
+    pub(super) fn trees(&self) -> Trees<'a> {
         Trees {
-            lines: &self.lines,
+            lines: self.lines,
             roots: &[],
         }
     }
@@ -510,7 +576,6 @@ impl Small {
 }
 
 const _: () = assert!(value(0) == NO_MATCH);
-// A line: what is searched first is fetched with the table. (The kind of structure is told by
-// what `rows::End` cannot be.)
+// A line: what is searched first is fetched with the table.
 const _: () = assert!(size_of::<Lpm<u32>>() == size_of::<Line>());
 const _: () = assert!(size_of::<Lpm<u128>>() == size_of::<Line>());

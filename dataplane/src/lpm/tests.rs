@@ -217,7 +217,7 @@ fn every_number_of_intervals_of_a_vpc_agrees() {
             let starts: Vec<u32> = [0].into_iter().chain(starts).collect();
             let value = |n: usize| n as u32 * 7 % 255;
             let table = Lpm::build(routes_of(&starts, value));
-            let is_rows = matches!(table.inner, table::Inner::Rows(_));
+            let is_rows = matches!(table.inner.view(), table::View::Rows(_));
             assert_eq!(is_rows, starts.len() <= 104, "{} intervals", starts.len());
             let keys = around(&starts);
             let expected = |key: u32| value(interval_of(&starts, key));
@@ -370,8 +370,8 @@ fn huge_tables_agree<K: Key>(count: usize, values: u64) {
 /// The interval around a key as wide as a huge table knows it: whole blocks of its chunk, /24s
 /// of a /8, or /32s of a /16. `None` where the block is cut further.
 fn widest<K: Key>(table: &Lpm<K>, oracle: &Intervals<K>, key: K) -> Option<(K, K, u32)> {
-    let (chunk, bits) = match table.inner {
-        table::Inner::Six(_) => (16, 32),
+    let (chunk, bits) = match table.inner.view() {
+        table::View::Six(_) => (16, 32),
         _ => (8, 24),
     };
     let (block, end) = (key.first(bits), key.last(bits));
@@ -598,6 +598,43 @@ fn a_batch_may_ask_another_table_for_each_key() {
         let mut out = vec![0; keys.len()];
         Lpm::lookup_each_at(level, &which, &keys, &mut out);
         assert_eq!(out, expected, "{level:?}");
+    }
+}
+
+/// Where all are rows but one, whichever it is and wherever it stands.
+#[test]
+fn one_of_a_batch_may_be_no_rows() {
+    const BATCH: usize = 32;
+    // Without the route for the highest address, which rows cannot have.
+    let routes = |seed| {
+        spread(50, seed, 200)
+            .into_iter()
+            .filter(|route| route.1 < 32)
+    };
+    let rows: Vec<Lpm<u32>> = (0..BATCH as u64)
+        .map(|seed| Lpm::build(routes(seed)))
+        .collect();
+    let is_rows = |table: &Lpm<u32>| matches!(table.inner.view(), table::View::Rows(_));
+    assert!(rows.iter().all(is_rows));
+    let none = Lpm::default();
+    let others = [2, 9, 14, 300, 30_000].map(|count| Lpm::build(spread(count, 7, 20_000)));
+    for (other, place) in others
+        .iter()
+        .chain([&none])
+        .flat_map(|other| (0..BATCH).map(move |n| (other, n)))
+    {
+        assert!(!is_rows(other));
+        let mut which: Vec<&Lpm<u32>> = rows.iter().collect();
+        which[place] = other;
+        for key in [0, 0x0a00_0001, u32::MAX] {
+            let keys = [key; BATCH];
+            let expected = which.iter().map(|table| table.lookup(key));
+            for level in Level::available() {
+                let mut out = [0; BATCH];
+                Lpm::lookup_each_at(level, &which, &keys, &mut out);
+                assert!(expected.clone().eq(out), "{level:?}, {key:x} at {place}");
+            }
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn in_rows(table: &Rows, keys: &[u32], out: &mut [u32]) {
     // The last line (there is one) stands for those that are not there, to which no key is led.
     let last = table.lines.len() as u32 - 1;
     // SAFETY: so there are at least as many.
-    let second = |line: u32| unsafe { line_of_rows(table, line.min(last)) }.0[rows::LANES];
+    let second = |line: u32| unsafe { line_at(table.lines, line.min(last)) }.0[rows::LANES];
     let seconds = _mm256_setr_epi32(
         second(0),
         second(1),
@@ -80,11 +80,8 @@ pub(super) fn in_rows(table: &Rows, keys: &[u32], out: &mut [u32]) {
     );
     let again = |keys: &[u32], out: &mut [u32]| in_rows(table, keys, out);
     let search = |keys: &[u32; PAIR], out: &mut [u32; PAIR]| {
-        // Keys turned, not above what is left of a row, and one more: so what is not above a
-        // key is below it, and can be compared where it lies.
         let found = by_eights(keys, |keys| {
-            let below_pad = _mm256_min_epu32(keys, all(upright(PAD - 1) as i32));
-            let key = _mm256_add_epi32(below_pad, all(turned(1)));
+            let key = bounds_of_lanes(keys);
             let mut line = all(0);
             for first in firsts {
                 line = _mm256_sub_epi32(line, _mm256_cmpgt_epi32(key, first));
@@ -96,9 +93,9 @@ pub(super) fn in_rows(table: &Rows, keys: &[u32], out: &mut [u32]) {
         });
         let code = |n: usize| {
             // SAFETY: a line is there for each of the first keys and one before them
-            // (`Rows::build`), and what is left of these is above all keys.
+            // (`rows::build`), and what is left of these is above all keys.
             unsafe {
-                let row = row_at(&table.lines, found.rows[n]);
+                let row = row_at(table.lines, found.rows[n]);
                 let below = _mm256_cmpgt_epi32(all(found.keys[n]), _mm256_load_si256(row));
                 let place = (bits(below) & mask(rows::KEYS)).count_ones() as usize;
                 // At most as many as keys, behind which there is a code more than keys.

@@ -8,20 +8,20 @@ macro_rules! kernels {
     ($module:ident, $features:literal, $isa:ident, { $($special:item)* }) => {
         pub(super) mod $module {
             use super::*;
-            use super::$isa::{narrow_rank, narrow_rank_of, rank, row_keys_above};
+            use super::$isa::{code_below, narrow_rank, narrow_rank_of, rank};
             $($special)*
 
             #[target_feature(enable = $features)]
             pub(in crate::lpm::simd) fn bulk<K: Key>(inner: &Inner, keys: &[K], out: &mut [u32]) {
-                match (inner, K::as_v4(keys)) {
-                    (Inner::Small(small), Some(keys)) => small_v4(small, keys, out),
-                    (Inner::Rows(table), Some(keys)) => in_rows(table, keys, out),
-                    (Inner::Direct(index), Some(keys)) => direct(index, keys, out),
-                    (Inner::Rank(table), _) => {
+                match (inner.view(), K::as_v4(keys)) {
+                    (View::Small(small), Some(keys)) => small_v4(&small, keys, out),
+                    (View::Rows(table), Some(keys)) => in_rows(&table, keys, out),
+                    (View::Direct(index), Some(keys)) => direct(index, keys, out),
+                    (View::Rank(table), _) => {
                         // SAFETY: so `L` is the table's form.
                         by_form!(table.form, L => unsafe { ranked::<K, L>(&table.rank, keys, out) });
                     }
-                    (Inner::Six(table), _) => six(table, keys, out),
+                    (View::Six(table), _) => six(table, keys, out),
                     _ => in_grove(inner, keys, out),
                 }
             }
@@ -31,7 +31,7 @@ macro_rules! kernels {
             fn small_v4(small: &Small, keys: &[u32], out: &mut [u32]) {
                 if !special(small, keys, out) {
                     // SAFETY: its own lines.
-                    by_form!(small.form, L => unsafe { tree::<L>(&small.lines, small.root, keys, out) });
+                    by_form!(small.form, L => unsafe { tree::<L>(small.lines, small.root, keys, out) });
                 }
             }
 
@@ -39,9 +39,9 @@ macro_rules! kernels {
             #[target_feature(enable = $features)]
             #[inline(never)]
             fn in_grove<K: Key>(inner: &Inner, keys: &[K], out: &mut [u32]) {
-                let (trees, root, form) = match inner {
-                    Inner::Small(small) => (small.trees(), small.root, small.form),
-                    Inner::Grove(table) => (table.trees(), table.root, table.form),
+                let (trees, root, form) = match inner.view() {
+                    View::Small(small) => (small.trees(), small.root, small.form),
+                    View::Grove(table) => (table.trees(), table.root, table.form),
                     _ => return debug_assert!(false, "bulk() has these"),
                 };
                 by_form!(form, L => grove::<K, L>(trees, root, keys, out));
@@ -513,26 +513,34 @@ macro_rules! kernels {
                 keys: &[u32; PAIR],
                 out: &mut [u32; PAIR],
             ) -> bool {
-                let mut turned = [0; PAIR];
-                turned_below_pad(keys, &mut turned);
+                for table in tables {
+                    prefetch(*table);
+                }
+                let mut bounds = [0; PAIR];
+                bounds_of(keys, &mut bounds);
+                // How far on any is: a table that is no rows is further on than others can be.
+                let mut furthest = 0;
                 let mut lines = nothing();
-                for n in 0..PAIR {
-                    prefetch(tables[n]);
+                let lines = step(&mut lines, |n| {
+                    let table = &tables[n].inner;
+                    let further = line_below(&table.firsts, bounds[n]);
+                    furthest |= further;
+                    let line = in_turn(table.start().wrapping_byte_add(further));
+                    prefetch_at(line);
+                    line
+                });
+                const NO_ROWS: usize = rows::LINES * size_of::<Line>();
+                const { assert!(NO_ROWS.is_power_of_two()) };
+                if furthest >= NO_ROWS {
+                    return false;
                 }
-                for n in 0..PAIR {
-                    let Inner::Rows(table) = &tables[n].inner else {
-                        return false;
-                    };
-                    let number = line_number(load_firsts(&table.firsts), _mm256_set1_epi32(turned[n]));
-                    // SAFETY: it counts the table's first keys.
-                    let line = in_turn_ref(unsafe { line_of_rows(table, number) });
-                    prefetch(line);
-                    lines[n].write(line);
-                }
-                // SAFETY: each has been written.
-                let lines = unsafe { all_of(&mut lines) };
-                let above = |n: usize| row_keys_above(lines[n], _mm256_set1_epi32(turned[n]));
-                row_values(|n| row_code(lines[n], above(n)), out);
+                let code = |n: usize| {
+                    debug_assert!(tables[n].inner.lines().as_ptr_range().contains(&lines[n]));
+                    // SAFETY: so each is a table of rows, which has a line for each of its first
+                    // keys and one before (`rows::build`). Checked in debug builds.
+                    code_below(unsafe { &*lines[n] }, bounds[n])
+                };
+                row_values(code, out);
                 true
             }
 
@@ -543,25 +551,25 @@ macro_rules! kernels {
             fn each_by_steps<K: Key>(tables: &[&Lpm<K>], keys: &[u32], out: &mut [u32]) {
                 let mut at: [At<'_>; PAIR] = [At::Elsewhere; PAIR];
                 for ((table, key), at) in tables.iter().zip(keys).zip(&mut at) {
-                    match &table.inner {
-                        Inner::Rows(table) => {
-                            let number = line_number(load_firsts(&table.firsts), everywhere(key));
+                    match table.inner.view() {
+                        View::Rows(table) => {
+                            let number = line_below(table.firsts, bound(*key)) / size_of::<Line>();
                             // SAFETY: it counts the table's first keys.
-                            let line = unsafe { line_of_rows(table, number) };
+                            let line = unsafe { line_at(table.lines, number as u32) };
                             prefetch(line);
                             *at = At::Rows(line);
                         }
-                        Inner::Small(small) => {
+                        View::Small(small) => {
                             // SAFETY: the root's line.
-                            let first = unsafe { line_at(&small.lines, small.root.line() as u32) };
+                            let first = unsafe { line_at(small.lines, small.root.line() as u32) };
                             prefetch(first);
                             if let Some(line) = small.lines.get(2).filter(|_| small.form == Form::Tiny) {
                                 prefetch(line);
                             }
                             *at = At::Tree(first);
                         }
-                        Inner::Direct(index) => {
-                            prefetch(&**index);
+                        View::Direct(index) => {
+                            prefetch(index);
                             *at = At::Index(index);
                         }
                         _ => {}
@@ -569,14 +577,14 @@ macro_rules! kernels {
                 }
                 for ((table, key), at) in tables.iter().zip(keys).zip(&mut at) {
                     let key = turned(*key);
-                    match (&table.inner, *at) {
-                        (Inner::Small(small), At::Tree(first)) => {
+                    match (table.inner.view(), *at) {
+                        (View::Small(small), At::Tree(first)) => {
                             let mut line = first;
                             for _ in 1..small.root.depth() {
                                 let rank = rank(line, mask(INNER_KEYS), key.min(PAD - 1));
                                 let child = line.child(rank as usize) as u32;
                                 // SAFETY: a child of a node of this tree.
-                                line = unsafe { line_at(&small.lines, child) };
+                                line = unsafe { line_at(small.lines, child) };
                             }
                             prefetch(line);
                             *at = At::Tree(line);
@@ -602,10 +610,9 @@ macro_rules! kernels {
                 }
                 for (((table, key), at), out) in tables.iter().zip(keys).zip(at).zip(out) {
                     let turned = turned(*key);
-                    let (leaf, form) = match (&table.inner, at) {
+                    let (leaf, form) = match (table.inner.view(), at) {
                         (_, At::Rows(line)) => {
-                            let above = row_keys_above(line, everywhere(key));
-                            *out = value(u32::from(row_code(line, above)));
+                            *out = value(u32::from(code_below(line, bound(*key))));
                             continue;
                         }
                         (_, At::Narrow(index, line)) => {
@@ -620,8 +627,8 @@ macro_rules! kernels {
                             };
                             continue;
                         }
-                        (Inner::Small(small), At::Tree(leaf)) if small.form != Form::Tiny => (leaf, small.form),
-                        (Inner::Small(small), _) => {
+                        (View::Small(small), At::Tree(leaf)) if small.form != Form::Tiny => (leaf, small.form),
+                        (View::Small(small), _) => {
                             *out = small.lookup(*key);
                             continue;
                         }

@@ -22,7 +22,7 @@ struct Held<const REGISTERS: usize> {
 /// Tables of one line, or of three that are tiny; false if this is another one.
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
 pub(super) fn special(small: &Small, keys: &[u32], out: &mut [u32]) -> bool {
-    match (small.form, &*small.lines) {
+    match (small.form, small.lines) {
         (Form::Tiny, [low, high, codes]) => tiny([low, high, codes], keys, out),
         (Form::Byte, [line]) => lone(line, keys, out),
         _ => return false,

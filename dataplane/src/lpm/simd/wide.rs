@@ -77,7 +77,7 @@ fn lone(small: &Small, keys: &[u32], out: &mut [u32]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
 #[inline(never)]
 pub(super) fn in_rows(table: &Rows, keys: &[u32], out: &mut [u32]) {
-    let (top, held) = (Line(table.first_keys()), &*table.lines);
+    let (top, held) = (Line(table.first_keys()), table.lines);
     // Every fourth of the rows' first keys parts them in four; the other three of each part
     // lie where the counting below leaves the part's number.
     let parts = [top.0[3], top.0[7], top.0[11]];
@@ -176,7 +176,7 @@ fn transposed(rows: &[__m512i; ROWS / 2]) -> [__m512i; rows::LANES] {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
 #[inline(never)]
 fn two_levels<L: Leaf>(small: &Small, keys: &[u32], out: &mut [u32]) {
-    let lines = &*small.lines;
+    let lines = small.lines;
     // SAFETY: the root's line.
     let node = unsafe { line_at(lines, small.root.line() as u32) };
     let first = _mm512_set1_epi32(node.child(0) as i32);
