@@ -37,7 +37,7 @@ pub(super) struct Rows<'a> {
     pub(super) firsts: &'a Firsts,
 }
 
-/// The first keys of lines: eight lanes, the last of which is [`PAD`].
+/// The first keys of lines: eight lanes, the last of which is [`PAD`] in a table of rows.
 #[repr(C, align(32))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Firsts {

@@ -154,7 +154,7 @@ fn in_turn<T>(place: *const T) -> *const T {
     place.with_addr(number_in_turn(place.addr()))
 }
 
-/// The same of a number.
+/// The same of a number: what is done with one is not done with several in wide registers.
 #[inline]
 fn number_in_turn(mut number: usize) -> usize {
     // SAFETY: no instruction at all.
@@ -246,7 +246,7 @@ fn line_below(firsts: &Firsts, bound: i32) -> usize {
 /// The code of a line of rows that lies behind so many of its keys.
 ///
 /// # Safety
-/// A line has at most 12 keys: no more are counted.
+/// `place` is at most 12, which is how many keys a line has.
 #[inline]
 unsafe fn row_code(line: &Line, place: u32) -> u8 {
     const KEYS: usize = rows::KEYS;

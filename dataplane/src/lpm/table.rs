@@ -306,15 +306,16 @@ impl<K: Key> Lpm<K> {
     /// of which a change makes only a part anew are compared as they are laid out: after
     /// different changes equal routes may lie differently.)
     pub fn share(&mut self, other: &Self) -> bool {
-        let equal = match (self.inner.view(), other.inner.view()) {
-            (View::Small(own), View::Small(held)) => own == held,
-            (View::Rows(own), View::Rows(held)) => own == held,
-            (View::Grove(own), View::Grove(held)) => own == held,
-            (View::Direct(own), View::Direct(held)) => own == held,
-            (View::Rank(own), View::Rank(held)) => own == held,
-            (View::Six(own), View::Six(held)) => own == held,
-            _ => false,
-        };
+        let equal = self.shares(other)
+            || match (self.inner.view(), other.inner.view()) {
+                (View::Small(own), View::Small(held)) => own == held,
+                (View::Rows(own), View::Rows(held)) => own == held,
+                (View::Grove(own), View::Grove(held)) => own == held,
+                (View::Direct(own), View::Direct(held)) => own == held,
+                (View::Rank(own), View::Rank(held)) => own == held,
+                (View::Six(own), View::Six(held)) => own == held,
+                _ => false,
+            };
         if equal {
             self.inner = other.inner.clone();
         }
@@ -443,6 +444,7 @@ impl Inner {
         }
     }
 
+    #[inline]
     pub(super) fn view(&self) -> View<'_> {
         let lines = self.lines();
         match &self.kind {
@@ -458,6 +460,7 @@ impl Inner {
         }
     }
 
+    #[inline]
     pub(super) fn lines(&self) -> &[Line] {
         self.lines.as_deref().unwrap_or_default()
     }

@@ -516,6 +516,10 @@ macro_rules! kernels {
                 for table in tables {
                     prefetch(*table);
                 }
+                // Else those that have other tables, and only such, would do all this in vain.
+                if !matches!(tables[0].inner.view(), View::Rows(_)) {
+                    return false;
+                }
                 let mut bounds = [0; PAIR];
                 bounds_of(keys, &mut bounds);
                 // How far on any is: a table that is no rows is further on than others can be.
