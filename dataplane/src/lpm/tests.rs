@@ -618,9 +618,7 @@ fn one_of_a_batch_may_be_no_rows() {
     assert!(rows.iter().all(is_rows));
     let none = Lpm::default();
     let others = [2, 9, 14, 60, 300, 30_000].map(|count| Lpm::build(spread(count, 7, 20_000)));
-    let is_tree = |table: &Lpm<u32>| {
-        matches!(table.inner.view(), table::View::Small(small) if small.root.depth() > 1)
-    };
+    let is_tree = |table: &Lpm<u32>| matches!(table.inner.view(), table::View::Small(small) if small.root.depth() > 1);
     assert!(
         others.iter().any(is_tree),
         "whose own lines are where a row's would be"
