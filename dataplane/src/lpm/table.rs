@@ -231,7 +231,12 @@ impl<K: Key> Lpm<K> {
     fn one_by_one(&self, keys: &[K], out: &mut [u32]) {
         let all = keys.iter().zip(&mut *out);
         match self.inner.view() {
-            View::Small(small) => all.for_each(|(key, out)| *out = small.lookup(*key)),
+            View::Small(small) if small.form == Form::Tiny => {
+                all.for_each(|(key, out)| *out = small.in_tiny(*key));
+            }
+            View::Small(small) => by_form!(small.form, L => {
+                all.for_each(|(key, out)| *out = small.in_tree::<K, L>(*key));
+            }),
             View::Rows(rows) => {
                 all.for_each(|(key, out)| *out = rows.lookup(key.window(0)));
             }
@@ -522,7 +527,7 @@ fn tiny(cells: &[(u32, u32)], value_max: u32) -> Option<[Line; TINY_KEY_LINES + 
 
 impl<'a> Small<'a> {
     /// Keys of a tiny table that are not above `key`; the last place is padding.
-    fn tiny_rank(&self, key: i32) -> usize {
+    fn tiny_rank(self, key: i32) -> usize {
         let lines = self.lines.iter().take(TINY_KEY_LINES);
         lines
             .map(|line| line.rank(16, key))
@@ -530,31 +535,39 @@ impl<'a> Small<'a> {
             .min(TINY - 1)
     }
 
-    fn tiny_code(&self, place: usize) -> u32 {
+    fn tiny_code(self, place: usize) -> u32 {
         let line = self.lines.get(TINY_KEY_LINES);
         let lane = line.and_then(|line| line.0.get(place / 2));
         lane.map_or(0, |&lane| (lane as u32 >> (place % 2 * 16)) & 0xffff)
     }
 
-    fn tiny_key(&self, place: usize) -> Option<i32> {
+    fn tiny_key(self, place: usize) -> Option<i32> {
         self.lines.get(place / 16)?.0.get(place % 16).copied()
     }
 
-    pub(super) fn trees(&self) -> Trees<'a> {
+    pub(super) fn trees(self) -> Trees<'a> {
         Trees {
             lines: self.lines,
             roots: &[],
         }
     }
 
-    pub(super) fn lookup<K: Key>(&self, key: K) -> u32 {
+    pub(super) fn lookup<K: Key>(self, key: K) -> u32 {
         if self.form == Form::Tiny {
-            return value(self.tiny_code(self.tiny_rank(turned(key.window(0)))));
+            return self.in_tiny(key);
         }
-        by_form!(self.form, L => self.trees().lookup::<K, L>(self.root, key, 0))
+        by_form!(self.form, L => self.in_tree::<K, L>(key))
     }
 
-    fn interval<K: Key>(&self, key: K) -> (K, K, u32) {
+    fn in_tiny<K: Key>(self, key: K) -> u32 {
+        value(self.tiny_code(self.tiny_rank(turned(key.window(0)))))
+    }
+
+    fn in_tree<K: Key, L: Leaf>(self, key: K) -> u32 {
+        self.trees().lookup::<K, L>(self.root, key, 0)
+    }
+
+    fn interval<K: Key>(self, key: K) -> (K, K, u32) {
         if self.form != Form::Tiny {
             return by_form!(self.form, L => self.trees().interval::<K, L>(self.root, key, 0));
         }
