@@ -470,7 +470,8 @@ impl Inner {
         self.lines.as_deref().unwrap_or_default()
     }
 
-    /// Where the lines begin, if there are any.
+    /// Where the lines begin, if there are any: a load and nothing else, where an empty slice
+    /// would be one more case.
     #[inline]
     pub(super) fn start(&self) -> *const Line {
         self.lines

@@ -583,9 +583,15 @@ fn a_batch_may_ask_another_table_for_each_key() {
     let tables: Vec<Lpm<u32>> = [2, 9, 14, 50, 70, 90, 300]
         .into_iter()
         .flat_map(|count| {
-            [30, 20_000, 1 << 20].map(|values| Lpm::build(spread(count, count as u64, values)))
+            let routes = |values| spread(count, count as u64, values);
+            // Without the route for the highest address, which rows cannot have.
+            let may_be_rows = routes(200).into_iter().filter(|route| route.1 < 32);
+            let others = [30, 20_000, 1 << 20].map(|values| Lpm::build(routes(values)));
+            [Lpm::build(may_be_rows)].into_iter().chain(others)
         })
         .collect();
+    let is_rows = |table: &Lpm<u32>| matches!(table.inner.view(), table::View::Rows(_));
+    assert!(tables.iter().any(is_rows) && !tables.iter().all(is_rows));
     let mut numbers = Numbers(3);
     let (which, keys): (Vec<&Lpm<u32>>, Vec<u32>) = (0..1_000)
         .map(|_| {
